@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// \file
+/// Everything that a host compiler can build. Written by tools/headers: do not edit.
+
+#include <diem/core/check.hpp>
+#include <diem/core/error.hpp>
+#include <diem/core/macros.hpp>
+#include <diem/core/random.hpp>
+#include <diem/core/version.hpp>
+#include <diem/core/view.hpp>
+
+#include <diem/backend/batch.hpp>
+#include <diem/backend/concept.hpp>
+#include <diem/backend/memory.hpp>
+#include <diem/backend/operand.hpp>
+#include <diem/backend/reference.hpp>
+#include <diem/backend/thread_pool.hpp>
