@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <diem/backend/concept.hpp>
+#include <diem/core/check.hpp>
+
+namespace diem {
+
+/// Owning `features x items` in the memory of a backend, contiguous, uninitialised at first.
+template <Backend B, class T = scalar_t<B>>
+class batch {
+public:
+    batch() = default;
+    batch(B& backend, index_t features, index_t items) : features_(features), items_(items) {
+        if (features < 0 || items < 0)
+            throw shape_error("batch: " + std::to_string(features) + " x " + std::to_string(items) +
+                              " (features x items), expected sizes >= 0");
+        buffer_ = backend.template allocate<T>(features * items);
+    }
+
+    [[nodiscard]] view_t<B, T> view() { return {buffer_.data(), features_, items_}; }
+    [[nodiscard]] const_view_t<B, T> view() const { return {buffer_.data(), features_, items_}; }
+    [[nodiscard]] const_view_t<B, T> cview() const { return view(); }
+    /// The elements as one array.
+    [[nodiscard]] vector_t<B, T> flat() { return {buffer_.data(), features_ * items_}; }
+    [[nodiscard]] const_vector_t<B, T> flat() const { return {buffer_.data(), features_ * items_}; }
+    operator view_t<B, T>() { return view(); }              // NOLINT(google-explicit-constructor)
+    operator const_view_t<B, T>() const { return view(); }  // NOLINT(google-explicit-constructor)
+    [[nodiscard]] index_t features() const { return features_; }
+    [[nodiscard]] index_t items() const { return items_; }
+
+private:
+    buffer_t<B, T> buffer_;
+    index_t features_ = 0, items_ = 0;
+};
+
+/// A vector seen as a batch of one item.
+template <class Pointer>
+batch_view<Pointer> as_batch(const vector_view<Pointer>& v) {
+    return {v.data(), v.size(), 1};
+}
+
+/// Copies between a backend and a std::vector (items one after another); waits for the copy.
+template <Backend B, class T>
+batch<B, T> to_backend(B& backend, const std::vector<T>& values, index_t features, index_t items) {
+    check_size("to_backend", "values.size()", static_cast<index_t>(values.size()), features * items);
+    batch<B, T> out(backend, features, items);
+    backend.upload(host_view<const T>(values.data(), features, items), out.view());
+    return out;
+}
+template <Backend B, class Pointer>
+auto to_host(B& backend, const batch_view<Pointer>& v) {
+    using T = typename batch_view<Pointer>::value_type;
+    std::vector<T> out(static_cast<std::size_t>(v.size()));
+    backend.download(const_view_t<B, T>(v), host_view<T>(out.data(), v.features(), v.items()));
+    return out;
+}
+template <Backend B, class Pointer>
+auto to_host(B& backend, const vector_view<Pointer>& v) {
+    return to_host(backend, as_batch(v));
+}
+template <Backend B, class T>
+std::vector<T> to_host(B& backend, const batch<B, T>& v) {
+    return to_host(backend, v.view());
+}
+
+}  // namespace diem

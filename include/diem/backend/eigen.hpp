@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include <Eigen/Cholesky>
+#include <Eigen/Core>
+#include <Eigen/Eigenvalues>
+
+#include <diem/backend/concept.hpp>
+#include <diem/backend/eigen/elementwise.hpp>
+#include <diem/backend/eigen/random.hpp>
+#include <diem/backend/memory.hpp>
+#include <diem/backend/operand.hpp>
+#include <diem/backend/thread_pool.hpp>
+#include <diem/core/check.hpp>
+
+namespace diem {
+
+/// Host memory, Eigen's vectorised algebra, threads over the items of a batch.
+///
+/// One object serves one caller at a time. Results do not depend on the number of threads. Matrix products may be split
+/// among threads by columns or rows, never along the inner dimension.
+template <std::floating_point T = float>
+class eigen_backend {
+public:
+    using scalar = T;
+    template <class U>
+    using pointer = U*;
+    using pool = caching_pool<host_memory>;
+    template <class U>
+    using buffer = pool_buffer<U*, pool>;
+
+    /// `threads` < 1: one per core.
+    explicit eigen_backend(int threads = 0) : threads_(std::make_unique<thread_pool>(threads)) {}
+
+    template <class U>
+    [[nodiscard]] buffer<U> allocate(index_t n) {
+        return {pool_, n};
+    }
+    [[nodiscard]] const pool& memory() const { return *pool_; }
+    [[nodiscard]] int threads() const { return threads_->threads(); }
+    void synchronize() {}
+
+    /// f(first, last) on parts of 0 .. count - 1; `cost` is the work of one index in elements touched.
+    template <class F>
+    void parallel(index_t count, index_t cost, const F& f) {
+        threads_->run(count, std::max<index_t>(1, smallest_job / std::max<index_t>(cost, 1)), f);
+    }
+
+    template <class U, class W>
+    void copy(const batch_view<U*>& from, const batch_view<W*>& to) {
+        check_shape("copy", "to", to, from.features(), from.items());
+        parallel(from.items(), from.features(), [&](index_t first, index_t last) {
+            for (index_t i = first; i < last; ++i)
+                if (from.features() > 0)
+                    std::memmove(to.data() + i * to.stride(), from.data() + i * from.stride(),
+                                 static_cast<std::size_t>(from.features()) * sizeof(U));
+        });
+    }
+    template <class U, class W>
+    void upload(const batch_view<U*>& from, const batch_view<W*>& to) {
+        copy(from, to);
+    }
+    template <class U, class W>
+    void download(const batch_view<U*>& from, const batch_view<W*>& to) {
+        copy(from, to);
+    }
+    template <class U>
+    void fill(const batch_view<U*>& to, typename batch_view<U*>::value_type value) {
+        parallel(to.items(), to.features(), [&](index_t first, index_t last) {
+            for (index_t i = first; i < last; ++i)
+                std::fill_n(to.data() + i * to.stride(), to.features(), value);
+        });
+    }
+
+    template <class F, class... Ops>
+    void map(const F& f, const Ops&... operands) {
+        auto e = detail::common_extents(operands...);
+        if (e.flat) e = {e.features * e.items, 1, true};
+        map_elements(f, e, detail::strided_of(operands)...);
+    }
+    template <class F, class... Pointers>
+    void launch(index_t count, index_t cost, const F& f, Pointers... pointers) {
+        parallel(count, cost, [&](index_t first, index_t last) {
+            for (index_t i = first; i < last; ++i) f(i, pointers...);
+        });
+    }
+    template <class A, class U, class C>
+    void axpby(const A& a, const batch_view<U*>& x, const C& b, const batch_view<T*>& y) {
+        check_shape("axpby", "y", y, x.features(), x.items());
+        detail::check_coefficient(a, x.items());
+        detail::check_coefficient(b, x.items());
+        parallel_elements(x.features(), x.items(), [&](index_t i, index_t from, index_t to) {
+            detail::eigen::axpby_row<T>(static_cast<T>(detail::coefficient(a, i)), x.data() + i * x.stride() + from,
+                                        static_cast<T>(detail::coefficient(b, i)), y.data() + i * y.stride() + from,
+                                        to - from);
+        });
+    }
+    template <class U, class W>
+    void dot(const batch_view<U*>& x, const batch_view<W*>& y, const vector_view<double*>& out) {
+        check_shape("dot", "y", y, x.features(), x.items());
+        check_size("dot", "out.size()", out.size(), x.items());
+        // Long items are cut into blocks of fixed length, so that the sum does not depend on the number of threads.
+        const index_t blocks = (x.features() + dot_block - 1) / dot_block;
+        if (blocks > 1) {
+            auto parts = allocate<double>(blocks * x.items());
+            dot_blocks(x, y, blocks, parts.data());
+            for (index_t i = 0; i < x.items(); ++i) {
+                double sum = 0;
+                for (index_t k = 0; k < blocks; ++k) sum += parts.data()[i * blocks + k];
+                out.data()[i] = sum;
+            }
+        } else if (blocks == 1) {
+            dot_blocks(x, y, 1, out.data());
+        } else {
+            std::fill_n(out.data(), out.size(), 0.0);
+        }
+    }
+
+    template <class U, class W>
+    void gemm(T alpha, const batch_view<U*>& a, op ta, const batch_view<W*>& b, op tb, T beta,
+              const batch_view<T*>& c) {
+        detail::check_gemm(a, ta, b, tb, c);
+        const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
+        const auto part = [&](index_t i, index_t rows, index_t j, index_t cols) {
+            multiply(alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
+                     b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
+                     c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
+        };
+        if (threads() == 1 || m * n * k < smallest_product) return part(0, m, 0, n);
+        // One part per thread, along the longer side, whole register blocks each.
+        const bool by_columns = n >= m;
+        const index_t length = by_columns ? n : m;
+        const index_t piece = ((length + threads() - 1) / threads() + 15) / 16 * 16;
+        threads_->run((length + piece - 1) / piece, 1, [&](index_t first, index_t last) {
+            const index_t from = first * piece, to = std::min(length, last * piece);
+            by_columns ? part(0, m, from, to - from) : part(from, to - from, 0, n);
+        });
+    }
+    template <class U, class W>
+    void gemm_batched(T alpha, const matrix_batch<U*>& a, op ta, const matrix_batch<W*>& b, op tb, T beta,
+                      const matrix_batch<T*>& c) {
+        detail::check_gemm(a, ta, b, tb, c);
+        const index_t k = ta == op::none ? a.cols : a.rows;
+        parallel(c.count, c.rows * c.cols * k / 8 + 1, [&](index_t first, index_t last) {
+            for (index_t i = first; i < last; ++i)
+                multiply(alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride, b.leading, tb, beta,
+                         c.data + i * c.stride, c.leading, c.rows, c.cols, k);
+        });
+    }
+
+    void cholesky(const matrix_batch<T*>& a, const vector_view<int*>& info) {
+        check_size("cholesky", "A.cols", a.cols, a.rows);
+        check_size("cholesky", "info.size()", info.size(), a.count);
+        parallel(a.count, a.rows * a.rows * a.rows / 24 + 1, [&](index_t first, index_t last) {
+            for (index_t i = first; i < last; ++i) {
+                matrix_map m(a.data + i * a.stride, a.rows, a.rows, leading(a.leading));
+                const auto failed = Eigen::internal::llt_inplace<T, Eigen::Lower>::blocked(m);
+                info.data()[i] = static_cast<int>(failed) + 1;  // -1 when all went well
+            }
+        });
+    }
+    template <class U>
+    void trsm(const matrix_batch<U*>& l, op t, const matrix_batch<T*>& x) {
+        check_size("trsm", "L.cols", l.cols, l.rows);
+        check_size("trsm", "X.rows", x.rows, l.rows);
+        check_size("trsm", "L.count", l.count, x.count);
+        parallel(x.count, l.rows * l.rows * x.cols / 8 + 1, [&](index_t first, index_t last) {
+            for (index_t i = first; i < last; ++i) {
+                const const_matrix_map m(l.data + i * l.stride, l.rows, l.rows, leading(l.leading));
+                matrix_map v(x.data + i * x.stride, x.rows, x.cols, leading(x.leading));
+                if (t == op::none)
+                    m.template triangularView<Eigen::Lower>().solveInPlace(v);
+                else
+                    m.template triangularView<Eigen::Lower>().transpose().solveInPlace(v);
+            }
+        });
+    }
+    void eigh(const batch_view<T*>& a, const vector_view<T*>& w) {
+        const index_t n = a.features();
+        check_shape("eigh", "A", a, n, n);
+        check_size("eigh", "w.size()", w.size(), n);
+        matrix_map m(a.data(), n, n, leading(a.stride()));
+        const Eigen::SelfAdjointEigenSolver<matrix> solver{matrix(m)};
+        m = solver.eigenvectors();
+        Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1>>(w.data(), n) = solver.eigenvalues();
+    }
+
+    void fill_normal(const random_key& key, const batch_view<T*>& y) { random<true>(key, y); }
+    void fill_uniform(const random_key& key, const batch_view<T*>& y) { random<false>(key, y); }
+
+private:
+    using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+    using leading = Eigen::OuterStride<>;
+    using matrix_map = Eigen::Map<matrix, 0, leading>;
+    using const_matrix_map = Eigen::Map<const matrix, 0, leading>;
+
+    // Measured: waking a thread costs a few microseconds, as long as about this many elements take.
+    static constexpr index_t smallest_job = 1 << 13;
+    static constexpr index_t smallest_product = 1 << 17;
+    static constexpr index_t dot_block = index_t{1} << 16;
+
+    template <class G>
+    void parallel_elements(index_t features, index_t items, const G& g) {
+        parallel(features * items, 1, [&](index_t first, index_t last) {
+            detail::eigen::for_rows(features, first, last, g);
+        });
+    }
+    template <class F, class... S>
+    void map_elements(const F& f, const detail::extents& e, const S&... s) {
+        parallel_elements(e.features, e.items, [&](index_t i, index_t from, index_t to) {
+            detail::eigen::map_row<T>(f, i, from, to, s...);
+        });
+    }
+    template <class U, class W>
+    void dot_blocks(const batch_view<U*>& x, const batch_view<W*>& y, index_t blocks, double* out) {
+        parallel(blocks * x.items(), std::min(x.features(), dot_block), [&](index_t first, index_t last) {
+            for (index_t k = first; k < last; ++k) {
+                const index_t i = k / blocks, from = (k - i * blocks) * dot_block;
+                out[k] = detail::eigen::dot_row(x.data() + i * x.stride() + from, y.data() + i * y.stride() + from,
+                                                std::min(dot_block, x.features() - from));
+            }
+        });
+    }
+    template <bool Normal>
+    void random(const random_key& key, const batch_view<T*>& y) {
+        parallel(y.items(), 8 * y.features(), [&](index_t first, index_t last) {
+            for (index_t i = first; i < last; ++i)
+                detail::eigen::random_row<Normal>(key, static_cast<std::uint32_t>(i), y.data() + i * y.stride(),
+                                                  y.features());
+        });
+    }
+    static void multiply(T alpha, const T* pa, index_t lda, op ta, const T* pb, index_t ldb, op tb, T beta, T* pc,
+                         index_t ldc, index_t m, index_t n, index_t k) {
+        if (m == 0 || n == 0) return;
+        matrix_map c(pc, m, n, leading(ldc));
+        if (beta == 0)
+            c.setZero();
+        else if (beta != 1)
+            c *= beta;
+        if (k == 0 || alpha == 0) return;
+        const bool na = ta == op::none, nb = tb == op::none;
+        const const_matrix_map a(pa, na ? m : k, na ? k : m, leading(lda));
+        const const_matrix_map b(pb, nb ? k : n, nb ? n : k, leading(ldb));
+        if (na && nb)
+            c.noalias() += alpha * a * b;
+        else if (nb)
+            c.noalias() += alpha * a.transpose() * b;
+        else if (na)
+            c.noalias() += alpha * a * b.transpose();
+        else
+            c.noalias() += alpha * a.transpose() * b.transpose();
+    }
+
+    std::shared_ptr<pool> pool_ = std::make_shared<pool>();
+    std::unique_ptr<thread_pool> threads_;
+};
+
+}  // namespace diem

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <tuple>
+#include <type_traits>
+
+#include <Eigen/Core>
+
+#include <diem/backend/operand.hpp>
+
+/// Vectorised element-wise work of the Eigen backend: functors are called on fixed-size Eigen arrays, then on scalars for
+/// the rest of a row.
+namespace diem::detail::eigen {
+
+template <class T>
+inline constexpr int lanes = static_cast<int>(64 / sizeof(T));
+template <class T>
+using lane_array = Eigen::Array<T, lanes<T>, 1>;
+
+template <class V, class T>
+V load(const strided<T>& s, index_t j, index_t i) {
+    using S = typename V::Scalar;
+    using U = std::remove_const_t<T>;
+    if (s.feature_step == 0) return V::Constant(static_cast<S>(s.at(j, i)));
+    const Eigen::Map<const Eigen::Array<U, V::RowsAtCompileTime, 1>> m(&s.at(j, i));
+    if constexpr (std::is_same_v<U, S>)
+        return m;
+    else
+        return m.template cast<S>();
+}
+template <class V, class T>
+void store(const strided<T>& s, index_t j, index_t i, const V& v) {
+    if constexpr (!std::is_const_v<T>) {
+        static_assert(std::is_same_v<T, typename V::Scalar>, "map: a written operand must hold the backend's scalar");
+        Eigen::Map<V>(&s.at(j, i)) = v;
+    }
+}
+
+/// f on features [first, last) of item i.
+template <class T, class F, class... S>
+void map_row(const F& f, index_t i, index_t first, index_t last, const S&... s) {
+    using V = lane_array<T>;
+    index_t j = first;
+    for (; j + lanes<T> <= last; j += lanes<T>) {
+        std::tuple<decltype((void)s, V())...> values{load<V>(s, j, i)...};
+        std::apply([&](auto&... v) {
+            f(v...);
+            (store(s, j, i, v), ...);
+        }, values);
+    }
+    const auto call = [&f](auto&... element) { f(value_or_reference<T>(element)...); };
+    for (; j < last; ++j) call(s.at(j, i)...);
+}
+
+/// Cuts elements [first, last) of a `features x items` array into parts of rows: g(item, from, to).
+template <class G>
+void for_rows(index_t features, index_t first, index_t last, const G& g) {
+    while (first < last) {
+        const index_t i = first / features, from = first - i * features;
+        const index_t to = std::min(features, from + (last - first));
+        g(i, from, to);
+        first += to - from;
+    }
+}
+
+/// y = a x + b y on a row; an operand with coefficient zero is not read.
+template <class T>
+void axpby_row(T a, const T* x, T b, T* y, index_t n) {
+    using row = Eigen::Array<T, Eigen::Dynamic, 1>;
+    Eigen::Map<row> out(y, n);
+    const Eigen::Map<const row> in(x, n);
+    if (a == 0) {
+        if (b == 0)
+            out.setZero();
+        else if (b != 1)
+            out *= b;
+    } else if (b == 0) {
+        if (a == 1)
+            out = in;
+        else
+            out = a * in;
+    } else if (b == 1) {
+        out += a * in;
+    } else if (a == 1) {
+        out = in + b * out;
+    } else {
+        out = a * in + b * out;
+    }
+}
+
+/// Inner product accumulated in float64, eight running sums.
+template <class T>
+double dot_row(const T* x, const T* y, index_t n) {
+    double sums[8] = {};
+    index_t j = 0;
+    for (; j + 8 <= n; j += 8)
+        for (int k = 0; k < 8; ++k) sums[k] += static_cast<double>(x[j + k]) * static_cast<double>(y[j + k]);
+    for (; j < n; ++j) sums[j % 8] += static_cast<double>(x[j]) * static_cast<double>(y[j]);
+    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+}  // namespace diem::detail::eigen

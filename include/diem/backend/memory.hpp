@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include <diem/core/view.hpp>
+
+namespace diem {
+
+/// Keeps blocks that were given back and serves them again, so that a loop allocates only in its first lap.
+/// Sizes are rounded up to one of eight steps per power of two. Safe to use from several threads.
+///
+/// `Raw` has static `void* allocate(std::size_t bytes)` (throws when there is none) and `void deallocate(void*)`.
+template <class Raw>
+class caching_pool {
+public:
+    caching_pool() = default;
+    caching_pool(const caching_pool&) = delete;
+    caching_pool& operator=(const caching_pool&) = delete;
+    ~caching_pool() {
+        for (auto& [bytes, blocks] : free_)
+            for (void* p : blocks) Raw::deallocate(p);
+    }
+
+    [[nodiscard]] static std::size_t rounded(std::size_t bytes) {
+        std::size_t step = 64;
+        while (step * 16 <= bytes) step *= 2;
+        return (bytes + step - 1) / step * step;
+    }
+
+    /// A block of at least `bytes`; `bytes` is rounded in place and must be given back with `put`.
+    [[nodiscard]] void* take(std::size_t& bytes) {
+        bytes = rounded(bytes);
+        const std::lock_guard lock(mutex_);
+        in_use_ += bytes;
+        peak_ = in_use_ > peak_ ? in_use_ : peak_;
+        auto& blocks = free_[bytes];
+        if (!blocks.empty()) {
+            void* p = blocks.back();
+            blocks.pop_back();
+            return p;
+        }
+        blocks.reserve(++owned_[bytes]);  // so that giving back never allocates
+        ++allocations_;
+        return Raw::allocate(bytes);
+    }
+    void put(void* p, std::size_t bytes) noexcept {
+        const std::lock_guard lock(mutex_);
+        in_use_ -= bytes;
+        free_[bytes].push_back(p);
+    }
+
+    /// Bytes in live buffers now, and the most there ever were.
+    [[nodiscard]] std::size_t bytes_in_use() const { return in_use_; }
+    [[nodiscard]] std::size_t peak_bytes() const { return peak_; }
+    /// How often memory was asked of the system.
+    [[nodiscard]] std::size_t allocations() const { return allocations_; }
+
+private:
+    std::mutex mutex_;
+    std::map<std::size_t, std::vector<void*>> free_;
+    std::map<std::size_t, std::size_t> owned_;
+    std::size_t in_use_ = 0, peak_ = 0, allocations_ = 0;
+};
+
+/// Aligned host memory; large blocks ask for huge pages, since touching fresh small pages can cost more than the work.
+struct host_memory {
+    static constexpr std::size_t huge = std::size_t{1} << 21;
+    static void* allocate(std::size_t bytes) {
+        const std::size_t alignment = bytes >= 2 * huge ? huge : 64;
+        void* p = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+        if (p == nullptr) throw std::bad_alloc();
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+        if (alignment == huge) madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+        return p;
+    }
+    static void deallocate(void* p) { std::free(p); }
+};
+
+/// Owns `size` uninitialised elements taken from a pool, and gives them back at its end.
+template <class Pointer, class Pool>
+class pool_buffer {
+public:
+    using value_type = typename std::pointer_traits<Pointer>::element_type;
+    static_assert(std::is_trivially_copyable_v<value_type>);
+
+    pool_buffer() = default;
+    pool_buffer(std::shared_ptr<Pool> pool, index_t size)
+        : pool_(std::move(pool)), size_(size), bytes_(static_cast<std::size_t>(size) * sizeof(value_type)) {
+        if (size_ > 0) raw_ = pool_->take(bytes_);
+    }
+    pool_buffer(pool_buffer&& o) noexcept
+        : pool_(std::move(o.pool_)), raw_(std::exchange(o.raw_, nullptr)), size_(std::exchange(o.size_, 0)),
+          bytes_(std::exchange(o.bytes_, 0)) {}
+    pool_buffer& operator=(pool_buffer&& o) noexcept {
+        if (this != &o) {
+            release();
+            pool_ = std::move(o.pool_);
+            raw_ = std::exchange(o.raw_, nullptr);
+            size_ = std::exchange(o.size_, 0);
+            bytes_ = std::exchange(o.bytes_, 0);
+        }
+        return *this;
+    }
+    ~pool_buffer() { release(); }
+
+    [[nodiscard]] Pointer data() const { return Pointer(static_cast<value_type*>(raw_)); }
+    [[nodiscard]] index_t size() const { return size_; }
+    [[nodiscard]] vector_view<Pointer> view() const { return {data(), size_}; }
+
+private:
+    void release() noexcept {
+        if (raw_ != nullptr) pool_->put(raw_, bytes_);
+        raw_ = nullptr;
+    }
+    std::shared_ptr<Pool> pool_;
+    void* raw_ = nullptr;
+    index_t size_ = 0;
+    std::size_t bytes_ = 0;
+};
+
+}  // namespace diem

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <string_view>
+
+#include <diem/core/error.hpp>
+#include <diem/core/view.hpp>
+
+/// Checks of arguments, made in every build by public entry points. `where` is the function ("solver::cg"), `what` the
+/// argument or the quantity.
+namespace diem {
+
+namespace detail {
+[[noreturn]] inline void throw_size(std::string_view where, std::string_view what, index_t got, index_t expected) {
+    throw shape_error(std::string(where) + ": " + std::string(what) + " is " + std::to_string(got) + ", expected " +
+                      std::to_string(expected));
+}
+}  // namespace detail
+
+/// Throws shape_error unless `got == expected`, e.g. `check_size("cg", "x.items()", x.items(), b.items())`.
+inline void check_size(std::string_view where, std::string_view what, index_t got, index_t expected) {
+    if (got != expected) detail::throw_size(where, what, got, expected);
+}
+
+/// Throws shape_error unless the view has `features` and `items`.
+template <class Pointer>
+void check_shape(std::string_view where, std::string_view what, const batch_view<Pointer>& view, index_t features,
+                 index_t items) {
+    if (view.features() != features || view.items() != items)
+        throw shape_error(std::string(where) + ": " + std::string(what) + " is " + std::to_string(view.features()) +
+                          " x " + std::to_string(view.items()) + " (features x items), expected " +
+                          std::to_string(features) + " x " + std::to_string(items));
+}
+
+/// Throws value_error with `message` unless `condition`.
+inline void check_value(std::string_view where, bool condition, std::string_view message) {
+    if (!condition) throw value_error(std::string(where) + ": " + std::string(message));
+}
+
+/// Throws value_error unless `value` is finite and positive.
+inline void check_positive(std::string_view where, std::string_view what, double value) {
+    if (!(value > 0) || !std::isfinite(value))
+        throw value_error(std::string(where) + ": " + std::string(what) + " is " + std::to_string(value) +
+                          ", expected a finite number > 0");
+}
+
+}  // namespace diem

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace diem {
+
+/// Base of everything the library throws.
+struct error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+/// Sizes of arguments do not fit together.
+struct shape_error : error {
+    using error::error;
+};
+
+/// A value is outside its range, or not finite.
+struct value_error : error {
+    using error::error;
+};
+
+/// A file cannot be read, written or understood: the message names path and, where known, byte offset.
+struct io_error : error {
+    using error::error;
+};
+
+/// A configuration has an unknown key, a wrong type or an impossible value: the message names the key.
+struct config_error : error {
+    using error::error;
+};
+
+/// A device call failed: the message names the call and its code.
+struct device_error : error {
+    using error::error;
+};
+
+}  // namespace diem

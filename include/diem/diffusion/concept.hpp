@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concepts>
+
+#include <diem/backend/concept.hpp>
+#include <diem/linop/concept.hpp>
+
+namespace diem::diffusion {
+
+/// The noise levels sigma of a batch x_t = x + sigma z (standard deviations, in data units): one number for all items,
+/// known on the host (what samplers use), or one per item in the backend's memory (what training uses).
+template <Backend B>
+class noise_level {
+public:
+    noise_level(double common) : common_(common) {}                             // NOLINT(google-explicit-constructor)
+    noise_level(const_vector_t<B> per_item) : values_(per_item), shared_(false) {}  // NOLINT(google-explicit-constructor)
+
+    [[nodiscard]] bool shared() const { return shared_; }
+    /// The common value; meaningful if `shared()`.
+    [[nodiscard]] double common() const { return common_; }
+    /// One value per item; meaningful if not `shared()`.
+    [[nodiscard]] const_vector_t<B> per_item() const { return values_; }
+    [[nodiscard]] noise_level items(index_t first, index_t count) const {
+        return shared_ ? *this : noise_level(values_.range(first, count));
+    }
+
+private:
+    double common_ = 0;
+    const_vector_t<B> values_{};
+    bool shared_ = true;
+};
+
+/// What `linearize` returns: owns all that its derivatives need, any number of times.
+///
+/// `mean()`      x_hat = E[x | x_t], a view into this value
+/// `jacobian()`  J = d x_hat / d x_t at fixed sigma, as a linear operator that refers to this value: `apply` = JVP,
+///               `apply_adjoint` = VJP. Not tagged symmetric unless the model knows it is.
+template <class L, class B>
+concept Linearization = Backend<B> && requires(const L& l) {
+    { l.mean() } -> std::convertible_to<const_view_t<B>>;
+    { l.jacobian() } -> linop::LinearOperator<B>;
+};
+
+struct score_model_tag {};
+
+/// A denoiser: the mean of the data given a noisy version of it, x_t = x + sigma z. By Tweedie the score is
+/// (x_hat - x_t) / sigma^2 and Cov[x | x_t] = sigma^2 J'.
+///
+/// `features()`                          size D of an item
+/// `denoise(b, x_t, sigma, x_hat)`       x_hat = E[x | x_t]; D x n each; x_hat may not overlap x_t
+/// `linearize(b, x_t, sigma)`            a `Linearization`; x_t may be changed afterwards
+/// Throws shape_error when sizes do not fit. Opt-in by `using score_model_tag = diffusion::score_model_tag`.
+template <class M, class B>
+concept ScoreModel = Backend<B> && std::same_as<typename M::score_model_tag, score_model_tag> &&
+                     requires(M& m, B& b, const_view_t<B> x_t, noise_level<B> sigma, view_t<B> x_hat) {
+                         { m.features() } -> std::convertible_to<index_t>;
+                         m.denoise(b, x_t, sigma, x_hat);
+                         { m.linearize(b, x_t, sigma) } -> Linearization<B>;
+                     };
+
+}  // namespace diem::diffusion

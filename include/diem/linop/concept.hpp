@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concepts>
+
+#include <diem/backend/concept.hpp>
+
+/// Linear maps on batches: one map per item, or the same one for all.
+namespace diem::linop {
+
+/// Opt-in tags: being linear, or symmetric, is a promise and never deduced from syntax.
+struct linear_tag {};
+/// Every item's map is symmetric (self-adjoint).
+struct symmetric_tag : linear_tag {};
+
+/// `items()` of an operator that is the same for every item and takes batches of any number of items.
+inline constexpr index_t any_items = -1;
+
+/// y_i = A_i x_i for each item i of a batch.
+///
+/// `rows()`, `cols()`     sizes of A_i
+/// `items()`              number of items it is made for, or `any_items`
+/// `apply(b, x, y)`       y = A x: x is cols x n, y is rows x n; y is overwritten; x and y must not overlap
+/// `apply_adjoint(b, y, x)`  x = A' y
+/// `items(first, count)`  the operator of that range of items, a light value that refers to this one's data
+/// Throws shape_error when sizes do not fit.
+template <class A, class B>
+concept LinearOperator =
+    Backend<B> && std::derived_from<typename A::operator_tag, linear_tag> &&
+    requires(const A& a, B& b, const_view_t<B> in, view_t<B> out, index_t n) {
+        { a.rows() } -> std::convertible_to<index_t>;
+        { a.cols() } -> std::convertible_to<index_t>;
+        { a.items() } -> std::convertible_to<index_t>;
+        a.apply(b, in, out);
+        a.apply_adjoint(b, in, out);
+        a.items(n, n);
+    };
+
+/// A linear operator that promises to be symmetric, as CG needs.
+template <class A, class B>
+concept SymmetricOperator = LinearOperator<A, B> && std::derived_from<typename A::operator_tag, symmetric_tag>;
+
+}  // namespace diem::linop
