@@ -13,7 +13,22 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/eigen.hpp>
+#include <diem/backend/eigen/conv3x3_direct.hpp>
+#include <diem/backend/eigen/elementwise.hpp>
+#include <diem/backend/eigen/gemm_packed.hpp>
+#include <diem/backend/eigen/random.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
 #include <diem/backend/reference.hpp>
 #include <diem/backend/thread_pool.hpp>
+
+#include <diem/io/array.hpp>
+#include <diem/io/atomic.hpp>
+#include <diem/io/dtype.hpp>
+#include <diem/io/json.hpp>
+#include <diem/io/safetensors.hpp>
+
+#include <diem/linop/concept.hpp>
+
+#include <diem/diffusion/concept.hpp>
