@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <diem/io/array.hpp>
+#include <diem/io/atomic.hpp>
+#include <diem/io/detail/input_file.hpp>
+#include <diem/io/dtype.hpp>
+#include <diem/io/json.hpp>
+
+/// The safetensors format (huggingface/safetensors): a length (8 bytes), a JSON header of names, dtypes, shapes and
+/// offsets, then the data, without gap or overlap.
+namespace diem::io {
+
+/// A tensor inside a file: its extents and where its bytes lie.
+struct tensor_info {
+    dtype type = dtype::f32;
+    shape_type shape;
+    std::uint64_t offset = 0;  ///< from the start of the file
+    std::uint64_t bytes = 0;
+    [[nodiscard]] index_t size() const { return static_cast<index_t>(bytes / info(type).size); }
+};
+
+/// Reads a safetensors file: the constructor checks the whole header against the size of the file, tensors are read on
+/// request. Throws io_error with path and offset: truncated or oversized, a header that is no JSON object of the format,
+/// a name twice, unknown dtype, negative or overflowing extents, offsets that do not fit the shape, overlap or leave gaps.
+class safetensors_file {
+public:
+    /// Longest header accepted, as in the reference implementation.
+    static constexpr std::uint64_t max_header_bytes = 100'000'000;
+
+    explicit safetensors_file(const std::filesystem::path& path) : file_(path) {
+        std::uint64_t length = 0;
+        file_.read(0, std::as_writable_bytes(std::span(&length, 1)), "length of the header");
+        if (length > max_header_bytes) file_.fail(0, "header of " + std::to_string(length) + " bytes");
+        const std::string text = file_.read_text(8, length, "header");
+        if (text.empty() || text.front() != '{') file_.fail(8, "the header does not start with {");
+        const json header = parse_json(text, path.string(), {.max_depth = 3}, 8);
+        const std::uint64_t begin = 8 + length;
+        for (const auto& [name, entry] : header.items()) {
+            if (name == "__metadata__")
+                read_metadata(entry);
+            else
+                tensors_.emplace(name, read_entry(name, entry, begin));
+        }
+        check_layout(begin);
+    }
+
+    [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
+    [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
+    [[nodiscard]] const std::map<std::string, tensor_info>& tensors() const { return tensors_; }
+    [[nodiscard]] bool contains(const std::string& name) const { return tensors_.count(name) != 0; }
+
+    /// Throws io_error where there is no such tensor.
+    [[nodiscard]] const tensor_info& at(const std::string& name) const {
+        const auto found = tensors_.find(name);
+        if (found == tensors_.end()) throw io_error(path().string() + ": no tensor \"" + name + "\"");
+        return found->second;
+    }
+    /// Throws io_error where there is no such key.
+    [[nodiscard]] const std::string& metadata(const std::string& key) const {
+        const auto found = metadata_.find(key);
+        if (found == metadata_.end()) throw io_error(path().string() + ": no metadata \"" + key + "\"");
+        return found->second;
+    }
+
+    /// The tensor, of exactly this element type.
+    template <class T>
+    [[nodiscard]] array<T> read(const std::string& name) {
+        const tensor_info& tensor = at(name);
+        require_type(name, tensor, tensor.type == dtype_of<T>(), info(dtype_of<T>()).safetensors);
+        array<T> result(tensor.shape);
+        file_.read(tensor.offset, std::as_writable_bytes(std::span(result.data)), "tensor \"" + name + "\"");
+        return result;
+    }
+    /// The tensor, of exactly this element type and shape, into memory of the caller (a part of a flat buffer).
+    template <class T>
+    void read_into(const std::string& name, const shape_type& shape, std::span<T> target) {
+        const tensor_info& tensor = at(name);
+        require_type(name, tensor, tensor.type == dtype_of<T>(), info(dtype_of<T>()).safetensors);
+        if (tensor.shape != shape || tensor.size() != static_cast<index_t>(target.size()))
+            throw io_error(path().string() + ": tensor \"" + name + "\" has shape " + to_string(tensor.shape) +
+                           ", expected " + to_string(shape));
+        file_.read(tensor.offset, std::as_writable_bytes(target), "tensor \"" + name + "\"");
+    }
+    /// The tensor converted: any real type to float or double, any integer type to an integer type that holds its values.
+    template <class T>
+    [[nodiscard]] array<T> read_as(const std::string& name) {
+        const tensor_info& tensor = at(name);
+        require_type(name, tensor, detail::convertible<T>(tensor.type), "one that converts to it");
+        std::vector<std::byte> bytes(static_cast<std::size_t>(tensor.bytes));
+        file_.read(tensor.offset, bytes, "tensor \"" + name + "\"");
+        array<T> result(tensor.shape);
+        if (const auto bad = detail::convert<T>(tensor.type, bytes.data(), result.data))
+            file_.fail(tensor.offset + *bad * info(tensor.type).size,
+                       "a value of tensor \"" + name + "\" is outside the range of the type asked for");
+        return result;
+    }
+
+private:
+    void require_type(const std::string& name, const tensor_info& tensor, bool good, std::string_view expected) const {
+        if (!good)
+            throw io_error(path().string() + ": tensor \"" + name + "\" is " +
+                           std::string(info(tensor.type).safetensors) + ", expected " + std::string(expected));
+    }
+
+    void read_metadata(const json& entry) {
+        if (!entry.is_object()) file_.fail(8, "__metadata__ is not an object");
+        for (const auto& [key, value] : entry.items()) {
+            if (!value.is_string()) file_.fail(8, "__metadata__ \"" + key + "\" is not a string");
+            metadata_.emplace(key, value.get<std::string>());
+        }
+    }
+
+    [[nodiscard]] tensor_info read_entry(const std::string& name, const json& entry, std::uint64_t begin) const {
+        const auto fail = [&](const std::string& what) { file_.fail(8, "tensor \"" + name + "\": " + what); };
+        if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") ||
+            !entry.contains("data_offsets"))
+            fail("expected an object of dtype, shape and data_offsets");
+        tensor_info tensor;
+        const json& type = entry["dtype"];
+        const auto* row =
+            std::find_if(std::begin(dtype_table), std::end(dtype_table), [&](const dtype_info& candidate) {
+                return type.is_string() && !candidate.safetensors.empty() &&
+                       type.get_ref<const std::string&>() == candidate.safetensors;
+            });
+        if (row == std::end(dtype_table)) fail("unknown dtype " + type.dump());
+        tensor.type = row->type;
+
+        const auto is_size = [](const json& value) {
+            return value.is_number_unsigned() && value.get<std::uint64_t>() <= std::uint64_t{INT64_MAX};
+        };
+        const json& shape = entry["shape"];
+        if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_size)) fail("bad shape " + shape.dump());
+        tensor.shape = shape.get<shape_type>();
+        index_t count = 0;
+        if (!detail::element_count(tensor.shape, count) || count > INT64_MAX / 8)
+            fail("too many elements in shape " + shape.dump());
+
+        const json& offsets = entry["data_offsets"];
+        if (!offsets.is_array() || offsets.size() != 2 || !std::all_of(offsets.begin(), offsets.end(), is_size))
+            fail("bad data_offsets " + offsets.dump());
+        const auto first = offsets[0].get<std::uint64_t>();
+        const auto last = offsets[1].get<std::uint64_t>();
+        const std::uint64_t available = file_.size() - begin;
+        if (first > last || last > available)
+            fail("data_offsets " + offsets.dump() + " outside the " + std::to_string(available) + " bytes of data");
+        tensor.offset = begin + first;
+        tensor.bytes = last - first;
+        const std::uint64_t needed = static_cast<std::uint64_t>(count) * row->size;
+        if (tensor.bytes != needed)
+            fail("shape " + shape.dump() + " needs " + std::to_string(needed) + " bytes, data_offsets hold " +
+                 std::to_string(tensor.bytes));
+        return tensor;
+    }
+
+    /// Every byte of the data belongs to exactly one tensor.
+    void check_layout(std::uint64_t begin) const {
+        std::vector<std::pair<const std::string*, const tensor_info*>> order;
+        for (const auto& [name, tensor] : tensors_) order.emplace_back(&name, &tensor);
+        std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+            return std::pair(a.second->offset, a.second->bytes) < std::pair(b.second->offset, b.second->bytes);
+        });
+        std::uint64_t end = begin;
+        for (const auto& [name, tensor] : order) {
+            if (tensor->offset != end)
+                file_.fail(tensor->offset, "tensor \"" + *name + "\" " +
+                                               (tensor->offset < end ? "overlaps the tensor before it"
+                                                                     : "leaves a gap after the tensor before it"));
+            end += tensor->bytes;
+        }
+        if (end != file_.size()) file_.fail(end, std::to_string(file_.size() - end) + " bytes belong to no tensor");
+    }
+
+    detail::input_file file_;
+    std::map<std::string, std::string> metadata_;
+    std::map<std::string, tensor_info> tensors_;
+};
+
+/// Collects tensors, then writes them as one file, atomically. Tensors are not copied: their memory must live until
+/// `write`. Larger elements come first in the file, so that all are aligned.
+class safetensors_writer {
+public:
+    /// A metadata entry. Throws value_error where the key is there already.
+    void metadata(const std::string& key, std::string value) {
+        check_value("safetensors_writer::metadata", metadata_.emplace(key, std::move(value)).second,
+                    "key \"" + key + "\" twice");
+    }
+    /// Throws shape_error where the extents do not fit the elements, value_error where the name is there already.
+    template <class T>
+    void add(const std::string& name, shape_type shape, std::span<const T> elements) {
+        static_assert(!info(dtype_of<T>()).safetensors.empty(), "safetensors has no such element type");
+        check_size("safetensors_writer::add", "elements of \"" + name + "\"", static_cast<index_t>(elements.size()),
+                   element_count(shape));
+        check_value("safetensors_writer::add", name != "__metadata__" && names_.insert(name).second,
+                    "name \"" + name + "\" is reserved or there already");
+        entries_.push_back({name, dtype_of<T>(), std::move(shape), std::as_bytes(elements)});
+    }
+    template <class T>
+    void add(const std::string& name, const array<T>& tensor) {
+        add(name, tensor.shape, std::span<const T>(tensor.data));
+    }
+    template <class T>
+    void add(const std::string& name, array<T>&& tensor) = delete;  // a temporary would be gone at write
+
+    /// Throws io_error; a file already at `path` is then untouched.
+    void write(const std::filesystem::path& path) const {
+        std::vector<const entry*> order;
+        for (const entry& e : entries_) order.push_back(&e);
+        std::stable_sort(order.begin(), order.end(),
+                         [](const entry* a, const entry* b) { return info(a->type).size > info(b->type).size; });
+        nlohmann::ordered_json header = nlohmann::ordered_json::object();
+        if (!metadata_.empty()) header["__metadata__"] = metadata_;
+        std::uint64_t offset = 0;
+        for (const entry* e : order) {
+            header[e->name] = {{"dtype", info(e->type).safetensors},
+                               {"shape", e->shape},
+                               {"data_offsets", {offset, offset + e->bytes.size()}}};
+            offset += e->bytes.size();
+        }
+        std::string text;
+        try {
+            text = header.dump();
+        } catch (const json::exception& e) {  // a name that is not UTF-8
+            throw io_error(path.string() + ": " + e.what());
+        }
+        text.append((8 - text.size() % 8) % 8, ' ');
+        const std::uint64_t length = text.size();
+        atomic_file file(path);
+        file.write(std::as_bytes(std::span(&length, 1)));
+        file.write(text);
+        for (const entry* e : order) file.write(e->bytes);
+        file.commit();
+    }
+
+private:
+    struct entry {
+        std::string name;
+        dtype type;
+        shape_type shape;
+        std::span<const std::byte> bytes;
+    };
+    std::map<std::string, std::string> metadata_;
+    std::set<std::string> names_;
+    std::vector<entry> entries_;
+};
+
+}  // namespace diem::io
