@@ -4,9 +4,7 @@ set(DIEM_HEADERS
     include/diem/backend/batch.hpp
     include/diem/backend/concept.hpp
     include/diem/backend/eigen.hpp
-    include/diem/backend/eigen/conv3x3_direct.hpp
     include/diem/backend/eigen/elementwise.hpp
-    include/diem/backend/eigen/gemm_packed.hpp
     include/diem/backend/eigen/random.hpp
     include/diem/backend/memory.hpp
     include/diem/backend/operand.hpp
