@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <utility>
+
+#include <diem/backend/batch.hpp>
+#include <diem/core/check.hpp>
+#include <diem/linop/concept.hpp>
+
+namespace diem::posterior {
+
+/// What was measured: y_i = A_i x_i + e_i, e_i ~ N(0, Sigma_y), for each item of a batch.
+///
+/// `y`      rows x items, a view of the caller's data
+/// `A`      a linear operator (one per item, or one for all)
+/// `cov_y`  the covariance Sigma_y of the noise (a variance, in squared data units): symmetric, rows x rows
+/// Views must outlive the observation.
+template <Backend B, linop::LinearOperator<B> A, linop::SymmetricOperator<B> N>
+class observation {
+public:
+    using operator_type = A;
+    using noise_type = N;
+
+    observation(const_view_t<B> y, A a, N cov_y) : y_(y), a_(std::move(a)), cov_y_(std::move(cov_y)) {
+        check_size("observation", "y.features()", y.features(), a_.rows());
+        check_size("observation", "cov_y.rows()", cov_y_.rows(), a_.rows());
+        if (a_.items() != linop::any_items) check_size("observation", "A.items()", a_.items(), y.items());
+        if (cov_y_.items() != linop::any_items) check_size("observation", "cov_y.items()", cov_y_.items(), y.items());
+    }
+
+    [[nodiscard]] const_view_t<B> y() const { return y_; }
+    [[nodiscard]] const A& forward_operator() const { return a_; }
+    [[nodiscard]] const N& noise() const { return cov_y_; }
+    [[nodiscard]] index_t items() const { return y_.items(); }
+
+    /// The observations of items first .. first + count - 1.
+    [[nodiscard]] auto items(index_t first, index_t count) const {
+        auto a = a_.items(first, count);
+        auto n = cov_y_.items(first, count);
+        return observation<B, decltype(a), decltype(n)>(y_.item_range(first, count), std::move(a), std::move(n));
+    }
+
+private:
+    const_view_t<B> y_;
+    A a_;
+    N cov_y_;
+};
+
+
+/// An observation with its types deduced.
+template <Backend B, class A, class N>
+[[nodiscard]] observation<B, A, N> observe(B& /*backend*/, const_view_t<B> y, A a, N cov_y) {
+    return {y, std::move(a), std::move(cov_y)};
+}
+
+/// y = A x + e with e ~ N(0, cov_y) drawn from `key`. x: cols x n, y: rows x n.
+template <Backend B, linop::LinearOperator<B> A, linop::SymmetricOperator<B> N>
+void simulate(B& backend, const A& a, const N& cov_y, const_view_t<B> x, const random_key& key, view_t<B> y) {
+    check_size("simulate", "x.features()", x.features(), a.cols());
+    check_shape("simulate", "y", y, a.rows(), x.items());
+    batch<B> noise(backend, y.features(), y.items());
+    cov_y.sample(backend, key, noise.view());
+    a.apply(backend, x, y);
+    backend.axpby(1.0, noise.cview(), 1.0, y);
+}
+
+}  // namespace diem::posterior
