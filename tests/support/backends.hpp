@@ -7,8 +7,8 @@
 #include "support/opaque_backend.hpp"
 
 /// The backends that every algorithm is tested on; use with TEMPLATE_TEST_CASE(..., DIEM_TEST_BACKENDS).
-#define DIEM_TEST_BACKENDS                                                                                           \
-    diem::reference_backend<float>, diem::reference_backend<double>, diem::eigen_backend<float>,                       \
+#define DIEM_TEST_BACKENDS                                                                       \
+    diem::reference_backend<float>, diem::reference_backend<double>, diem::eigen_backend<float>, \
         diem::eigen_backend<double>, diem::test::opaque_backend<float>, diem::test::opaque_backend<double>
 
 namespace diem::test {

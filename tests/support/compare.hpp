@@ -31,8 +31,10 @@ double worst_item_error(const std::vector<T>& a, const std::vector<U>& b, index_
     double worst = 0;
     const auto n = static_cast<std::size_t>(features);
     for (std::size_t k = 0; k < a.size(); k += n) {
-        const std::vector<T> x(a.begin() + static_cast<std::ptrdiff_t>(k), a.begin() + static_cast<std::ptrdiff_t>(k + n));
-        const std::vector<U> y(b.begin() + static_cast<std::ptrdiff_t>(k), b.begin() + static_cast<std::ptrdiff_t>(k + n));
+        const std::vector<T> x(a.begin() + static_cast<std::ptrdiff_t>(k),
+                               a.begin() + static_cast<std::ptrdiff_t>(k + n));
+        const std::vector<U> y(b.begin() + static_cast<std::ptrdiff_t>(k),
+                               b.begin() + static_cast<std::ptrdiff_t>(k + n));
         const double e = relative_error(x, y);
         if (!(e <= worst)) worst = e;
         if (std::isnan(worst)) return worst;

@@ -71,8 +71,7 @@ public:
     template <class U>
     void fill(const batch_view<U*>& to, typename batch_view<U*>::value_type value) {
         parallel(to.items(), to.features(), [&](index_t first, index_t last) {
-            for (index_t i = first; i < last; ++i)
-                std::fill_n(to.data() + i * to.stride(), to.features(), value);
+            for (index_t i = first; i < last; ++i) std::fill_n(to.data() + i * to.stride(), to.features(), value);
         });
     }
 
@@ -205,9 +204,8 @@ private:
 
     template <class G>
     void parallel_elements(index_t features, index_t items, const G& g) {
-        parallel(features * items, 1, [&](index_t first, index_t last) {
-            detail::eigen::for_rows(features, first, last, g);
-        });
+        parallel(features * items, 1,
+                 [&](index_t first, index_t last) { detail::eigen::for_rows(features, first, last, g); });
     }
     template <class F, class... S>
     void map_elements(const F& f, const detail::extents& e, const S&... s) {

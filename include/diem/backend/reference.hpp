@@ -149,13 +149,15 @@ public:
     void fill_normal(const random_key& key, const batch_view<P>& y) {
         const auto ys = detail::strided_of(y);
         for (index_t i = 0; i < y.items(); ++i)
-            for (index_t j = 0; j < y.features(); ++j) ys.at(j, i) = normal<T>(key, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(j));
+            for (index_t j = 0; j < y.features(); ++j)
+                ys.at(j, i) = normal<T>(key, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(j));
     }
     template <class P>
     void fill_uniform(const random_key& key, const batch_view<P>& y) {
         const auto ys = detail::strided_of(y);
         for (index_t i = 0; i < y.items(); ++i)
-            for (index_t j = 0; j < y.features(); ++j) ys.at(j, i) = uniform<T>(key, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(j));
+            for (index_t j = 0; j < y.features(); ++j)
+                ys.at(j, i) = uniform<T>(key, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(j));
     }
 
 private:

@@ -25,16 +25,15 @@ inline constexpr index_t any_items = -1;
 /// `items(first, count)`  the operator of that range of items, a light value that refers to this one's data
 /// Throws shape_error when sizes do not fit.
 template <class A, class B>
-concept LinearOperator =
-    Backend<B> && std::derived_from<typename A::operator_tag, linear_tag> &&
-    requires(const A& a, B& b, const_view_t<B> in, view_t<B> out, index_t n) {
-        { a.rows() } -> std::convertible_to<index_t>;
-        { a.cols() } -> std::convertible_to<index_t>;
-        { a.items() } -> std::convertible_to<index_t>;
-        a.apply(b, in, out);
-        a.apply_adjoint(b, in, out);
-        a.items(n, n);
-    };
+concept LinearOperator = Backend<B> && std::derived_from<typename A::operator_tag, linear_tag> &&
+                         requires(const A& a, B& b, const_view_t<B> in, view_t<B> out, index_t n) {
+                             { a.rows() } -> std::convertible_to<index_t>;
+                             { a.cols() } -> std::convertible_to<index_t>;
+                             { a.items() } -> std::convertible_to<index_t>;
+                             a.apply(b, in, out);
+                             a.apply_adjoint(b, in, out);
+                             a.items(n, n);
+                         };
 
 /// A linear operator that promises to be symmetric, as CG needs.
 template <class A, class B>

@@ -46,7 +46,6 @@ private:
     N cov_y_;
 };
 
-
 /// An observation with its types deduced.
 template <Backend B, class A, class N>
 [[nodiscard]] observation<B, A, N> observe(B& /*backend*/, const_view_t<B> y, A a, N cov_y) {

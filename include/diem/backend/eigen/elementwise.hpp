@@ -44,10 +44,12 @@ void map_row(const F& f, index_t i, index_t first, index_t last, const S&... s) 
     index_t j = first;
     for (; j + lanes<T> <= last; j += lanes<T>) {
         std::tuple<decltype((void)s, V())...> values{load<V>(s, j, i)...};
-        std::apply([&](auto&... v) {
-            f(v...);
-            (store(s, j, i, v), ...);
-        }, values);
+        std::apply(
+            [&](auto&... v) {
+                f(v...);
+                (store(s, j, i, v), ...);
+            },
+            values);
     }
     const auto call = [&f](auto&... element) { f(value_or_reference<T>(element)...); };
     for (; j < last; ++j) call(s.at(j, i)...);

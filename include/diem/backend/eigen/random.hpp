@@ -22,8 +22,7 @@ struct random_blocks {
     template <bool Normal>
     static void fill(const random_key& key, std::uint32_t item, std::uint32_t block, T* out) {
         philox_words words[width];
-        for (int k = 0; k < width; ++k)
-            words[k] = random_words(key, item, block + static_cast<std::uint32_t>(k));
+        for (int k = 0; k < width; ++k) words[k] = random_words(key, item, block + static_cast<std::uint32_t>(k));
         V u[per_block];
         for (int p = 0; p < per_block; ++p)
             for (int k = 0; k < width; ++k) u[p][k] = uniform_of_words<T>(words[k], p);
