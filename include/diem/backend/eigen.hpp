@@ -204,8 +204,9 @@ private:
 
     template <class G>
     void parallel_elements(index_t features, index_t items, const G& g) {
-        parallel(features * items, 1,
-                 [&](index_t first, index_t last) { detail::eigen::for_rows(features, first, last, g); });
+        if (features == 0) return;
+        parallel(detail::eigen::blocks_of<T>(features) * items, detail::eigen::lanes<T>,
+                 [&](index_t first, index_t last) { detail::eigen::for_rows<T>(features, first, last, g); });
     }
     template <class F, class... S>
     void map_elements(const F& f, const detail::extents& e, const S&... s) {

@@ -55,40 +55,63 @@ void map_row(const F& f, index_t i, index_t first, index_t last, const S&... s) 
     for (; j < last; ++j) call(s.at(j, i)...);
 }
 
-/// Cuts elements [first, last) of a `features x items` array into parts of rows: g(item, from, to).
-template <class G>
+/// Blocks of `lanes<T>` features that an item has, the last one perhaps shorter. Work is cut at their borders only, so
+/// that an element is computed by the same instructions whatever the number of threads.
+template <class T>
+index_t blocks_of(index_t features) {
+    return (features + lanes<T> - 1) / lanes<T>;
+}
+
+/// Blocks [first, last) of a batch as parts of rows: g(item, from, to).
+template <class T, class G>
 void for_rows(index_t features, index_t first, index_t last, const G& g) {
+    const index_t blocks = blocks_of<T>(features);
     while (first < last) {
-        const index_t i = first / features, from = first - i * features;
-        const index_t to = std::min(features, from + (last - first));
-        g(i, from, to);
-        first += to - from;
+        const index_t i = first / blocks, block = first - i * blocks;
+        const index_t count = std::min(blocks - block, last - first);
+        g(i, block * lanes<T>, std::min(features, (block + count) * lanes<T>));
+        first += count;
     }
 }
+
+template <class T>
+struct scale_row {
+    T b;
+    template <class V>
+    void operator()(V& y) const {
+        y = b * y;
+    }
+};
+template <class T>
+struct scaled_copy_row {
+    T a;
+    template <class V>
+    void operator()(const V& x, V& y) const {
+        y = a * x;
+    }
+};
+template <class T>
+struct axpby_elements {
+    T a, b;
+    template <class V>
+    void operator()(const V& x, V& y) const {
+        y = a * x + b * y;
+    }
+};
 
 /// y = a x + b y on a row; an operand with coefficient zero is not read.
 template <class T>
 void axpby_row(T a, const T* x, T b, T* y, index_t n) {
-    using row = Eigen::Array<T, Eigen::Dynamic, 1>;
-    Eigen::Map<row> out(y, n);
-    const Eigen::Map<const row> in(x, n);
-    if (a == 0) {
-        if (b == 0)
-            out.setZero();
-        else if (b != 1)
-            out *= b;
-    } else if (b == 0) {
-        if (a == 1)
-            out = in;
-        else
-            out = a * in;
-    } else if (b == 1) {
-        out += a * in;
-    } else if (a == 1) {
-        out = in + b * out;
-    } else {
-        out = a * in + b * out;
-    }
+    const strided<const T> in{x, 0, 1};
+    const strided<T> out{y, 0, 1};
+    if (a == 0 && b == 0)
+        std::fill_n(y, n, T(0));
+    else if (a == 0 && b != 1)
+        map_row<T>(scale_row<T>{b}, 0, 0, n, out);
+    else if (b == 0)
+        map_row<T>(scaled_copy_row<T>{a}, 0, 0, n, in, out);
+    else if (a != 0)
+        map_row<T>(axpby_elements<T>{a, b}, 0, 0, n, in, out);
 }
 
 /// Inner product accumulated in float64, eight running sums.
