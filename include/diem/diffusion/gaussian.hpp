@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <diem/backend/batch.hpp>
+#include <diem/backend/concept.hpp>
+#include <diem/core/check.hpp>
+#include <diem/diffusion/concept.hpp>
+#include <diem/diffusion/harmonic.hpp>
+#include <diem/linop/concept.hpp>
+
+namespace diem::diffusion {
+
+namespace detail {
+struct gaussian_draw {  // x = mu + sqrt(d) z
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& x, const V& z, const V& mu, const V& d) const {
+        using std::sqrt;
+        x = mu + sqrt(d) * z;
+    }
+};
+struct difference {  // r = x - mu
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& r, const V& x, const V& mu) const {
+        r = x - mu;
+    }
+};
+struct gaussian_log_density {  // out = -(log det + out + norm) / 2
+    double log_det;
+    DIEM_HOST_DEVICE void operator()(index_t i, double* out, const double* norm) const {
+        out[i] = -(log_det + out[i] + norm[i]) / 2;
+    }
+};
+}  // namespace detail
+
+/// Jacobian of the Gaussian denoiser, J = V / sigma^2: symmetric, so JVP = VJP. Light to copy; keeps what it needs alive.
+template <Backend B>
+class gaussian_jacobian {
+public:
+    using operator_tag = linop::symmetric_tag;
+
+    /// Items first .. first + count - 1 have this V.
+    struct segment {
+        index_t first, count;
+        harmonic_covariance<B> v;
+    };
+
+    explicit gaussian_jacobian(harmonic_covariance<B> v) : v_(std::move(v)) {}
+    gaussian_jacobian(index_t features, index_t items, std::shared_ptr<const std::vector<segment>> segments)
+        : segments_(std::move(segments)), features_(features), count_(items) {}
+
+    [[nodiscard]] index_t rows() const { return segments_ ? features_ : v_.rows(); }
+    [[nodiscard]] index_t cols() const { return rows(); }
+    [[nodiscard]] index_t items() const { return segments_ ? count_ : linop::any_items; }
+    void apply(B& b, const_view_t<B> x, view_t<B> y) const {
+        if (!segments_) return scaled(b, v_, x, y);
+        check_size("gaussian_jacobian", "x.items()", x.items(), count_);
+        check_shape("gaussian_jacobian", "y", y, rows(), x.items());
+        for (const segment& s : *segments_) {
+            const index_t from = s.first > first_ ? s.first : first_;
+            const index_t to = s.first + s.count < first_ + count_ ? s.first + s.count : first_ + count_;
+            if (from < to)
+                scaled(b, s.v, x.item_range(from - first_, to - from), y.item_range(from - first_, to - from));
+        }
+    }
+    void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const { apply(b, y, x); }
+    [[nodiscard]] gaussian_jacobian items(index_t first, index_t count) const {
+        gaussian_jacobian part = *this;
+        part.first_ += first;
+        part.count_ = count;
+        return part;
+    }
+
+private:
+    static void scaled(B& b, const harmonic_covariance<B>& v, const_view_t<B> x, view_t<B> y) {
+        v.apply_scaled(b, 1 / (v.sigma() * v.sigma()), x, y);
+    }
+
+    harmonic_covariance<B> v_;
+    std::shared_ptr<const std::vector<segment>> segments_;  // null: one sigma for all items
+    index_t features_ = 0, first_ = 0, count_ = 0;
+};
+
+template <Backend B>
+class gaussian_linearization {
+public:
+    gaussian_linearization(batch<B> mean, gaussian_jacobian<B> jacobian)
+        : mean_(std::move(mean)), jacobian_(std::move(jacobian)) {}
+    [[nodiscard]] const_view_t<B> mean() const { return mean_.view(); }
+    [[nodiscard]] gaussian_jacobian<B> jacobian() const { return jacobian_; }
+
+private:
+    batch<B> mean_;
+    gaussian_jacobian<B> jacobian_;
+};
+
+/// The prior N(mu, Sigma), Sigma = diag(d) + u u', as a score model:
+///
+///     E[x | x_t] = mu + V / sigma^2 (x_t - mu),  V = (Sigma^-1 + sigma^-2 I)^-1 = Cov[x | x_t].
+///
+/// mu, d: D; d >= 0, zeros allowed; u: D x r, r >= 0. V is factored when sigma changes and kept until the next change, so
+/// `denoise`, `linearize` and `harmonic` at one sigma share it. One noise level for all items needs no host
+/// synchronisation; levels per item are downloaded, and runs of equal ones are treated together. Copies share the
+/// parameters. One object serves one caller at a time.
+template <Backend B>
+class gaussian {
+    using T = scalar_t<B>;
+
+public:
+    using score_model_tag = diffusion::score_model_tag;
+
+    /// Takes mu (D x 1), d (D x 1) and u (D x r). Throws shape_error; value_error where a number is not finite or d < 0.
+    gaussian(B& b, batch<B> mu, batch<B> d, batch<B> u) {
+        check_shape("gaussian", "mu", mu.view(), mu.features(), 1);
+        check_shape("gaussian", "d", d.view(), mu.features(), 1);
+        check_shape("gaussian", "u", u.view(), mu.features(), u.items());
+        for (const T value : to_host(b, mu)) check_value("gaussian", std::isfinite(value), "mu is not finite");
+        for (const T value : to_host(b, u)) check_value("gaussian", std::isfinite(value), "u is not finite");
+        for (const T value : to_host(b, d))
+            check_value("gaussian", value >= 0 && std::isfinite(value), "d is not finite and >= 0");
+        parameters_ = std::make_shared<const detail::gaussian_parameters<B>>(
+            detail::gaussian_parameters<B>{std::move(mu), std::move(d), std::move(u)});
+    }
+
+    [[nodiscard]] index_t features() const { return parameters_->mu.features(); }
+    [[nodiscard]] index_t rank() const { return parameters_->u.items(); }
+    [[nodiscard]] const_vector_t<B> mu() const { return parameters_->mu.flat(); }
+    [[nodiscard]] const_vector_t<B> d() const { return parameters_->d.flat(); }
+    [[nodiscard]] const_view_t<B> u() const { return parameters_->u.view(); }
+
+    /// V at this sigma > 0, from the cache where it is the last one asked for.
+    [[nodiscard]] harmonic_covariance<B> harmonic(B& b, double sigma) const {
+        check_positive("gaussian", "sigma", sigma);
+        return harmonic_covariance<B>(cache_.form(b, *parameters_, sigma));
+    }
+
+    void denoise(B& b, const_view_t<B> x_t, noise_level<B> sigma, view_t<B> x_hat) const {
+        check_batches(x_t, sigma, x_hat);
+        if (sigma.shared()) return harmonic(b, sigma.common()).denoise(b, mu(), x_t, x_hat);
+        for_equal_levels(b, sigma, [&](index_t first, index_t count, double s) {
+            harmonic(b, s).denoise(b, mu(), x_t.item_range(first, count), x_hat.item_range(first, count));
+        });
+    }
+
+    [[nodiscard]] gaussian_linearization<B> linearize(B& b, const_view_t<B> x_t, noise_level<B> sigma) const {
+        batch<B> x_hat(b, features(), x_t.items());
+        check_batches(x_t, sigma, x_hat.view());
+        if (sigma.shared()) {
+            auto v = harmonic(b, sigma.common());
+            v.denoise(b, mu(), x_t, x_hat.view());
+            return {std::move(x_hat), gaussian_jacobian<B>(std::move(v))};
+        }
+        using segment = typename gaussian_jacobian<B>::segment;
+        auto segments = std::make_shared<std::vector<segment>>();
+        for_equal_levels(b, sigma, [&](index_t first, index_t count, double s) {
+            segments->push_back({first, count, harmonic(b, s)});
+            segments->back().v.denoise(b, mu(), x_t.item_range(first, count), x_hat.view().item_range(first, count));
+        });
+        return {std::move(x_hat), gaussian_jacobian<B>(features(), x_t.items(), std::move(segments))};
+    }
+
+    /// Direct draws: x = mu + sqrt(d) z + u z', (z, z') the D + r normals of `key` (see random_lane::prior_sample).
+    void sample(B& b, const random_key& key, view_t<B> x) const {
+        check_shape("gaussian::sample", "x", x, features(), x.items());
+        batch<B> z(b, features() + rank(), x.items());
+        b.fill_normal(key, z.view());
+        b.map(detail::gaussian_draw{}, x, z.cview().feature_range(0, features()), per_feature{mu()}, per_feature{d()});
+        if (rank() > 0) b.gemm(T(1), u(), op::none, z.cview().feature_range(features(), rank()), op::none, T(1), x);
+    }
+
+    /// out_i = log N(x_i; mu, Sigma + sigma^2 I), the density of x_t; sigma = 0 for that of x, which needs all d > 0
+    /// (value_error else). With E = d + sigma^2 and t = C^-1 u' E^-1 r, r = x - mu, the quadratic form is
+    /// |E^-1/2 (r - u t)|^2 + |t|^2: a sum of squares. Downloads D + r^2 numbers.
+    void log_density(B& b, const_view_t<B> x, double sigma, vector_t<B, double> out) const;
+
+private:
+    void check_batches(const_view_t<B> x_t, const noise_level<B>& sigma, view_t<B> x_hat) const {
+        check_shape("gaussian", "x_t", x_t, features(), x_t.items());
+        check_shape("gaussian", "x_hat", x_hat, features(), x_t.items());
+        if (!sigma.shared()) check_size("gaussian", "sigma", sigma.per_item().size(), x_t.items());
+    }
+    template <class F>
+    void for_equal_levels(B& b, const noise_level<B>& sigma, const F& f) const {
+        const auto levels = to_host(b, sigma.per_item());
+        const auto n = static_cast<index_t>(levels.size());
+        for (index_t first = 0, next = 0; first < n; first = next) {
+            const T level = levels[static_cast<std::size_t>(first)];
+            while (next < n && levels[static_cast<std::size_t>(next)] == level) ++next;
+            check_positive("gaussian", "sigma", static_cast<double>(level));  // also NaN, which equals nothing
+            f(first, next - first, static_cast<double>(level));
+        }
+    }
+
+    std::shared_ptr<const detail::gaussian_parameters<B>> parameters_;
+    mutable detail::harmonic_cache<B> cache_;
+};
+
+template <Backend B>
+void gaussian<B>::log_density(B& b, const_view_t<B> x, double sigma, vector_t<B, double> out) const {
+    check_shape("gaussian::log_density", "x", x, features(), x.items());
+    check_size("gaussian::log_density", "out.size()", out.size(), x.items());
+    check_value("gaussian::log_density", sigma >= 0 && std::isfinite(sigma), "sigma is not finite and >= 0");
+    const index_t n = x.items(), r = rank();
+    double log_det = static_cast<double>(features()) * std::log(2 * 3.14159265358979323846);
+    for (const T value : to_host(b, d())) {
+        const double e = static_cast<double>(value) + sigma * sigma;
+        check_value("gaussian::log_density", e > 0, "the density is singular: d has a zero and sigma is 0");
+        log_det += std::log(e);
+    }
+    const auto form = cache_.form(b, *parameters_, sigma);
+    batch<B> rest(b, features(), n), scaled(b, features(), n), t(b, r, n);
+    batch<B, double> norm(b, n, 1);
+    b.map(detail::difference{}, rest.view(), x, per_feature{mu()});
+    if (r > 0) {
+        const std::vector<T> l = to_host(b, form->c);
+        for (index_t k = 0; k < r; ++k)
+            log_det += 2 * std::log(static_cast<double>(l[static_cast<std::size_t>(k * r + k)]));
+        const const_matrices_t<B> factor(form->c.cview().data(), r, r, r, 0, 1);
+        const matrices_t<B> columns(t.view().data(), r, n, r, 0, 1);
+        b.gemm(T(1), form->w.cview(), op::transpose, rest.cview(), op::none, T(0), t.view());
+        b.trsm(factor, op::none, columns);
+        b.trsm(factor, op::transpose, columns);
+        b.gemm(T(-1), u(), op::none, t.cview(), op::none, T(1), rest.view());
+    }
+    b.map(detail::harmonic_scaled{sigma * sigma}, scaled.view(), rest.cview(), per_feature{d()});
+    b.dot(rest.cview(), scaled.cview(), out);
+    b.dot(t.cview(), t.cview(), norm.flat());
+    b.launch(n, 1, detail::gaussian_log_density{log_det}, out.data(),
+             typename B::template pointer<const double>(norm.flat().data()));
+}
+
+}  // namespace diem::diffusion
