@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <diem/solver/detail/cg_items.hpp>
+
+/// The vector side of conjugate gradient for backends of host threads, where one core takes a whole item: everything
+/// between two products in one pass over the item, which then stays in its cache.
+namespace diem::solver::detail {
+
+/// Backends that run `launch` on host threads (they offer `parallel`): a whole item per index is the fast way there,
+/// while on a device it would leave most of it idle.
+template <class B>
+concept host_threads = requires(B& b, void (*f)(index_t, index_t)) { b.parallel(index_t{}, index_t{}, f); };
+
+template <class T>
+[[nodiscard]] double row_dot(const T* x, const T* y, index_t n) {
+    double sums[8] = {};
+    index_t j = 0;
+    for (; j + 8 <= n; j += 8)
+        for (int k = 0; k < 8; ++k) sums[k] += static_cast<double>(x[j + k]) * static_cast<double>(y[j + k]);
+    for (; j < n; ++j) sums[j % 8] += static_cast<double>(x[j]) * static_cast<double>(y[j]);
+    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+/// y += a x
+template <class T>
+void row_add(T a, const T* x, T* y, index_t n) {
+    for (index_t j = 0; j < n; ++j) y[j] += a * x[j];
+}
+template <class T>
+void row_copy(const T* x, T* y, index_t n) {
+    for (index_t j = 0; j < n; ++j) y[j] = x[j];
+}
+
+/// Curvature, alpha, new residual: r -= alpha q. The new ||r||^2 goes to `rr`.
+struct cg_fused_step {
+    index_t n;
+    template <class T>
+    void operator()(index_t i, cg_item* items, const T* p, const T* q, T* r, double* rr) const {
+        cg_item& item = items[i];
+        if (item.status != running) return;
+        item.step(row_dot(p + i * n, q + i * n, n));
+        if (item.status != running) return;
+        row_add(static_cast<T>(-item.alpha), q + i * n, r + i * n, n);
+        rr[i] = row_dot(r + i * n, r + i * n, n);
+    }
+};
+
+/// The rest: best copy, x += alpha p, aux += alpha w, p = z + beta p. `z` is `r` without a preconditioner.
+struct cg_fused_turn {
+    index_t n, x_stride, aux_rows, aux_stride, recorded, k;
+    bool preconditioned;
+    template <class T>
+    void operator()(index_t i, cg_item* items, const double* rr, const T* r, const T* z, T* p, T* x, T* best_x,
+                    const T* w, T* aux, T* best_aux, double* history) const {
+        cg_item& item = items[i];
+        if (item.status == running) {
+            bool save = false;
+            const double rz = preconditioned ? row_dot(r + i * n, z + i * n, n) : rr[i];
+            const double beta = item.turn(rr[i], rz, save);
+            if (save) {
+                row_copy(x + i * x_stride, best_x + i * n, n);
+                row_copy(aux + i * aux_stride, best_aux + i * aux_rows, aux_rows);
+            }
+            if (item.alpha != 0) {
+                row_add(static_cast<T>(item.alpha), p + i * n, x + i * x_stride, n);
+                row_add(static_cast<T>(item.alpha), w + i * aux_rows, aux + i * aux_stride, aux_rows);
+            }
+            if (item.status == running) {
+                const T b = static_cast<T>(beta);
+                for (index_t j = 0; j < n; ++j) p[i * n + j] = z[i * n + j] + b * p[i * n + j];
+            }
+        }
+        if (recorded > 0) history[i * recorded + k] = std::sqrt(item.rr);
+    }
+};
+
+/// Both, where nothing stands between them.
+struct cg_fused_iteration {
+    cg_fused_step step;
+    cg_fused_turn turn;
+    template <class T>
+    void operator()(index_t i, cg_item* items, const T* q, double* rr, T* r, T* p, T* x, T* best_x, const T* w, T* aux,
+                    T* best_aux, double* history) const {
+        step(i, items, p, q, r, rr);
+        turn(i, items, rr, r, r, p, x, best_x, w, aux, best_aux, history);
+    }
+};
+
+}  // namespace diem::solver::detail

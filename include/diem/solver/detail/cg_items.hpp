@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+
+#include <diem/solver/status.hpp>
+
+/// The scalar side of conjugate gradient, one item at a time. Shared by the loop over backend primitives and the fused
+/// loop, so that both take every decision alike.
+namespace diem::solver::detail {
+
+struct cg_item {
+    double rr = 0;       ///< ||r||^2 of the current iterate
+    double rz = 0;       ///< r'z, z = P r
+    double limit = 0;    ///< converged when rr <= limit
+    double best_rr = 0;  ///< least rr so far
+    double alpha = 0;
+    int status = running;
+    int updates = 0;
+    int best_is_current = 1;  ///< else the best iterate is in the copy
+
+    /// Before the first product. False: x must be set to zero.
+    DIEM_HOST_DEVICE bool start(double bb, double rr0, double rz0, double rtol, double atol) {
+        const bool from_zero = !finite(bb) || !finite(rr0) || bb == 0;
+        rr = from_zero ? bb : rr0;
+        best_rr = rr;
+        rz = rz0;
+        limit = rtol * rtol * bb > atol * atol ? rtol * rtol * bb : atol * atol;
+        if (!finite(bb) || !finite(rr0))
+            status = non_finite;
+        else if (rr <= limit)
+            status = converged;
+        else
+            check_preconditioner();
+        return !from_zero;
+    }
+    /// From the curvature p'Mp; alpha is 0 where no update is made.
+    DIEM_HOST_DEVICE void step(double curvature) {
+        alpha = 0;
+        if (status != running) return;
+        if (!finite(curvature))
+            status = non_finite;
+        else if (curvature <= 0)
+            status = breakdown;
+        else
+            alpha = rz / curvature;
+    }
+    /// From the new residual; returns beta, and whether the current iterate must be saved as the best before it changes.
+    DIEM_HOST_DEVICE double turn(double rr_new, double rz_new, bool& save) {
+        save = false;
+        if (status != running) return 0;
+        if (!finite(rr_new)) {
+            status = non_finite;
+            alpha = 0;
+            return 0;
+        }
+        const double beta = rz_new / rz;
+        if (rr_new < best_rr) {
+            best_rr = rr_new;
+            best_is_current = 1;
+        } else {
+            save = best_is_current != 0;
+            best_is_current = 0;
+        }
+        rr = rr_new;
+        rz = rz_new;
+        ++updates;
+        if (rr <= limit)
+            status = converged;
+        else
+            check_preconditioner();
+        return beta;
+    }
+    /// After the loop; true: the best iterate is to be returned, and it is in the copy.
+    DIEM_HOST_DEVICE bool finish() {
+        if (status == running) status = max_iterations;
+        const bool frozen = status == breakdown || status == non_finite;
+        if (frozen) rr = best_rr;
+        return frozen && best_is_current == 0;
+    }
+
+private:
+    DIEM_HOST_DEVICE void check_preconditioner() {
+        if (!finite(rz))
+            status = non_finite;
+        else if (rz <= 0)
+            status = breakdown;
+    }
+};
+
+/// bb, rr, rz per item to the states; `keep` 0 where the start is replaced by zero.
+struct cg_start {
+    double rtol, atol;
+    index_t recorded;
+    DIEM_HOST_DEVICE void operator()(index_t i, cg_item* items, const double* bb, const double* rr, const double* rz,
+                                     double* keep, double* history) const {
+        cg_item item;
+        keep[i] = item.start(bb[i], rr[i], rz[i], rtol, atol) ? 1 : 0;
+        items[i] = item;
+        if (recorded > 0) history[i * recorded] = std::sqrt(item.rr);
+    }
+};
+
+struct cg_step {
+    DIEM_HOST_DEVICE void operator()(index_t i, cg_item* items, const double* curvature, double* minus_alpha) const {
+        items[i].step(curvature[i]);
+        minus_alpha[i] = -items[i].alpha;
+    }
+};
+
+/// Coefficients of best = save x + (1 - save) best, x += alpha p, p = fresh z + beta p (stopped: p = p).
+struct cg_turn {
+    index_t recorded, k;
+    DIEM_HOST_DEVICE void operator()(index_t i, cg_item* items, const double* rr, const double* rz, double* save,
+                                     double* unsave, double* alpha, double* fresh, double* beta,
+                                     double* history) const {
+        cg_item& item = items[i];
+        bool saved = false;
+        const double b = item.turn(rr[i], rz[i], saved);
+        save[i] = saved ? 1 : 0;
+        unsave[i] = saved ? 0 : 1;
+        alpha[i] = item.alpha;
+        fresh[i] = item.status == running ? 1 : 0;
+        beta[i] = item.status == running ? b : 1;
+        if (recorded > 0) history[i * recorded + k] = std::sqrt(item.rr);
+    }
+};
+
+/// `last`: how many history entries were written.
+struct cg_finish {
+    index_t recorded, last;
+    DIEM_HOST_DEVICE void operator()(index_t i, cg_item* items, int* status, int* updates, double* residual_norm,
+                                     double* restore, double* keep, double* history) const {
+        cg_item& item = items[i];
+        for (index_t k = last; k < recorded; ++k) history[i * recorded + k] = history[i * recorded + last - 1];
+        const bool from_copy = item.finish();
+        restore[i] = from_copy ? 1 : 0;
+        keep[i] = from_copy ? 0 : 1;
+        status[i] = item.status;
+        updates[i] = item.updates;
+        residual_norm[i] = std::sqrt(item.rr);
+    }
+};
+
+}  // namespace diem::solver::detail
