@@ -43,21 +43,29 @@ concept Linearization = Backend<B> && requires(const L& l) {
     { l.jacobian() } -> linop::LinearOperator<B>;
 };
 
+/// Opt-in tag of `Denoiser` and `ScoreModel`.
 struct score_model_tag {};
 
-/// A denoiser: the mean of the data given a noisy version of it, x_t = x + sigma z. By Tweedie the score is
-/// (x_hat - x_t) / sigma^2 and Cov[x | x_t] = sigma^2 J'.
+/// The mean of the data given a noisy version of it, x_t = x + sigma z: all that a sampler needs. By Tweedie the score is
+/// (x_hat - x_t) / sigma^2.
 ///
 /// `features()`                          size D of an item
-/// `denoise(b, x_t, sigma, x_hat)`       x_hat = E[x | x_t]; D x n each; x_hat may not overlap x_t
-/// `linearize(b, x_t, sigma)`            a `Linearization`; x_t may be changed afterwards
+/// `denoise(b, x_t, sigma, x_hat)`       x_hat = E[x | x_t] (or E[x | x_t, y], of a posterior); D x n each; x_hat may not
+///                                       overlap x_t
 /// Throws shape_error when sizes do not fit. Opt-in by `using score_model_tag = diffusion::score_model_tag`.
 template <class M, class B>
-concept ScoreModel = Backend<B> && std::same_as<typename M::score_model_tag, score_model_tag> &&
-                     requires(M& m, B& b, const_view_t<B> x_t, noise_level<B> sigma, view_t<B> x_hat) {
-                         { m.features() } -> std::convertible_to<index_t>;
-                         m.denoise(b, x_t, sigma, x_hat);
-                         { m.linearize(b, x_t, sigma) } -> Linearization<B>;
-                     };
+concept Denoiser = Backend<B> && std::same_as<typename M::score_model_tag, score_model_tag> &&
+                   requires(M& m, B& b, const_view_t<B> x_t, noise_level<B> sigma, view_t<B> x_hat) {
+                       { m.features() } -> std::convertible_to<index_t>;
+                       m.denoise(b, x_t, sigma, x_hat);
+                   };
+
+/// A denoiser with derivatives, hence with Cov[x | x_t] = sigma^2 J': what a posterior is made from.
+///
+/// `linearize(b, x_t, sigma)`  a `Linearization`; x_t may be changed afterwards
+template <class M, class B>
+concept ScoreModel = Denoiser<M, B> && requires(M& m, B& b, const_view_t<B> x_t, noise_level<B> sigma) {
+    { m.linearize(b, x_t, sigma) } -> Linearization<B>;
+};
 
 }  // namespace diem::diffusion

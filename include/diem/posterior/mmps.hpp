@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <utility>
+
+#include <diem/backend/batch.hpp>
+#include <diem/core/check.hpp>
+#include <diem/diffusion/concept.hpp>
+#include <diem/diffusion/gaussian.hpp>
+#include <diem/posterior/innovation.hpp>
+#include <diem/posterior/observation.hpp>
+#include <diem/posterior/options.hpp>
+#include <diem/posterior/tally.hpp>
+#include <diem/solver/bicgstab.hpp>
+#include <diem/solver/cg.hpp>
+#include <diem/solver/gmres.hpp>
+
+namespace diem::posterior {
+
+namespace detail {
+struct subtract_from_data {  // r = y - r
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& r, const V& y) const {
+        r = y - r;
+    }
+};
+struct sum {  // out = a + b
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& out, const V& a, const V& b) const {
+        out = a + b;
+    }
+};
+}  // namespace detail
+
+/// Moment matching posterior sampling: the posterior denoiser of a prior's denoiser d and an observation y = A x + e,
+///
+///     E[x | x_t, y] ~ x_hat + V A'v,  (Sigma_y + A V A') v = y - A x_hat,  x_hat = d(x_t),  V = sigma^2 J'.
+///
+/// A `Denoiser`, so that every sampler samples the posterior p(x | y) unchanged. One call with m iterations of cg costs one
+/// forward pass and m VJPs: while cg sums alpha p, V A'v is summed from the V A'p that the products made. With gmres and
+/// bicgstab, and where M has another V than the correction, one VJP more. Exact for a Gaussian prior and a converged solve.
+/// Options say what stands for V, `estimate` is a Gaussian estimate of the prior for those that need one.
+///
+/// Items of x_t and of the observation correspond; items whose solve breaks down keep the best iterate and are counted in
+/// `tally()`. The model, the data of the observation and the estimate must outlive this object.
+/// Source: Rozet et al., arXiv 2405.13712, Alg. 3. Deviates: solves per item, not one for the whole batch.
+template <Backend B, diffusion::ScoreModel<B> Model, class Observation>
+class mmps {
+    using T = scalar_t<B>;
+    using level = diffusion::noise_level<B>;
+
+public:
+    using score_model_tag = diffusion::score_model_tag;
+    using estimate_type = diffusion::gaussian<B>;
+
+    mmps(B& b, Model& model, Observation observation, const mmps_options& options = {},
+         const estimate_type* estimate = nullptr)
+        : model_(model), observation_(std::move(observation)), options_(options), estimate_(estimate), tally_(b) {
+        check_size("mmps", "model.features()", model.features(), observation_.forward_operator().cols());
+        check_value("mmps", options.max_iterations >= 0, "max_iterations is negative");
+        const covariance c = options.cov_x;
+        const bool needed =
+            c == covariance::gaussian || c == covariance::gaussian_heuristic || c == covariance::blended;
+        check_value("mmps", estimate != nullptr || !(needed || options.precondition),
+                    "this covariance, or a preconditioner, needs a Gaussian estimate of the prior");
+        if (estimate != nullptr) check_size("mmps", "estimate.features()", estimate->features(), model.features());
+    }
+
+    [[nodiscard]] index_t features() const { return observation_.forward_operator().cols(); }
+    [[nodiscard]] const Observation& observed() const { return observation_; }
+    [[nodiscard]] const mmps_options& options() const { return options_; }
+    /// The last solve: status, iterations and residual of each item.
+    [[nodiscard]] const solver::solver_result<B>& last_solve() const { return last_; }
+    /// Statuses and iterations of all solves so far.
+    [[nodiscard]] const solver_tally<B>& tally() const { return tally_; }
+    [[nodiscard]] solver_tally<B>& tally() { return tally_; }
+
+    /// x_hat = E[x | x_t, y]. Throws shape_error; value_error for `blended` where sigma is not shared by the items.
+    void denoise(B& b, const_view_t<B> x_t, level sigma, view_t<B> x_hat) {
+        check_shape("mmps", "x_t", x_t, features(), observation_.items());
+        check_shape("mmps", "x_hat", x_hat, features(), observation_.items());
+        const covariance c = choice(sigma);
+        detail::variances<B> variance(b, sigma, x_t.items());
+        if (c == covariance::gaussian) {
+            batch<B> mean(b, features(), x_t.items());
+            model_.denoise(b, x_t, sigma, mean.view());
+            with_estimate(b, x_t, sigma, variance, [&](const auto& v) { correct(b, v, nullptr, mean.cview(), x_hat); });
+            return;
+        }
+        const auto linear = model_.linearize(b, x_t, sigma);
+        const auto& jacobian = linear.jacobian();
+        const tweedie_product<B, std::remove_cvref_t<decltype(jacobian)>> tweedie{jacobian, variance};
+        const const_view_t<B> mean = linear.mean();
+        switch (c) {
+            case covariance::gaussian_heuristic:
+                return with_estimate(b, x_t, sigma, variance,
+                                     [&](const auto& v) { correct(b, v, &tweedie, mean, x_hat); });
+            case covariance::unit_prior:
+            case covariance::isotropic: {
+                detail::variances<B> other(b, sigma, x_t.items());
+                if (c == covariance::unit_prior) other.to_unit_prior(b);
+                return correct(b, isotropic_product<B>{other}, &tweedie, mean, x_hat);
+            }
+            case covariance::none:
+                return correct(b, zero_product<B>{}, &tweedie, mean, x_hat);
+            default:
+                return correct(b, tweedie, nullptr, mean, x_hat);
+        }
+    }
+
+private:
+    [[nodiscard]] covariance choice(const level& sigma) const {
+        if (options_.cov_x != covariance::blended) return options_.cov_x;
+        check_value("mmps", sigma.shared(), "the blended covariance needs one sigma for all items");
+        return sigma.common() > options_.switch_sigma ? covariance::gaussian : covariance::tweedie;
+    }
+
+    /// f(V as a product) for the V of the Gaussian estimate.
+    template <class F>
+    void with_estimate(B& b, const_view_t<B> x_t, const level& sigma, const detail::variances<B>& variance,
+                       const F& f) {
+        if (sigma.shared()) {
+            const auto v = estimate_->harmonic(b, sigma.common());
+            f(covariance_product<B, std::remove_cvref_t<decltype(v)>>{v});
+        } else {
+            const auto linear = estimate_->linearize(b, x_t, sigma);
+            f(tweedie_product<B, std::remove_cvref_t<decltype(linear.jacobian())>>{linear.jacobian(), variance});
+        }
+    }
+
+    /// out = mean + W A'v, M v = y - A mean, with V = `in_m` in M, and W = `correction`, or V where that is null.
+    template <class V, class W>
+    void correct(B& b, const V& in_m, const W* correction, const_view_t<B> mean, view_t<B> out) {
+        const auto& a = observation_.forward_operator();
+        const index_t n = mean.items();
+        batch<B> r(b, a.rows(), n), v(b, a.rows(), n), w(b, features(), n);
+        a.apply(b, mean, r.view());
+        b.map(detail::subtract_from_data{}, r.view(), observation_.y());
+
+        using A = typename Observation::operator_type;
+        using N = typename Observation::noise_type;
+        const innovation<B, A, N, V> m(a, observation_.noise(), in_m, n);
+        solve(b, m, correction == nullptr, r.cview(), v.view(), w.view());
+        tally_.add(b, last_);
+        if (correction != nullptr || options_.solver != solver_choice::cg) {
+            batch<B> u(b, features(), n);
+            a.apply_adjoint(b, v.cview(), u.view());
+            if (correction != nullptr)
+                (*correction)(b, u.cview(), w.view());
+            else
+                in_m(b, u.cview(), w.view());
+        }
+        b.map(detail::sum{}, out, mean, w.cview());
+    }
+    template <class V>
+    void correct(B& b, const V& in_m, std::nullptr_t, const_view_t<B> mean, view_t<B> out) {
+        correct<V, V>(b, in_m, static_cast<const V*>(nullptr), mean, out);
+    }
+
+    template <class M>
+    void solve(B& b, const M& m, bool byproduct, const_view_t<B> r, view_t<B> v, view_t<B> w) {
+        solver::solver_options o;
+        o.max_iterations = options_.max_iterations;
+        o.relative_tolerance = options_.relative_tolerance;
+        o.check_every = options_.relative_tolerance > 0 ? 1 : 0;
+        switch (options_.solver) {
+            case solver_choice::gmres:
+                last_ = solver::gmres(b, m, r, v, o);
+                break;
+            case solver_choice::bicgstab:
+                last_ = solver::bicgstab(b, m, r, v, o);
+                break;
+            case solver_choice::cg:
+                last_ = byproduct ? solver::cg_with_byproduct(b, m, r, v, w, o) : solver::cg(b, m, r, v, o);
+                break;
+        }
+    }
+
+    Model& model_;
+    Observation observation_;
+    mmps_options options_;
+    const estimate_type* estimate_;
+    solver::solver_result<B> last_;
+    solver_tally<B> tally_;
+};
+
+/// Deduces the observation's type.
+template <Backend B, class Model, class Observation>
+mmps(B&, Model&, Observation) -> mmps<B, Model, Observation>;
+template <Backend B, class Model, class Observation>
+mmps(B&, Model&, Observation, const mmps_options&) -> mmps<B, Model, Observation>;
+template <Backend B, class Model, class Observation>
+mmps(B&, Model&, Observation, const mmps_options&, const diffusion::gaussian<B>*) -> mmps<B, Model, Observation>;
+
+}  // namespace diem::posterior

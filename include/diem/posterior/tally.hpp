@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cmath>
+
+#include <diem/backend/batch.hpp>
+#include <diem/solver/status.hpp>
+
+namespace diem::posterior {
+
+/// Totals over many batched solves.
+struct solver_counts {
+    std::array<double, 4> status{};  ///< solves of an item per `solver::solver_status`
+    double solves = 0;               ///< of single items
+    double updates = 0;              ///< of all of them together
+
+    /// Share of the solves that ended with this status.
+    [[nodiscard]] double share(solver::solver_status s) const {
+        return solves > 0 ? status[static_cast<std::size_t>(s)] / solves : 0;
+    }
+    [[nodiscard]] double mean_updates() const { return solves > 0 ? updates / solves : 0; }
+};
+
+namespace detail {
+struct add_solves {
+    index_t items;
+    DIEM_HOST_DEVICE void operator()(index_t, const int* status, const int* updates, double* total) const {
+        for (index_t i = 0; i < items; ++i) {
+            total[status[i]] += 1;
+            total[4] += updates[i];
+        }
+        total[5] += static_cast<double>(items);
+    }
+};
+}  // namespace detail
+
+/// Sums statuses and iterations in the backend's memory: only reading them waits.
+template <Backend B>
+class solver_tally {
+public:
+    explicit solver_tally(B& b) : totals_(b, 6, 1) { reset(b); }
+
+    void reset(B& b) { b.fill(totals_.view(), 0.0); }
+    void add(B& b, const solver::solver_result<B>& result) {
+        b.launch(1, result.items(), detail::add_solves{result.items()}, result.status().data(), result.updates().data(),
+                 totals_.view().data());
+    }
+    [[nodiscard]] solver_counts read(B& b) const {
+        const auto t = to_host(b, totals_);
+        return {{t[0], t[1], t[2], t[3]}, t[5], t[4]};
+    }
+
+private:
+    batch<B, double> totals_;
+};
+
+}  // namespace diem::posterior
