@@ -39,4 +39,9 @@ concept LinearOperator = Backend<B> && std::derived_from<typename A::operator_ta
 template <class A, class B>
 concept SymmetricOperator = LinearOperator<A, B> && std::derived_from<typename A::operator_tag, symmetric_tag>;
 
+/// Opt-in by `using elementwise_tag = linop::elementwise_tag`: every item's map is diagonal, y_j = a_j x_j.
+struct elementwise_tag {};
+template <class A>
+concept ElementwiseOperator = std::same_as<typename A::elementwise_tag, elementwise_tag>;
+
 }  // namespace diem::linop

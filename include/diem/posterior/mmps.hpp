@@ -11,6 +11,7 @@
 #include <diem/posterior/innovation.hpp>
 #include <diem/posterior/observation.hpp>
 #include <diem/posterior/options.hpp>
+#include <diem/posterior/preconditioner.hpp>
 #include <diem/posterior/tally.hpp>
 #include <diem/solver/bicgstab.hpp>
 #include <diem/solver/cg.hpp>
@@ -50,6 +51,9 @@ class mmps {
     using T = scalar_t<B>;
     using level = diffusion::noise_level<B>;
 
+    static constexpr bool preconditionable = linop::ElementwiseOperator<typename Observation::operator_type> &&
+                                             linop::ElementwiseOperator<typename Observation::noise_type>;
+
 public:
     using score_model_tag = diffusion::score_model_tag;
     using estimate_type = diffusion::gaussian<B>;
@@ -64,6 +68,8 @@ public:
             c == covariance::gaussian || c == covariance::gaussian_heuristic || c == covariance::blended;
         check_value("mmps", estimate != nullptr || !(needed || options.precondition),
                     "this covariance, or a preconditioner, needs a Gaussian estimate of the prior");
+        check_value("mmps", !options.precondition || (preconditionable && options.solver == solver_choice::cg),
+                    "the preconditioner needs an element-wise A and Sigma_y, and cg");
         if (estimate != nullptr) check_size("mmps", "estimate.features()", estimate->features(), model.features());
     }
 
@@ -80,12 +86,15 @@ public:
     void denoise(B& b, const_view_t<B> x_t, level sigma, view_t<B> x_hat) {
         check_shape("mmps", "x_t", x_t, features(), observation_.items());
         check_shape("mmps", "x_hat", x_hat, features(), observation_.items());
+        check_value("mmps", !options_.precondition || sigma.shared(),
+                    "the preconditioner needs one sigma for all items");
         const covariance c = choice(sigma);
         detail::variances<B> variance(b, sigma, x_t.items());
         if (c == covariance::gaussian) {
             batch<B> mean(b, features(), x_t.items());
             model_.denoise(b, x_t, sigma, mean.view());
-            with_estimate(b, x_t, sigma, variance, [&](const auto& v) { correct(b, v, nullptr, mean.cview(), x_hat); });
+            with_estimate(b, x_t, sigma, variance,
+                          [&](const auto& v) { correct(b, sigma, v, nullptr, mean.cview(), x_hat); });
             return;
         }
         const auto linear = model_.linearize(b, x_t, sigma);
@@ -95,17 +104,17 @@ public:
         switch (c) {
             case covariance::gaussian_heuristic:
                 return with_estimate(b, x_t, sigma, variance,
-                                     [&](const auto& v) { correct(b, v, &tweedie, mean, x_hat); });
+                                     [&](const auto& v) { correct(b, sigma, v, &tweedie, mean, x_hat); });
             case covariance::unit_prior:
             case covariance::isotropic: {
                 detail::variances<B> other(b, sigma, x_t.items());
                 if (c == covariance::unit_prior) other.to_unit_prior(b);
-                return correct(b, isotropic_product<B>{other}, &tweedie, mean, x_hat);
+                return correct(b, sigma, isotropic_product<B>{other}, &tweedie, mean, x_hat);
             }
             case covariance::none:
-                return correct(b, zero_product<B>{}, &tweedie, mean, x_hat);
+                return correct(b, sigma, zero_product<B>{}, &tweedie, mean, x_hat);
             default:
-                return correct(b, tweedie, nullptr, mean, x_hat);
+                return correct(b, sigma, tweedie, nullptr, mean, x_hat);
         }
     }
 
@@ -131,7 +140,7 @@ private:
 
     /// out = mean + W A'v, M v = y - A mean, with V = `in_m` in M, and W = `correction`, or V where that is null.
     template <class V, class W>
-    void correct(B& b, const V& in_m, const W* correction, const_view_t<B> mean, view_t<B> out) {
+    void correct(B& b, const level& sigma, const V& in_m, const W* correction, const_view_t<B> mean, view_t<B> out) {
         const auto& a = observation_.forward_operator();
         const index_t n = mean.items();
         batch<B> r(b, a.rows(), n), v(b, a.rows(), n), w(b, features(), n);
@@ -141,7 +150,7 @@ private:
         using A = typename Observation::operator_type;
         using N = typename Observation::noise_type;
         const innovation<B, A, N, V> m(a, observation_.noise(), in_m, n);
-        solve(b, m, correction == nullptr, r.cview(), v.view(), w.view());
+        solve(b, m, sigma, correction == nullptr, r.cview(), v.view(), w.view());
         tally_.add(b, last_);
         if (correction != nullptr || options_.solver != solver_choice::cg) {
             batch<B> u(b, features(), n);
@@ -154,12 +163,12 @@ private:
         b.map(detail::sum{}, out, mean, w.cview());
     }
     template <class V>
-    void correct(B& b, const V& in_m, std::nullptr_t, const_view_t<B> mean, view_t<B> out) {
-        correct<V, V>(b, in_m, static_cast<const V*>(nullptr), mean, out);
+    void correct(B& b, const level& sigma, const V& in_m, std::nullptr_t, const_view_t<B> mean, view_t<B> out) {
+        correct<V, V>(b, sigma, in_m, static_cast<const V*>(nullptr), mean, out);
     }
 
     template <class M>
-    void solve(B& b, const M& m, bool byproduct, const_view_t<B> r, view_t<B> v, view_t<B> w) {
+    void solve(B& b, const M& m, const level& sigma, bool byproduct, const_view_t<B> r, view_t<B> v, view_t<B> w) {
         solver::solver_options o;
         o.max_iterations = options_.max_iterations;
         o.relative_tolerance = options_.relative_tolerance;
@@ -167,14 +176,22 @@ private:
         switch (options_.solver) {
             case solver_choice::gmres:
                 last_ = solver::gmres(b, m, r, v, o);
-                break;
+                return;
             case solver_choice::bicgstab:
                 last_ = solver::bicgstab(b, m, r, v, o);
-                break;
+                return;
             case solver_choice::cg:
-                last_ = byproduct ? solver::cg_with_byproduct(b, m, r, v, w, o) : solver::cg(b, m, r, v, o);
                 break;
         }
+        if constexpr (preconditionable) {
+            if (options_.precondition) {
+                const gaussian_preconditioner<B> p(b, observation_.forward_operator(), observation_.noise(),
+                                                   estimate_->harmonic(b, sigma.common()), r.items());
+                last_ = byproduct ? solver::cg_with_byproduct(b, m, p, r, v, w, o) : solver::cg(b, m, p, r, v, o);
+                return;
+            }
+        }
+        last_ = byproduct ? solver::cg_with_byproduct(b, m, r, v, w, o) : solver::cg(b, m, r, v, o);
     }
 
     Model& model_;
