@@ -130,10 +130,11 @@ public:
                      c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
         };
         if (threads() == 1 || m * n * k < smallest_product) return part(0, m, 0, n);
-        // One part per thread, along the longer side, whole register blocks each.
+        // One part per thread, along the longer side, whole register blocks each (48: of every vector length, so that an
+        // element is computed in the same way whatever the number of threads).
         const bool by_columns = n >= m;
         const index_t length = by_columns ? n : m;
-        const index_t piece = ((length + threads() - 1) / threads() + 15) / 16 * 16;
+        const index_t piece = ((length + threads() - 1) / threads() + 47) / 48 * 48;
         threads_->run((length + piece - 1) / piece, 1, [&](index_t first, index_t last) {
             const index_t from = first * piece, to = std::min(length, last * piece);
             by_columns ? part(0, m, from, to - from) : part(from, to - from, 0, n);
