@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+#include <diem/backend/batch.hpp>
+#include <diem/backend/concept.hpp>
+#include <diem/core/check.hpp>
+#include <diem/core/random.hpp>
+#include <diem/diffusion/concept.hpp>
+#include <diem/diffusion/noise.hpp>
+#include <diem/diffusion/schedule.hpp>
+
+/// Sampling by reversing the noising process: one loop, `sample`, and one struct per scheme that holds its step.
+namespace diem::diffusion {
+
+namespace detail {
+
+struct toward_mean {  // x -= tau (x - x_hat)
+    double tau;
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& x, const V& x_hat) const {
+        using T = typename diem::detail::random_scalar<V>::type;
+        x -= T(tau) * (x - x_hat);
+    }
+};
+struct toward_mean_noisy {  // x += scale z - tau (x - x_hat)
+    double tau, scale;
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& x, const V& x_hat, const V& z) const {
+        using T = typename diem::detail::random_scalar<V>::type;
+        x = x - T(tau) * (x - x_hat) + T(scale) * z;
+    }
+};
+struct heun_trial {  // x_new = x + rate (x - x_hat)
+    double rate;
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& x_new, const V& x, const V& x_hat) const {
+        using T = typename diem::detail::random_scalar<V>::type;
+        x_new = x + T(rate) * (x - x_hat);
+    }
+};
+struct heun_update {  // x += rate_t (x - x_hat) + rate_s (x_new - x_hat_new)
+    double rate_t, rate_s;
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& x, const V& x_hat, const V& x_new, const V& x_hat_new) const {
+        using T = typename diem::detail::random_scalar<V>::type;
+        x = x + (T(rate_t) * (x - x_hat) + T(rate_s) * (x_new - x_hat_new));
+    }
+};
+struct start_at {  // x = mean + sigma z, x holds z
+    double sigma;
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& x, const V& mean) const {
+        using T = typename diem::detail::random_scalar<V>::type;
+        x = mean + T(sigma) * x;
+    }
+};
+
+template <Backend B, class M, class N>
+void langevin_move(B& b, M& model, double level, double tau, double scale, const N& noise, std::uint32_t lane,
+                   index_t draw, view_t<B> x) {
+    batch<B> x_hat(b, x.features(), x.items()), z(b, x.features(), x.items());
+    model.denoise(b, x, level, x_hat.view());
+    noise.draw(b, lane, draw, z.view());
+    b.map(toward_mean_noisy{tau, scale}, x, x_hat.cview(), z.cview());
+}
+
+}  // namespace detail
+
+/// One step of a scheme: number, and noise levels before and after, sigma_t > sigma_s.
+struct step_info {
+    index_t index;
+    double sigma_t, sigma_s;
+};
+
+/// `step(b, model, info, noise, x)` moves x from noise level sigma_t to sigma_s, in place.
+template <class S, class B, class M, class N>
+concept Sampler = Denoiser<M, B> && NoiseSource<N, B> &&
+                  requires(const S& s, B& b, M& model, step_info info, const N& noise, view_t<B> x) {
+                      s.step(b, model, info, noise, x);
+                  };
+
+/// Ancestral step of the reverse SDE: x_s = x_t - tau (x_t - x_hat) + sigma_s sqrt(tau) z, tau = 1 - sigma_s^2 / sigma_t^2.
+/// One denoiser call.
+struct ddpm {
+    template <Backend B, class M, class N>
+    void step(B& b, M& model, const step_info& info, const N& noise, view_t<B> x) const {
+        const double ratio = info.sigma_s / info.sigma_t, tau = 1 - ratio * ratio;
+        detail::langevin_move(b, model, info.sigma_t, tau, info.sigma_s * std::sqrt(tau), noise,
+                              random_lane::sampler_noise, info.index, x);
+    }
+};
+
+/// Euler step of the probability flow ODE: x_s = x_t - (1 - sigma_s / sigma_t) (x_t - x_hat). One denoiser call, no noise.
+struct ddim {
+    template <Backend B, class M, class N>
+    void step(B& b, M& model, const step_info& info, const N& /*noise*/, view_t<B> x) const {
+        batch<B> x_hat(b, x.features(), x.items());
+        model.denoise(b, x, info.sigma_t, x_hat.view());
+        b.map(detail::toward_mean{1 - info.sigma_s / info.sigma_t}, x, x_hat.cview());
+    }
+};
+
+/// A DDIM step, then Langevin corrections at sigma_s: x <- x - tau (x - x_hat) + sigma_s sqrt(2 tau) z. 1 + corrections
+/// denoiser calls. The paper's sampler of the manifold experiment.
+struct predictor_corrector {
+    index_t corrections = 1;
+    double tau = 0.1;  ///< step size, in units of sigma_s^2
+    template <Backend B, class M, class N>
+    void step(B& b, M& model, const step_info& info, const N& noise, view_t<B> x) const {
+        ddim{}.step(b, model, info, noise, x);
+        for (index_t c = 0; c < corrections; ++c)
+            detail::langevin_move(b, model, info.sigma_s, tau, info.sigma_s * std::sqrt(2 * tau), noise,
+                                  random_lane::corrector_noise, info.index * corrections + c, x);
+    }
+};
+
+/// Trapezoidal step of the probability flow ODE dx / d sigma = (x - x_hat) / sigma: Karras et al. 2022, algorithm 1. Two
+/// denoiser calls, no noise, second order. Their exception at sigma_s = 0 does not arise, see `edm`.
+struct heun {
+    template <Backend B, class M, class N>
+    void step(B& b, M& model, const step_info& info, const N& /*noise*/, view_t<B> x) const {
+        const double h = info.sigma_s - info.sigma_t;
+        batch<B> x_hat(b, x.features(), x.items()), x_new(b, x.features(), x.items());
+        batch<B> x_hat_new(b, x.features(), x.items());
+        model.denoise(b, x, info.sigma_t, x_hat.view());
+        b.map(detail::heun_trial{h / info.sigma_t}, x_new.view(), const_view_t<B>(x), x_hat.cview());
+        model.denoise(b, x_new, info.sigma_s, x_hat_new.view());
+        b.map(detail::heun_update{h / (2 * info.sigma_t), h / (2 * info.sigma_s)}, x, x_hat.cview(), x_new.cview(),
+              x_hat_new.cview());
+    }
+};
+
+template <Backend B>
+struct sample_options {
+    index_t steps = 256;
+    const_vector_t<B> mean{};   ///< of the prior, D numbers, where known: x_1 = mean + sigma(1) z; empty: zero
+    bool start_given = false;   ///< x holds x_1 already
+    bool final_denoise = true;  ///< end by x = E[x | x_0], as in the paper: x_0 still carries noise sigma(0)
+};
+
+struct sample_result {
+    index_t steps = 0;      ///< steps made
+    double sigma = 0;       ///< noise level of x; 0 after the final denoiser call
+    bool finished = false;  ///< false: cancelled, and x is x_t at `sigma`
+};
+
+/// The default progress callback.
+struct no_progress {
+    constexpr bool operator()(index_t, index_t, double) const { return true; }
+};
+
+/// Draws x (D x n) from the model: x_1 = mean + sigma(1) z, then `options.steps` steps of `sampler` along the times
+/// 1 - i / steps, then the final denoiser call.
+///
+/// `noise`: a NoiseSource, e.g. `random_noise{key}`, or just the random_key: then the numbers drawn for an item depend on
+/// the key and the item's number only. `progress(step, steps, sigma)` is called after each step with the number of steps
+/// made and the noise level reached; false cancels. After the first step nothing is allocated, if the model does not.
+/// Throws shape_error, value_error (options).
+template <Backend B, class M, Schedule S, class Scheme, class Noise, class Progress = no_progress>
+sample_result sample(B& b, M& model, const S& schedule, const Scheme& sampler, const sample_options<B>& options,
+                     const Noise& noise, view_t<B> x, Progress&& progress = {}) {
+    if constexpr (std::same_as<Noise, random_key>) {
+        return sample(b, model, schedule, sampler, options, random_noise{noise}, x, std::forward<Progress>(progress));
+    } else {
+        static_assert(Sampler<Scheme, B, M, Noise>);
+        check_shape("diffusion::sample", "x", x, model.features(), x.items());
+        check_value("diffusion::sample", options.steps > 0, "options.steps is not positive");
+        double sigma = schedule.sigma(1);
+        if (!options.start_given) {
+            noise.draw(b, random_lane::sampler_start, 0, x);
+            if (options.mean.size() > 0) {
+                check_size("diffusion::sample", "options.mean.size()", options.mean.size(), x.features());
+                b.map(detail::start_at{sigma}, x, per_feature{options.mean});
+            } else {
+                b.axpby(0.0, const_view_t<B>(x), sigma, x);
+            }
+        }
+        for (index_t i = 0; i < options.steps; ++i) {
+            const double next = schedule.sigma(time_at(i + 1, options.steps));
+            sampler.step(b, model, step_info{i, sigma, next}, noise, x);
+            sigma = next;
+            if (!progress(i + 1, options.steps, sigma)) return {i + 1, sigma, false};
+        }
+        if (!options.final_denoise) return {options.steps, sigma, true};
+        batch<B> x_hat(b, x.features(), x.items());
+        model.denoise(b, x, sigma, x_hat.view());
+        b.copy(x_hat.cview(), x);
+        return {options.steps, 0, true};
+    }
+}
+
+}  // namespace diem::diffusion
