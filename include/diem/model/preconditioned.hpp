@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include <diem/backend/batch.hpp>
+#include <diem/backend/concept.hpp>
+#include <diem/core/check.hpp>
+#include <diem/diffusion/concept.hpp>
+#include <diem/linop/concept.hpp>
+#include <diem/nn/embedding.hpp>
+#include <diem/nn/network.hpp>
+
+namespace diem::model {
+
+struct preconditioning {
+    double sigma_data = 1;   ///< standard deviation of the data; 1 in the paper
+    bool recompute = false;  ///< linearisations keep block inputs only: less memory, one more forward per derivative
+};
+
+/// Training: dropout, and which items it is drawn for.
+struct training {
+    double dropout = 0;
+    random_key key{};  ///< seed, step and first item; the lane is `random_lane::dropout`
+};
+
+namespace detail {
+/// c_skip = d^2 / (s^2 + d^2), c_out = s d / sqrt(s^2 + d^2), c_in = 1 / sqrt(s^2 + d^2), c_in c_out, c_noise = log s.
+struct coefficients {
+    double skip, out, in, in_out, noise;
+    DIEM_HOST_DEVICE static coefficients of(double s, double d) {
+        using std::log;
+        using std::sqrt;
+        const double sum = s * s + d * d, in = 1 / sqrt(sum);
+        return {d * d / sum, s * d * in, in, s * d / sum, log(s)};
+    }
+};
+template <class T>
+struct coefficients_body {
+    double sigma_data;
+    index_t items;
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* sigma, double* table, T* noise) const {
+        const coefficients c = coefficients::of(static_cast<double>(sigma[i]), sigma_data);
+        table[i] = c.skip;
+        table[items + i] = c.out;
+        table[2 * items + i] = c.in;
+        table[3 * items + i] = c.in_out;
+        noise[i] = static_cast<T>(c.noise);
+    }
+};
+
+/// The coefficients of a batch: numbers on the host, or one per item in the backend's memory.
+template <Backend B>
+class coefficient_table {
+public:
+    enum row { skip, out, in, in_out };
+    coefficient_table() = default;
+    /// Also gives c_noise, 1 x (1 or items).
+    coefficient_table(B& b, diffusion::noise_level<B> sigma, double sigma_data, batch<B>& noise) {
+        using T = scalar_t<B>;
+        if (sigma.shared()) {
+            check_positive("model::preconditioned", "sigma", sigma.common());
+            common_ = coefficients::of(sigma.common(), sigma_data);
+            noise = batch<B>(b, 1, 1);
+            b.fill(noise.view(), static_cast<T>(common_.noise));
+        } else {
+            const index_t n = sigma.per_item().size();
+            shared_ = false;
+            table_ = batch<B, double>(b, n, 4);
+            noise = batch<B>(b, 1, n);
+            b.launch(n, 64, coefficients_body<T>{sigma_data, n}, sigma.per_item().data(), table_.view().data(),
+                     noise.view().data());
+        }
+    }
+    /// y = c_a x + c_b y, by item.
+    void combine(B& b, row a, const_view_t<B> x, row c, view_t<B> y) const {
+        if (shared_)
+            b.axpby(number(a), x, number(c), y);
+        else
+            b.axpby(column(a), x, column(c), y);
+    }
+    /// y = c_a x.
+    void scale(B& b, row a, const_view_t<B> x, view_t<B> y) const {
+        if (shared_)
+            b.axpby(number(a), x, 0.0, y);
+        else
+            b.axpby(column(a), x, 0.0, y);
+    }
+
+private:
+    [[nodiscard]] double number(row r) const {
+        return r == skip ? common_.skip : r == out ? common_.out : r == in ? common_.in : common_.in_out;
+    }
+    [[nodiscard]] const_vector_t<B, double> column(row r) const {
+        return {table_.view().data() + static_cast<index_t>(r) * table_.features(), table_.features()};
+    }
+    bool shared_ = true;
+    coefficients common_{};
+    batch<B, double> table_;
+};
+}  // namespace detail
+
+template <Backend B, class Net>
+class preconditioned;
+
+/// What `preconditioned::linearize` returns; refers to the model, whose parameters must not change meanwhile.
+template <Backend B, class Net>
+class preconditioned_linearization {
+public:
+    /// J = c_skip I + c_out c_in J_net, for all items or a range of them.
+    class jacobian_operator {
+    public:
+        using operator_tag = linop::linear_tag;
+        jacobian_operator(const preconditioned_linearization& owner, index_t first, index_t count)
+            : owner_(&owner), first_(first), count_(count) {}
+        [[nodiscard]] index_t rows() const { return owner_->x_hat_.features(); }
+        [[nodiscard]] index_t cols() const { return owner_->x_hat_.features(); }
+        [[nodiscard]] index_t items() const { return count_; }
+        void apply(B& b, const_view_t<B> x_dot, view_t<B> y_dot) const { run(b, x_dot, y_dot, false); }
+        void apply_adjoint(B& b, const_view_t<B> y_bar, view_t<B> x_bar) const { run(b, y_bar, x_bar, true); }
+        /// A range that is not the whole costs as much as the whole: the other items are taken as zero.
+        [[nodiscard]] jacobian_operator items(index_t first, index_t count) const {
+            return {*owner_, first_ + first, count};
+        }
+
+    private:
+        void run(B& b, const_view_t<B> in, view_t<B> out, bool adjoint) const {
+            const index_t all = owner_->x_hat_.items();
+            check_shape("model::jacobian", "input", in, rows(), count_);
+            check_shape("model::jacobian", "result", out, rows(), count_);
+            if (count_ == all) return owner_->derivative(b, in, out, adjoint);
+            batch<B> wide_in(b, rows(), all), wide_out(b, rows(), all);
+            b.fill(wide_in.view(), scalar_t<B>(0));
+            b.copy(in, wide_in.view().item_range(first_, count_));
+            owner_->derivative(b, wide_in, wide_out, adjoint);
+            b.copy(wide_out.cview().item_range(first_, count_), out);
+        }
+        const preconditioned_linearization* owner_;
+        index_t first_, count_;
+    };
+
+    /// x_hat = E[x | x_t].
+    [[nodiscard]] const_view_t<B> mean() const { return x_hat_; }
+    [[nodiscard]] jacobian_operator jacobian() const { return {*this, 0, x_hat_.items()}; }
+
+    /// Gradient of <x_hat_bar, x_hat> with respect to all parameters; only after `linearize` with `training`.
+    void vjp_params(B& b, const_view_t<B> x_hat_bar, vector_t<B> grad, nn::update mode) const {
+        check_shape("model::vjp_params", "x_hat_bar", x_hat_bar, x_hat_.features(), x_hat_.items());
+        batch<B> y_bar(b, x_hat_bar.features(), x_hat_bar.items());
+        coefficients_.scale(b, table::out, x_hat_bar, y_bar);
+        model_->net_.vjp_params(b, model_->parameters(), saved_, y_bar, grad, mode, view_t<B>());
+    }
+
+private:
+    friend class preconditioned<B, Net>;
+    using table = detail::coefficient_table<B>;
+
+    explicit preconditioned_linearization(preconditioned<B, Net>& model) : model_(&model) {}
+
+    void derivative(B& b, const_view_t<B> in, view_t<B> out, bool adjoint) const {
+        if (adjoint)
+            model_->net_.vjp(b, model_->parameters(), saved_, in, out);
+        else
+            model_->net_.jvp(b, model_->parameters(), saved_, in, out);
+        coefficients_.combine(b, table::skip, in, table::in_out, out);
+    }
+
+    preconditioned<B, Net>* model_;
+    detail::coefficient_table<B> coefficients_;
+    typename Net::activations saved_;
+    batch<B> x_hat_;
+};
+
+/// A network as a denoiser (Karras et al., NeurIPS 2022, arXiv 2206.00364):
+///
+///     E[x | x_t] ~ c_skip x_t + c_out net(c_in x_t, embedding(c_noise))
+///     c_skip = d^2 / (s^2 + d^2), c_out = s d / sqrt(s^2 + d^2), c_in = 1 / sqrt(s^2 + d^2), d = sigma_data
+/// with c_noise = log s (Karras: log(s) / 4). Sharing one sigma, embedding and modulations are computed once for the batch.
+/// Not to be used from two threads at once: the network keeps prepared weights.
+template <Backend B, class Net>
+class preconditioned {
+public:
+    using score_model_tag = diffusion::score_model_tag;
+    using network = Net;
+    using linearization = preconditioned_linearization<B, Net>;
+
+    /// With a buffer of its own, uninitialised: see `initialize`.
+    preconditioned(B& b, Net net, preconditioning options = {})
+        : preconditioned(std::make_shared<batch<B>>(b, net.parameters().size(), 1), std::move(net), options) {}
+    /// On a buffer that is shared with others. Throws shape_error where it does not fit.
+    preconditioned(std::shared_ptr<batch<B>> parameters, Net net, preconditioning options = {})
+        : net_(std::move(net)), options_(options), parameters_(std::move(parameters)) {
+        check_positive("model::preconditioned", "sigma_data", options_.sigma_data);
+        check_shape("model::preconditioned", "parameters", parameters_->view(), net_.parameters().size(), 1);
+    }
+
+    [[nodiscard]] index_t features() const { return net_.features(); }
+    [[nodiscard]] const Net& net() const { return net_; }
+    [[nodiscard]] const preconditioning& options() const { return options_; }
+    [[nodiscard]] const nn::parameter_table& table() const { return net_.parameters(); }
+    [[nodiscard]] const_vector_t<B> parameters() const { return parameters_->flat(); }
+    /// For writing; whoever keeps this view calls `parameters_changed` after every later write.
+    [[nodiscard]] vector_t<B> mutable_parameters() {
+        net_.parameters_changed();
+        return parameters_->flat();
+    }
+    [[nodiscard]] const std::shared_ptr<batch<B>>& buffer() const { return parameters_; }
+    /// Drops what was prepared from the old values.
+    void parameters_changed() { net_.parameters_changed(); }
+    /// Initial weights of the reference: U(-1, 1) / sqrt(fan in), biases zero.
+    void initialize(B& b, random_key key) { nn::initialize<B>(b, table(), key, mutable_parameters()); }
+
+    void denoise(B& b, const_view_t<B> x_t, diffusion::noise_level<B> sigma, view_t<B> x_hat) {
+        check_arguments("model::denoise", x_t, sigma);
+        check_shape("model::denoise", "x_hat", x_hat, x_t.features(), x_t.items());
+        batch<B> noise;
+        const detail::coefficient_table<B> c(b, sigma, options_.sigma_data, noise);
+        batch<B> embedding(b, net_.embedding(), noise.items()), scaled(b, x_t.features(), x_t.items());
+        nn::embedding_forward<B>(b, noise, embedding);
+        c.scale(b, coefficients::in, x_t, scaled);
+        net_.forward(b, parameters(), scaled, embedding, x_hat);
+        c.combine(b, coefficients::skip, x_t, coefficients::out, x_hat);
+    }
+
+    /// For JVPs and VJPs with respect to x_t.
+    [[nodiscard]] linearization linearize(B& b, const_view_t<B> x_t, diffusion::noise_level<B> sigma) {
+        return linearize(b, x_t, sigma, saving(false, {}));
+    }
+    /// For `vjp_params` too, with dropout.
+    [[nodiscard]] linearization linearize(B& b, const_view_t<B> x_t, diffusion::noise_level<B> sigma,
+                                          const training& options) {
+        return linearize(b, x_t, sigma, saving(true, options));
+    }
+
+    /// Bytes that a linearisation keeps for a batch, in evaluation or in training (with one sigma per item).
+    [[nodiscard]] std::size_t activation_bytes(index_t items, bool for_training = false) const {
+        return net_.activation_bytes(items, saving(for_training, {}), for_training ? items : 1) +
+               static_cast<std::size_t>(features() * items) * sizeof(scalar_t<B>);
+    }
+
+private:
+    friend class preconditioned_linearization<B, Net>;
+    using coefficients = detail::coefficient_table<B>;
+
+    void check_arguments(const char* where, const_view_t<B> x_t, const diffusion::noise_level<B>& sigma) const {
+        check_size(where, "x_t.features()", x_t.features(), features());
+        if (!sigma.shared()) check_size(where, "sigma.size()", sigma.per_item().size(), x_t.items());
+    }
+    [[nodiscard]] nn::save_options saving(bool parameters, const training& t) const {
+        return {parameters, options_.recompute, t.dropout, t.key.with_lane(random_lane::dropout)};
+    }
+    linearization linearize(B& b, const_view_t<B> x_t, const diffusion::noise_level<B>& sigma,
+                            const nn::save_options& save) {
+        check_arguments("model::linearize", x_t, sigma);
+        linearization l(*this);
+        batch<B> noise;
+        l.coefficients_ = coefficients(b, sigma, options_.sigma_data, noise);
+        batch<B> embedding(b, net_.embedding(), noise.items()), scaled(b, x_t.features(), x_t.items());
+        nn::embedding_forward<B>(b, noise, embedding);
+        l.coefficients_.scale(b, coefficients::in, x_t, scaled);
+        l.x_hat_ = batch<B>(b, x_t.features(), x_t.items());
+        net_.forward(b, parameters(), scaled, embedding, l.x_hat_, save, l.saved_);
+        l.coefficients_.combine(b, coefficients::skip, x_t, coefficients::out, l.x_hat_);
+        return l;
+    }
+
+    Net net_;
+    preconditioning options_;
+    std::shared_ptr<batch<B>> parameters_;
+};
+
+}  // namespace diem::model
