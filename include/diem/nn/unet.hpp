@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <diem/backend/batch.hpp>
+#include <diem/backend/concept.hpp>
+#include <diem/core/check.hpp>
+#include <diem/nn/blocks.hpp>
+#include <diem/nn/conv_plan.hpp>
+#include <diem/nn/network.hpp>
+#include <diem/nn/norm.hpp>
+#include <diem/nn/parameters.hpp>
+#include <diem/nn/resample.hpp>
+
+namespace diem::nn {
+
+struct unet_config {
+    index_t height = 0, width = 0, channels = 0;  ///< of the data
+    index_t patch = 1;                            ///< the network sees space_to_depth(x, patch)
+    std::vector<index_t> hid_channels{32, 64, 128};
+    std::vector<index_t> hid_blocks{2, 2, 2};
+    index_t embedding = 128;            ///< even, >= 4
+    std::map<index_t, index_t> heads{};  ///< level -> attention heads; no attention elsewhere
+};
+
+/// Time-conditional U-Net of the paper's code. Height and width divided by `patch` are multiples of 2^(levels - 1).
+///
+/// Descent, level i: convolution (stride 1 at level 0; stride 2 and a norm below), blocks; the result is kept as skip_i.
+/// Ascent, from the deepest level up: at every level but the deepest, concatenate (x, skip_i) and convolve; blocks; then
+/// norm and nearest upsampling, or at level 0 a linear layer on the channels. One "block" is a residual block, followed by
+/// an attention block where the level has heads. Parameters are named as in the reference and lie in the order in which
+/// they act.
+///
+/// The network is a list of stages; stage k maps stream[k] to stream[k + 1]. Derivatives walk the list.
+template <Backend B>
+class unet {
+    using T = scalar_t<B>;
+    enum class kind { input, down, residual, attention, up, merge, output };
+    struct stage {
+        kind what;
+        image_shape in, out;
+        std::size_t skip = 0;     // merge: the stage whose input is the skip
+        bool skip_source = false;  // down: its input is kept for a merge
+        std::optional<conv_plan<B>> conv;
+        std::array<parameter, 2> weights;
+        std::optional<residual_block<B>> residual;
+        std::optional<attention_block<B>> attention;
+    };
+    struct record {
+        batch<B> x;  // input of the stage
+        batch<B> u;  // down: before the norm; merge: the concatenation (for parameters)
+        batch<B> m;  // modulation of a block
+        typename residual_block<B>::saved residual;
+        typename attention_block<B>::saved attention;
+    };
+
+public:
+    class activations {
+        friend class unet;
+        std::vector<record> records_;
+        batch<B> t_;
+        save_options options_;
+        index_t items_ = 0;
+    };
+
+    /// Throws value_error where sizes do not fit together.
+    explicit unet(unet_config config) : config_(std::move(config)) {
+        check_config();
+        build();
+    }
+
+    [[nodiscard]] const unet_config& config() const { return config_; }
+    [[nodiscard]] const parameter_table& parameters() const { return table_; }
+    [[nodiscard]] index_t features() const { return config_.height * config_.width * config_.channels; }
+    [[nodiscard]] index_t embedding() const { return config_.embedding; }
+    void parameters_changed() {
+        for (stage& s : stages_) {
+            if (s.conv) s.conv->changed();
+            if (s.residual) s.residual->parameters_changed();
+        }
+    }
+
+    void forward(B& b, const_vector_t<B> p, const_view_t<B> x, const_view_t<B> t, view_t<B> y) {
+        run(b, p, x, t, y, save_options{}, nullptr);
+    }
+    void forward(B& b, const_vector_t<B> p, const_view_t<B> x, const_view_t<B> t, view_t<B> y,
+                 const save_options& options, activations& saved) {
+        run(b, p, x, t, y, options, &saved);
+    }
+
+    void jvp(B& b, const_vector_t<B> p, const activations& saved, const_view_t<B> x_dot, view_t<B> y_dot) {
+        check_saved("nn::unet::jvp", saved, x_dot, y_dot);
+        const index_t n = saved.items_;
+        std::vector<batch<B>> skips(stages_.size());
+        batch<B> cur = deep(b, x_dot);
+        for (std::size_t k = 0; k < stages_.size(); ++k) {
+            stage& s = stages_[k];
+            const record& r = saved.records_[k];
+            batch<B> next(b, s.out.features(), n);
+            switch (s.what) {
+                case kind::input: s.conv->forward(b, cur, s.weights[0].of(p), {}, next); break;
+                case kind::down:
+                    s.conv->forward(b, cur, s.weights[0].of(p), {}, next);
+                    layer_norm_jvp<B>(b, pixels(s.out, r.u.cview()), pixels(s.out, next.cview()),
+                                      pixels(s.out, next.view()));
+                    break;
+                case kind::residual:
+                    with_saved(b, p, saved, k, [&](const auto& keep) {
+                        s.residual->jvp(b, p, r.x, r.m, keep.residual, cur, next);
+                    });
+                    break;
+                case kind::attention:
+                    with_saved(b, p, saved, k, [&](const auto& keep) {
+                        s.attention->jvp(b, p, r.x, r.m, keep.attention, cur, next);
+                    });
+                    break;
+                case kind::up: {
+                    batch<B> normed(b, s.in.features(), n);
+                    layer_norm_jvp<B>(b, pixels(s.in, r.x.cview()), pixels(s.in, cur.cview()),
+                                      pixels(s.in, normed.view()));
+                    upsample_jvp<B>(b, s.in, normed, next);
+                    break;
+                }
+                case kind::merge: {
+                    const batch<B> both = concatenated(b, s, cur, skips[s.skip]);
+                    s.conv->forward(b, both, s.weights[0].of(p), {}, next);
+                    skips[s.skip] = batch<B>();
+                    break;
+                }
+                case kind::output:
+                    linear_jvp<B>(b, pixels(s.in, cur.cview()), s.weights[0].of(p), pixels(s.out, next.view()));
+                    break;
+            }
+            if (s.skip_source) skips[k] = std::move(cur);
+            cur = std::move(next);
+        }
+        wide(b, cur, y_dot);
+    }
+    void vjp(B& b, const_vector_t<B> p, const activations& saved, const_view_t<B> y_bar, view_t<B> x_bar) {
+        check_saved("nn::unet::vjp", saved, y_bar, x_bar);
+        backward(b, p, saved, y_bar, vector_t<B>(), update::overwrite, x_bar);
+    }
+    void vjp_params(B& b, const_vector_t<B> p, const activations& saved, const_view_t<B> y_bar, vector_t<B> grad,
+                    update mode, view_t<B> x_bar = {}) {
+        check_saved("nn::unet::vjp_params", saved, y_bar, y_bar);
+        check_value("nn::unet::vjp_params", saved.options_.parameters, "the forward pass did not save for parameters");
+        check_size("nn::unet::vjp_params", "grad.size()", grad.size(), table_.size());
+        backward(b, p, saved, y_bar, grad, mode, x_bar);
+    }
+
+    [[nodiscard]] std::size_t activation_bytes(index_t items, const save_options& o, index_t embeddings = 1) const {
+        index_t each = 0, per_embedding = o.parameters ? config_.embedding : 0;
+        for (const stage& s : stages_) {
+            if (keeps_input(s, o)) each += s.in.features();
+            if (s.what == kind::down) each += s.out.features();
+            if (s.what == kind::merge && o.parameters && !o.recompute) each += s.in.features();
+            if (s.residual) each += s.residual->saved_features(o);
+            if (s.attention) each += s.attention->saved_features(o);
+            if (s.residual || s.attention) per_embedding += 3 * s.in.channels;
+        }
+        return static_cast<std::size_t>(each * items + per_embedding * embeddings) * sizeof(T);
+    }
+
+private:
+    void check_config() const {
+        const unet_config& c = config_;
+        const auto check = [](bool ok, const char* what) { check_value("nn::unet", ok, what); };
+        check(c.height > 0 && c.width > 0 && c.channels > 0, "height, width or channels < 1");
+        check(c.patch >= 1 && c.height % c.patch == 0 && c.width % c.patch == 0, "patch does not divide the image");
+        check(!c.hid_channels.empty() && c.hid_channels.size() == c.hid_blocks.size(),
+              "hid_channels and hid_blocks do not have one entry per level");
+        check(c.hid_channels.size() < 31, "more than 30 levels");
+        for (const index_t v : c.hid_channels) check(v > 0, "hid_channels has an entry < 1");
+        for (const index_t v : c.hid_blocks) check(v >= 0, "hid_blocks has an entry < 0");
+        check(c.embedding >= 4 && c.embedding % 2 == 0, "embedding is not even and >= 4");
+        const index_t factor = c.patch << (c.hid_channels.size() - 1);
+        check(c.height % factor == 0 && c.width % factor == 0,
+              "height and width are not multiples of patch 2^(levels - 1)");
+        for (const auto& [level, heads] : c.heads)
+            check(level >= 0 && level < static_cast<index_t>(c.hid_channels.size()) && heads >= 1,
+                  "heads has a level that does not exist, or < 1 heads");
+    }
+    void build() {
+        const unet_config& c = config_;
+        const index_t levels = static_cast<index_t>(c.hid_channels.size());
+        const image_shape net = space_to_depth_shape({c.height, c.width, c.channels}, c.patch);
+        const auto shape = [&](index_t i) {
+            return image_shape{net.height >> i, net.width >> i, c.hid_channels[static_cast<std::size_t>(i)]};
+        };
+        index_t dropped = 0;
+        const auto blocks = [&](const std::string& prefix, index_t i) {
+            const image_shape s = shape(i);
+            for (index_t j = 0; j < c.hid_blocks[static_cast<std::size_t>(i)]; ++j) {
+                stage& r = add(kind::residual, s, s);
+                r.residual.emplace(table_, prefix + ".res" + std::to_string(j), s, c.embedding, dropped);
+                dropped += (s.features() + 3) / 4 * 4;
+                if (const auto at = c.heads.find(i); at != c.heads.end())
+                    add(kind::attention, s, s)
+                        .attention.emplace(table_, prefix + ".att" + std::to_string(j), s, c.embedding, at->second);
+            }
+        };
+        const auto convolution = [&](stage& s, const std::string& name, index_t stride) {
+            s.conv.emplace(conv_shape{s.in, s.out.channels, 3, stride});
+            s.weights = detail::add_conv(table_, name, s.conv->shape());
+        };
+        std::vector<std::size_t> skip_at;
+        for (index_t i = 0; i < levels; ++i) {
+            stage& s = i == 0 ? add(kind::input, net, shape(0)) : add(kind::down, shape(i - 1), shape(i));
+            s.skip_source = i > 0;
+            if (i > 0) skip_at.push_back(stages_.size() - 1);
+            convolution(s, "down" + std::to_string(i) + ".in", i == 0 ? 1 : 2);
+            blocks("down" + std::to_string(i), i);
+        }
+        for (index_t i = levels; i-- > 0;) {
+            if (i + 1 < levels) {
+                image_shape both = shape(i);
+                both.channels += shape(i + 1).channels;
+                stage& s = add(kind::merge, both, shape(i));
+                s.skip = skip_at[static_cast<std::size_t>(i)];
+                convolution(s, "up" + std::to_string(i) + ".in", 1);
+            }
+            blocks("up" + std::to_string(i), i);
+            if (i > 0) {
+                image_shape grown = shape(i);
+                grown.height *= 2;
+                grown.width *= 2;
+                add(kind::up, shape(i), grown);
+            }
+        }
+        stage& s = add(kind::output, shape(0), net);
+        s.weights = detail::add_linear(table_, "up0.out", s.in.channels, s.out.channels);
+    }
+    stage& add(kind what, image_shape in, image_shape out) {
+        stage s{};
+        s.what = what;
+        s.in = in;
+        s.out = out;
+        stages_.push_back(std::move(s));
+        return stages_.back();
+    }
+
+    template <class P>
+    static batch_view<P> pixels(const image_shape& s, const batch_view<P>& v) {
+        return v.reshaped(s.channels, s.pixels() * v.items());
+    }
+    [[nodiscard]] image_shape data_shape() const { return {config_.height, config_.width, config_.channels}; }
+    /// A copy of x as the network sees it.
+    batch<B> deep(B& b, const_view_t<B> x) const {
+        batch<B> out(b, x.features(), x.items());
+        if (config_.patch > 1)
+            space_to_depth_forward<B>(b, data_shape(), config_.patch, x, out);
+        else
+            b.copy(x, out.view());
+        return out;
+    }
+    void wide(B& b, const_view_t<B> x, view_t<B> y) const {
+        if (config_.patch > 1)
+            depth_to_space_forward<B>(b, data_shape(), config_.patch, x, y);
+        else
+            b.copy(x, y);
+    }
+    static batch<B> concatenated(B& b, const stage& s, const_view_t<B> x, const_view_t<B> skip) {
+        batch<B> both(b, s.in.features(), x.items());
+        const index_t c_skip = skip.features() / s.in.pixels(), c = s.in.channels - c_skip, n = s.in.pixels() * x.items();
+        concatenate_forward<B>(b, x.reshaped(c, n), skip.reshaped(c_skip, n), pixels(s.in, both.view()));
+        return both;
+    }
+    static bool keeps_input(const stage& s, const save_options& o) {
+        switch (s.what) {
+            case kind::input:
+            case kind::output: return o.parameters;
+            case kind::down: return o.parameters;
+            case kind::merge: return o.parameters && o.recompute;
+            default: return true;
+        }
+    }
+    void check_saved(const char* where, const activations& saved, const_view_t<B> in, const_view_t<B> out) const {
+        check_value(where, saved.records_.size() == stages_.size(), "nothing was saved by this network");
+        check_shape(where, "input", in, features(), saved.items_);
+        check_shape(where, "result", out, features(), saved.items_);
+    }
+    /// Calls f with what the block of stage k saved, computed again where it was not kept.
+    template <class F>
+    void with_saved(B& b, const_vector_t<B> p, const activations& saved, std::size_t k, const F& f) {
+        const record& r = saved.records_[k];
+        if (!saved.options_.recompute) return f(r);
+        record again;
+        if (stages_[k].residual)
+            stages_[k].residual->restore(b, p, r.x, r.m, saved.options_, again.residual);
+        else
+            stages_[k].attention->restore(b, p, r.x, r.m, saved.options_, again.attention);
+        f(again);
+    }
+
+    void run(B& b, const_vector_t<B> p, const_view_t<B> x, const_view_t<B> t, view_t<B> y, const save_options& o,
+             activations* saved) {
+        const index_t n = x.items();
+        check_size("nn::unet", "parameters", p.size(), table_.size());
+        check_size("nn::unet", "x.features()", x.features(), features());
+        check_shape("nn::unet", "y", y, features(), n);
+        check_size("nn::unet", "t.features()", t.features(), config_.embedding);
+        if (t.items() != 1) check_size("nn::unet", "t.items()", t.items(), n);
+        std::vector<record> records(stages_.size());
+        batch<B> cur = deep(b, x);
+        for (std::size_t k = 0; k < stages_.size(); ++k) {
+            stage& s = stages_[k];
+            record& r = records[k];
+            batch<B> next(b, s.out.features(), n);
+            const bool keep = saved && !o.recompute;
+            switch (s.what) {
+                case kind::input: s.conv->forward(b, cur, s.weights[0].of(p), s.weights[1].of(p), next); break;
+                case kind::down: {
+                    batch<B> u(b, s.out.features(), n);
+                    s.conv->forward(b, cur, s.weights[0].of(p), s.weights[1].of(p), u);
+                    layer_norm_forward<B>(b, pixels(s.out, u.cview()), pixels(s.out, next.view()));
+                    if (saved) r.u = std::move(u);
+                    break;
+                }
+                case kind::residual:
+                    r.m = s.residual->mod().forward(b, p, t);
+                    s.residual->forward(b, p, cur, r.m, next, o, keep ? &r.residual : nullptr);
+                    break;
+                case kind::attention:
+                    r.m = s.attention->mod().forward(b, p, t);
+                    s.attention->forward(b, p, cur, r.m, next, o, keep ? &r.attention : nullptr);
+                    break;
+                case kind::up: {
+                    batch<B> normed(b, s.in.features(), n);
+                    layer_norm_forward<B>(b, pixels(s.in, cur.cview()), pixels(s.in, normed.view()));
+                    upsample_forward<B>(b, s.in, normed, next);
+                    break;
+                }
+                case kind::merge: {
+                    batch<B>& skip = records[s.skip].x;
+                    batch<B> both = concatenated(b, s, cur, skip);
+                    if (!(saved && o.parameters)) skip = batch<B>();
+                    s.conv->forward(b, both, s.weights[0].of(p), s.weights[1].of(p), next);
+                    if (keep && o.parameters) r.u = std::move(both);
+                    break;
+                }
+                case kind::output:
+                    linear_forward<B>(b, pixels(s.in, cur.cview()), s.weights[0].of(p), s.weights[1].of(p),
+                                      pixels(s.out, next.view()));
+                    break;
+            }
+            if (!saved) r.m = batch<B>();
+            if (s.skip_source || (saved && keeps_input(s, o))) r.x = std::move(cur);
+            cur = std::move(next);
+        }
+        wide(b, cur, y);
+        if (!saved) return;
+        saved->records_ = std::move(records);
+        saved->options_ = o;
+        saved->items_ = n;
+        saved->t_ = batch<B>();
+        if (o.parameters) {
+            saved->t_ = batch<B>(b, t.features(), t.items());
+            b.copy(t, saved->t_.view());
+        }
+    }
+
+    void backward(B& b, const_vector_t<B> p, const activations& saved, const_view_t<B> y_bar, vector_t<B> grad,
+                  update mode, view_t<B> x_bar) {
+        const index_t n = saved.items_;
+        const bool params = grad.size() > 0;
+        std::vector<batch<B>> skips(stages_.size());
+        batch<B> g = deep(b, y_bar);
+        for (std::size_t k = stages_.size(); k-- > 0;) {
+            stage& s = stages_[k];
+            const record& r = saved.records_[k];
+            switch (s.what) {
+                case kind::input: {
+                    if (params) s.conv->vjp_params(b, r.x, g, s.weights[0].of(grad), s.weights[1].of(grad), mode);
+                    if (x_bar.features() == 0) break;
+                    batch<B> next(b, s.in.features(), n);
+                    s.conv->vjp(b, g, s.weights[0].of(p), next);
+                    g = std::move(next);
+                    break;
+                }
+                case kind::down: {
+                    batch<B> next = std::move(skips[k]);  // what the merge gave
+                    layer_norm_vjp<B>(b, pixels(s.out, r.u.cview()), pixels(s.out, g.cview()), pixels(s.out, g.view()));
+                    if (params) s.conv->vjp_params(b, r.x, g, s.weights[0].of(grad), s.weights[1].of(grad), mode);
+                    s.conv->vjp(b, g, s.weights[0].of(p), next, update::accumulate);
+                    g = std::move(next);
+                    break;
+                }
+                case kind::residual:
+                    with_saved(b, p, saved, k, [&](const auto& keep) {
+                        if (params)
+                            s.residual->vjp_params(b, p, r.x, saved.t_, r.m, keep.residual, g, grad, mode, {});
+                        else
+                            s.residual->vjp(b, p, r.x, r.m, keep.residual, g);
+                    });
+                    break;
+                case kind::attention:
+                    with_saved(b, p, saved, k, [&](const auto& keep) {
+                        if (params)
+                            s.attention->vjp_params(b, p, r.x, saved.t_, r.m, keep.attention, g, grad, mode, {});
+                        else
+                            s.attention->vjp(b, p, r.x, r.m, keep.attention, g);
+                    });
+                    break;
+                case kind::up: {
+                    batch<B> next(b, s.in.features(), n);
+                    upsample_vjp<B>(b, s.in, g, next);
+                    layer_norm_vjp<B>(b, pixels(s.in, r.x.cview()), pixels(s.in, next.cview()),
+                                      pixels(s.in, next.view()));
+                    g = std::move(next);
+                    break;
+                }
+                case kind::merge: {
+                    if (params) merge_params(b, s, r, saved, g, grad, mode);
+                    batch<B> both(b, s.in.features(), n);
+                    s.conv->vjp(b, g, s.weights[0].of(p), both);
+                    const index_t c_skip = stages_[s.skip].in.channels, c = s.in.channels - c_skip;
+                    batch<B> next(b, c * s.in.pixels(), n), skip(b, c_skip * s.in.pixels(), n);
+                    concatenate_vjp<B>(b, pixels(s.in, both.cview()), next.view().reshaped(c, s.in.pixels() * n),
+                                       skip.view().reshaped(c_skip, s.in.pixels() * n));
+                    skips[s.skip] = std::move(skip);
+                    g = std::move(next);
+                    break;
+                }
+                case kind::output: {
+                    if (params)
+                        linear_vjp_params<B>(b, pixels(s.in, r.x.cview()), pixels(s.out, g.cview()),
+                                             s.weights[0].of(grad), s.weights[1].of(grad), mode);
+                    batch<B> next(b, s.in.features(), n);
+                    linear_vjp<B>(b, pixels(s.out, g.cview()), s.weights[0].of(p), pixels(s.in, next.view()));
+                    g = std::move(next);
+                    break;
+                }
+            }
+        }
+        if (x_bar.features() > 0) wide(b, g, x_bar);
+    }
+    void merge_params(B& b, stage& s, const record& r, const activations& saved, const_view_t<B> g, vector_t<B> grad,
+                      update mode) {
+        batch<B> both;
+        if (saved.options_.recompute) both = concatenated(b, s, r.x, saved.records_[s.skip].x);
+        s.conv->vjp_params(b, saved.options_.recompute ? both : r.u, g, s.weights[0].of(grad), s.weights[1].of(grad),
+                           mode);
+    }
+
+    unet_config config_;
+    parameter_table table_;
+    std::vector<stage> stages_;
+};
+
+}  // namespace diem::nn
