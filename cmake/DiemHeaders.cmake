@@ -18,11 +18,26 @@ set(DIEM_HEADERS
     include/diem/core/view.hpp
     include/diem/diem.hpp
     include/diem/diffusion/concept.hpp
+    include/diem/diffusion/gaussian.hpp
+    include/diem/diffusion/harmonic.hpp
+    include/diem/em/fit.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
+    include/diem/io/cifar.hpp
+    include/diem/io/config.hpp
     include/diem/io/detail/input_file.hpp
     include/diem/io/dtype.hpp
     include/diem/io/json.hpp
+    include/diem/io/npy.hpp
+    include/diem/io/png.hpp
     include/diem/io/safetensors.hpp
-    include/diem/linop/concept.hpp)
+    include/diem/linop/concept.hpp
+    include/diem/posterior/observation.hpp
+    include/diem/solver/cg.hpp
+    include/diem/solver/detail/cg_fused.hpp
+    include/diem/solver/detail/cg_items.hpp
+    include/diem/solver/status.hpp
+    include/diem/train/augmentation.hpp
+    include/diem/train/optimizer.hpp
+    include/diem/train/shuffle.hpp)
 set(DIEM_DEVICE_HEADERS)
