@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <diem/io/safetensors.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace diem;
+using namespace diem::io;
+using namespace diem::test;
+
+namespace {
+
+std::string length_bytes(std::uint64_t length) {
+    std::string bytes(8, '\0');
+    std::memcpy(bytes.data(), &length, 8);
+    return bytes;
+}
+std::string file_bytes(const std::string& header, const std::string& data) {
+    return length_bytes(header.size()) + header + data;
+}
+const std::string good = R"({"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},)"
+                         R"("b":{"dtype":"I32","shape":[1],"data_offsets":[16,20]}})";
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("safetensors: what is written is read", "", std::uint8_t, std::int8_t, std::uint16_t, std::int16_t,
+                   std::uint32_t, std::int32_t, std::uint64_t, std::int64_t, float, double, boolean) {
+    using T = TestType;
+    const temporary_folder folder;
+    const auto path = folder / "a.safetensors";
+    const array<T> scalar({}, {T(1)}), empty({3, 0}), matrix({2, 2}, {T(0), T(1), T(1), T(0)});
+    const array<std::uint8_t> odd({3}, {1, 2, 3});  // would misalign what follows
+    safetensors_writer writer;
+    writer.metadata("text", "quote \" backslash \\ newline \n \xc3\xa9");
+    writer.add("odd", odd);
+    writer.add("scalar", scalar);
+    writer.add("empty", empty);
+    writer.add("a/b.c \"quoted\"", matrix);
+    writer.write(path);
+    CHECK(folder.entries() == 1);
+
+    safetensors_file file(path);
+    CHECK(file.metadata("text") == "quote \" backslash \\ newline \n \xc3\xa9");
+    CHECK(file.tensors().size() == 4);
+    CHECK(file.read<T>("scalar").shape.empty());
+    CHECK(file.read<T>("scalar").data == scalar.data);
+    CHECK(file.read<T>("empty").shape == shape_type{3, 0});
+    CHECK(file.read<T>("a/b.c \"quoted\"").data == matrix.data);
+    CHECK(file.read<std::uint8_t>("odd").data == odd.data);
+    for (const auto& [name, tensor] : file.tensors()) CHECK(tensor.offset % info(tensor.type).size == 0);
+
+    std::vector<T> target(4);
+    file.read_into("a/b.c \"quoted\"", {2, 2}, std::span(target));
+    CHECK(target == matrix.data);
+    CHECK_THROWS_AS(file.read_into("a/b.c \"quoted\"", {4}, std::span(target)), io_error);
+    CHECK_THROWS_AS(file.read_into("scalar", {}, std::span(target)), io_error);
+}
+
+TEST_CASE("safetensors: no tensors at all") {
+    const temporary_folder folder;
+    safetensors_writer().write(folder / "a.safetensors");
+    safetensors_file file(folder / "a.safetensors");
+    CHECK(file.tensors().empty());
+    CHECK(file.metadata().empty());
+}
+
+TEST_CASE("safetensors: names and types asked for in vain") {
+    const temporary_folder folder;
+    const auto path = folder / "a.safetensors";
+    write_bytes(path, file_bytes(good, std::string(20, '\1')));
+    safetensors_file file(path);
+    CHECK(file.metadata("k") == "v");
+    CHECK_FALSE(file.contains("c"));
+    CHECK(contains(message_of<io_error>([&] { (void)file.read<float>("c"); }), path.string() + ": no tensor \"c\""));
+    CHECK(contains(message_of<io_error>([&] { (void)file.metadata("c"); }), "no metadata \"c\""));
+    CHECK(contains(message_of<io_error>([&] { (void)file.read<double>("a"); }), "\"a\" is F32, expected F64"));
+    CHECK_THROWS_AS(file.read_as<int>("a"), io_error);
+    CHECK(file.read_as<double>("a").shape == shape_type{2, 2});
+    CHECK(file.read_as<std::int64_t>("b").data == std::vector<std::int64_t>{0x01010101});
+    CHECK(contains(message_of<io_error>([&] { (void)file.read_as<std::int8_t>("b"); }), "outside the range"));
+
+    safetensors_writer writer;
+    const array<float> x({1}, {1});
+    writer.add("x", x);
+    CHECK_THROWS_AS(writer.add("x", x), value_error);
+    CHECK_THROWS_AS(writer.add("__metadata__", x), value_error);
+    CHECK_THROWS_AS(writer.add("y", {2}, std::span<const float>(x.data)), shape_error);
+    CHECK_THROWS_AS(writer.add("y", {-1}, std::span<const float>(x.data)), value_error);
+    writer.metadata("k", "v");
+    CHECK_THROWS_AS(writer.metadata("k", "w"), value_error);
+}
+
+TEST_CASE("safetensors: 16-bit floats are widened") {
+    const temporary_folder folder;
+    const auto path = folder / "a.safetensors";
+    write_bytes(path, file_bytes(R"({"h":{"dtype":"F16","shape":[2],"data_offsets":[0,4]},)"
+                                 R"("b":{"dtype":"BF16","shape":[2],"data_offsets":[4,8]}})",
+                                 std::string("\x00\x3c\x00\x7e\x80\x3f\x40\xc0", 8)));
+    safetensors_file file(path);
+    const auto half = file.read_as<float>("h").data;
+    CHECK(half[0] == 1);
+    CHECK(std::isnan(half[1]));
+    CHECK(file.read_as<double>("b").data == std::vector<double>{1, -3});
+}
+
+TEST_CASE("safetensors: truncation at every byte, and one byte too many") {
+    const temporary_folder folder;
+    const auto path = folder / "a.safetensors";
+    const std::string whole = file_bytes(good, std::string(20, '\1'));
+    write_bytes(path, whole);
+    CHECK(safetensors_file(path).tensors().size() == 2);
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+        write_bytes(path, whole.substr(0, size));
+        const std::string message = message_of<io_error>([&] { (void)safetensors_file(path); });
+        CHECK(contains(message, path.string() + ": offset "));
+    }
+    write_bytes(path, whole + '\0');
+    CHECK(contains(message_of<io_error>([&] { (void)safetensors_file(path); }), "1 bytes belong to no tensor"));
+}
+
+TEST_CASE("safetensors: every header field wrong") {
+    const temporary_folder folder;
+    const auto path = folder / "a.safetensors";
+    const std::string data(20, '\0');
+    const auto refused = [&](const std::string& bytes, const std::string& part) {
+        write_bytes(path, bytes);
+        const std::string message = message_of<io_error>([&] { (void)safetensors_file(path); });
+        INFO(bytes.substr(8, 120));
+        INFO(message);
+        CHECK(contains(message, path.string()));
+        CHECK(contains(message, "offset "));
+        CHECK(contains(message, part));
+    };
+    const auto with = [&](const std::string& from, const std::string& to) {
+        std::string header = good;
+        const std::size_t at = header.find(from);
+        REQUIRE(at != std::string::npos);
+        return file_bytes(header.replace(at, from.size(), to), data);
+    };
+    // the length
+    const std::string whole = file_bytes(good, data);
+    for (const std::uint64_t length :
+         {std::uint64_t{0}, std::uint64_t{1}, good.size() - 1, good.size() + 1, whole.size() - 8, whole.size() - 7,
+          std::uint64_t{100'000'001}, ~std::uint64_t{0}, std::uint64_t{1} << 63, ~std::uint64_t{0} - 7})
+        refused(length_bytes(length) + whole.substr(8), "");
+    // no JSON object of the format
+    for (const std::string header : {"", " {}", "[]", "null", "1", "{", "{}}", "{\"a\":", "{\"a\":1}", "{\"a\":[]}",
+                                     "{\"a\":{}}", "{\"a\":null}", "{\"\xff\":{}}", "{'a':1}", "{/**/}"})
+        refused(file_bytes(header, ""), "");
+    refused(file_bytes(std::string(100000, '['), ""), "");
+    refused(file_bytes("{\"a\":" + std::string(100000, '[') + std::string(100000, ']') + "}", ""), "deep");
+    // metadata
+    refused(with(R"({"k":"v"})", "1"), "__metadata__");
+    refused(with(R"({"k":"v"})", R"({"k":1})"), "__metadata__");
+    refused(with(R"({"k":"v"})", R"({"k":"v","k":"v"})"), "twice");
+    // names
+    refused(with(R"("b":)", R"("a":)"), "\"a\" occurs twice");
+    refused(with(R"("dtype":"I32")", R"("dtype":"I32","dtype":"I32")"), "twice");
+    // dtype
+    for (const char* dtype : {R"("")", R"("F33")", R"("f32")", "32", "null", R"("C64")", R"(["F32"])"})
+        refused(with(R"("F32")", dtype), "tensor \"a\": unknown dtype");
+    refused(with(R"("F32")", R"("F64")"), "needs 32 bytes");
+    refused(with(R"("dtype":"F32",)", ""), "expected an object of");
+    refused(with(R"("dtype":"F32",)", R"("dtype":"F32","more":0,)"), "expected an object of");
+    // shape
+    for (const char* shape : {"[-2,-2]", "[2,-2]", "[2.0,2]", "[\"2\",2]", "4", "null", "[1e1]",
+                              "[18446744073709551615]", "[9223372036854775808,2]", "[99999999999999999999999]"})
+        refused(with("[2,2]", shape), "bad shape");
+    refused(with("[2,2]", "[[2],2]"), "deep");
+    for (const char* shape : {"[4294967296,4294967296]", "[4611686018427387905,4]", "[9223372036854775807]",
+                              "[2305843009213693952]", "[65536,65536,65536,65536]"})
+        refused(with("[2,2]", shape), "too many elements");
+    for (const char* shape : {"[]", "[5]", "[3]", "[0]", "[1000000000000]", "[1152921504606846975]"})
+        refused(with("[2,2]", shape), "needs ");
+    // offsets
+    for (const char* offsets : {"[-16,0]", "[0,-1]", "[0.0,16]", "[0]", "[0,16,16]", "16", "null", "[\"0\",\"16\"]",
+                                "[18446744073709551600,18446744073709551615]"})
+        refused(with("[0,16]", offsets), "bad data_offsets");
+    for (const char* offsets : {"[16,0]", "[0,21]", "[9223372036854775000,9223372036854775016]", "[21,37]"})
+        refused(with("[0,16]", offsets), "outside the 20 bytes");
+    for (const char* offsets : {"[0,15]", "[0,17]", "[1,16]", "[0,0]"})
+        refused(with("[0,16]", offsets), "needs 16 bytes");
+    refused(with("[0,16]", "[1,17]"), "gap");
+    refused(with("[0,16]", "[4,20]"), "");
+    refused(with("[16,20]", "[12,16]"), "overlaps");
+    refused(with("[16,20]", "[0,4]"), "");
+    refused(with(R"([1],"data_offsets":[16,20])", R"([0],"data_offsets":[16,16])"), "belong to no tensor");
+    refused(with(R"([1],"data_offsets":[16,20])", R"([0],"data_offsets":[8,8])"), "");
+}
+
+TEST_CASE("safetensors: any byte of the header changed is read consistently or refused") {
+    const temporary_folder folder;
+    const auto path = folder / "a.safetensors";
+    const std::string whole = file_bytes(good, std::string(20, '\1'));
+    int read = 0, refused = 0;
+    for (std::size_t at = 0; at < 8 + good.size(); ++at)
+        for (const char value : {'\0', ' ', '"', '0', '7', ',', '}', '-', 'x', '\xff'}) {
+            std::string changed = whole;
+            changed[at] = value;
+            write_bytes(path, changed);
+            try {
+                safetensors_file file(path);
+                std::uint64_t bytes = 0;
+                for (const auto& [name, tensor] : file.tensors()) bytes += tensor.bytes;
+                CHECK(bytes == 20);
+                ++read;
+            } catch (const io_error&) {
+                ++refused;
+            }
+        }
+    CHECK(read > 0);
+    CHECK(refused > 500);
+}
