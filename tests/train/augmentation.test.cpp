@@ -165,16 +165,16 @@ TEST_CASE("hue turns the circle, saturation scales the distance to the largest c
             if (!(std::abs(a[k] - b[k]) <= 1e-12)) return false;
         return true;
     };
-    CHECK(near(apply(1.0 / 3, 1, {2, -2, -2}), {-2, 2, -2}));     // red to green
-    CHECK(near(apply(-1.0 / 3, 1, {2, -2, -2}), {-2, -2, 2}));    // red to blue
-    CHECK(near(apply(0.5, 1, {2, -2, -2}), {-2, 2, 2}));          // red to cyan
-    CHECK(near(apply(1.0 / 12, 1, {2, -2, -2}), {2, 0, -2}));     // red to orange
+    CHECK(near(apply(1.0 / 3, 1, {2, -2, -2}), {-2, 2, -2}));   // red to green
+    CHECK(near(apply(-1.0 / 3, 1, {2, -2, -2}), {-2, -2, 2}));  // red to blue
+    CHECK(near(apply(0.5, 1, {2, -2, -2}), {-2, 2, 2}));        // red to cyan
+    CHECK(near(apply(1.0 / 12, 1, {2, -2, -2}), {2, 0, -2}));   // red to orange
     CHECK(near(apply(0, 1, {0.3, -0.7, 1.1}), {0.3, -0.7, 1.1}));
     CHECK(near(apply(0.4, 2, {0.5, 0.5, 0.5}), {0.5, 0.5, 0.5}));  // grey stays
     CHECK(near(apply(0, 0.5, {1, 0, -1}), {1, 0.5, 0}));
-    CHECK(near(apply(0, 10, {1, 0, -1}), {1, -0.5, -2}));          // never more than full saturation
+    CHECK(near(apply(0, 10, {1, 0, -1}), {1, -0.5, -2}));  // never more than full saturation
     CHECK(near(apply(0.25, 1, apply(-0.25, 1, {1.5, -0.25, 0.75})), {1.5, -0.25, 0.75}));
-    CHECK(near(apply(0, 1.5, {-1.5, -3, -3}), {-1.5, -3, -3}));    // beyond the range: unchanged, not clipped
+    CHECK(near(apply(0, 1.5, {-1.5, -3, -3}), {-1.5, -3, -3}));  // beyond the range: unchanged, not clipped
 }
 
 TEST_CASE("augmentation options are checked") {

@@ -16,9 +16,9 @@ namespace diem::train {
 /// Random changes of height-width-channel images with values in [-2, 2]; all off by default. Each item of each step draws
 /// its own, in the order shake, flip, hue, saturation.
 struct augmentation_options {
-    index_t height = 0, width = 0, channels = 0;  ///< of an item; not needed where everything is off
-    double flip = 0;                              ///< probability of mirroring left and right
-    double hue = 0;                               ///< turns the hue by up to this fraction of the circle, either way
+    index_t height = 0, width = 0, channels = 0;    ///< of an item; not needed where everything is off
+    double flip = 0;                                ///< probability of mirroring left and right
+    double hue = 0;                                 ///< turns the hue by up to this fraction of the circle, either way
     double saturation_min = 1, saturation_max = 1;  ///< factor of the saturation
     index_t shake = 0;  ///< shifts by up to this many pixels along each axis, either way; what comes in is reflected
 

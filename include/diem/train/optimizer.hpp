@@ -132,12 +132,15 @@ private:
         using T = scalar_t<B>;
         const auto& o = options_;
         const auto k = static_cast<double>(step_ + 1);
-        const detail::adam_update<T, Average> f{
-            static_cast<T>(o.beta1),           static_cast<T>(1 - o.beta1),
-            static_cast<T>(o.beta2),           static_cast<T>(1 - o.beta2),
-            static_cast<T>(1 - std::pow(o.beta1, k)), static_cast<T>(1 - std::pow(o.beta2, k)),
-            static_cast<T>(rate),              static_cast<T>(o.eps),
-            static_cast<T>(1 - o.ema_decay)};
+        const detail::adam_update<T, Average> f{static_cast<T>(o.beta1),
+                                                static_cast<T>(1 - o.beta1),
+                                                static_cast<T>(o.beta2),
+                                                static_cast<T>(1 - o.beta2),
+                                                static_cast<T>(1 - std::pow(o.beta1, k)),
+                                                static_cast<T>(1 - std::pow(o.beta2, k)),
+                                                static_cast<T>(rate),
+                                                static_cast<T>(o.eps),
+                                                static_cast<T>(1 - o.ema_decay)};
         backend.map(f, as_batch(p), m_.view(), v_.view(), average_.view(), as_batch(g), per_item{const_scale()});
     }
     [[nodiscard]] const_vector_t<B, double> const_scale() const { return scale_.flat(); }

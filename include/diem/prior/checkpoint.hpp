@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <list>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <diem/backend/batch.hpp>
+#include <diem/core/check.hpp>
+#include <diem/io/json.hpp>
+#include <diem/io/safetensors.hpp>
+#include <diem/nn/parameters.hpp>
+#include <diem/train/trainer.hpp>
+
+/// Files that hold weights and the state of a run: safetensors with JSON in the metadata.
+///
+///     param/<name>, ema/<name>       last and averaged weights
+///     adam_m/<name>, adam_v/<name>   moments of a training in progress
+///     other names                    whatever a run adds, (items, features)
+/// Metadata: "format" = "diem", "version" = "1", "config" (how the model is built), "state" (counters, seeds).
+namespace diem::prior {
+
+inline constexpr const char* checkpoint_version = "1";
+
+/// Gathers arrays from a backend's memory, then writes all of them at once, atomically: until then a file already there is
+/// untouched.
+template <Backend B>
+class checkpoint_writer {
+    using T = scalar_t<B>;
+
+public:
+    checkpoint_writer(const io::json& config, const io::json& state) {
+        writer_.metadata("format", "diem");
+        writer_.metadata("version", checkpoint_version);
+        writer_.metadata("config", config.dump());
+        writer_.metadata("state", state.dump());
+    }
+    /// Every array of a flat buffer as `prefix` + name.
+    void flat(B& b, const std::string& prefix, const nn::parameter_table& table, const_vector_t<B> buffer) {
+        check_size("checkpoint_writer", "buffer", buffer.size(), table.size());
+        const std::span<const T> values(arrays_.emplace_back(to_host(b, buffer)));
+        for (const nn::parameter& p : table.entries())
+            writer_.add(prefix + p.name, p.shape,
+                        values.subspan(static_cast<std::size_t>(p.offset), static_cast<std::size_t>(p.size)));
+    }
+    /// A batch as (items, features).
+    void batch_as(B& b, const std::string& name, const_view_t<B> v) {
+        const auto& values = arrays_.emplace_back(to_host(b, v));
+        writer_.add(name, {v.items(), v.features()}, std::span<const T>(values));
+    }
+    /// Throws io_error.
+    void write(const std::filesystem::path& path) const { writer_.write(path); }
+
+private:
+    io::safetensors_writer writer_;
+    std::list<std::vector<T>> arrays_;
+};
+
+/// Reads what `checkpoint_writer` wrote, into host memory: nothing of the caller changes before everything was found right.
+/// Throws io_error: not such a file, truncated, a missing name, another shape or element type, unknown names.
+template <Backend B>
+class checkpoint_reader {
+    using T = scalar_t<B>;
+
+public:
+    explicit checkpoint_reader(const std::filesystem::path& path) : file_(path) {
+        if (file_.metadata("format") != "diem")
+            fail("format is \"" + file_.metadata("format") + "\", expected \"diem\"");
+        if (file_.metadata("version") != checkpoint_version)
+            fail("version is \"" + file_.metadata("version") + "\", expected \"" + checkpoint_version + "\"");
+        config_ = io::parse_json(file_.metadata("config"), path.string() + " (config)");
+        state_ = io::parse_json(file_.metadata("state"), path.string() + " (state)");
+        if (!state_.is_object()) fail("state is not an object");
+    }
+
+    [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
+    [[nodiscard]] const io::json& config() const { return config_; }
+    [[nodiscard]] const io::json& state() const { return state_; }
+    /// An entry of the state, of this type. Throws io_error.
+    template <class V>
+    [[nodiscard]] V state(const std::string& key) const {
+        if (!state_.contains(key)) fail("state has no \"" + key + "\"");
+        try {
+            return state_.at(key).template get<V>();
+        } catch (const io::json::exception& e) {
+            fail("state \"" + key + "\": " + e.what());
+        }
+    }
+    [[nodiscard]] bool contains(const std::string& name) const { return file_.contains(name); }
+
+    [[nodiscard]] std::vector<T> flat(const std::string& prefix, const nn::parameter_table& table) {
+        std::vector<T> values(static_cast<std::size_t>(table.size()));
+        for (const nn::parameter& p : table.entries()) {
+            file_.read_into(
+                prefix + p.name, p.shape,
+                std::span<T>(values).subspan(static_cast<std::size_t>(p.offset), static_cast<std::size_t>(p.size)));
+            known_.insert(prefix + p.name);
+        }
+        return values;
+    }
+    [[nodiscard]] std::vector<T> batch_as(const std::string& name, index_t features, index_t items) {
+        std::vector<T> values(static_cast<std::size_t>(features * items));
+        file_.read_into(name, {items, features}, std::span<T>(values));
+        known_.insert(name);
+        return values;
+    }
+    /// Throws io_error where the file holds a tensor that nobody asked for.
+    void finish() const {
+        for (const auto& [name, tensor] : file_.tensors())
+            if (known_.count(name) == 0) fail("unexpected tensor \"" + name + "\"");
+    }
+    [[noreturn]] void fail(const std::string& what) const { throw io_error(path().string() + ": " + what); }
+
+private:
+    io::safetensors_file file_;
+    io::json config_, state_;
+    std::set<std::string> known_;
+};
+
+template <Backend B>
+void upload_flat(B& b, const std::vector<scalar_t<B>>& values, vector_t<B> to) {
+    b.upload(host_view<const scalar_t<B>>(values.data(), to.size(), 1), as_batch(to));
+}
+
+/// Counters and seed of a training, for the "state" of a file. NaN is null.
+template <Backend B>
+[[nodiscard]] io::json training_counters(const train::training_state<B>& state) {
+    io::json counters{{"step", state.adam.step()}, {"seed", state.seed}, {"recent_loss", nullptr}};
+    if (std::isfinite(state.recent_loss)) counters["recent_loss"] = state.recent_loss;
+    return counters;
+}
+
+/// Adds weights and state of a training in progress.
+template <Backend B>
+void put_training(B& b, checkpoint_writer<B>& out, const nn::parameter_table& table, const_vector_t<B> weights,
+                  train::training_state<B>& state) {
+    out.flat(b, "param/", table, weights);
+    out.flat(b, "ema/", table, state.adam.average());
+    out.flat(b, "adam_m/", table, state.adam.m());
+    out.flat(b, "adam_v/", table, state.adam.v());
+}
+
+/// A training read from a file, in host memory.
+template <class T>
+struct stored_training {
+    std::vector<T> weights, average, m, v;
+    index_t step = 0;
+    std::uint64_t seed = 0;
+    double recent_loss = std::numeric_limits<double>::quiet_NaN();
+};
+
+template <Backend B>
+[[nodiscard]] stored_training<scalar_t<B>> get_training(checkpoint_reader<B>& in, const nn::parameter_table& table) {
+    stored_training<scalar_t<B>> t;
+    t.weights = in.flat("param/", table);
+    t.average = in.flat("ema/", table);
+    t.m = in.flat("adam_m/", table);
+    t.v = in.flat("adam_v/", table);
+    const auto counters = in.template state<io::json>("training");
+    try {
+        t.step = counters.at("step").template get<index_t>();
+        t.seed = counters.at("seed").template get<std::uint64_t>();
+        if (!counters.at("recent_loss").is_null()) t.recent_loss = counters.at("recent_loss").template get<double>();
+    } catch (const io::json::exception& e) {
+        in.fail(std::string("state \"training\": ") + e.what());
+    }
+    if (t.step < 0) in.fail("state \"training\": step is negative");
+    return t;
+}
+
+/// Puts a stored training in place: weights into the model, the rest into the state returned.
+template <Backend B, train::TrainableModel<B> M>
+[[nodiscard]] train::training_state<B> restore_training(B& b, M& model, const stored_training<scalar_t<B>>& t,
+                                                        const train::training_options& options) {
+    auto state = train::start_training(b, model, options, t.seed);
+    upload_flat(b, t.weights, vector_t<B>(model.parameters()));
+    upload_flat(b, t.average, state.adam.average());
+    upload_flat(b, t.m, state.adam.m());
+    upload_flat(b, t.v, state.adam.v());
+    state.adam.set_step(t.step);
+    state.recent_loss = t.recent_loss;
+    return state;
+}
+
+/// A training alone in a file. `config` says how the model is built.
+template <Backend B, train::TrainableModel<B> M>
+void save_training(const std::filesystem::path& path, B& b, M& model, const nn::parameter_table& table,
+                   train::training_state<B>& state, const io::json& config = io::json::object()) {
+    checkpoint_writer<B> out(config, {{"kind", "training"}, {"training", training_counters(state)}});
+    put_training<B>(b, out, table, vector_t<B>(model.parameters()), state);
+    out.write(path);
+}
+/// Restores it. Throws io_error, and then neither model nor anything else has changed.
+template <Backend B, train::TrainableModel<B> M>
+[[nodiscard]] train::training_state<B> load_training(const std::filesystem::path& path, B& b, M& model,
+                                                     const nn::parameter_table& table,
+                                                     const train::training_options& options) {
+    checkpoint_reader<B> in(path);
+    if (in.template state<std::string>("kind") != "training") in.fail("holds no training in progress");
+    const auto stored = get_training<B>(in, table);
+    in.finish();
+    return restore_training(b, model, stored, options);
+}
+
+/// True every so many seconds, for checkpoints.
+class interval_timer {
+public:
+    explicit interval_timer(double seconds) : seconds_(seconds), last_(clock::now()) {}
+    [[nodiscard]] bool due() {
+        const auto now = clock::now();
+        if (!(std::chrono::duration<double>(now - last_).count() >= seconds_)) return false;
+        last_ = now;
+        return true;
+    }
+
+private:
+    using clock = std::chrono::steady_clock;
+    double seconds_;
+    clock::time_point last_;
+};
+
+}  // namespace diem::prior

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <utility>
+
+#include <diem/backend/batch.hpp>
+#include <diem/core/check.hpp>
+#include <diem/core/random.hpp>
+#include <diem/train/concept.hpp>
+
+/// The denoising loss and its gradient.
+namespace diem::train {
+
+/// sigma_t = sigma_min^(1 - t) sigma_max^t, t ~ Beta(3, 3).
+struct loss_options {
+    double sigma_min = 1e-3, sigma_max = 1e2;  ///< standard deviations, in data units
+    index_t micro_batch = 0;                   ///< items that go through the model at once; 0: the whole batch
+    double dropout = 0;                        ///< rate, where the model has dropout
+};
+
+/// Throws value_error for noise levels or sizes outside their range.
+inline void check_loss(const loss_options& o) {
+    check_positive("train::loss_options", "sigma_min", o.sigma_min);
+    check_positive("train::loss_options", "sigma_max", o.sigma_max);
+    check_value("train::loss_options", o.sigma_max > o.sigma_min, "sigma_max must be more than sigma_min");
+    check_value("train::loss_options", o.micro_batch >= 0, "micro_batch must be >= 0");
+    check_value("train::loss_options", o.dropout >= 0 && o.dropout < 1, "dropout must lie in [0, 1)");
+}
+
+namespace detail {
+
+template <class T>
+struct training_sigma {
+    random_key key;
+    double log_min, log_ratio;
+    DIEM_HOST_DEVICE void operator()(index_t i, T* sigma) const {
+        using std::exp;
+        const auto t = static_cast<double>(beta33<T>(key, static_cast<std::uint32_t>(i), 0));
+        sigma[i] = static_cast<T>(exp(log_min + log_ratio * t));
+    }
+};
+
+/// z becomes x_t = x + sigma z.
+struct add_noise {
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& z, const V& x, const V& sigma) const {
+        z = x + sigma * z;
+    }
+};
+struct denoising_error {
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& e, const V& x_hat, const V& x) const {
+        e = x_hat - x;
+    }
+};
+struct scale_in_place {
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& e, const V& factor) const {
+        e = factor * e;
+    }
+};
+
+/// w = 1 / sigma^2 + 1: loss_i = w / D |e|^2 and the factor 2 w / (n D) that makes e its cotangent.
+template <class T>
+struct weigh_error {
+    double features, items;
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* sigma, double* squared_error, T* factor) const {
+        const auto s = static_cast<double>(sigma[i]);
+        const double w = 1 / (s * s) + 1;
+        squared_error[i] *= w / features;
+        factor[i] = static_cast<T>(2 * w / (features * items));
+    }
+};
+
+struct mean_of {
+    index_t count;
+    DIEM_HOST_DEVICE void operator()(index_t, const double* values, double* mean) const {
+        double sum = 0;
+        for (index_t i = 0; i < count; ++i) sum += values[i];
+        mean[0] = sum / static_cast<double>(count);
+    }
+};
+
+}  // namespace detail
+
+/// The part of the loss that items x (D x n) with noise levels `sigma` (n) contribute to the mean over `total` items:
+///     item_loss_i = (1 / sigma^2 + 1) / D |d(x_t) - x|^2,  grad = (or +=) d/d weights of sum_i item_loss_i / total.
+/// `x_t` (D x n) holds x + sigma z and is overwritten.
+template <Backend B, TrainableModel<B> M>
+void denoising_loss_at(B& b, M& model, const_view_t<B> x, view_t<B> x_t, const_vector_t<B> sigma, index_t total,
+                       const model::training& mode, nn::update update, vector_t<B> grad,
+                       vector_t<B, double> item_loss) {
+    using T = scalar_t<B>;
+    const index_t n = x.items(), features = x.features();
+    check_shape("train::denoising_loss", "x", x, model.features(), n);
+    check_shape("train::denoising_loss", "x_t", x_t, features, n);
+    check_size("train::denoising_loss", "sigma", sigma.size(), n);
+    check_size("train::denoising_loss", "item_loss", item_loss.size(), n);
+    check_size("train::denoising_loss", "grad", grad.size(), std::as_const(model).parameters().size());
+    batch<B> factor(b, n, 1);
+    const auto linearization = model.linearize(b, x_t, diffusion::noise_level<B>(sigma), mode);
+    b.map(detail::denoising_error{}, x_t, const_view_t<B>(linearization.mean()), x);
+    b.dot(x_t, x_t, item_loss);
+    b.launch(n, 16, detail::weigh_error<T>{static_cast<double>(features), static_cast<double>(total)}, sigma.data(),
+             item_loss.data(), factor.view().data());
+    b.map(detail::scale_in_place{}, x_t, per_item{const_vector_t<B>(factor.flat())});
+    linearization.vjp_params(b, x_t, grad, update);
+}
+
+/// mean_i (1 / sigma_i^2 + 1) mean_j (d(x + sigma z, sigma) - x)_ij^2 over `items` training items, with t and z drawn by
+/// `key` (its step; lanes are set here): `loss` (one element) and its gradient by the weights (overwritten).
+///
+/// `draw(first, part)` fills the view `part` with items first .. first + part.items() - 1 of the batch. The batch goes
+/// through the model in micro-batches; their size changes the gradient only by rounding, and the loss not at all where the
+/// model treats items alike.
+template <Backend B, TrainableModel<B> M, class Draw>
+void denoising_loss(B& b, M& model, Draw&& draw, index_t items, const random_key& key, const loss_options& options,
+                    vector_t<B> grad, vector_t<B, double> loss) {
+    using T = scalar_t<B>;
+    check_loss(options);
+    check_value("train::denoising_loss", items > 0, "the batch is empty");
+    check_size("train::denoising_loss", "loss", loss.size(), 1);
+    const index_t micro = options.micro_batch > 0 ? std::min(options.micro_batch, items) : items;
+    const double log_min = std::log(options.sigma_min);
+    batch<B> x(b, model.features(), micro), x_t(b, model.features(), micro), sigma(b, micro, 1);
+    batch<B, double> item_loss(b, items, 1);
+    for (index_t first = 0; first < items; first += micro) {
+        const index_t n = std::min(micro, items - first);
+        const auto part = key.skip_items(static_cast<std::uint32_t>(first));
+        const auto x_part = x.view().item_range(0, n), z = x_t.view().item_range(0, n);
+        const auto sigma_part = sigma.flat().range(0, n);
+        draw(first, x_part);
+        b.launch(n, 256,
+                 detail::training_sigma<T>{part.with_lane(random_lane::training_time), log_min,
+                                           std::log(options.sigma_max) - log_min},
+                 sigma_part.data());
+        b.fill_normal(part.with_lane(random_lane::training_noise), z);
+        b.map(detail::add_noise{}, z, const_view_t<B>(x_part), per_item{const_vector_t<B>(sigma_part)});
+        denoising_loss_at<B>(b, model, x_part, z, sigma_part, items,
+                             model::training{options.dropout, part.with_lane(random_lane::dropout)},
+                             first == 0 ? nn::update::overwrite : nn::update::accumulate, grad,
+                             item_loss.flat().range(first, n));
+    }
+    b.launch(1, items, detail::mean_of{items}, item_loss.cview().data(), loss.data());
+}
+
+}  // namespace diem::train
