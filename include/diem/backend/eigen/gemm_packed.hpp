@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <diem/core/view.hpp>
+
+/// A register-blocked matrix product whose right factor is packed once and reused: C (+)= A B + bias, row-major.
+///
+/// B (K x N) is stored as panels of `simd<T>::panel` columns, [panel][k][column], the last one padded with zeros. A is
+/// read in place, so nothing is allocated and nothing is copied per product. One call of the inner kernel keeps
+/// `simd<T>::rows` x `simd<T>::panel` sums in registers: 6 x 16 floats with AVX2, 8 x 32 with AVX-512.
+///
+/// The vector width follows the compiler's target (GCC and Clang vector extensions, no intrinsics).
+/// Every element of C is summed over k = 0 .. K - 1 in order, so a result does not depend on how the rows are split.
+
+#if defined(__clang__)
+#define DIEM_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define DIEM_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace diem::detail {
+
+/// Vectors of T as wide as the target has them.
+template <class T>
+struct simd {
+#if defined(__AVX512F__)
+    static constexpr int bytes = 64;
+    static constexpr int rows = 8;
+#elif defined(__AVX__)
+    static constexpr int bytes = 32;
+    static constexpr int rows = 6;
+#else
+    static constexpr int bytes = 16;
+    static constexpr int rows = 6;
+#endif
+    static constexpr int width = bytes / static_cast<int>(sizeof(T));
+    static constexpr int panel = 2 * width;  ///< columns of a packed panel
+
+    typedef T vec __attribute__((vector_size(bytes)));
+    typedef T loose __attribute__((vector_size(bytes), aligned(alignof(T)), may_alias));
+
+    static vec load(const T* p) { return *reinterpret_cast<const loose*>(p); }
+    static void store(T* p, vec v) { *reinterpret_cast<loose*>(p) = v; }
+
+    /// The first `count` < width lanes; the others are zero and their memory is not touched.
+    static vec load(const T* p, index_t count) {
+        vec v = {};
+        for (int i = 0; i < count; ++i) v[i] = p[i];
+        return v;
+    }
+    static void store(T* p, vec v, index_t count) {
+        for (int i = 0; i < count; ++i) p[i] = v[i];
+    }
+};
+
+template <class T>
+constexpr index_t round_up(index_t n, T to) {
+    return (n + to - 1) / to * to;
+}
+
+/// Elements of a packed K x N factor.
+template <class T>
+constexpr index_t packed_size(index_t depth, index_t columns) {
+    return depth * round_up(columns, simd<T>::panel);
+}
+
+/// Packs B (depth x columns): element (k, n) is at(k, n).
+template <class T, class At>
+void pack_panels(index_t depth, index_t columns, At at, T* packed) {
+    constexpr int panel = simd<T>::panel;
+    for (index_t first = 0; first < columns; first += panel)
+        for (index_t k = 0; k < depth; ++k)
+            for (index_t n = first; n < first + panel; ++n) *packed++ = n < columns ? at(k, n) : T(0);
+}
+
+/// Sums of R rows and V vectors of columns (a panel has two, its second one may be unused).
+template <class T, int R, int V>
+struct tile_sums {
+    using S = simd<T>;
+    typename S::vec at[R][V];
+
+    /// Starts from zero, or from the bias of the panel's first `columns` columns.
+    explicit tile_sums(const T* bias, index_t columns) {
+        DIEM_UNROLL for (int v = 0; v < V; ++v) {
+            typename S::vec start = {};
+            const index_t lanes = columns - v * S::width;
+            if (bias && lanes > 0)
+                start = lanes >= S::width ? S::load(bias + v * S::width) : S::load(bias + v * S::width, lanes);
+            DIEM_UNROLL for (int i = 0; i < R; ++i) at[i][v] = start;
+        }
+    }
+
+    /// += A B with A in R rows (row i is rows[i][0 .. depth - 1]) and B one packed panel.
+    void add(const T* const* rows, index_t depth, const T* b) {
+        const T* a[R];
+        DIEM_UNROLL for (int i = 0; i < R; ++i) a[i] = rows[i];
+        for (index_t k = 0; k < depth; ++k, b += S::panel) {
+            typename S::vec right[V];
+            DIEM_UNROLL for (int v = 0; v < V; ++v) right[v] = S::load(b + v * S::width);
+            DIEM_UNROLL for (int i = 0; i < R; ++i) {
+                const T left = a[i][k];
+                DIEM_UNROLL for (int v = 0; v < V; ++v) at[i][v] += left * right[v];
+            }
+        }
+    }
+
+    /// += A' B over `depth` rows of A (lda apart, R columns read) and of B (ldb apart, V vectors read).
+    void add_outer(const T* a, index_t lda, const T* b, index_t ldb, index_t depth) {
+        for (index_t k = 0; k < depth; ++k, a += lda, b += ldb) {
+            typename S::vec right[V];
+            DIEM_UNROLL for (int v = 0; v < V; ++v) right[v] = S::load(b + v * S::width);
+            DIEM_UNROLL for (int i = 0; i < R; ++i) {
+                const T left = a[i];
+                DIEM_UNROLL for (int v = 0; v < V; ++v) at[i][v] += left * right[v];
+            }
+        }
+    }
+
+    /// Row i, c + i ldc or c[i] + offset, (+)= the sums, of which `columns` exist.
+    template <class Row>
+    void write(Row row, index_t columns, bool accumulate) const {
+        if (columns >= V * S::width) {
+            if (accumulate) {
+                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
+                    S::store(row(i) + v * S::width, S::load(row(i) + v * S::width) + at[i][v]);
+            } else {
+                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
+                    S::store(row(i) + v * S::width, at[i][v]);
+            }
+        } else {
+            T buffer[V * S::width];
+            DIEM_UNROLL for (int i = 0; i < R; ++i) {
+                DIEM_UNROLL for (int v = 0; v < V; ++v) S::store(buffer + v * S::width, at[i][v]);
+                T* const c = row(i);
+                for (index_t n = 0; n < columns; ++n) c[n] = accumulate ? c[n] + buffer[n] : buffer[n];
+            }
+        }
+    }
+};
+
+/// Calls f<R>(first) for consecutive blocks of `R` rows, then once for what is left.
+template <int R, class F>
+void row_blocks(index_t first, index_t count, F&& f) {
+    for (; count - first >= R; first += R) f.template operator()<R>(first);
+    if constexpr (R > 1)
+        if (first < count) row_blocks<R - 1>(first, count, f);
+}
+
+/// Calls f<R, V>(first): tiles of two vectors, or of one where the panel has no more columns.
+template <class T, class F>
+void tile_blocks(index_t count, index_t columns, F&& f) {
+    if (columns > simd<T>::width)
+        row_blocks<simd<T>::rows>(0, count, [&]<int R>(index_t r) { f.template operator()<R, 2>(r); });
+    else
+        row_blocks<8>(0, count, [&]<int R>(index_t r) { f.template operator()<R, 1>(r); });
+}
+
+/// C (count x columns, rows ldc apart) (+)= A (count x depth, rows lda apart) B + bias (may be null), B packed.
+template <class T>
+void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T* packed, index_t columns, const T* bias,
+                 T* c, index_t ldc, bool accumulate) {
+    using S = simd<T>;
+    for (index_t n = 0; n < columns; n += S::panel, packed += depth * S::panel)
+        tile_blocks<T>(count, columns - n, [&]<int R, int V>(index_t r) {
+            const T* row[R];
+            DIEM_UNROLL for (int i = 0; i < R; ++i) row[i] = a + (r + i) * lda;
+            tile_sums<T, R, V> sums(bias ? bias + n : nullptr, columns - n);
+            sums.add(row, depth, packed);
+            sums.write([&](int i) { return c + (r + i) * ldc + n; }, columns - n, accumulate);
+        });
+}
+
+}  // namespace diem::detail
