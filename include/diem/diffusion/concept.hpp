@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <type_traits>
 
 #include <diem/backend/concept.hpp>
 #include <diem/linop/concept.hpp>
@@ -40,7 +41,7 @@ private:
 template <class L, class B>
 concept Linearization = Backend<B> && requires(const L& l) {
     { l.mean() } -> std::convertible_to<const_view_t<B>>;
-    { l.jacobian() } -> linop::LinearOperator<B>;
+    requires linop::LinearOperator<std::remove_cvref_t<decltype(l.jacobian())>, B>;
 };
 
 /// Opt-in tag of `Denoiser` and `ScoreModel`.
