@@ -4,7 +4,12 @@ set(DIEM_HEADERS
     include/diem/backend/batch.hpp
     include/diem/backend/concept.hpp
     include/diem/backend/eigen.hpp
+    include/diem/backend/eigen/conv3x3.hpp
+    include/diem/backend/eigen/conv3x3_direct.hpp
+    include/diem/backend/eigen/conv3x3_transforms.hpp
+    include/diem/backend/eigen/conv3x3_winograd.hpp
     include/diem/backend/eigen/elementwise.hpp
+    include/diem/backend/eigen/gemm_packed.hpp
     include/diem/backend/eigen/random.hpp
     include/diem/backend/memory.hpp
     include/diem/backend/operand.hpp
@@ -20,6 +25,12 @@ set(DIEM_HEADERS
     include/diem/diffusion/concept.hpp
     include/diem/diffusion/gaussian.hpp
     include/diem/diffusion/harmonic.hpp
+    include/diem/diffusion/mixture.hpp
+    include/diem/diffusion/mixture_body.hpp
+    include/diem/diffusion/mixture_parameters.hpp
+    include/diem/diffusion/noise.hpp
+    include/diem/diffusion/sampler.hpp
+    include/diem/diffusion/schedule.hpp
     include/diem/em/fit.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
@@ -31,13 +42,52 @@ set(DIEM_HEADERS
     include/diem/io/npy.hpp
     include/diem/io/png.hpp
     include/diem/io/safetensors.hpp
+    include/diem/linop/compose.hpp
     include/diem/linop/concept.hpp
+    include/diem/linop/covariance.hpp
+    include/diem/linop/data.hpp
+    include/diem/linop/dense.hpp
+    include/diem/linop/diagonal.hpp
+    include/diem/linop/identity.hpp
+    include/diem/linop/lambda.hpp
+    include/diem/linop/low_rank_covariance.hpp
+    include/diem/linop/mask.hpp
+    include/diem/linop/subsample.hpp
+    include/diem/model/preconditioned.hpp
+    include/diem/nn/activation.hpp
+    include/diem/nn/attention.hpp
+    include/diem/nn/blocks.hpp
+    include/diem/nn/conv.hpp
+    include/diem/nn/conv_plan.hpp
+    include/diem/nn/detail/loops.hpp
+    include/diem/nn/embedding.hpp
+    include/diem/nn/linear.hpp
+    include/diem/nn/mlp.hpp
+    include/diem/nn/modulation.hpp
+    include/diem/nn/network.hpp
+    include/diem/nn/norm.hpp
+    include/diem/nn/parameters.hpp
+    include/diem/nn/resample.hpp
+    include/diem/nn/unet.hpp
+    include/diem/nn/update.hpp
+    include/diem/posterior/innovation.hpp
+    include/diem/posterior/mmps.hpp
     include/diem/posterior/observation.hpp
+    include/diem/posterior/options.hpp
+    include/diem/posterior/preconditioner.hpp
+    include/diem/posterior/tally.hpp
+    include/diem/prior/checkpoint.hpp
     include/diem/solver/cg.hpp
     include/diem/solver/detail/cg_fused.hpp
     include/diem/solver/detail/cg_items.hpp
     include/diem/solver/status.hpp
     include/diem/train/augmentation.hpp
+    include/diem/train/concept.hpp
+    include/diem/train/detail/factor_analysis.hpp
+    include/diem/train/detail/leading_eigenpairs.hpp
+    include/diem/train/loss.hpp
     include/diem/train/optimizer.hpp
-    include/diem/train/shuffle.hpp)
+    include/diem/train/ppca.hpp
+    include/diem/train/shuffle.hpp
+    include/diem/train/trainer.hpp)
 set(DIEM_DEVICE_HEADERS)
