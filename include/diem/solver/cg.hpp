@@ -34,13 +34,11 @@ concept ByproductOperator = linop::LinearOperator<A, B> && requires(const A& a, 
 
 namespace detail {
 
-struct no_preconditioner {};
-
 /// One solve. `Byproduct`: aux = W x is kept along with x.
 template <Backend B, class A, class P, bool Byproduct>
 class cg_run {
     using T = scalar_t<B>;
-    static constexpr bool preconditioned = !std::is_same_v<P, no_preconditioner>;
+    static constexpr bool preconditioned = preconditions<P>;
 
 public:
     cg_run(B& b, const A& a, const P& preconditioner, const_view_t<B> rhs, view_t<B> x, view_t<B> aux,
@@ -150,7 +148,7 @@ private:
     }
 
     void finish(index_t written) {
-        b_.launch(count_, 1, cg_finish{recorded_, written}, items_.data(), result_.status().data(),
+        b_.launch(count_, 1, finish_items{recorded_, written, false}, items_.data(), result_.status().data(),
                   result_.updates().data(), result_.residual_norms().data(), scalar(4).data(), scalar(5).data(),
                   result_.history().data());
         b_.axpby(scalar(4), best_x_.cview(), scalar(5), x_);
@@ -177,12 +175,7 @@ solver_result<B> run_cg(B& b, const A& a, const P& preconditioner, const_view_t<
                         const solver_options& options) {
     check_options("cg", options);
     check_system("cg", a, rhs, x);
-    if constexpr (!std::is_same_v<P, no_preconditioner>) {
-        check_size("cg", "preconditioner.rows()", preconditioner.rows(), rhs.features());
-        check_size("cg", "preconditioner.cols()", preconditioner.cols(), rhs.features());
-        if (preconditioner.items() >= 0)
-            check_size("cg", "preconditioner.items()", preconditioner.items(), rhs.items());
-    }
+    check_preconditioner("cg", preconditioner, rhs.features(), rhs.items());
     if constexpr (Byproduct) check_size("cg", "aux.items()", aux.items(), rhs.items());
     return cg_run<B, A, P, Byproduct>(b, a, preconditioner, rhs, x, aux, options)();
 }

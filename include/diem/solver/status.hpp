@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -133,6 +134,19 @@ void check_system(std::string_view where, const A& a, const batch_view<Pb>& rhs,
     check_size(where, "operator.cols()", a.cols(), rhs.features());
     if (a.items() >= 0) check_size(where, "operator.items()", a.items(), rhs.items());
     check_shape(where, "x", x, rhs.features(), rhs.items());
+}
+
+/// No preconditioner, at no cost.
+struct no_preconditioner {};
+template <class P>
+inline constexpr bool preconditions = !std::is_same_v<P, no_preconditioner>;
+template <class P>
+void check_preconditioner(std::string_view where, const P& p, index_t size, index_t items) {
+    if constexpr (preconditions<P>) {
+        check_size(where, "preconditioner.rows()", p.rows(), size);
+        check_size(where, "preconditioner.cols()", p.cols(), size);
+        if (p.items() >= 0) check_size(where, "preconditioner.items()", p.items(), items);
+    }
 }
 
 /// Counts the items that go on; `Item` has a member `status`.

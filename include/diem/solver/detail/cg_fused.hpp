@@ -2,34 +2,11 @@
 #pragma once
 
 #include <diem/solver/detail/cg_items.hpp>
+#include <diem/solver/detail/host_rows.hpp>
 
 /// The vector side of conjugate gradient for backends of host threads, where one core takes a whole item: everything
 /// between two products in one pass over the item, which then stays in its cache.
 namespace diem::solver::detail {
-
-/// Backends that run `launch` on host threads (they offer `parallel`): a whole item per index is the fast way there,
-/// while on a device it would leave most of it idle.
-template <class B>
-concept host_threads = requires(B& b, void (*f)(index_t, index_t)) { b.parallel(index_t{}, index_t{}, f); };
-
-template <class T>
-[[nodiscard]] double row_dot(const T* x, const T* y, index_t n) {
-    double sums[8] = {};
-    index_t j = 0;
-    for (; j + 8 <= n; j += 8)
-        for (int k = 0; k < 8; ++k) sums[k] += static_cast<double>(x[j + k]) * static_cast<double>(y[j + k]);
-    for (; j < n; ++j) sums[j % 8] += static_cast<double>(x[j]) * static_cast<double>(y[j]);
-    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
-}
-/// y += a x
-template <class T>
-void row_add(T a, const T* x, T* y, index_t n) {
-    for (index_t j = 0; j < n; ++j) y[j] += a * x[j];
-}
-template <class T>
-void row_copy(const T* x, T* y, index_t n) {
-    for (index_t j = 0; j < n; ++j) y[j] = x[j];
-}
 
 /// Curvature, alpha, new residual: r -= alpha q. The new ||r||^2 goes to `rr`.
 struct cg_fused_step {

@@ -3,36 +3,22 @@
 
 #include <cmath>
 
-#include <diem/solver/status.hpp>
+#include <diem/solver/detail/tracked_residual.hpp>
 
 /// The scalar side of conjugate gradient, one item at a time. Shared by the loop over backend primitives and the fused
 /// loop, so that both take every decision alike.
 namespace diem::solver::detail {
 
-struct cg_item {
-    double rr = 0;       ///< ||r||^2 of the current iterate
-    double rz = 0;       ///< r'z, z = P r
-    double limit = 0;    ///< converged when rr <= limit
-    double best_rr = 0;  ///< least rr so far
+struct cg_item : tracked_residual {
+    double rz = 0;  ///< r'z, z = P r
     double alpha = 0;
-    int status = running;
-    int updates = 0;
-    int best_is_current = 1;  ///< else the best iterate is in the copy
 
     /// Before the first product. False: x must be set to zero.
     DIEM_HOST_DEVICE bool start(double bb, double rr0, double rz0, double rtol, double atol) {
-        const bool from_zero = !finite(bb) || !finite(rr0) || bb == 0;
-        rr = from_zero ? bb : rr0;
-        best_rr = rr;
+        const bool keep = begin(bb, rr0, rtol, atol);
         rz = rz0;
-        limit = rtol * rtol * bb > atol * atol ? rtol * rtol * bb : atol * atol;
-        if (!finite(bb) || !finite(rr0))
-            status = non_finite;
-        else if (rr <= limit)
-            status = converged;
-        else
-            check_preconditioner();
-        return !from_zero;
+        if (status == running) check_preconditioner();
+        return keep;
     }
     /// From the curvature p'Mp; alpha is 0 where no update is made.
     DIEM_HOST_DEVICE void step(double curvature) {
@@ -55,28 +41,10 @@ struct cg_item {
             return 0;
         }
         const double beta = rz_new / rz;
-        if (rr_new < best_rr) {
-            best_rr = rr_new;
-            best_is_current = 1;
-        } else {
-            save = best_is_current != 0;
-            best_is_current = 0;
-        }
-        rr = rr_new;
+        save = accept(rr_new);
         rz = rz_new;
-        ++updates;
-        if (rr <= limit)
-            status = converged;
-        else
-            check_preconditioner();
+        if (status == running) check_preconditioner();
         return beta;
-    }
-    /// After the loop; true: the best iterate is to be returned, and it is in the copy.
-    DIEM_HOST_DEVICE bool finish() {
-        if (status == running) status = max_iterations;
-        const bool frozen = status == breakdown || status == non_finite;
-        if (frozen) rr = best_rr;
-        return frozen && best_is_current == 0;
     }
 
 private:
@@ -123,22 +91,6 @@ struct cg_turn {
         fresh[i] = item.status == running ? 1 : 0;
         beta[i] = item.status == running ? b : 1;
         if (recorded > 0) history[i * recorded + k] = std::sqrt(item.rr);
-    }
-};
-
-/// `last`: how many history entries were written.
-struct cg_finish {
-    index_t recorded, last;
-    DIEM_HOST_DEVICE void operator()(index_t i, cg_item* items, int* status, int* updates, double* residual_norm,
-                                     double* restore, double* keep, double* history) const {
-        cg_item& item = items[i];
-        for (index_t k = last; k < recorded; ++k) history[i * recorded + k] = history[i * recorded + last - 1];
-        const bool from_copy = item.finish();
-        restore[i] = from_copy ? 1 : 0;
-        keep[i] = from_copy ? 0 : 1;
-        status[i] = item.status;
-        updates[i] = item.updates;
-        residual_norm[i] = std::sqrt(item.rr);
     }
 };
 

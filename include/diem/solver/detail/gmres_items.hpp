@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+
+#include <diem/solver/detail/host_rows.hpp>
+#include <diem/solver/status.hpp>
+
+/// The small dense side of GMRES, one item at a time. An item's numbers, m the most iterations:
+///     triangle  column j of R (j + 1 numbers) at j (j + 1) / 2, upper triangular, rotated
+///     cosines   m, sines m: the Givens rotations
+///     g         m + 1: rotated right side
+namespace diem::solver::detail {
+
+struct gmres_item {
+    double limit = 0;  ///< on ||r||
+    double norm = 0;   ///< ||r||
+    int status = running;
+    int updates = 0;  ///< columns of R in use
+};
+
+struct gmres_layout {
+    index_t m;
+    DIEM_HOST_DEVICE index_t column(index_t j) const { return j * (j + 1) / 2; }
+    DIEM_HOST_DEVICE index_t cosines() const { return column(m); }
+    DIEM_HOST_DEVICE index_t sines() const { return cosines() + m; }
+    DIEM_HOST_DEVICE index_t g() const { return sines() + m; }
+    DIEM_HOST_DEVICE index_t size() const { return g() + m + 1; }
+};
+
+/// `scale` of the first basis vector (0 where stopped); `keep` 0 where the start is replaced by zero.
+struct gmres_start {
+    gmres_layout at;
+    double rtol, atol;
+    index_t recorded;
+    DIEM_HOST_DEVICE void operator()(index_t i, gmres_item* items, double* dense, const double* bb, const double* rr,
+                                     double* scale, double* keep, double* history) const {
+        gmres_item item;
+        const bool usable = finite(bb[i]) && finite(rr[i]), from_zero = !usable || bb[i] == 0;
+        item.norm = std::sqrt(from_zero ? bb[i] : rr[i]);
+        const double relative = rtol * std::sqrt(bb[i]);
+        item.limit = relative > atol ? relative : atol;
+        if (!usable)
+            item.status = non_finite;
+        else if (item.norm <= item.limit)
+            item.status = converged;
+        scale[i] = item.status == running ? 1 / item.norm : 0;
+        keep[i] = from_zero ? 0 : 1;
+        dense[i * at.size() + at.g()] = item.norm;
+        items[i] = item;
+        if (recorded > 0) history[i * recorded] = item.norm;
+    }
+};
+
+/// h_row += c, and the coefficient of w -= c v_row. `first`: the entry is new.
+struct gmres_project {
+    gmres_layout at;
+    index_t k, row;
+    bool first;
+    DIEM_HOST_DEVICE void operator()(index_t i, const gmres_item* items, double* dense, const double* c,
+                                     double* minus) const {
+        double& h = dense[i * at.size() + at.column(k) + row];
+        h = first ? c[i] : h + c[i];
+        minus[i] = items[i].status == running ? -c[i] : 0;
+    }
+};
+
+/// Column k of the Hessenberg matrix is known: rotates it into R, takes the new residual and decides. `scale` of the next
+/// basis vector, 0 where stopped.
+struct gmres_turn {
+    gmres_layout at;
+    index_t k, recorded;
+    double epsilon;
+    DIEM_HOST_DEVICE double item(gmres_item& item, double* dense, double size, double below) const {
+        double scale = 0;
+        if (item.status == running) {
+            if (below <= epsilon * size) below = 0;
+            double *h = dense + at.column(k), *c = dense + at.cosines(), *s = dense + at.sines(), *g = dense + at.g();
+            for (index_t j = 0; j < k; ++j) {
+                const double upper = h[j], lower = h[j + 1];
+                h[j] = c[j] * upper + s[j] * lower;
+                h[j + 1] = c[j] * lower - s[j] * upper;
+            }
+            const double pivot = std::sqrt(h[k] * h[k] + below * below);
+            if (!finite(pivot)) {
+                item.status = non_finite;
+            } else if (pivot == 0) {
+                item.status = breakdown;
+            } else {
+                c[k] = h[k] / pivot;
+                s[k] = below / pivot;
+                h[k] = pivot;
+                g[k + 1] = -s[k] * g[k];
+                g[k] = c[k] * g[k];
+                item.norm = g[k + 1] < 0 ? -g[k + 1] : g[k + 1];
+                ++item.updates;
+                if (item.norm <= item.limit)
+                    item.status = converged;
+                else if (below == 0)
+                    item.status = breakdown;
+                else
+                    scale = 1 / below;
+            }
+        }
+        return scale;
+    }
+    DIEM_HOST_DEVICE void operator()(index_t i, gmres_item* items, double* dense, const double* ww_before,
+                                     const double* ww, double* scale, double* history) const {
+        scale[i] = item(items[i], dense + i * at.size(), std::sqrt(ww_before[i]), std::sqrt(ww[i]));
+        if (recorded > 0) history[i * recorded + k + 1] = items[i].norm;
+    }
+};
+
+/// All of a step after its product where one core takes a whole item: w becomes basis vector k + 1.
+struct gmres_fused_step {
+    gmres_turn turn;
+    index_t n, count;
+    template <class T>
+    void operator()(index_t i, gmres_item* items, double* dense, const T* basis, T* w, double* history) const {
+        gmres_item& item = items[i];
+        double* own = dense + i * turn.at.size();
+        T* wi = w + i * n;
+        double scale = 0;
+        if (item.status == running) {
+            const double before = row_dot(wi, wi, n);
+            double* h = own + turn.at.column(turn.k);
+            for (int pass = 0; pass < 2; ++pass)
+                for (index_t j = 0; j <= turn.k; ++j) {
+                    const T* v = basis + (j * count + i) * n;
+                    const double c = row_dot(v, wi, n);
+                    h[j] = pass == 0 ? c : h[j] + c;
+                    row_add(static_cast<T>(-c), v, wi, n);
+                }
+            scale = turn.item(item, own, std::sqrt(before), std::sqrt(row_dot(wi, wi, n)));
+        }
+        if (scale != 0)
+            row_scale(static_cast<T>(scale), wi, wi, n);
+        else
+            for (index_t j = 0; j < n; ++j) wi[j] = 0;
+        if (turn.recorded > 0) history[i * turn.recorded + turn.k + 1] = item.norm;
+    }
+};
+
+/// Back substitution: coefficient j of item i at j * count + i; zero beyond the item's columns.
+struct gmres_finish {
+    gmres_layout at;
+    index_t count, steps, recorded;
+    DIEM_HOST_DEVICE void operator()(index_t i, gmres_item* items, const double* dense, double* y, int* status,
+                                     int* updates, double* residual_norm, double* history) const {
+        gmres_item& item = items[i];
+        const double* own = dense + i * at.size();
+        for (index_t r = steps - 1; r >= 0; --r) {
+            double value = 0;
+            if (r < item.updates) {
+                value = own[at.g() + r];
+                for (index_t j = r + 1; j < item.updates; ++j) value -= own[at.column(j) + r] * y[j * count + i];
+                value /= own[at.column(r) + r];
+            }
+            y[r * count + i] = value;
+        }
+        const double last = recorded > 0 ? history[i * recorded + steps] : 0;
+        for (index_t k = steps + 1; k < recorded; ++k) history[i * recorded + k] = last;
+        if (item.status == running) item.status = max_iterations;
+        status[i] = item.status;
+        updates[i] = item.updates;
+        residual_norm[i] = item.norm;
+    }
+};
+
+}  // namespace diem::solver::detail
