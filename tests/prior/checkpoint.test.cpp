@@ -149,7 +149,7 @@ TEST_CASE("wrong files are refused and nothing changes") {
              {io::json{{"step", -1}, {"seed", 1}, {"recent_loss", nullptr}}, io::json{{"step", 1}}, io::json(3),
               io::json{{"step", "x"}, {"seed", 1}, {"recent_loss", 1}}}) {
             prior::checkpoint_writer<B> out(io::json::object(), {{"kind", "training"}, {"training", counters}});
-            prior::put_training<B>(b, out, table, vector_t<B>(model.parameters()), state);
+            prior::put_training<B>(b, out, table, std::as_const(model).parameters(), state);
             out.write(bad);
             refused(bad, table);
         }

@@ -27,7 +27,8 @@ result evaluate(B& b, index_t micro_batch, unsigned step = 3, bool dropout = tru
     test::toy_model<B> model(b, 4, 11);
     auto weights = to_host(b, model.parameters());
     weights[static_cast<std::size_t>(which)] += static_cast<scalar_t<B>>(shift);
-    b.upload(host_view<const scalar_t<B>>(weights.data(), model.parameters().size(), 1), as_batch(model.parameters()));
+    b.upload(host_view<const scalar_t<B>>(weights.data(), model.parameters().size(), 1),
+             as_batch(model.mutable_parameters()));
     batch<B> data(b, 4, 23), grad(b, model.parameters().size(), 1);
     batch<B, double> loss(b, 1, 1);
     b.fill_normal({.seed = 21}, data.view());

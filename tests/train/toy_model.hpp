@@ -82,7 +82,7 @@ public:
         b.axpby(0.1, weights_.cview(), 0.0, weights_.view());
     }
     [[nodiscard]] index_t features() const { return features_; }
-    [[nodiscard]] vector_t<B> parameters() { return weights_.flat(); }
+    [[nodiscard]] vector_t<B> mutable_parameters() { return weights_.flat(); }
     [[nodiscard]] const_vector_t<B> parameters() const { return weights_.flat(); }
     void denoise(B& b, const_view_t<B> x_t, diffusion::noise_level<B>, view_t<B> x_hat) {
         b.gemm(T(1), w(), op::none, x_t, op::none, T(0), x_hat);

@@ -181,7 +181,7 @@ template <Backend B, train::TrainableModel<B> M>
 [[nodiscard]] train::training_state<B> restore_training(B& b, M& model, const stored_training<scalar_t<B>>& t,
                                                         const train::training_options& options) {
     auto state = train::start_training(b, model, options, t.seed);
-    upload_flat(b, t.weights, vector_t<B>(model.parameters()));
+    upload_flat(b, t.weights, vector_t<B>(model.mutable_parameters()));
     upload_flat(b, t.average, state.adam.average());
     upload_flat(b, t.m, state.adam.m());
     upload_flat(b, t.v, state.adam.v());
@@ -195,7 +195,7 @@ template <Backend B, train::TrainableModel<B> M>
 void save_training(const std::filesystem::path& path, B& b, M& model, const nn::parameter_table& table,
                    train::training_state<B>& state, const io::json& config = io::json::object()) {
     checkpoint_writer<B> out(config, {{"kind", "training"}, {"training", training_counters(state)}});
-    put_training<B>(b, out, table, vector_t<B>(model.parameters()), state);
+    put_training<B>(b, out, table, std::as_const(model).parameters(), state);
     out.write(path);
 }
 /// Restores it. Throws io_error, and then neither model nor anything else has changed.

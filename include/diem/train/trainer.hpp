@@ -123,7 +123,7 @@ training_report fit_denoiser(B& b, M& model, const_view_t<B> data, const trainin
         };
         denoising_loss<B>(b, model, draw, options.batch, key, options.loss, grad.flat(), loss.flat());
         const double rate = learning_rate(options.rate, step, options.steps);
-        state.adam.update(b, model.parameters(), grad.flat(), rate);
+        state.adam.update(b, model.mutable_parameters(), grad.flat(), rate);
         ++report.step;
         if (report.step % options.report_every != 0 && report.step != options.steps) continue;
         const double value = to_host(b, loss).front(), norm = state.adam.norm(b);
