@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <diem/backend/batch.hpp>
+#include <diem/backend/concept.hpp>
+#include <diem/core/check.hpp>
+#include <diem/diffusion/gaussian.hpp>
+#include <diem/em/fit.hpp>
+#include <diem/linop/concept.hpp>
+#include <diem/prior/e_step.hpp>
+#include <diem/prior/em_options.hpp>
+#include <diem/prior/gaussian_conditional.hpp>
+#include <diem/prior/gaussian_dense.hpp>
+#include <diem/train/ppca.hpp>
+
+/// A Gaussian prior N(mu, diag(d) + u u') learned by EM from observations alone: the method's first stage.
+namespace diem::prior {
+
+/// Sufficient statistics of an exact E-step: with m_i, C_i mean and covariance of p(x | y_i),
+/// mean = sum m_i / n, covariance = sum (C_i + (m_i - mean)(m_i - mean)') / n.
+template <Backend B>
+struct gaussian_moments {
+    batch<B> mean;            ///< D x 1
+    batch<B> covariance;      ///< D x D
+    double log_evidence = 0;  ///< sum_i log p(y_i)
+    index_t items = 0;
+};
+
+/// Samples of an E-step: sample s n + i belongs to observation i.
+template <Backend B>
+struct gaussian_samples {
+    batch<B> x;  ///< D x (samples per observation n)
+    /// sum_i log p(y_i); NaN where it was not computed.
+    double log_evidence = std::numeric_limits<double>::quiet_NaN();
+    e_step_state state{};  ///< of sampling by diffusion
+};
+
+/// N(0, variance I) of rank 0: where Gaussian EM starts.
+template <Backend B>
+[[nodiscard]] diffusion::gaussian<B> isotropic_gaussian(B& b, index_t features, double variance = 1) {
+    batch<B> mu(b, features, 1), d(b, features, 1);
+    b.fill(mu.view(), scalar_t<B>(0));
+    b.fill(d.view(), static_cast<scalar_t<B>>(variance));
+    return {b, std::move(mu), std::move(d), batch<B>(b, features, 0)};
+}
+
+namespace detail {
+
+struct subtract_mean {
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& x, const V& mu) const {
+        x -= mu;
+    }
+};
+
+template <class Observation>
+inline constexpr bool is_elementwise = linop::ElementwiseOperator<typename Observation::operator_type> &&
+                                       linop::ElementwiseOperator<typename Observation::noise_type>;
+
+template <Backend B, class Observation>
+using conditional_for =
+    std::conditional_t<is_elementwise<Observation>, elementwise_conditional<B>, dense_conditional<B>>;
+
+/// f(conditional, first, count, mean) on one batch of observations after another; returns the sum of log p(y_i).
+template <Backend B, class Observation, class F>
+double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, index_t block,
+                      const F& f) {
+    check_value("prior::gaussian_fit", block > 0, "batch must be > 0");
+    check_size("prior::gaussian_fit", "A.cols()", observed.forward_operator().cols(), prior.features());
+    const index_t n = observed.items();
+    conditional_for<B, Observation> conditional(b, prior);
+    batch<B> mean(b, prior.features(), std::min(block, n));
+    batch<B, double> evidence(b, std::min(block, n), 1);
+    double total = 0;
+    for (index_t first = 0; first < n; first += block) {
+        const index_t count = std::min(block, n - first);
+        const auto part = observed.items(first, count);
+        const auto m = mean.view().item_range(0, count);
+        const vector_t<B, double> logs = evidence.flat().range(0, count);
+        conditional.condition(b, part, first, m, logs);
+        for (const double v : to_host(b, const_vector_t<B, double>(logs))) total += v;
+        f(conditional, first, count, const_view_t<B>(m));
+    }
+    return total;
+}
+
+template <Backend B>
+diffusion::gaussian<B> to_gaussian(B& b, train::ppca_result<B> p) {
+    return {b, std::move(p.mean), std::move(p.diagonal), std::move(p.factor)};
+}
+/// The prior as a start of factor analysis; none where its rank differs.
+template <Backend B>
+bool as_start(B& b, const diffusion::gaussian<B>& prior, index_t rank, train::ppca_result<B>& start) {
+    if (prior.rank() != rank) return false;
+    const index_t n = prior.features();
+    start = {batch<B>(b, n, 1), batch<B>(b, n, 1), batch<B>(b, n, rank), {}};
+    b.copy(as_batch(prior.mu()), start.mean.view());
+    b.copy(as_batch(prior.d()), start.diagonal.view());
+    b.copy(prior.u(), start.factor.view());
+    return true;
+}
+
+}  // namespace detail
+
+/// sum_i log p(y_i) under the prior.
+template <Backend B, class Observation>
+[[nodiscard]] double log_evidence(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                  index_t block = 256) {
+    return detail::for_each_batch(b, prior, observed, block, [](auto&, index_t, index_t, const_view_t<B>) {});
+}
+
+/// The exact E-step: moments of p(x | y_i), summed over the observations. Element-wise A and Sigma_y (masks) cost
+/// 2 D r (D + r) per observation; any others are formed as matrices (rows x D per item of a batch), so keep them small.
+/// Needs D^2 numbers of memory.
+template <Backend B, class Observation>
+[[nodiscard]] gaussian_moments<B> exact_moments(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                                index_t block = 256) {
+    using T = scalar_t<B>;
+    const index_t n = observed.items(), features = prior.features();
+    check_value("prior::exact_moments", n > 0, "there are no observations");
+    gaussian_moments<B> out{batch<B>(b, features, 1), batch<B>(b, features, features), 0, n};
+    batch<B> means(b, features, n), weight(b, n, 1);
+    b.fill(out.covariance.view(), T(0));
+    out.log_evidence = detail::for_each_batch(b, prior, observed, block,
+                                              [&](auto& conditional, index_t first, index_t count, const_view_t<B> m) {
+                                                  b.copy(m, means.view().item_range(first, count));
+                                                  conditional.add_covariances(b, out.covariance.view());
+                                              });
+    const T each = T(1) / static_cast<T>(n);
+    b.fill(weight.view(), each);
+    b.gemm(T(1), means.cview(), op::none, weight.cview(), op::none, T(0), out.mean.view());
+    b.map(detail::subtract_mean{}, means.view(), per_feature{const_vector_t<B>(out.mean.flat())});
+    b.gemm(each, means.cview(), op::none, means.cview(), op::transpose, each, out.covariance.view());
+    return out;
+}
+
+/// The mean E[x | y_i] of each observation, D x n.
+template <Backend B, class Observation>
+void posterior_means(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, view_t<B> means,
+                     index_t block = 256) {
+    check_shape("prior::posterior_means", "means", means, prior.features(), observed.items());
+    detail::for_each_batch(b, prior, observed, block, [&](auto&, index_t first, index_t count, const_view_t<B> m) {
+        b.copy(m, means.item_range(first, count));
+    });
+}
+
+/// One exact draw x_i ~ p(x | y_i) for each observation, by its closed form; element-wise A and Sigma_y only. Returns
+/// sum_i log p(y_i). Costs 2 D r^2 per observation.
+template <Backend B, class Observation>
+    requires detail::is_elementwise<Observation>
+double draw_posteriors(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, const random_key& key,
+                       view_t<B> x, index_t block = 256) {
+    check_shape("prior::draw_posteriors", "x", x, prior.features(), observed.items());
+    return detail::for_each_batch(
+        b, prior, observed, block, [&](auto& conditional, index_t first, index_t count, const_view_t<B> m) {
+            conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(first)), m, x.item_range(first, count));
+        });
+}
+
+/// E-steps of Gaussian EM, for `em::fit`.
+enum class gaussian_e_step {
+    moments,    ///< `exact_moments`: the evidence never decreases. D^2 memory
+    draws,      ///< `draw_posteriors`: exact samples, for element-wise A and Sigma_y
+    diffusion,  ///< `sample_posteriors`: by a diffusion sampler on MMPS, as the paper; any A
+};
+
+struct gaussian_fit_options {
+    em::fit_options fit{.max_laps = 16};
+    gaussian_e_step e_step = gaussian_e_step::moments;
+    train::ppca_options ppca{.rank = 64};  ///< rank is cut to the number of features
+    index_t batch = 256;                   ///< observations at once; of moments and draws
+    bool measure_evidence =
+        true;  ///< of moments and draws (where it costs nothing), and of diffusion where A and Sigma_y are element-wise
+    // The E-step by diffusion only: the paper's initial stage, conjugate gradients to convergence.
+    sampling_options sampling{.sampler = sampler_choice::ddim};
+    posterior::mmps_options mmps{.max_iterations = 64, .relative_tolerance = 1e-3};
+    guard_options guard{};
+    std::uint64_t seed = 0;
+};
+
+/// The M-step: probabilistic PCA of moments or samples.
+template <Backend B>
+struct ppca_m_step {
+    B& b;
+    train::ppca_options options;
+
+    diffusion::gaussian<B> operator()(gaussian_moments<B>& s, const diffusion::gaussian<B>& prior, index_t) const {
+        train::ppca_result<B> start;
+        const bool warm = options.rest == train::rest::diagonal && detail::as_start(b, prior, options.rank, start);
+        return detail::to_gaussian(
+            b, train::ppca_of_covariance(b, s.mean.cview(), s.covariance.view(), options, warm ? &start : nullptr));
+    }
+    diffusion::gaussian<B> operator()(gaussian_samples<B>& s, const diffusion::gaussian<B>& prior, index_t) const {
+        train::ppca_result<B> start;
+        const bool warm = options.rest == train::rest::diagonal && detail::as_start(b, prior, options.rank, start);
+        return detail::to_gaussian(b, train::ppca(b, s.x.cview(), options, warm ? &start : nullptr));
+    }
+};
+
+namespace detail {
+
+struct read_log_evidence {
+    template <class S, class P>
+    double operator()(const S& s, const P&) const {
+        return s.log_evidence;
+    }
+};
+
+template <Backend B, class Observation>
+gaussian_samples<B> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                    const gaussian_fit_options& o, index_t lap) {
+    const std::uint64_t seed = lap_seed(o.seed, lap, 0);
+    if constexpr (is_elementwise<Observation>) {
+        if (o.e_step == gaussian_e_step::draws) {
+            gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items())};
+            s.log_evidence = draw_posteriors(b, prior, observed, {.seed = seed, .lane = random_lane::prior_sample},
+                                             s.x.view(), o.batch);
+            return s;
+        }
+    }
+    check_value("prior::fit_gaussian", o.e_step == gaussian_e_step::diffusion,
+                "exact draws need an element-wise A and Sigma_y");
+    gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items() * o.sampling.samples_per_observation)};
+    diffusion::gaussian<B> model = prior;
+    sample_posteriors(b, model, observed, &prior, o.mmps, o.sampling, o.guard, prior.mu(), seed, s.x.view(), s.state,
+                      [](const e_step_state&) { return true; });
+    if constexpr (is_elementwise<Observation>)
+        if (o.measure_evidence) s.log_evidence = log_evidence(b, prior, observed, o.batch);
+    return s;
+}
+
+}  // namespace detail
+
+/// Learns N(mu, diag(d) + u u') from observations, starting from `start` (see `isotropic_gaussian`). The objective recorded in
+/// the history is the log-evidence, sum_i log p(y_i), of the prior each lap began with, where it was measured. `monitor`
+/// sees gaussian_moments or gaussian_samples. Source: the initial stage of arXiv 2405.13712 with
+/// gaussian_e_step::diffusion; the exact E-steps are this library's. Throws value_error.
+template <Backend B, class Observation, class Monitor = em::no_monitor>
+[[nodiscard]] em::fit_result<diffusion::gaussian<B>> fit_gaussian(B& b, diffusion::gaussian<B> start,
+                                                                  const Observation& observed,
+                                                                  gaussian_fit_options options = {},
+                                                                  Monitor&& monitor = {}) {
+    using prior_type = diffusion::gaussian<B>;
+    options.ppca.rank = std::min(options.ppca.rank, start.features());
+    em::objective evidence{detail::read_log_evidence{}};
+    em::monitors with_evidence(monitor, evidence);
+    em::monitors without(monitor);
+    const ppca_m_step<B> m_step{b, options.ppca};
+    if (options.e_step == gaussian_e_step::moments)
+        return em::fit(
+            std::move(start), [&](prior_type& p, index_t) { return exact_moments(b, p, observed, options.batch); },
+            m_step, options.fit, with_evidence);
+    const auto e_step = [&](prior_type& p, index_t lap) {
+        return detail::sampling_e_step(b, p, observed, options, lap);
+    };
+    const bool measured =
+        options.e_step == gaussian_e_step::draws || (options.measure_evidence && detail::is_elementwise<Observation>);
+    return measured ? em::fit(std::move(start), e_step, m_step, options.fit, with_evidence)
+                    : em::fit(std::move(start), e_step, m_step, options.fit, without);
+}
+
+}  // namespace diem::prior
