@@ -49,15 +49,6 @@ public:
         linear_forward<B>(b, u, second_[0].of(p), second_[1].of(p), m);
         return m;
     }
-    /// The tangent of (a, b, c) along t_dot.
-    [[nodiscard]] batch<B> jvp(B& b, const_vector_t<B> p, const_view_t<B> t, const_view_t<B> t_dot) const {
-        batch<B> u(b, embedding_, t.items()), d(b, embedding_, t.items()), m_dot(b, 3 * channels_, t.items());
-        linear_forward<B>(b, t, first_[0].of(p), first_[1].of(p), u);
-        linear_jvp<B>(b, t_dot, first_[0].of(p), d);
-        silu_jvp<B>(b, u, d, d);
-        linear_jvp<B>(b, d, second_[0].of(p), m_dot);
-        return m_dot;
-    }
     /// m_bar: 3 C x items of the images, summed here where t has one item. t_bar may be empty.
     void vjp_params(B& b, const_vector_t<B> p, const_view_t<B> t, const_view_t<B> m_bar, vector_t<B> grad, update mode,
                     view_t<B> t_bar) const {
