@@ -76,7 +76,7 @@ std::vector<scalar_t<B>> draw(B& b, const S& schedule, const Scheme& scheme, ind
 TEMPLATE_TEST_CASE("samplers: samples of a Gaussian prior follow the exact law of the scheme", "", eigen_backend<float>,
                    eigen_backend<double>) {
     auto b = make_backend<TestType>();
-    const index_t items = 12000, steps = 24;
+    const index_t items = 4000, steps = 16;
     const auto check = [&](const auto& schedule) {
         for_each_scheme([&](scheme kind, const auto& sampler) {
             INFO("scheme " << static_cast<int>(kind));
@@ -90,6 +90,7 @@ TEMPLATE_TEST_CASE("samplers: samples of a Gaussian prior follow the exact law o
 }
 
 TEST_CASE("samplers: that law tends to the prior with the number of steps") {
+    const double missing = high_variance / (100 * 100);
     const auto bias = [](scheme kind, const auto& schedule, index_t steps) {
         double worst = 0;
         for (const double v : {low_variance, high_variance})
@@ -100,7 +101,9 @@ TEST_CASE("samplers: that law tends to the prior with the number of steps") {
         for_each_scheme([&](scheme kind, const auto&) {
             INFO("scheme " << static_cast<int>(kind));
             CHECK(bias(kind, schedule, 64) < bias(kind, schedule, 16));
-            CHECK(bias(kind, schedule, 256) < 0.5 * bias(kind, schedule, 64));
+            // First order or better, above a rest: x_1 lacks the variance of the data. (The bias of predictor_corrector
+            // passes through zero near 128 steps: hence 256 and 2048.)
+            CHECK(bias(kind, schedule, 2048) < 0.6 * bias(kind, schedule, 256) + missing);
             CHECK(bias(kind, schedule, 1024) <= 0.02);
         });
     };
@@ -115,12 +118,12 @@ TEMPLATE_TEST_CASE("samplers: mean and covariance of a Gaussian prior, many step
     const dif::ve_log_linear schedule(1e-3, 100);
     for_each_scheme([&](scheme kind, const auto& sampler) {
         INFO("scheme " << static_cast<int>(kind));
-        const auto few = sample_moments(draw(b, schedule, sampler, 8, 4000), 5);
-        const auto many = sample_moments(draw(b, schedule, sampler, 512, 4000), 5);
-        // 4000 samples: a covariance is known to sqrt(2 / 4000) = 2.2 % of the larger variance; 4.5 of these, and the
-        // bias of 2 %.
-        CHECK(relative_error(many.cov, truth.cov) <= 4.5 * 0.0224 + 0.02);
-        CHECK(relative_error(many.mean, truth.mean) <= 4.5 * std::sqrt(high_variance / 4000) / 2 + 0.01);
+        const auto few = sample_moments(draw(b, schedule, sampler, 8, 2000), 5);
+        const auto many = sample_moments(draw(b, schedule, sampler, 256, 2000), 5);
+        // 2000 samples: a covariance is known to sqrt(2 / 2000) = 3.2 % of the larger variance; 4.5 of these, and the
+        // bias of 4.5 %.
+        CHECK(relative_error(many.cov, truth.cov) <= 4.5 * 0.0316 + 0.045);
+        CHECK(relative_error(many.mean, truth.mean) <= 4.5 * std::sqrt(high_variance / 2000) / 2 + 0.01);
         CHECK(relative_error(many.cov, truth.cov) < 0.5 * relative_error(few.cov, truth.cov));
     });
 }
@@ -247,7 +250,7 @@ TEMPLATE_TEST_CASE("samplers: the number of threads does not matter", "", float,
     eigen_backend<TestType> one(1), three(3);
     const dif::ve_log_linear schedule(1e-2, 10);
     for_each_scheme([&](scheme, const auto& sampler) {
-        CHECK(draw(one, schedule, sampler, 4, 5000) == draw(three, schedule, sampler, 4, 5000));
+        CHECK(draw(one, schedule, sampler, 3, 3000) == draw(three, schedule, sampler, 3, 3000));
     });
 }
 
@@ -269,14 +272,14 @@ TEMPLATE_TEST_CASE("samplers: a mixture prior", "", eigen_backend<double>) {
     const auto parameters = test_mixture(2, 3);
     const dif::mixture<B> prior(b, parameters);
     const auto truth = dif::mixture_moments(parameters);
-    const index_t items = 4000;
+    const index_t items = 2000;
     for_each_scheme([&](scheme kind, const auto& sampler) {
         INFO("scheme " << static_cast<int>(kind));
         batch<B> x(b, 2, items);
-        dif::sample(b, prior, dif::ve_log_linear(1e-3, 50), sampler, {.steps = 200}, random_key{.seed = 2}, x.view());
+        dif::sample(b, prior, dif::ve_log_linear(1e-3, 50), sampler, {.steps = 100}, random_key{.seed = 2}, x.view());
         const auto got = sample_moments(to_host(b, x), 2);
-        // 4.5 standard errors of 2.2 %, and a bias of 5 %.
-        CHECK(relative_error(got.cov, truth.cov) <= 4.5 * 0.0224 + 0.05);
+        // 4.5 standard errors of 3.2 %, and a bias of 10 %.
+        CHECK(relative_error(got.cov, truth.cov) <= 4.5 * 0.0316 + 0.1);
         for (std::size_t i = 0; i < 2; ++i)
             CHECK(std::abs(got.mean[i] - truth.mean[i]) <= 4.5 * std::sqrt(truth.cov[3 * i] / items) + 0.02);
     });
