@@ -10,6 +10,7 @@
 #include <Eigen/Eigenvalues>
 
 #include <diem/backend/concept.hpp>
+#include <diem/backend/eigen/conv3x3_plan.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
 #include <diem/backend/eigen/random.hpp>
 #include <diem/backend/memory.hpp>
@@ -32,6 +33,8 @@ public:
     using pool = caching_pool<host_memory>;
     template <class U>
     using buffer = pool_buffer<U*, pool>;
+    /// The faster form of a 3x3 convolution, see nn/conv_plan.hpp.
+    using conv3x3 = conv3x3_plan<T>;
 
     /// `threads` < 1: one per core.
     explicit eigen_backend(int threads = 0) : threads_(std::make_unique<thread_pool>(threads)) {}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+
+#include <diem/backend/eigen/conv3x3.hpp>
+#include <diem/backend/memory.hpp>
+#include <diem/core/view.hpp>
+
+namespace diem {
+
+/// The 3x3 convolution of one layer on the Eigen backend: keeps the transformed kernels of the forward pass and of the input
+/// VJP until `changed`, and splits the work among the backend's threads. Images are contiguous, (height, width, channels).
+template <class T>
+class conv3x3_plan {
+public:
+    conv3x3_plan(index_t height, index_t width, index_t in, index_t out, index_t stride) {
+        shape_.height = height;
+        shape_.width = width;
+        shape_.in = in;
+        shape_.out = out;
+        shape_.stride = stride;
+    }
+
+    /// The kernel has changed: what was derived from it is computed again when next needed.
+    void changed() { fresh_[0] = fresh_[1] = false; }
+
+    /// y (+)= conv(x, kernel) + bias; `bias` may be empty.
+    template <class B>
+    void forward(B& b, vector_view<const T*> kernel, vector_view<const T*> bias, batch_view<const T*> x,
+                 batch_view<T*> y, bool accumulate) {
+        const conv3x3_shape g = of(x.items());
+        const T* const w = weights(b, conv_pass::forward, kernel);
+        const T* const offset = bias.size() > 0 ? bias.data() : nullptr;
+        split(b, g, conv_pass::forward, [&](index_t first, index_t last, T* workspace) {
+            conv3x3_forward<T>(g, algorithm_, w, offset, x.data(), y.data(), accumulate, first, last, workspace);
+        });
+    }
+    /// x_bar (+)= transpose of the forward pass in x.
+    template <class B>
+    void vjp(B& b, vector_view<const T*> kernel, batch_view<const T*> y_bar, batch_view<T*> x_bar, bool accumulate) {
+        const conv3x3_shape g = of(x_bar.items());
+        const T* const w = weights(b, conv_pass::vjp_input, kernel);
+        split(b, g, conv_pass::vjp_input, [&](index_t first, index_t last, T* workspace) {
+            conv3x3_vjp_input<T>(g, algorithm_, w, y_bar.data(), x_bar.data(), accumulate, first, last, workspace);
+        });
+    }
+    /// kernel_bar, bias_bar (+)= gradient; `bias_bar` may be empty.
+    template <class B>
+    void vjp_params(B& b, batch_view<const T*> x, batch_view<const T*> y_bar, vector_view<T*> kernel_bar,
+                    vector_view<T*> bias_bar, bool accumulate) {
+        const conv3x3_shape g = of(x.items());
+        T* const bias = bias_bar.size() > 0 ? bias_bar.data() : nullptr;
+        const index_t blocks = (g.out + block - 1) / block;
+        b.parallel(blocks, std::max<index_t>(1, 9 * g.items * g.height * g.width * g.in), [&](index_t first, index_t last) {
+            for (index_t k = first; k < last; ++k) {
+                const conv3x3_block part{0, g.in, k * block, std::min(g.out, (k + 1) * block)};
+                auto workspace = b.template allocate<T>(conv3x3_params_workspace_size<T>(g, algorithm_, part));
+                conv3x3_vjp_params<T>(g, algorithm_, x.data(), y_bar.data(), kernel_bar.data(), bias, accumulate, part,
+                                      workspace.data());
+            }
+        });
+    }
+
+private:
+    static constexpr index_t block = 64;  ///< result channels of one part of the parameter VJP
+
+    [[nodiscard]] conv3x3_shape of(index_t items) const {
+        conv3x3_shape g = shape_;
+        g.items = items;
+        return g;
+    }
+    template <class B>
+    const T* weights(B& b, conv_pass pass, vector_view<const T*> kernel) {
+        const int k = pass == conv_pass::forward ? 0 : 1;
+        if (weights_[k].size() == 0)
+            weights_[k] = b.template allocate<T>(conv3x3_weights_size<T>(shape_, pass, algorithm_));
+        if (!fresh_[k]) conv3x3_transform_weights<T>(shape_, pass, algorithm_, kernel.data(), weights_[k].data());
+        fresh_[k] = true;
+        return weights_[k].data();
+    }
+    /// One part per thread: a part should fill the kernels' blocks, and reads all weights.
+    template <class B, class F>
+    void split(B& b, const conv3x3_shape& g, conv_pass pass, const F& f) {
+        const index_t units = conv3x3_units(g, pass), size = conv3x3_workspace_size<T>(g, pass, algorithm_);
+        if (units == 0) return;
+        const index_t work = 9 * g.items * g.height * g.width * g.in * g.out / (g.stride * g.stride);
+        const index_t parts = work < smallest_work ? 1 : std::min<index_t>(units, b.threads());
+        b.parallel(parts, work, [&](index_t first, index_t last) {
+            auto workspace = b.template allocate<T>(size);
+            f(first * units / parts, last * units / parts, workspace.data());
+        });
+    }
+    static constexpr index_t smallest_work = 1 << 17;
+
+    conv3x3_shape shape_;
+    conv_algorithm algorithm_ = conv_algorithm::automatic;
+    pool_buffer<T*, caching_pool<host_memory>> weights_[2];
+    bool fresh_[2] = {false, false};
+};
+
+}  // namespace diem
