@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <diem/backend/eigen.hpp>
+#include <diem/io/array.hpp>
+#include <diem/io/png.hpp>
+#include <diem/linop/covariance.hpp>
+#include <diem/linop/mask.hpp>
+#include <diem/posterior/observation.hpp>
+#include <diem/prior/e_step.hpp>
+
+#include "support/image_grid.hpp"
+
+/// What the image examples share: images of which some pixels are deleted, baselines, figures, pictures.
+namespace support {
+
+using backend_type = diem::eigen_backend<float>;
+using images = diem::batch<backend_type>;
+using image_view = diem::const_view_t<backend_type>;
+
+/// y = mask x + noise, the truth kept beside it for figures only.
+struct masked_images {
+    image_shape shape;
+    images truth, y, values;  ///< D x n; values: the masks, 0 or 1
+    diem::linop::mask<backend_type> mask;
+    diem::linop::isotropic_covariance noise;
+
+    [[nodiscard]] diem::index_t items() const { return truth.items(); }
+    [[nodiscard]] auto observed(backend_type& b) const { return diem::posterior::observe(b, y.cview(), mask, noise); }
+};
+
+/// Deletes each pixel (all its channels) with probability 1 - keep and adds noise of standard deviation sigma_y, in data
+/// units. `purpose` keeps the random numbers of two sets apart.
+[[nodiscard]] inline masked_images mask_images(backend_type& b, images truth, const image_shape& shape, double keep,
+                                               double sigma_y, std::uint64_t seed, std::uint32_t purpose) {
+    const diem::index_t n = truth.features(), items = truth.items();
+    images values(b, n, items), y(b, n, items);
+    const diem::random_key key{.seed = seed, .lane = diem::random_lane::user + 2 * purpose};
+    diem::linop::draw_mask(b, key, keep, shape.channels, values.view());
+    auto mask = diem::linop::mask<backend_type>::per_item(values.cview());
+    const diem::linop::isotropic_covariance noise(n, sigma_y * sigma_y);
+    diem::posterior::simulate(b, mask, noise, truth.cview(), key.with_lane(key.lane + 1), y.view());
+    return {shape, std::move(truth), std::move(y), std::move(values), std::move(mask), noise};
+}
+
+/// Pixels of the data range [-2, 2]: 10 log10(4^2 / mean squared error), over all pixels of all images.
+[[nodiscard]] inline double psnr(backend_type& b, image_view x, image_view truth) {
+    const auto got = diem::to_host(b, x), expected = diem::to_host(b, truth);
+    double sum = 0;
+    for (std::size_t k = 0; k < expected.size(); ++k) {
+        const double e = static_cast<double>(got[k]) - static_cast<double>(expected[k]);
+        sum += e * e;
+    }
+    return 10 * std::log10(16 * static_cast<double>(expected.size()) / sum);
+}
+
+/// Mean of the observed values of each feature, known from observations alone; 0 where it was never observed.
+[[nodiscard]] inline std::vector<float> observed_means(backend_type& b, const masked_images& data) {
+    const auto y = diem::to_host(b, data.y), m = diem::to_host(b, data.values);
+    const auto n = static_cast<std::size_t>(data.truth.features());
+    std::vector<double> sum(n), count(n);
+    for (std::size_t k = 0; k < y.size(); ++k) {
+        sum[k % n] += static_cast<double>(m[k]) * static_cast<double>(y[k]);
+        count[k % n] += static_cast<double>(m[k]);
+    }
+    std::vector<float> mean(n);
+    for (std::size_t j = 0; j < n; ++j) mean[j] = count[j] > 0 ? static_cast<float>(sum[j] / count[j]) : 0.0F;
+    return mean;
+}
+
+/// The observation with deleted pixels replaced by `value` (one per feature).
+[[nodiscard]] inline images filled(backend_type& b, const masked_images& data, const std::vector<float>& value) {
+    auto y = diem::to_host(b, data.y);
+    const auto m = diem::to_host(b, data.values);
+    for (std::size_t k = 0; k < y.size(); ++k)
+        if (m[k] == 0.0F) y[k] = value[k % value.size()];
+    return diem::to_backend(b, y, data.truth.features(), data.items());
+}
+
+/// Mean over s of samples s n + i.
+[[nodiscard]] inline images mean_of_samples(backend_type& b, image_view x, diem::index_t items) {
+    images mean(b, x.features(), items);
+    const diem::index_t count = x.items() / items;
+    b.fill(mean.view(), 0.0F);
+    for (diem::index_t s = 0; s < count; ++s)
+        b.axpby(1.0 / static_cast<double>(count), x.item_range(s * items, items), 1.0, mean.view());
+    return mean;
+}
+
+/// Figures of posterior samples of held-out observations.
+struct posterior_figures {
+    double sample = 0, mean = 0;  ///< PSNR of one sample, and of the mean of all samples, dB
+    double residual = 0;  ///< ||y - A x||^2 / (rows sigma_y^2) of the samples: 1 where they fit as the noise does
+    diem::prior::lap_diagnostics diagnostics{};
+};
+
+/// Draws posterior samples of every observation with any prior and compares with the truth. `x` receives them: sample s n + i
+/// belongs to observation i. `go_on(done, total)` as in prior::sample_posteriors.
+template <class Model, class GoOn>
+posterior_figures sample_held_out(backend_type& b, Model& model, const masked_images& data,
+                                  const diem::diffusion::gaussian<backend_type>* estimate,
+                                  const diem::posterior::mmps_options& mmps,
+                                  const diem::prior::sampling_options& sampling,
+                                  diem::const_vector_t<backend_type> start_mean, std::uint64_t seed, images& x,
+                                  GoOn&& go_on) {
+    x = images(b, data.truth.features(), data.items() * sampling.samples_per_observation);
+    diem::prior::e_step_state state;
+    diem::prior::sample_posteriors(b, model, data.observed(b), estimate, mmps, sampling, {}, start_mean, seed, x.view(),
+                                   state, [&](const diem::prior::e_step_state& s) { return go_on(s.done, x.items()); });
+    posterior_figures f;
+    f.sample = psnr(b, x.cview().item_range(0, data.items()), data.truth.cview());
+    f.mean = psnr(b, mean_of_samples(b, x.cview(), data.items()), data.truth.cview());
+    f.diagnostics = diem::prior::diagnostics_of(state);
+    f.residual = f.diagnostics.data_residual;
+    return f;
+}
+
+/// A row of images as a picture; `masks` (or an empty view): deleted pixels are shown as such.
+[[nodiscard]] inline image picture_row(backend_type& b, image_view x, const image_shape& shape, diem::index_t scale,
+                                       image_view masks = {}) {
+    const auto host = diem::to_host(b, x);
+    const std::vector<float> hidden = masks.items() > 0 ? diem::to_host(b, masks) : std::vector<float>{};
+    const diem::host_view<const float> view(host.data(), x.features(), x.items());
+    const diem::host_view<const float> mask =
+        hidden.empty() ? diem::host_view<const float>{}
+                       : diem::host_view<const float>(hidden.data(), x.features(), x.items());
+    return image_grid<float>(view, shape, {.columns = x.items(), .scale = scale, .gap = scale}, mask);
+}
+
+/// Rows: observed, one sample, mean of the samples, truth; the first `count` held-out images.
+inline void save_posterior_picture(backend_type& b, const std::filesystem::path& path, const masked_images& data,
+                                   image_view x, diem::index_t count, diem::index_t scale) {
+    const images mean = mean_of_samples(b, x, data.items());
+    diem::io::save_png(path, stack({picture_row(b, data.y.cview().item_range(0, count), data.shape, scale,
+                                                data.values.cview().item_range(0, count)),
+                                    picture_row(b, x.item_range(0, count), data.shape, scale),
+                                    picture_row(b, mean.cview().item_range(0, count), data.shape, scale),
+                                    picture_row(b, data.truth.cview().item_range(0, count), data.shape, scale)}));
+}
+
+}  // namespace support
