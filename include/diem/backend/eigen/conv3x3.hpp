@@ -70,7 +70,8 @@ decltype(auto) with_conv3x3(conv_algorithm algorithm, F&& f) {
 
 /// The algorithm that a call with `requested` uses. Stride 2 is always direct. `automatic` takes winograd4 where it was
 /// measured to be faster: it needs enough channels to pay for the transforms, an image that fills its tiles, and, for the
-/// parameters, enough tiles to pay for passing over (M + 2)^2 in x out sums.
+/// parameters, enough tiles to pay for passing over (M + 2)^2 in x out sums. Small images with many channels take
+/// winograd2: there the transformed kernel, 36 / 9 times the original, costs more to make and to read than it saves.
 constexpr conv_algorithm conv3x3_algorithm(const conv3x3_shape& g, conv_pass pass,
                                            conv_algorithm requested = conv_algorithm::automatic) {
     if (g.stride != 1) return conv_algorithm::direct;
@@ -79,6 +80,7 @@ constexpr conv_algorithm conv3x3_algorithm(const conv3x3_shape& g, conv_pass pas
     if (36 * tiles * 3 > 9 * g.height * g.width * 2) return conv_algorithm::direct;
     if (pass == conv_pass::vjp_params)
         return g.in >= 16 && g.out >= 16 && g.items * tiles >= 32 ? conv_algorithm::winograd4 : conv_algorithm::direct;
+    if (tiles <= 4 && g.in * g.out > index_t{1} << 16) return conv_algorithm::winograd2;
     const index_t depth = pass == conv_pass::forward ? g.in : g.out;
     const index_t results = pass == conv_pass::forward ? g.out : g.in;
     return depth >= 32 || (depth >= 16 && results >= 16) ? conv_algorithm::winograd4 : conv_algorithm::direct;
@@ -91,17 +93,30 @@ index_t conv3x3_weights_size(const conv3x3_shape& g, conv_pass pass, conv_algori
     return detail::with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) { return a.weights_size(g); });
 }
 
-/// weights = the kernel as the forward pass or the input VJP reads it.
+/// Panels into which the transformed kernel of a pass is cut, `simd<T>::panel` channels of the result each.
+template <class T>
+index_t conv3x3_panels(const conv3x3_shape& g, conv_pass pass) {
+    const index_t results = pass == conv_pass::forward ? g.out : g.in;
+    return (results + detail::simd<T>::panel - 1) / detail::simd<T>::panel;
+}
+
+/// weights = the kernel as the forward pass or the input VJP reads it; panels first .. last - 1 of it.
+template <class T>
+void conv3x3_transform_weights(const conv3x3_shape& g, conv_pass pass, conv_algorithm algorithm, const T* kernel,
+                               T* weights, index_t first, index_t last) {
+    detail::check_conv3x3("conv3x3_transform_weights", g);
+    detail::check_range("conv3x3_transform_weights", "panels", first, last, conv3x3_panels<T>(g, pass));
+    detail::with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) {
+        if (pass == conv_pass::forward)
+            a.pack(g, kernel, weights, first, last);
+        else
+            a.pack_adjoint(g, kernel, weights, first, last);
+    });
+}
 template <class T>
 void conv3x3_transform_weights(const conv3x3_shape& g, conv_pass pass, conv_algorithm algorithm, const T* kernel,
                                T* weights) {
-    detail::check_conv3x3("conv3x3_transform_weights", g);
-    detail::with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) {
-        if (pass == conv_pass::forward)
-            a.pack(g, kernel, weights);
-        else
-            a.pack_adjoint(g, kernel, weights);
-    });
+    conv3x3_transform_weights<T>(g, pass, algorithm, kernel, weights, 0, conv3x3_panels<T>(g, pass));
 }
 
 /// Units of work of the forward pass or the input VJP: bands of four rows of y or of x, item after item.

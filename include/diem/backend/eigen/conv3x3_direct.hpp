@@ -54,15 +54,18 @@ struct conv3x3_direct {
         return std::max(packed_size<T>(9 * g.in, g.out), packed_size<T>(9 * g.out, g.in));
     }
 
-    /// Panels of the (9 in) x out matrix.
-    static void pack(const conv3x3_shape& g, const T* kernel, T* packed) {
+    /// Panels first .. last - 1 of the (9 in) x out matrix.
+    static void pack(const conv3x3_shape& g, const T* kernel, T* packed, index_t first, index_t last) {
+        const index_t from = first * S::panel;
         pack_panels<T>(
-            9 * g.in, g.out, [&](index_t k, index_t n) { return kernel[k * g.out + n]; }, packed);
+            9 * g.in, std::min(g.out, last * S::panel) - from,
+            [&](index_t k, index_t n) { return kernel[k * g.out + from + n]; }, packed + from * 9 * g.in);
     }
 
-    /// Panels of the (9 out) x in matrix of the transposed taps.
-    static void pack_adjoint(const conv3x3_shape& g, const T* kernel, T* packed) {
-        for (index_t n = 0; n < g.in; n += S::panel)
+    /// The same of the (9 out) x in matrix of the transposed taps.
+    static void pack_adjoint(const conv3x3_shape& g, const T* kernel, T* packed, index_t first, index_t last) {
+        packed += first * S::panel * 9 * g.out;
+        for (index_t n = first * S::panel; n < std::min(g.in, last * S::panel); n += S::panel)
             for (index_t t = 0; t < 9; ++t, packed += g.out * S::panel)
                 for (index_t c = 0; c < S::panel; ++c) {
                     const T* const from = kernel + (t * g.in + n + c) * g.out;

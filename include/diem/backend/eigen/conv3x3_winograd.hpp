@@ -43,10 +43,12 @@ struct conv3x3_winograd {
         }
     }
 
-    static void pack(const conv3x3_shape& g, const T* kernel, T* packed) {
+    /// The panels of result channels first .. last - 1.
+    static void pack(const conv3x3_shape& g, const T* kernel, T* packed, index_t first, index_t last) {
         const index_t factor = factor_size(g.in, g.out);
         T taps[9 * S::panel] = {};
-        for (index_t n = 0; n < g.out; n += S::panel)
+        packed += first * g.in * S::panel;
+        for (index_t n = first * S::panel; n < std::min(g.out, last * S::panel); n += S::panel)
             for (index_t c = 0; c < g.in; ++c, packed += S::panel) {
                 const index_t count = std::min<index_t>(S::panel, g.out - n);
                 for (index_t t = 0; t < 9; ++t) {
@@ -58,10 +60,11 @@ struct conv3x3_winograd {
     }
 
     /// The same of the kernel turned by half a turn and transposed. Transposes blocks of panel x panel channels.
-    static void pack_adjoint(const conv3x3_shape& g, const T* kernel, T* packed) {
+    static void pack_adjoint(const conv3x3_shape& g, const T* kernel, T* packed, index_t first, index_t last) {
         const index_t factor = factor_size(g.out, g.in);
         T taps[S::panel][9 * S::panel] = {};
-        for (index_t n = 0; n < g.in; n += S::panel)
+        packed += first * g.out * S::panel;
+        for (index_t n = first * S::panel; n < std::min(g.in, last * S::panel); n += S::panel)
             for (index_t d = 0; d < g.out; d += S::panel) {
                 const index_t columns = std::min<index_t>(S::panel, g.in - n),
                               count = std::min<index_t>(S::panel, g.out - d);
