@@ -271,6 +271,17 @@ TEMPLATE_TEST_CASE("cg: the best iterate is returned where the curvature ends it
     CHECK(report.updates[0] >= 1);
     CHECK(to_host(b, x) == std::vector<T>{0, 0, 0});
     CHECK(std::abs(report.residual_norms[0] - std::sqrt(3.0)) <= 4 * epsilon<B>());
+    // From the start (1, 2, 3) with the same residual: it comes back, with its by-product, W x = 3 M x.
+    const with_byproduct<B> full{linop::dense<B>::shared(to_backend<B, T>(b, {8, 0, 0, 0, 1, 0, 0, 0, -4}, 3, 3))};
+    x = to_backend<B, T>(b, {1, 2, 3}, 3, 1);
+    batch<B> aux(b, 3, 1);
+    o.use_start_vector = true;
+    report = solver::cg_with_byproduct<B>(b, full, to_backend<B, T>(b, {9, 3, -11}, 3, 1), x, aux, o).to_host(b);
+    REQUIRE(report.status[0] == solver_status::breakdown);
+    CHECK(report.updates[0] >= 1);
+    CHECK(to_host(b, x) == std::vector<T>{1, 2, 3});
+    CHECK(to_host(b, aux) == std::vector<T>{24, 6, -36});
+    o.use_start_vector = false;
     // A preconditioner that is not positive definite is a breakdown too.
     const auto good = linop::diagonal<B>::shared(to_backend<B, T>(b, {8, 1, 4}, 3, 1));
     report = solver::cg<B>(b, good, linop::scaling(3, -1), rhs, x, o).to_host(b);

@@ -112,7 +112,8 @@ private:
 
     void fused(index_t k) {
         const cg_fused_step step{n_};
-        const cg_fused_turn turn{n_, x_.stride(), w_.features(), aux_.stride(), recorded_, k, preconditioned};
+        const cg_fused_turn turn{n_,        x_.stride(), w_.features(),  aux_.stride(),
+                                 recorded_, k,           preconditioned, k == options_.max_iterations};
         if constexpr (preconditioned) {
             b_.launch(count_, 4 * n_, step, items_.data(), p_.cview().data(), q_.cview().data(), r_.view().data(),
                       rr().data());
@@ -144,7 +145,7 @@ private:
             b_.axpby(save, const_view_t<B>(aux_), unsave, best_aux_.view());
             b_.axpby(alpha, w_.cview(), 1.0, aux_);
         }
-        b_.axpby(fresh, z(), beta, p_.view());
+        if (k < options_.max_iterations) b_.axpby(fresh, z(), beta, p_.view());
     }
 
     void finish(index_t written) {

@@ -17,15 +17,14 @@ struct cg_fused_step {
         if (item.status != running) return;
         item.step(row_dot(p + i * n, q + i * n, n));
         if (item.status != running) return;
-        row_add(static_cast<T>(-item.alpha), q + i * n, r + i * n, n);
-        rr[i] = row_dot(r + i * n, r + i * n, n);
+        rr[i] = row_add_dot(static_cast<T>(-item.alpha), q + i * n, r + i * n, n);
     }
 };
 
 /// The rest: best copy, x += alpha p, aux += alpha w, p = z + beta p. `z` is `r` without a preconditioner.
 struct cg_fused_turn {
     index_t n, x_stride, aux_rows, aux_stride, recorded, k;
-    bool preconditioned;
+    bool preconditioned, last;  ///< last: no direction is needed any more
     template <class T>
     void operator()(index_t i, cg_item* items, const double* rr, const T* r, const T* z, T* p, T* x, T* best_x,
                     const T* w, T* aux, T* best_aux, double* history) const {
@@ -38,14 +37,12 @@ struct cg_fused_turn {
                 row_copy(x + i * x_stride, best_x + i * n, n);
                 row_copy(aux + i * aux_stride, best_aux + i * aux_rows, aux_rows);
             }
-            if (item.alpha != 0) {
-                row_add(static_cast<T>(item.alpha), p + i * n, x + i * x_stride, n);
-                row_add(static_cast<T>(item.alpha), w + i * aux_rows, aux + i * aux_stride, aux_rows);
-            }
-            if (item.status == running) {
-                const T b = static_cast<T>(beta);
-                for (index_t j = 0; j < n; ++j) p[i * n + j] = z[i * n + j] + b * p[i * n + j];
-            }
+            const T alpha = static_cast<T>(item.alpha);
+            if (item.status == running && !last)
+                row_advance(alpha, static_cast<T>(beta), z + i * n, p + i * n, x + i * x_stride, n);
+            else if (item.alpha != 0)
+                row_add(alpha, p + i * n, x + i * x_stride, n);
+            if (item.alpha != 0) row_add(alpha, w + i * aux_rows, aux + i * aux_stride, aux_rows);
         }
         if (recorded > 0) history[i * recorded + k] = std::sqrt(item.rr);
     }
