@@ -158,6 +158,7 @@ public:
         index_t each = 0, per_embedding = o.parameters ? config_.embedding : 0;
         for (const stage& s : stages_) {
             if (keeps_input(s, o)) each += s.in.features();
+            if (s.what == kind::merge && keeps_input(s, o)) each -= stages_[s.skip].in.features();  // kept there
             if (s.what == kind::down) each += s.out.features();
             if (s.what == kind::merge && o.parameters && !o.recompute) each += s.in.features();
             if (s.residual) each += s.residual->saved_features(o);
