@@ -6,6 +6,7 @@ set(DIEM_HEADERS
     include/diem/backend/eigen.hpp
     include/diem/backend/eigen/conv3x3.hpp
     include/diem/backend/eigen/conv3x3_direct.hpp
+    include/diem/backend/eigen/conv3x3_plan.hpp
     include/diem/backend/eigen/conv3x3_transforms.hpp
     include/diem/backend/eigen/conv3x3_winograd.hpp
     include/diem/backend/eigen/elementwise.hpp
@@ -53,6 +54,8 @@ set(DIEM_HEADERS
     include/diem/linop/low_rank_covariance.hpp
     include/diem/linop/mask.hpp
     include/diem/linop/subsample.hpp
+    include/diem/metrics/frechet.hpp
+    include/diem/model/config.hpp
     include/diem/model/preconditioned.hpp
     include/diem/nn/activation.hpp
     include/diem/nn/attention.hpp
@@ -77,9 +80,23 @@ set(DIEM_HEADERS
     include/diem/posterior/preconditioner.hpp
     include/diem/posterior/tally.hpp
     include/diem/prior/checkpoint.hpp
+    include/diem/prior/diagnostics.hpp
+    include/diem/prior/diffusion_em.hpp
+    include/diem/prior/diffusion_prior.hpp
+    include/diem/prior/e_step.hpp
+    include/diem/prior/em_options.hpp
+    include/diem/prior/gaussian_conditional.hpp
+    include/diem/prior/gaussian_dense.hpp
+    include/diem/prior/gaussian_fit.hpp
+    include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp
+    include/diem/solver/dense_cholesky.hpp
     include/diem/solver/detail/cg_fused.hpp
     include/diem/solver/detail/cg_items.hpp
+    include/diem/solver/detail/gmres_items.hpp
+    include/diem/solver/detail/host_rows.hpp
+    include/diem/solver/detail/tracked_residual.hpp
+    include/diem/solver/gmres.hpp
     include/diem/solver/status.hpp
     include/diem/train/augmentation.hpp
     include/diem/train/concept.hpp

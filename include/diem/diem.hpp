@@ -16,6 +16,7 @@
 #include <diem/backend/eigen.hpp>
 #include <diem/backend/eigen/conv3x3.hpp>
 #include <diem/backend/eigen/conv3x3_direct.hpp>
+#include <diem/backend/eigen/conv3x3_plan.hpp>
 #include <diem/backend/eigen/conv3x3_transforms.hpp>
 #include <diem/backend/eigen/conv3x3_winograd.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
@@ -65,7 +66,10 @@
 #include <diem/nn/unet.hpp>
 #include <diem/nn/update.hpp>
 
+#include <diem/solver/bicgstab.hpp>
 #include <diem/solver/cg.hpp>
+#include <diem/solver/dense_cholesky.hpp>
+#include <diem/solver/gmres.hpp>
 #include <diem/solver/status.hpp>
 
 #include <diem/diffusion/concept.hpp>
@@ -78,6 +82,7 @@
 #include <diem/diffusion/sampler.hpp>
 #include <diem/diffusion/schedule.hpp>
 
+#include <diem/model/config.hpp>
 #include <diem/model/preconditioned.hpp>
 
 #include <diem/posterior/innovation.hpp>
@@ -96,3 +101,13 @@
 #include <diem/train/trainer.hpp>
 
 #include <diem/prior/checkpoint.hpp>
+#include <diem/prior/diagnostics.hpp>
+#include <diem/prior/diffusion_em.hpp>
+#include <diem/prior/diffusion_prior.hpp>
+#include <diem/prior/e_step.hpp>
+#include <diem/prior/em_options.hpp>
+#include <diem/prior/gaussian_conditional.hpp>
+#include <diem/prior/gaussian_dense.hpp>
+#include <diem/prior/gaussian_fit.hpp>
+
+#include <diem/metrics/frechet.hpp>
