@@ -263,6 +263,25 @@ TEMPLATE_TEST_CASE("one sigma per item equals one by one; slices equal the whole
     }
 }
 
+TEMPLATE_TEST_CASE("blocks of items give the same results and reports", "[posterior]", DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    B b = test::make_backend<B>();
+    problem<B> p(b, 12, 3, 7, 0.7);
+    const auto run = [&](index_t block) {
+        posterior::mmps posterior(b, p.prior, p.observation(b), {.max_iterations = 2, .block_items = block});
+        batch<B> out(b, 12, 7);
+        posterior.denoise(b, p.x_t.cview(), p.sigma, out.view());
+        const auto report = posterior.last_solve().to_host(b);
+        CHECK(report.status.size() == 7);
+        CHECK(posterior.tally().read(b).solves == 7);
+        auto values = to_host(b, out);
+        for (const double norm : report.residual_norms) values.push_back(static_cast<typename B::scalar>(norm));
+        return values;
+    };
+    const auto whole = run(7);
+    for (const index_t block : {1, 3}) CHECK(relative_error(run(block), whole) <= tolerance<typename B::scalar>(50));
+}
+
 TEST_CASE("a warmed-up step allocates nothing", "[posterior]") {
     using B = eigen_backend<float>;
     B b(2);

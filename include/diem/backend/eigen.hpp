@@ -36,6 +36,10 @@ public:
     /// The faster form of a 3x3 convolution, see nn/conv_plan.hpp.
     using conv3x3 = conv3x3_plan<T>;
 
+    /// Elements of an array that a dozen others can share the caches with: what chains of element-wise passes should take at
+    /// a time.
+    static constexpr index_t block_elements = index_t{1} << 18;
+
     /// `threads` < 1: one per core.
     explicit eigen_backend(int threads = 0) : threads_(std::make_unique<thread_pool>(threads)) {}
 

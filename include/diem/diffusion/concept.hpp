@@ -46,6 +46,8 @@ concept Linearization = Backend<B> && requires(const L& l) {
 
 /// Opt-in tag of `Denoiser` and `ScoreModel`.
 struct score_model_tag {};
+/// Opt-in tag of models that cost little more than a few passes over memory, so that small blocks of items pay.
+struct analytic_tag {};
 
 /// The mean of the data given a noisy version of it, x_t = x + sigma z: all that a sampler needs. By Tweedie the score is
 /// (x_hat - x_t) / sigma^2.

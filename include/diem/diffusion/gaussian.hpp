@@ -56,18 +56,10 @@ public:
     [[nodiscard]] index_t rows() const { return segments_ ? features_ : v_.rows(); }
     [[nodiscard]] index_t cols() const { return rows(); }
     [[nodiscard]] index_t items() const { return segments_ ? count_ : linop::any_items; }
-    void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        if (!segments_) return scaled(b, v_, x, y);
-        check_size("gaussian_jacobian", "x.items()", x.items(), count_);
-        check_shape("gaussian_jacobian", "y", y, rows(), x.items());
-        for (const segment& s : *segments_) {
-            const index_t from = s.first > first_ ? s.first : first_;
-            const index_t to = s.first + s.count < first_ + count_ ? s.first + s.count : first_ + count_;
-            if (from < to)
-                scaled(b, s.v, x.item_range(from - first_, to - from), y.item_range(from - first_, to - from));
-        }
-    }
+    void apply(B& b, const_view_t<B> x, view_t<B> y) const { multiply(b, false, x, y); }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const { apply(b, y, x); }
+    /// y = V x = sigma^2 J x, in one pass less.
+    void apply_covariance(B& b, const_view_t<B> x, view_t<B> y) const { multiply(b, true, x, y); }
     [[nodiscard]] gaussian_jacobian items(index_t first, index_t count) const {
         gaussian_jacobian part = *this;
         part.first_ += first;
@@ -76,8 +68,18 @@ public:
     }
 
 private:
-    static void scaled(B& b, const harmonic_covariance<B>& v, const_view_t<B> x, view_t<B> y) {
-        v.apply_scaled(b, 1 / (v.sigma() * v.sigma()), x, y);
+    void multiply(B& b, bool covariance, const_view_t<B> x, view_t<B> y) const {
+        const auto by = [&](const harmonic_covariance<B>& v, const_view_t<B> from, view_t<B> to) {
+            v.apply_scaled(b, covariance ? 1 : 1 / (v.sigma() * v.sigma()), from, to);
+        };
+        if (!segments_) return by(v_, x, y);
+        check_size("gaussian_jacobian", "x.items()", x.items(), count_);
+        check_shape("gaussian_jacobian", "y", y, rows(), x.items());
+        for (const segment& s : *segments_) {
+            const index_t from = s.first > first_ ? s.first : first_;
+            const index_t to = s.first + s.count < first_ + count_ ? s.first + s.count : first_ + count_;
+            if (from < to) by(s.v, x.item_range(from - first_, to - from), y.item_range(from - first_, to - from));
+        }
     }
 
     harmonic_covariance<B> v_;
@@ -111,6 +113,7 @@ class gaussian {
     using T = scalar_t<B>;
 
 public:
+    using analytic_tag = diffusion::analytic_tag;
     using score_model_tag = diffusion::score_model_tag;
 
     /// Takes mu (D x 1), d (D x 1) and u (D x r). Throws shape_error; value_error where a number is not finite or d < 0.

@@ -62,8 +62,12 @@ struct tweedie_product {
     const Jacobian& jacobian;
     const detail::variances<B>& variance;
     void operator()(B& b, const_view_t<B> v, view_t<B> w) const {
-        jacobian.apply_adjoint(b, v, w);
-        variance.scale(b, w);
+        if constexpr (requires { jacobian.apply_covariance(b, v, w); }) {
+            jacobian.apply_covariance(b, v, w);
+        } else {
+            jacobian.apply_adjoint(b, v, w);
+            variance.scale(b, w);
+        }
     }
 };
 
@@ -103,12 +107,17 @@ public:
 
     /// q = M p and w = V A'p. p, q: rows x n, w: D x n.
     void apply_with_byproduct(B& b, const_view_t<B> p, view_t<B> q, view_t<B> w) const {
-        batch<B> u(b, a_.cols(), p.items()), noise(b, a_.rows(), p.items());
+        batch<B> u(b, a_.cols(), p.items());
         a_.apply_adjoint(b, p, u.view());
         product_(b, u.cview(), w);
         a_.apply(b, w, q);
-        cov_y_.apply(b, p, noise.view());
-        b.axpby(1.0, noise.cview(), 1.0, q);
+        if constexpr (requires { cov_y_.variance(); }) {
+            b.axpby(cov_y_.variance(), p, 1.0, q);
+        } else {
+            batch<B> noise(b, a_.rows(), p.items());
+            cov_y_.apply(b, p, noise.view());
+            b.axpby(1.0, noise.cview(), 1.0, q);
+        }
     }
     void apply(B& b, const_view_t<B> p, view_t<B> q) const {
         batch<B> w(b, a_.cols(), p.items());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <optional>
+#include <algorithm>
 #include <utility>
 
 #include <diem/backend/batch.hpp>
@@ -84,17 +84,47 @@ public:
 
     /// x_hat = E[x | x_t, y]. Throws shape_error; value_error for `blended` where sigma is not shared by the items.
     void denoise(B& b, const_view_t<B> x_t, level sigma, view_t<B> x_hat) {
-        check_shape("mmps", "x_t", x_t, features(), observation_.items());
-        check_shape("mmps", "x_hat", x_hat, features(), observation_.items());
+        const index_t n = observation_.items();
+        check_shape("mmps", "x_t", x_t, features(), n);
+        check_shape("mmps", "x_hat", x_hat, features(), n);
         check_value("mmps", !options_.precondition || sigma.shared(),
                     "the preconditioner needs one sigma for all items");
+        const index_t block = block_items(b);
+        if (n <= block) return denoise_block(b, observation_, x_t, sigma, x_hat);
+        solver::solver_result<B> all(b, n, 0);
+        for (index_t first = 0; first < n; first += block) {
+            const index_t count = std::min(block, n - first);
+            denoise_block(b, observation_.items(first, count), x_t.item_range(first, count), sigma.items(first, count),
+                          x_hat.item_range(first, count));
+            const auto keep = [&](auto from, auto to) { b.copy(as_batch(from), as_batch(to.range(first, count))); };
+            keep(std::as_const(last_).status(), all.status());
+            keep(std::as_const(last_).updates(), all.updates());
+            keep(std::as_const(last_).residual_norms(), all.residual_norms());
+            all.set_products(last_.products());
+        }
+        last_ = std::move(all);
+    }
+
+private:
+    /// A chain of element-wise passes is limited by memory: analytic models are taken a cache-sized block of items at a time.
+    [[nodiscard]] index_t block_items(const B& b) const {
+        if (options_.block_items > 0) return options_.block_items;
+        if constexpr (
+            requires { b.block_elements; } && requires { typename Model::analytic_tag; })
+            return std::max<index_t>(1, b.block_elements / std::max<index_t>(features(), 1));
+        else
+            return std::max<index_t>(1, observation_.items());
+    }
+
+    template <class Part>
+    void denoise_block(B& b, const Part& part, const_view_t<B> x_t, const level& sigma, view_t<B> x_hat) {
         const covariance c = choice(sigma);
         detail::variances<B> variance(b, sigma, x_t.items());
         if (c == covariance::gaussian) {
             batch<B> mean(b, features(), x_t.items());
             model_.denoise(b, x_t, sigma, mean.view());
             with_estimate(b, x_t, sigma, variance,
-                          [&](const auto& v) { correct(b, sigma, v, nullptr, mean.cview(), x_hat); });
+                          [&](const auto& v) { correct(b, part, sigma, v, nullptr, mean.cview(), x_hat); });
             return;
         }
         const auto linear = model_.linearize(b, x_t, sigma);
@@ -104,21 +134,20 @@ public:
         switch (c) {
             case covariance::gaussian_heuristic:
                 return with_estimate(b, x_t, sigma, variance,
-                                     [&](const auto& v) { correct(b, sigma, v, &tweedie, mean, x_hat); });
+                                     [&](const auto& v) { correct(b, part, sigma, v, &tweedie, mean, x_hat); });
             case covariance::unit_prior:
             case covariance::isotropic: {
                 detail::variances<B> other(b, sigma, x_t.items());
                 if (c == covariance::unit_prior) other.to_unit_prior(b);
-                return correct(b, sigma, isotropic_product<B>{other}, &tweedie, mean, x_hat);
+                return correct(b, part, sigma, isotropic_product<B>{other}, &tweedie, mean, x_hat);
             }
             case covariance::none:
-                return correct(b, sigma, zero_product<B>{}, &tweedie, mean, x_hat);
+                return correct(b, part, sigma, zero_product<B>{}, &tweedie, mean, x_hat);
             default:
-                return correct(b, sigma, tweedie, nullptr, mean, x_hat);
+                return correct(b, part, sigma, tweedie, nullptr, mean, x_hat);
         }
     }
 
-private:
     [[nodiscard]] covariance choice(const level& sigma) const {
         if (options_.cov_x != covariance::blended) return options_.cov_x;
         check_value("mmps", sigma.shared(), "the blended covariance needs one sigma for all items");
@@ -139,18 +168,19 @@ private:
     }
 
     /// out = mean + W A'v, M v = y - A mean, with V = `in_m` in M, and W = `correction`, or V where that is null.
-    template <class V, class W>
-    void correct(B& b, const level& sigma, const V& in_m, const W* correction, const_view_t<B> mean, view_t<B> out) {
-        const auto& a = observation_.forward_operator();
+    template <class Part, class V, class W>
+    void correct(B& b, const Part& part, const level& sigma, const V& in_m, const W* correction, const_view_t<B> mean,
+                 view_t<B> out) {
+        const auto& a = part.forward_operator();
         const index_t n = mean.items();
         batch<B> r(b, a.rows(), n), v(b, a.rows(), n), w(b, features(), n);
         a.apply(b, mean, r.view());
-        b.map(detail::subtract_from_data{}, r.view(), observation_.y());
+        b.map(detail::subtract_from_data{}, r.view(), part.y());
 
-        using A = typename Observation::operator_type;
-        using N = typename Observation::noise_type;
-        const innovation<B, A, N, V> m(a, observation_.noise(), in_m, n);
-        solve(b, m, sigma, correction == nullptr, r.cview(), v.view(), w.view());
+        using A = typename Part::operator_type;
+        using N = typename Part::noise_type;
+        const innovation<B, A, N, V> m(a, part.noise(), in_m, n);
+        solve(b, part, m, sigma, correction == nullptr, r.cview(), v.view(), w.view());
         tally_.add(b, last_);
         if (correction != nullptr || options_.solver != solver_choice::cg) {
             batch<B> u(b, features(), n);
@@ -162,13 +192,15 @@ private:
         }
         b.map(detail::sum{}, out, mean, w.cview());
     }
-    template <class V>
-    void correct(B& b, const level& sigma, const V& in_m, std::nullptr_t, const_view_t<B> mean, view_t<B> out) {
-        correct<V, V>(b, sigma, in_m, static_cast<const V*>(nullptr), mean, out);
+    template <class Part, class V>
+    void correct(B& b, const Part& part, const level& sigma, const V& in_m, std::nullptr_t, const_view_t<B> mean,
+                 view_t<B> out) {
+        correct<Part, V, V>(b, part, sigma, in_m, static_cast<const V*>(nullptr), mean, out);
     }
 
-    template <class M>
-    void solve(B& b, const M& m, const level& sigma, bool byproduct, const_view_t<B> r, view_t<B> v, view_t<B> w) {
+    template <class Part, class M>
+    void solve(B& b, const Part& part, const M& m, const level& sigma, bool byproduct, const_view_t<B> r, view_t<B> v,
+               view_t<B> w) {
         solver::solver_options o;
         o.max_iterations = options_.max_iterations;
         o.relative_tolerance = options_.relative_tolerance;
@@ -185,7 +217,7 @@ private:
         }
         if constexpr (preconditionable) {
             if (options_.precondition) {
-                const gaussian_preconditioner<B> p(b, observation_.forward_operator(), observation_.noise(),
+                const gaussian_preconditioner<B> p(b, part.forward_operator(), part.noise(),
                                                    estimate_->harmonic(b, sigma.common()), r.items());
                 last_ = byproduct ? solver::cg_with_byproduct(b, m, p, r, v, w, o) : solver::cg(b, m, p, r, v, o);
                 return;

@@ -31,6 +31,8 @@ struct mmps_options {
     index_t max_iterations = 1;     ///< of the solver, one VJP each (bicgstab: two)
     double relative_tolerance = 0;  ///< of ||y - A x_hat||; 0: all iterations are made
     double switch_sigma = 3;        ///< of `blended`, data units
+    index_t block_items = 0;        ///< items worked on together; 0: what suits the backend's caches where the model is
+                                    ///< analytic, else the whole batch
     bool precondition = false;      ///< by the Gaussian estimate; needs element-wise A and Sigma_y, and cg
 };
 

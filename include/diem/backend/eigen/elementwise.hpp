@@ -18,8 +18,9 @@ inline constexpr int lanes = static_cast<int>(64 / sizeof(T));
 template <class T>
 using lane_array = Eigen::Array<T, lanes<T>, 1>;
 
+// Inlined by force: left alone, compilers pass the registers through memory.
 template <class V, class T>
-V load(const strided<T>& s, index_t j, index_t i) {
+[[gnu::always_inline]] inline V load(const strided<T>& s, index_t j, index_t i) {
     using S = typename V::Scalar;
     using U = std::remove_const_t<T>;
     if (s.feature_step == 0) return V::Constant(static_cast<S>(s.at(j, i)));
@@ -30,7 +31,7 @@ V load(const strided<T>& s, index_t j, index_t i) {
         return m.template cast<S>();
 }
 template <class V, class T>
-void store(const strided<T>& s, index_t j, index_t i, const V& v) {
+[[gnu::always_inline]] inline void store(const strided<T>& s, index_t j, index_t i, const V& v) {
     if constexpr (!std::is_const_v<T>) {
         static_assert(std::is_same_v<T, typename V::Scalar>, "map: a written operand must hold the backend's scalar");
         Eigen::Map<V>(&s.at(j, i)) = v;
