@@ -63,7 +63,7 @@ void load_into(B& b, const diffusion_prior<B>& prior, M& model) {
     b.copy(prior.average.view(), as_batch(vector_t<B>(model.mutable_parameters())));
 }
 
-/// Adds a prior to a file: last/<name>, average/<name>, mean, estimate/{mu,d,u}, moments/{mean,deviation}; what the state
+/// Adds a prior to a file: last/NAME, average/NAME, mean, estimate/{mu,d,u}, moments/{mean,deviation}; what the state
 /// has to say about them comes from `prior_state`.
 template <Backend B>
 void put_prior(B& b, checkpoint_writer<B>& out, const nn::parameter_table& table, const diffusion_prior<B>& p) {
