@@ -33,6 +33,7 @@ namespace {
 struct demo_options {
     std::filesystem::path data = "examples/data/digits", out = "demo";
     index_t laps = 40, rank = 32;
+    std::string rest = "diagonal";
     index_t held_out = 261, samples = 8;
     double keep = 0.25, sigma_y = 1e-2;
     prior::sampling_options sampling{.sampler = prior::sampler_choice::ddpm, .steps = 64, .batch = 261};
@@ -92,9 +93,12 @@ em::fit_result<gaussian> fit(backend_type& b, const demo_options& o, const digit
                              std::vector<support::image>& rows) {
     support::progress bar("Gaussian EM", static_cast<long>(o.laps));
     gaussian_monitor monitor{b, bar, o.laps};
-    auto result =
-        prior::fit_gaussian(b, prior::isotropic_gaussian(b, data.train.truth.features()), data.train.observed(b),
-                            {.fit = {.max_laps = o.laps}, .ppca = {.rank = o.rank}, .seed = o.seed}, monitor);
+    auto result = prior::fit_gaussian(
+        b, prior::isotropic_gaussian(b, data.train.truth.features()), data.train.observed(b),
+        {.fit = {.max_laps = o.laps},
+         .ppca = {.rank = o.rank, .rest = o.rest == "diagonal" ? train::rest::diagonal : train::rest::isotropic},
+         .seed = o.seed},
+        monitor);
     bar.finish();
     monitor.add(result.laps, result.prior);
     rows = std::move(monitor.rows);
@@ -217,6 +221,7 @@ void run(const demo_options& o) {
                     {"keep", o.keep},
                     {"sigma_y", o.sigma_y},
                     {"rank", o.rank},
+                    {"rest", o.rest},
                     {"laps", fitted.laps},
                     {"log_evidence_per_observation", evidence},
                     {"log_evidence_held_out", unseen},
@@ -246,6 +251,9 @@ int main(int argc, char** argv) {
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_option("--rank", o.rank, "of its covariance")->check(CLI::Range(0, 64))->capture_default_str();
+    app.add_option("--rest", o.rest, "what stands beside the low rank")
+        ->check(CLI::IsMember({"isotropic", "diagonal"}))
+        ->capture_default_str();
     app.add_option("--seed", o.seed, "of all random numbers")->capture_default_str();
     app.add_option("--threads", o.threads, "0: one per core")->capture_default_str();
     app.add_flag("--smoke", o.smoke, "a small run that takes a second or two");

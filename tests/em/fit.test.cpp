@@ -151,7 +151,8 @@ TEST_CASE("fit: laps are counted and numbered; move-only priors") {
     int calls = 0;
     std::vector<index_t> numbers;
     SECTION("max_laps") {
-        const auto result = em::fit(counter_prior{}, count_e{&calls, &numbers}, count_m{}, {.max_laps = 3, .first_lap = 5});
+        const auto result =
+            em::fit(counter_prior{}, count_e{&calls, &numbers}, count_m{}, {.max_laps = 3, .first_lap = 5});
         CHECK(calls == 3);
         CHECK(numbers == std::vector<index_t>{5, 6, 7});
         CHECK(*result.prior.laps == 3);

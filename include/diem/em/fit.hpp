@@ -58,18 +58,23 @@ enum class stop_reason {
 
 [[nodiscard]] constexpr const char* to_string(stop_reason reason) {
     switch (reason) {
-        case stop_reason::max_laps: return "max_laps";
-        case stop_reason::converged: return "converged";
-        case stop_reason::monitor: return "monitor";
-        case stop_reason::rejected: return "rejected";
-        case stop_reason::non_finite: return "non_finite";
+        case stop_reason::max_laps:
+            return "max_laps";
+        case stop_reason::converged:
+            return "converged";
+        case stop_reason::monitor:
+            return "monitor";
+        case stop_reason::rejected:
+            return "rejected";
+        case stop_reason::non_finite:
+            return "non_finite";
     }
     return "?";
 }
 
 struct fit_options {
-    index_t max_laps = 16;   ///< laps to run, counted from first_lap
-    index_t first_lap = 0;   ///< number of the first lap: set when a run is resumed
+    index_t max_laps = 16;  ///< laps to run, counted from first_lap
+    index_t first_lap = 0;  ///< number of the first lap: set when a run is resumed
     /// Ends when |o_k - o_(k-1)| <= tolerance max(|o_k|, |o_(k-1)|) in `patience` laps in a row, o the objective a monitor
     /// measures. 0 never ends so.
     double tolerance = 0;
@@ -234,8 +239,8 @@ template <class Prior, class E, class M, class Monitor = no_monitor>
             result.reason = stop_reason::monitor;
             return result;
         }
-        const bool still = measured && options.tolerance > 0 &&
-                           detail::settled(last_objective, record.objective, options.tolerance);
+        const bool still =
+            measured && options.tolerance > 0 && detail::settled(last_objective, record.objective, options.tolerance);
         settled = still ? settled + 1 : 0;
         last_objective = record.objective;
         if (settled >= options.patience) {
