@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <diem/metrics/sinkhorn.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "support/backends.hpp"
+#include "support/catch.hpp"
+#include "support/golden.hpp"
+
+using namespace diem;
+using namespace diem::metrics;
+
+namespace {
+template <class B>
+batch<B> cloud_of(B& backend, test::golden_file& file, const std::string& name) {
+    const auto x = file.input<scalar_t<B>>(name);
+    return to_backend(backend, x.data, x.features(), x.items());
+}
+template <class B>
+batch<B> normals(B& backend, index_t d, index_t n, std::uint32_t step) {
+    batch<B> x(backend, d, n);
+    backend.fill_normal({11, random_lane::user, step, 0}, x.view());
+    return x;
+}
+
+/// The same iteration on a stored matrix, in long double.
+transport_result plain_transport(const std::vector<double>& u, const std::vector<double>& v, index_t d,
+                                 const sinkhorn_options& o) {
+    const auto dim = static_cast<std::size_t>(d), n = u.size() / dim, m = v.size() / dim;
+    std::vector<long double> c(n * m), f(n, 0), g(m, 0);
+    for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t j = 0; j < m; ++j)
+            for (std::size_t k = 0; k < dim; ++k) {
+                const long double delta = static_cast<long double>(u[i * dim + k]) - v[j * dim + k];
+                c[i * m + j] += delta * delta;
+            }
+    const long double reg = o.regularization;
+    const auto plan = [&](std::size_t i, std::size_t j) { return std::exp(f[i] + g[j] - c[i * m + j] / reg); };
+    const auto scale = [&](bool rows) {
+        for (std::size_t a = 0; a < (rows ? n : m); ++a) {
+            long double top = -std::numeric_limits<long double>::infinity(), sum = 0;
+            const auto x = [&](std::size_t b) { return rows ? g[b] - c[a * m + b] / reg : f[b] - c[b * m + a] / reg; };
+            for (std::size_t b = 0; b < (rows ? m : n); ++b) top = std::max(top, x(b));
+            for (std::size_t b = 0; b < (rows ? m : n); ++b) sum += std::exp(x(b) - top);
+            (rows ? f : g)[a] = -std::log(static_cast<long double>(rows ? n : m)) - top - std::log(sum);
+        }
+    };
+    transport_result r;
+    for (int k = 0; k < o.iterations && !r.converged; ++k) {
+        scale(false);
+        scale(true);
+        r.iterations = k + 1;
+        if (k % o.check_every != 0) continue;
+        long double error = 0;
+        for (std::size_t j = 0; j < m; ++j) {
+            long double sum = -1 / static_cast<long double>(m);
+            for (std::size_t i = 0; i < n; ++i) sum += plan(i, j);
+            error += sum * sum;
+        }
+        r.marginal_error = static_cast<double>(std::sqrt(error));
+        r.converged = r.marginal_error < o.tolerance;
+    }
+    long double cost = 0;
+    for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t j = 0; j < m; ++j) cost += plan(i, j) * c[i * m + j];
+    r.cost = static_cast<double>(cost);
+    return r;
+}
+}  // namespace
+
+TEMPLATE_TEST_CASE("transport and divergences of the golden files", "", DIEM_TEST_BACKENDS) {
+    auto backend = test::make_backend<TestType>();
+    for (auto& file : test::golden_files("optimal_transport")) {
+        // The tolerance of the iteration is not in the file: 1e-3 where it says how many were done, else to convergence.
+        sinkhorn_options o;
+        o.regularization = file.config().at("reg").get<double>();
+        o.iterations = file.config().at("iterations").get<int>();
+        o.tolerance = file.has_output("iterations") ? 1e-3 : 1e-14;
+        const auto a = cloud_of(backend, file, "truth_a"), b = cloud_of(backend, file, "truth_b"),
+                   s = cloud_of(backend, file, "samples");
+        const auto run = [&](const batch<TestType>& u, const batch<TestType>& v) {
+            return transport(backend, u.cview(), v.cview(), o);
+        };
+        const transport_result all[4] = {run(a, s), run(a, b), run(a, a), run(s, s)};
+        std::vector<double> costs;
+        std::vector<int> counts;
+        for (const auto& r : all) {
+            costs.push_back(r.cost);
+            counts.push_back(r.iterations);
+        }
+        // In double whatever the backend's scalar: the points are float32.
+        test::check_golden(file, "transport", costs);
+        if (file.has_output("iterations")) test::check_golden(file, "iterations", counts);
+        const std::vector<double> both = {divergence(backend, a.cview(), b.cview(), s.cview(), o),
+                                          symmetric_divergence(backend, a.cview(), s.cview(), o)};
+        test::check_golden(file, "divergence", both);
+    }
+}
+
+TEMPLATE_TEST_CASE("float distances and exponentials keep the promised accuracy", "", eigen_backend<float>,
+                   test::opaque_backend<float>) {
+    auto backend = test::make_backend<TestType>();
+    for (auto& file : test::golden_files("optimal_transport")) {
+        sinkhorn_options o;
+        o.regularization = file.config().at("reg").get<double>();
+        o.iterations = 200;
+        o.tolerance = 1e-3;
+        const auto a = cloud_of(backend, file, "truth_a"), s = cloud_of(backend, file, "samples");
+        const auto wide = transport(backend, a.cview(), s.cview(), o);
+        const auto narrow = transport<float>(backend, a.cview(), s.cview(), o);
+        const double bound = 1e-7 * 50 / o.regularization;  // no squared distance is above 50
+        INFO(file.name() << ": " << narrow.cost << ", double " << wide.cost << ", bound " << bound);
+        CHECK(narrow.iterations == wide.iterations);
+        CHECK(std::abs(narrow.cost / wide.cost - 1) <= bound);
+    }
+}
+
+TEMPLATE_TEST_CASE("transport against a stored matrix in long double", "", DIEM_TEST_BACKENDS) {
+    auto backend = test::make_backend<TestType>();
+    // More than one block, odd sizes, every way of taking the coordinates; a strided view.
+    for (const index_t d : {1, 2, 4, 5, 6, 11}) {
+        const index_t n = 131, m = 37;
+        const auto u = normals(backend, d + 1, n, 0), v = normals(backend, d, m, 1);
+        const auto part = u.cview().feature_range(1, d);
+        sinkhorn_options o;
+        o.regularization = 0.05;
+        o.iterations = 23;
+        o.tolerance = 1e-9;
+        const auto widened = [](const auto& x) { return std::vector<double>(x.begin(), x.end()); };
+        const auto expected = plain_transport(widened(to_host(backend, part)), widened(to_host(backend, v)), d, o);
+        const auto got = transport(backend, part, v.cview(), o);
+        INFO("d = " << d << ": " << got.cost << " expected " << expected.cost);
+        CHECK(got.iterations == expected.iterations);
+        CHECK(std::abs(got.cost / expected.cost - 1) <= 1e-11);
+        CHECK(std::abs(got.marginal_error - expected.marginal_error) <= 1e-11);
+    }
+}
+
+TEST_CASE("transport of closed cases") {
+    auto backend = test::make_backend<eigen_backend<double>>();
+    const auto u = to_backend(backend, std::vector<double>{0, 0, 3, 4}, 2, 2);
+    const auto one = to_backend(backend, std::vector<double>{3, 0}, 2, 1);
+    // One target: the plan is given, whatever the regularisation.
+    const auto r = transport(backend, u.cview(), one.cview());
+    const double rounding = 4 * std::numeric_limits<double>::epsilon() * 16 / 1e-3;  // of the exponents C / reg
+    CHECK(std::abs(r.cost / 12.5 - 1) <= rounding);
+    CHECK(r.iterations == 1);
+    CHECK(r.converged);
+    // Little regularisation: points to themselves; much: every point to every point, mean cost 25 / 2.
+    sinkhorn_options o;
+    CHECK(transport(backend, u.cview(), u.cview(), o).cost <= 1e-12);
+    o.regularization = 1e9;
+    CHECK(std::abs(transport(backend, u.cview(), u.cview(), o).cost - 12.5) <= 1e-6);
+    CHECK(divergence(backend, u.cview(), u.cview(), u.cview()) == 1e-6);
+    CHECK(std::abs(symmetric_divergence(backend, u.cview(), u.cview())) <= 1e-12);
+}
+
+TEST_CASE("transport does not depend on the number of threads") {
+    eigen_backend<float> one(1), three(3);
+    sinkhorn_options o;
+    o.regularization = 0.02;
+    o.iterations = 12;
+    const auto run = [&](eigen_backend<float>& backend) {
+        const auto u = normals(backend, 5, 300, 2), v = normals(backend, 5, 257, 3);
+        return transport<float>(backend, u.cview(), v.cview(), o).cost;
+    };
+    CHECK(run(one) == run(three));
+}
+
+TEST_CASE("transport refuses what it cannot do") {
+    auto backend = test::make_backend<test::opaque_backend<float>>();
+    const auto u = normals(backend, 3, 8, 4), v = normals(backend, 2, 8, 5);
+    CHECK_THROWS_AS(transport(backend, u.cview(), v.cview()), shape_error);
+    CHECK_THROWS_AS(transport(backend, u.cview(), u.cview().item_range(0, 0)), value_error);
+    sinkhorn_options o;
+    o.regularization = 0;
+    CHECK_THROWS_AS(transport(backend, u.cview(), u.cview(), o), value_error);
+    o = {};
+    o.iterations = 0;
+    CHECK_THROWS_AS(transport(backend, u.cview(), u.cview(), o), value_error);
+    auto bad = normals(backend, 3, 8, 6);
+    backend.fill(bad.view().item_range(3, 1), std::numeric_limits<float>::quiet_NaN());
+    CHECK_THROWS_AS(transport(backend, u.cview(), bad.cview()), value_error);
+    CHECK_THROWS_AS(transport(backend, bad.cview(), u.cview()), value_error);
+}
+
+TEMPLATE_TEST_CASE("bounded_exp is exp", "", float, double) {
+    using T = TestType;
+    using exponential = metrics::detail::bounded_exp<T>;
+    const T low = exponential::lowest, high = exponential::highest;
+    double worst = 0;
+    for (int k = 0; k <= 20000; k += 4) {
+        T x[4];
+        long double exact[4];
+        for (int l = 0; l < 4; ++l) {
+            x[l] = low + (high - low) * static_cast<T>(k + l) / T(20003);
+            exact[l] = std::exp(static_cast<long double>(x[l]));
+        }
+        exponential::template apply<4>(x);
+        for (int l = 0; l < 4; ++l)
+            worst = std::max(worst, static_cast<double>(std::abs(static_cast<long double>(x[l]) / exact[l] - 1)));
+    }
+    CHECK(worst <= 2 * static_cast<double>(std::numeric_limits<T>::epsilon()));
+    T x[6] = {0, low, T(-1e30), high, T(1e30), std::numeric_limits<T>::quiet_NaN()};
+    exponential::template apply<6>(x);
+    CHECK(x[0] == 1);
+    CHECK(x[2] == x[1]);
+    CHECK(x[4] == x[3]);
+    CHECK(std::isnan(x[5]));
+}
