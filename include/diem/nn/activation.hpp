@@ -118,7 +118,7 @@ struct divide_by_sum {
     index_t features, stride;
     DIEM_HOST_DEVICE void operator()(index_t i, T* y) const {
         T* const to = y + i * stride;
-        const T scale = T(1) / sum_over<T>(features, [to](index_t j) { return to[j]; });
+        const T scale = T(1) / sum_over<T>(features, [to]<class V>(index_t j) -> V { return load<V>(to + j); });
         DIEM_IVDEP
         for (index_t j = 0; j < features; ++j) to[j] *= scale;
     }
@@ -132,7 +132,7 @@ struct softmax_jacobian {
         const T* const s = softmax + i * s_stride;
         const T* const u = in + i * u_stride;
         T* const y = out + i * y_stride;
-        const T mean = sum_over<T>(features, [s, u](index_t j) { return s[j] * u[j]; });
+        const T mean = sum_over<T>(features, [s, u]<class V>(index_t j) -> V { return load<V>(s + j) * load<V>(u + j); });
         DIEM_IVDEP
         for (index_t j = 0; j < features; ++j) put(y[j], s[j] * (u[j] - mean), add);
     }

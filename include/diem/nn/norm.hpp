@@ -23,11 +23,12 @@ namespace detail {
 template <class T, bool Modulated>
 struct norm_input {
     const T *x, *a, *b;
-    DIEM_HOST_DEVICE T operator()(index_t j) const {
+    template <class V>
+    DIEM_HOST_DEVICE V at(index_t j) const {
         if constexpr (Modulated)
-            return (T(1) + a[j]) * x[j] + b[j];
+            return (T(1) + load<V>(a + j)) * load<V>(x + j) + load<V>(b + j);
         else
-            return x[j];
+            return load<V>(x + j);
     }
 };
 /// Where the pixels and their modulations are.
@@ -45,17 +46,62 @@ struct norm_forward_body {
         const index_t m = Modulated ? i / l.pixels : 0, n = l.channels;
         const norm_input<T, Modulated> u{x_ + i * l.x_stride, a_ + m * l.a_step, b_ + m * l.b_step};
         T* const y = y_ + i * l.y_stride;
-        const T mean = sum_over<T>(n, u) / static_cast<T>(n);
-        const T var = sum_over<T>(n, [&](index_t j) { const T d = u(j) - mean; return d * d; }) / static_cast<T>(n);
+        const T inverse = T(1) / static_cast<T>(n);
+        const T mean = inverse * sum_over<T>(n, [&]<class V>(index_t j) -> V { return u.template at<V>(j); });
+        const T var = inverse * sum_over<T>(n, [&]<class V>(index_t j) -> V {
+                          const V d = u.template at<V>(j) - mean;
+                          return d * d;
+                      });
         using std::sqrt;
         const T scale = T(1) / sqrt(var + T(norm_epsilon));
-        if (l.add) {
-            DIEM_IVDEP
-            for (index_t j = 0; j < n; ++j) y[j] += (u(j) - mean) * scale;
-        } else {
-            DIEM_IVDEP
-            for (index_t j = 0; j < n; ++j) y[j] = (u(j) - mean) * scale;
-        }
+        if (l.add)
+            for_lanes<T>(n, [&]<class V>(index_t j) {
+                store<V>(y + j, load<V>(y + j) + (u.template at<V>(j) - mean) * scale);
+            });
+        else
+            for_lanes<T>(n, [&]<class V>(index_t j) { store<V>(y + j, (u.template at<V>(j) - mean) * scale); });
+    }
+};
+
+/// Mean and 1 / (var + epsilon) of u, mean of g, and mean of g (u - mean) / (var + epsilon).
+template <class T>
+struct norm_moments {
+    T mean, square, g_mean, along;
+    template <class U, class G>
+    DIEM_HOST_DEVICE norm_moments(index_t n, const U& u, const G& g) {
+        const T inverse = T(1) / static_cast<T>(n);
+        T var;
+        sums_over<T>(
+            n,
+            [&]<class V>(index_t j, V& s, V& t) {
+                s = u.template at<V>(j);
+                t = g.template at<V>(j);
+            },
+            mean, g_mean);
+        mean *= inverse;
+        g_mean *= inverse;
+        sums_over<T>(
+            n,
+            [&]<class V>(index_t j, V& s, V& t) {
+                const V d = u.template at<V>(j) - mean;
+                s = d * d;
+                t = d * g.template at<V>(j);
+            },
+            var, along);
+        square = T(1) / (var * inverse + T(norm_epsilon));
+        along *= inverse * square;
+    }
+};
+/// g = in, or (1 + a) in.
+template <class T, bool Scaled>
+struct norm_cotangent {
+    const T *in, *a;
+    template <class V>
+    DIEM_HOST_DEVICE V at(index_t j) const {
+        if constexpr (Scaled)
+            return (T(1) + load<V>(a + j)) * load<V>(in + j);
+        else
+            return load<V>(in + j);
     }
 };
 
@@ -67,37 +113,24 @@ struct norm_jacobian_body {
         const index_t m = Modulated ? i / l.pixels : 0, n = l.channels;
         const T* const a = a_ + m * l.a_step;
         const norm_input<T, Modulated> u{x_ + i * l.x_stride, a, b_ + m * l.b_step};
-        const T* const in = g_ + i * l.g_stride;
-        const auto g = [=](index_t j) {
-            if constexpr (Modulated && !Adjoint)
-                return (T(1) + a[j]) * in[j];
-            else
-                return in[j];
-        };
+        const norm_cotangent<T, Modulated && !Adjoint> g{g_ + i * l.g_stride, a};
         T* const y = y_ + i * l.y_stride;
-        const T inverse = T(1) / static_cast<T>(n);
-        T mean, g_mean, var, ug;
-        sums_over<T>(n, [&](index_t j, T& s, T& t) { s = u(j); t = g(j); }, mean, g_mean);
-        mean *= inverse;
-        g_mean *= inverse;
-        sums_over<T>(n, [&](index_t j, T& s, T& t) { const T d = u(j) - mean; s = d * d; t = d * g(j); }, var, ug);
+        const norm_moments<T> k(n, u, g);
         using std::sqrt;
-        const T square = T(1) / (var * inverse + T(norm_epsilon));
-        const T scale = sqrt(square), along = ug * inverse * square;
-        const auto value = [=](index_t j) {
-            const T v = scale * (g(j) - g_mean - (u(j) - mean) * along);
+        const T scale = sqrt(k.square);
+        const auto value = [&]<class V>(index_t j) -> V {
+            const V v = scale * (g.template at<V>(j) - k.g_mean - (u.template at<V>(j) - k.mean) * k.along);
             if constexpr (Modulated && Adjoint)
-                return (T(1) + a[j]) * v;
+                return (T(1) + load<V>(a + j)) * v;
             else
                 return v;
         };
-        if (l.add) {
-            DIEM_IVDEP
-            for (index_t j = 0; j < n; ++j) y[j] += value(j);
-        } else {
-            DIEM_IVDEP
-            for (index_t j = 0; j < n; ++j) y[j] = value(j);
-        }
+        if (l.add)
+            for_lanes<T>(n, [&]<class V>(index_t j) {
+                store<V>(y + j, load<V>(y + j) + value.template operator()<V>(j));
+            });
+        else
+            for_lanes<T>(n, [&]<class V>(index_t j) { store<V>(y + j, value.template operator()<V>(j)); });
     }
 };
 
@@ -113,27 +146,21 @@ struct norm_params_body {
         T* const a_bar = a_bar_ + item * bar_step;
         T* const b_bar = b_bar_ + item * bar_step;
         for (index_t j = 0; j < n; ++j) a_bar[j] = b_bar[j] = 0;
-        const T inverse = T(1) / static_cast<T>(n);
         for (index_t i = item * l.pixels; i < (item + 1) * l.pixels; ++i) {
             const T* const x = x_ + i * l.x_stride;
-            const T* const g = g_ + i * l.g_stride;
             T* const y = y_ + i * l.y_stride;
             const norm_input<T, true> u{x, a, b_ + item * l.b_step};
-            T mean, g_mean, var, ug;
-            sums_over<T>(n, [&](index_t j, T& s, T& t) { s = u(j); t = g[j]; }, mean, g_mean);
-            mean *= inverse;
-            g_mean *= inverse;
-            sums_over<T>(n, [&](index_t j, T& s, T& t) { const T d = u(j) - mean; s = d * d; t = d * g[j]; }, var, ug);
+            const norm_cotangent<T, false> g{g_ + i * l.g_stride, a};
+            const norm_moments<T> k(n, u, g);
             using std::sqrt;
-            const T square = T(1) / (var * inverse + T(norm_epsilon));
-            const T scale = sqrt(square), along = ug * inverse * square;
-            DIEM_IVDEP
-            for (index_t j = 0; j < n; ++j) {
-                const T v = scale * (g[j] - g_mean - (u(j) - mean) * along);
-                a_bar[j] += x[j] * v;
-                b_bar[j] += v;
-                put(y[j], (T(1) + a[j]) * v, l.add);
-            }
+            const T scale = sqrt(k.square);
+            for_lanes<T>(n, [&]<class V>(index_t j) {
+                const V v = scale * (g.template at<V>(j) - k.g_mean - (u.template at<V>(j) - k.mean) * k.along);
+                store<V>(a_bar + j, load<V>(a_bar + j) + load<V>(x + j) * v);
+                store<V>(b_bar + j, load<V>(b_bar + j) + v);
+                const V out = (T(1) + load<V>(a + j)) * v;
+                store<V>(y + j, l.add ? load<V>(y + j) + out : out);
+            });
         }
     }
 };

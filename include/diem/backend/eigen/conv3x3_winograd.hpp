@@ -32,11 +32,11 @@ struct conv3x3_winograd {
         return points * std::max(factor_size(g.in, g.out), factor_size(g.out, g.in));
     }
 
-    /// to = G g G' for one panel of columns; taps t is at g[t * panel].
-    static void transform_kernel(const T* g, T* to, index_t factor) {
+    /// to = G g G' for one panel of columns; tap t is at g[t * step].
+    static void transform_kernel(const T* g, index_t step, T* to, index_t factor) {
         for (int half = 0; half < S::panel; half += S::width) {
             V taps[9], rows[3 * size], u[points];
-            DIEM_UNROLL for (int t = 0; t < 9; ++t) taps[t] = S::load(g + t * S::panel + half);
+            DIEM_UNROLL for (int t = 0; t < 9; ++t) taps[t] = S::load(g + t * step + half);
             DIEM_UNROLL for (int q = 0; q < 3; ++q) F::template kernel<T>(taps + q, rows + q, 3);
             DIEM_UNROLL for (int i = 0; i < size; ++i) F::template kernel<T>(rows + 3 * i, u + size * i, 1);
             DIEM_UNROLL for (int i = 0; i < points; ++i) S::store(to + i * factor + half, u[i]);
@@ -51,11 +51,15 @@ struct conv3x3_winograd {
         for (index_t n = first * S::panel; n < std::min(g.out, last * S::panel); n += S::panel)
             for (index_t c = 0; c < g.in; ++c, packed += S::panel) {
                 const index_t count = std::min<index_t>(S::panel, g.out - n);
+                if (count == S::panel) {
+                    transform_kernel(kernel + c * g.out + n, g.in * g.out, packed, factor);
+                    continue;
+                }
                 for (index_t t = 0; t < 9; ++t) {
                     std::copy_n(kernel + (t * g.in + c) * g.out + n, count, taps + t * S::panel);
                     std::fill_n(taps + t * S::panel + count, S::panel - count, T(0));
                 }
-                transform_kernel(taps, packed, factor);
+                transform_kernel(taps, S::panel, packed, factor);
             }
     }
 
@@ -73,7 +77,7 @@ struct conv3x3_winograd {
                         const T* const from = kernel + ((8 - t) * g.in + n + c) * g.out + d;
                         for (index_t k = 0; k < count; ++k) taps[k][t * S::panel + c] = c < columns ? from[k] : T(0);
                     }
-                for (index_t k = 0; k < count; ++k, packed += S::panel) transform_kernel(taps[k], packed, factor);
+                for (index_t k = 0; k < count; ++k, packed += S::panel) transform_kernel(taps[k], S::panel, packed, factor);
             }
     }
 
