@@ -31,7 +31,7 @@ using gaussian = diffusion::gaussian<backend_type>;
 namespace {
 
 struct demo_options {
-    std::filesystem::path data = "examples/data/digits", out = "demo";
+    std::filesystem::path data = "examples/data", out = "out/demo";
     index_t laps = 40, rank = 32;
     std::string rest = "diagonal";
     index_t held_out = 261, samples = 8;
@@ -48,9 +48,10 @@ struct digits {
 
 /// Pixels 0 .. 16 as data in [-2, 2].
 digits load_digits(backend_type& b, const demo_options& o) {
-    const auto pixels = io::load_npy<std::uint8_t>(o.data / "digits_8x8.npy");
+    const auto folder = std::filesystem::is_directory(o.data / "digits") ? o.data / "digits" : o.data;
+    const auto pixels = io::load_npy<std::uint8_t>(folder / "digits_8x8.npy");
     if (pixels.shape.size() != 3 || pixels.shape[0] <= o.held_out)
-        throw io_error((o.data / "digits_8x8.npy").string() + ": shape " + io::to_string(pixels.shape) +
+        throw io_error((folder / "digits_8x8.npy").string() + ": shape " + io::to_string(pixels.shape) +
                        ", expected (more than " + std::to_string(o.held_out) + ", height, width)");
     const support::image_shape shape{pixels.shape[1], pixels.shape[2], 1};
     const index_t n = shape.height * shape.width, train = o.smoke ? 256 : pixels.shape[0] - o.held_out;
@@ -245,7 +246,7 @@ void run(const demo_options& o) {
 int main(int argc, char** argv) {
     demo_options o;
     CLI::App app("Learns a prior of handwritten digits from masked images, and samples posteriors");
-    app.add_option("--data", o.data, "folder of digits_8x8.npy")->capture_default_str();
+    app.add_option("--data", o.data, "folder of digits/digits_8x8.npy")->capture_default_str();
     app.add_option("--out", o.out, "folder for pictures and report.json")->capture_default_str();
     app.add_option("--laps", o.laps, "EM iterations of the Gaussian prior")
         ->check(CLI::PositiveNumber)
