@@ -6,15 +6,13 @@
 
 #include "support/opaque_backend.hpp"
 
-/// The backends that every algorithm is tested on, in both precisions; use with TEMPLATE_TEST_CASE(..., DIEM_TEST_BACKENDS).
+/// The backends that every algorithm is tested on; use with TEMPLATE_TEST_CASE(..., DIEM_TEST_BACKENDS).
 /// The opaque backend is the reference backend behind pointers that host code cannot dereference. Builds with another
 /// compiler or with sanitizers take fewer, to save compile time.
 #if defined(DIEM_TEST_FEW_BACKENDS)
 #define DIEM_TEST_BACKENDS diem::eigen_backend<float>, diem::test::opaque_backend<double>
 #else
-#define DIEM_TEST_BACKENDS                                                                    \
-    diem::reference_backend<double>, diem::eigen_backend<float>, diem::eigen_backend<double>, \
-        diem::test::opaque_backend<float>
+#define DIEM_TEST_BACKENDS diem::eigen_backend<float>, diem::eigen_backend<double>, diem::test::opaque_backend<double>
 #endif
 
 namespace diem::test {
