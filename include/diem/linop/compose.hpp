@@ -190,15 +190,15 @@ public:
     template <Backend B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
         detail::check_apply("stack", *this, x, y);
-        a_.apply(b, x, y.feature_range(0, a_.rows()));
-        c_.apply(b, x, y.feature_range(a_.rows(), c_.rows()));
+        a_.apply(b, x, detail::rows_of(y, 0, a_.rows()));
+        c_.apply(b, x, detail::rows_of(y, a_.rows(), c_.rows()));
     }
     template <Backend B>
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
         detail::check_adjoint("stack (adjoint)", *this, y, x);
-        a_.apply_adjoint(b, y.feature_range(0, a_.rows()), x);
+        a_.apply_adjoint(b, detail::rows_of(y, 0, a_.rows()), x);
         batch<B> other(b, x.features(), x.items());
-        c_.apply_adjoint(b, y.feature_range(a_.rows(), c_.rows()), other.view());
+        c_.apply_adjoint(b, detail::rows_of(y, a_.rows(), c_.rows()), other.view());
         b.axpby(1.0, other.cview(), 1.0, x);
     }
 

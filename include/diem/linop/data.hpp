@@ -63,6 +63,12 @@ inline void check_slice(std::string_view where, index_t items, index_t first, in
                 "items(first, count) is outside the operator");
 }
 
+/// `v.feature_range(first, count)`, also of a batch without items, whose pointer may be null and not be shifted.
+template <class Pointer>
+[[nodiscard]] batch_view<Pointer> rows_of(const batch_view<Pointer>& v, index_t first, index_t count) {
+    return v.feature_range(v.items() == 0 ? 0 : first, count);
+}
+
 /// Items of an operator made of two; shape_error where they differ.
 [[nodiscard]] inline index_t joint_items(std::string_view where, index_t a, index_t b) {
     if (a < 0) return b;

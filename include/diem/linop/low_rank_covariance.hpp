@@ -109,8 +109,8 @@ public:
         detail::check_apply("low_rank_covariance (sample)", *this, y, y);
         batch<B> z(b, rows() + rank(), y.items());
         b.fill_normal(key, z.view());
-        d_.map(b, detail::times_root{}, z.cview().feature_range(0, rows()), y);
-        b.gemm(T(1), u_.view(), op::none, z.cview().feature_range(rows(), rank()), op::none, T(1), y);
+        d_.map(b, detail::times_root{}, detail::rows_of(z.cview(), 0, rows()), y);
+        b.gemm(T(1), u_.view(), op::none, detail::rows_of(z.cview(), rows(), rank()), op::none, T(1), y);
     }
 
 private:
