@@ -37,11 +37,11 @@ void randomize(B& b, model_t<B, Net>& m) {
 
 std::vector<nn::unet_config> configurations() {
     return {
-        {4, 8, 2, 1, {4, 6}, {1, 2}, 8, {{0, 2}, {1, 3}}},            // rectangular, attention at both levels
-        {12, 8, 1, 1, {3, 5, 4}, {1, 1, 1}, 8, {{2, 1}}},             // three levels, odd channels
-        {8, 8, 2, 2, {8}, {2}, 8, {}},                                // one level, patches
-        {8, 16, 1, 2, {4, 8}, {1, 0}, 16, {{1, 2}}},                  // a level without blocks, patches
-        {8, 8, 3, 1, {16, 32}, {1, 1}, 8, {{1, 4}}},                  // wide enough for the fast convolutions
+        {4, 8, 2, 1, {4, 6}, {1, 2}, 8, {{0, 2}, {1, 3}}},  // rectangular, attention at both levels
+        {12, 8, 1, 1, {3, 5, 4}, {1, 1, 1}, 8, {{2, 1}}},   // three levels, odd channels
+        {8, 8, 2, 2, {8}, {2}, 8, {}},                      // one level, patches
+        {8, 16, 1, 2, {4, 8}, {1, 0}, 16, {{1, 2}}},        // a level without blocks, patches
+        {8, 8, 3, 1, {16, 32}, {1, 1}, 8, {{1, 4}}},        // wide enough for the fast convolutions
     };
 }
 
@@ -75,8 +75,7 @@ void check_network(B& b, const Net& prototype, const model::preconditioning& opt
     l.jacobian().apply(b, u, dot);
     l.jacobian().apply_adjoint(b, g, bar);
     const double left = inner<B>(b, g, dot), right = inner<B>(b, bar, u);
-    CHECK(std::abs(left - right) <=
-          200 * rounding * std::sqrt(inner<B>(b, g, g) * inner<B>(b, dot, dot)));
+    CHECK(std::abs(left - right) <= 200 * rounding * std::sqrt(inner<B>(b, g, g) * inner<B>(b, dot, dot)));
     if constexpr (sizeof(T) == 8) {
         const double step = 1e-5;
         batch<B> up(b, d, n), down(b, d, n), at(b, d, n);
@@ -131,7 +130,8 @@ void check_network(B& b, const Net& prototype, const model::preconditioning& opt
         b.axpby(step, direction.cview(), 1.0, as_batch(m.mutable_parameters()));
         const double expected = (value[0] - value[1]) / (2 * step);
         const double got = inner<B>(b, grad, direction);
-        CHECK(std::abs(got - expected) <= 1e-6 * std::sqrt(inner<B>(b, grad, grad) * inner<B>(b, direction, direction)));
+        CHECK(std::abs(got - expected) <=
+              1e-6 * std::sqrt(inner<B>(b, grad, grad) * inner<B>(b, direction, direction)));
     }
 
     // Recomputing changes memory, not results.
@@ -156,8 +156,8 @@ TEMPLATE_TEST_CASE("derivatives of the U-Net", "[model]", DIEM_TEST_BACKENDS) {
 
 TEMPLATE_TEST_CASE("derivatives of the MLP", "[model]", DIEM_TEST_BACKENDS) {
     auto b = make_backend<TestType>();
-    for (const nn::mlp_config& c : {nn::mlp_config{5, {16, 9}, 8, true}, nn::mlp_config{3, {7}, 4, false},
-                                    nn::mlp_config{2, {}, 4, true}})
+    for (const nn::mlp_config& c :
+         {nn::mlp_config{5, {16, 9}, 8, true}, nn::mlp_config{3, {7}, 4, false}, nn::mlp_config{2, {}, 4, true}})
         check_network(b, nn::mlp<TestType>(c), {});
 }
 
@@ -247,7 +247,8 @@ TEST_CASE("prepared kernels follow the parameters", "[model]") {
 TEST_CASE("presets have the paper's sizes", "[model]") {
     using B = reference_backend<float>;
     CHECK(nn::unet<B>(model::presets::cifar_unet()).parameters().size() / 1000000 == 57);
-    CHECK(nn::mlp<B>(model::presets::manifold_mlp()).parameters().size() == 69 * 256 + 256 + 2 * (256 * 256 + 256) + 256 * 5 + 5);
+    CHECK(nn::mlp<B>(model::presets::manifold_mlp()).parameters().size() ==
+          69 * 256 + 256 + 2 * (256 * 256 + 256) + 256 * 5 + 5);
     CHECK(nn::unet<B>(model::presets::mri_unet()).features() == 320 * 320);
     CHECK(nn::unet<B>(model::presets::small_unet()).parameters().size() > 1000000);
     CHECK(nn::mlp<B>(model::presets::digits_mlp()).features() == 64);
@@ -255,8 +256,8 @@ TEST_CASE("presets have the paper's sizes", "[model]") {
 
 TEST_CASE("configurations that make no sense are refused", "[model]") {
     using nlohmann::json;
-    const json unet = {{"type", "unet"}, {"shape", {8, 8, 3}}, {"hid_channels", {8, 16}}, {"hid_blocks", {1, 1}},
-                       {"emb", 16},      {"heads", {{"1", 2}}}};
+    const json unet = {{"type", "unet"},       {"shape", {8, 8, 3}}, {"hid_channels", {8, 16}},
+                       {"hid_blocks", {1, 1}}, {"emb", 16},          {"heads", {{"1", 2}}}};
     using B = reference_backend<float>;
     const auto build = [](const json& j) {
         const auto c = model::parse_network(j);

@@ -149,11 +149,13 @@ void run_embedding(kernel_case<B>& k) {
 template <class B>
 void run_modulate(kernel_case<B>& k) {
     const index_t c = k.shape().back();
-    auto y = k.like("y"), y_dot = k.like("y_dot"), x_bar = k.like("x_bar"), a_bar = k.like("a_bar"), b_bar = k.like("b_bar");
+    auto y = k.like("y"), y_dot = k.like("y_dot"), x_bar = k.like("x_bar"), a_bar = k.like("a_bar"),
+         b_bar = k.like("b_bar");
     const auto x = pixels<B>(k.in("x"), c);
     const auto bar = pixels<B>(k.in("y_bar"), c);
     nn::modulate_forward<B>(k.b, x, k.in("a"), k.in("b"), pixels<B>(y, c));
-    nn::modulate_jvp<B>(k.b, x, k.in("a"), pixels<B>(k.in("x_dot"), c), k.in("a_dot"), k.in("b_dot"), pixels<B>(y_dot, c));
+    nn::modulate_jvp<B>(k.b, x, k.in("a"), pixels<B>(k.in("x_dot"), c), k.in("a_dot"), k.in("b_dot"),
+                        pixels<B>(y_dot, c));
     nn::modulate_vjp<B>(k.b, k.in("a"), bar, pixels<B>(x_bar, c));
     nn::modulate_vjp_params<B>(k.b, x, bar, a_bar, b_bar);
     k.check("y", y);
@@ -166,10 +168,12 @@ void run_modulate(kernel_case<B>& k) {
 template <class B>
 void run_gated_residual(kernel_case<B>& k) {
     const index_t c = k.shape().back();
-    auto y = k.like("y"), y_dot = k.like("y_dot"), x_bar = k.like("x_bar"), h_bar = k.like("h_bar"), c_bar = k.like("c_bar");
+    auto y = k.like("y"), y_dot = k.like("y_dot"), x_bar = k.like("x_bar"), h_bar = k.like("h_bar"),
+         c_bar = k.like("c_bar");
     const auto x = pixels<B>(k.in("x"), c), h = pixels<B>(k.in("h"), c), bar = pixels<B>(k.in("y_bar"), c);
     nn::gated_residual_forward<B>(k.b, x, h, k.in("c"), pixels<B>(y, c));
-    nn::gated_residual_jvp<B>(k.b, k.in("c"), pixels<B>(k.in("x_dot"), c), pixels<B>(k.in("h_dot"), c), pixels<B>(y_dot, c));
+    nn::gated_residual_jvp<B>(k.b, k.in("c"), pixels<B>(k.in("x_dot"), c), pixels<B>(k.in("h_dot"), c),
+                              pixels<B>(y_dot, c));
     nn::gated_residual_jvp_gate<B>(k.b, x, h, k.in("c"), k.in("c_dot"), pixels<B>(y_dot, c));
     nn::gated_residual_vjp<B>(k.b, k.in("c"), bar, pixels<B>(x_bar, c), pixels<B>(h_bar, c));
     nn::gated_residual_vjp_params<B>(k.b, x, h, k.in("c"), bar, c_bar);
@@ -207,7 +211,8 @@ void run_self_attention(kernel_case<B>& k) {
         a.emplace(p, batch<B>(k.b, s.length * c, n));
         d.emplace(p, batch<B>(k.b, s.length * c, n));
         r.emplace(p, batch<B>(k.b, s.length * c, n));
-        nn::linear_forward<B>(k.b, pixels<B>(k.in("x"), c), k.param(p + ".weight"), k.param(p + ".bias"), pixels<B>(a.at(p), c));
+        nn::linear_forward<B>(k.b, pixels<B>(k.in("x"), c), k.param(p + ".weight"), k.param(p + ".bias"),
+                              pixels<B>(a.at(p), c));
         nn::linear_jvp<B>(k.b, pixels<B>(k.in("x_dot"), c), k.param(p + ".weight"), pixels<B>(d.at(p), c));
     }
     batch<B> o(k.b, s.length * c, n), o_dot(k.b, s.length * c, n), o_bar(k.b, s.length * c, n);

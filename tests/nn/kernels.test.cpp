@@ -33,20 +33,19 @@ DIEM_TRIPLE_TEST("linear") {
     auto b = make_backend<B>();
     for (const auto& [in, out, n] : {std::array<index_t, 3>{7, 5, 4}, {1, 1, 1}, {3, 4, 0}, {33, 20, 70}})
         for (const bool bias : {true, false})
-            check_triple<B>(b, {.name = "linear",
-                                .inputs = {{in, n}, {in * out, 1}, {bias ? out : 0, 1}},
-                                .result = {out, n},
-                                .tangents = 1,
-                                .forward = [](B& s, A& x, view_t<B> y, update m) {
-                                    nn::linear_forward<B>(s, x[0], vec(x[1]), vec(x[2]), y, m);
-                                },
-                                .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) {
-                                    nn::linear_jvp<B>(s, d[0], vec(x[1]), y, m);
-                                },
-                                .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) {
-                                    nn::linear_vjp<B>(s, g, vec(x[1]), r[0], m);
-                                    nn::linear_vjp_params<B>(s, x[0], g, r[1].flat(), r[2].flat(), m);
-                                }});
+            check_triple<B>(
+                b, {.name = "linear",
+                    .inputs = {{in, n}, {in * out, 1}, {bias ? out : 0, 1}},
+                    .result = {out, n},
+                    .tangents = 1,
+                    .forward = [](B& s, A& x, view_t<B> y,
+                                  update m) { nn::linear_forward<B>(s, x[0], vec(x[1]), vec(x[2]), y, m); },
+                    .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) { nn::linear_jvp<B>(s, d[0], vec(x[1]), y, m); },
+                    .vjp =
+                        [](B& s, A& x, const_view_t<B> g, A& r, update m) {
+                            nn::linear_vjp<B>(s, g, vec(x[1]), r[0], m);
+                            nn::linear_vjp_params<B>(s, x[0], g, r[1].flat(), r[2].flat(), m);
+                        }});
 }
 
 DIEM_TRIPLE_TEST("conv") {
@@ -57,25 +56,24 @@ DIEM_TRIPLE_TEST("conv") {
         nn::conv_shape s;
         index_t n;
     };
-    for (const auto& [shape, n] : {test_case{{{8, 6, 3}, 4, 3, 1}, 2}, test_case{{{7, 5, 2}, 3, 3, 2}, 3},
-                                   test_case{{{1, 1, 1}, 1, 3, 1}, 1}, test_case{{{4, 4, 2}, 2, 3, 1}, 0},
-                                   test_case{{{5, 4, 3}, 4, 1, 1}, 2}, test_case{{{6, 4, 17}, 5, 3, 2}, 2},
-                                   test_case{{{5, 6, 2}, 2, 5, 1}, 1}}) {
+    for (const auto& [shape, n] :
+         {test_case{{{8, 6, 3}, 4, 3, 1}, 2}, test_case{{{7, 5, 2}, 3, 3, 2}, 3}, test_case{{{1, 1, 1}, 1, 3, 1}, 1},
+          test_case{{{4, 4, 2}, 2, 3, 1}, 0}, test_case{{{5, 4, 3}, 4, 1, 1}, 2}, test_case{{{6, 4, 17}, 5, 3, 2}, 2},
+          test_case{{{5, 6, 2}, 2, 5, 1}, 1}}) {
         const nn::conv_shape s = shape;
-        check_triple<B>(b, {.name = "conv",
-                            .inputs = {{s.in.features(), n}, {s.kernel_size(), 1}, {s.out, 1}},
-                            .result = {s.result().features(), n},
-                            .tangents = 1,
-                            .forward = [s](B& e, A& x, view_t<B> y, update m) {
-                                nn::conv_forward<B>(e, s, x[0], vec(x[1]), vec(x[2]), y, m);
-                            },
-                            .jvp = [s](B& e, A& x, A& d, view_t<B> y, update m) {
-                                nn::conv_jvp<B>(e, s, d[0], vec(x[1]), y, m);
-                            },
-                            .vjp = [s](B& e, A& x, const_view_t<B> g, A& r, update m) {
-                                nn::conv_vjp<B>(e, s, g, vec(x[1]), r[0], m);
-                                nn::conv_vjp_params<B>(e, s, x[0], g, r[1].flat(), r[2].flat(), m);
-                            }});
+        check_triple<B>(
+            b, {.name = "conv",
+                .inputs = {{s.in.features(), n}, {s.kernel_size(), 1}, {s.out, 1}},
+                .result = {s.result().features(), n},
+                .tangents = 1,
+                .forward = [s](B& e, A& x, view_t<B> y,
+                               update m) { nn::conv_forward<B>(e, s, x[0], vec(x[1]), vec(x[2]), y, m); },
+                .jvp = [s](B& e, A& x, A& d, view_t<B> y, update m) { nn::conv_jvp<B>(e, s, d[0], vec(x[1]), y, m); },
+                .vjp =
+                    [s](B& e, A& x, const_view_t<B> g, A& r, update m) {
+                        nn::conv_vjp<B>(e, s, g, vec(x[1]), r[0], m);
+                        nn::conv_vjp_params<B>(e, s, x[0], g, r[1].flat(), r[2].flat(), m);
+                    }});
     }
 }
 
@@ -84,54 +82,52 @@ DIEM_TRIPLE_TEST("silu, softmax, dropout") {
     using A = typename triple<B>::arrays;
     auto b = make_backend<B>();
     for (const auto& e : {extent{17, 3}, extent{1, 1}, extent{5, 0}, extent{0, 3}, extent{40, 5}}) {
-        check_triple<B>(b, {.name = "silu",
-                            .inputs = {e},
-                            .result = e,
-                            .forward = [](B& s, A& x, view_t<B> y, update m) { nn::silu_forward<B>(s, x[0], y, m); },
-                            .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) { nn::silu_jvp<B>(s, x[0], d[0], y, m); },
-                            .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) {
-                                nn::silu_vjp<B>(s, x[0], g, r[0], m);
-                            }});
-        check_triple<B>(b, {.name = "silu slope",
-                            .inputs = {e},
-                            .result = e,
-                            .forward = [](B& s, A& x, view_t<B> y, update m) { nn::silu_forward<B>(s, x[0], y, m); },
-                            .jvp = [e](B& s, A& x, A& d, view_t<B> y, update m) {
-                                batch<B> out(s, e.features, e.items), slope(s, e.features, e.items);
-                                nn::silu_forward_slope<B>(s, x[0], out, slope);
-                                s.map(nn::detail::multiply{}, slope.view(), d[0].cview());
-                                s.axpby(1.0, slope.cview(), m == update::accumulate ? 1.0 : 0.0, y);
-                            },
-                            .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) {
-                                nn::silu_vjp<B>(s, x[0], g, r[0], m);
-                            }});
+        check_triple<B>(
+            b, {.name = "silu",
+                .inputs = {e},
+                .result = e,
+                .forward = [](B& s, A& x, view_t<B> y, update m) { nn::silu_forward<B>(s, x[0], y, m); },
+                .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) { nn::silu_jvp<B>(s, x[0], d[0], y, m); },
+                .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) { nn::silu_vjp<B>(s, x[0], g, r[0], m); }});
+        check_triple<B>(
+            b, {.name = "silu slope",
+                .inputs = {e},
+                .result = e,
+                .forward = [](B& s, A& x, view_t<B> y, update m) { nn::silu_forward<B>(s, x[0], y, m); },
+                .jvp =
+                    [e](B& s, A& x, A& d, view_t<B> y, update m) {
+                        batch<B> out(s, e.features, e.items), slope(s, e.features, e.items);
+                        nn::silu_forward_slope<B>(s, x[0], out, slope);
+                        s.map(nn::detail::multiply{}, slope.view(), d[0].cview());
+                        s.axpby(1.0, slope.cview(), m == update::accumulate ? 1.0 : 0.0, y);
+                    },
+                .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) { nn::silu_vjp<B>(s, x[0], g, r[0], m); }});
         check_triple<B>(b, {.name = "softmax",
                             .inputs = {e},
                             .result = e,
                             .forward = [](B& s, A& x, view_t<B> y, update m) { nn::softmax_forward<B>(s, x[0], y, m); },
-                            .jvp = [e](B& s, A& x, A& d, view_t<B> y, update m) {
-                                batch<B> out(s, e.features, e.items);
-                                nn::softmax_forward<B>(s, x[0], out);
-                                nn::softmax_jvp<B>(s, out, d[0], y, m);
-                            },
-                            .vjp = [e](B& s, A& x, const_view_t<B> g, A& r, update m) {
-                                batch<B> out(s, e.features, e.items);
-                                nn::softmax_forward<B>(s, x[0], out);
-                                nn::softmax_vjp<B>(s, out, g, r[0], m);
-                            }});
+                            .jvp =
+                                [e](B& s, A& x, A& d, view_t<B> y, update m) {
+                                    batch<B> out(s, e.features, e.items);
+                                    nn::softmax_forward<B>(s, x[0], out);
+                                    nn::softmax_jvp<B>(s, out, d[0], y, m);
+                                },
+                            .vjp =
+                                [e](B& s, A& x, const_view_t<B> g, A& r, update m) {
+                                    batch<B> out(s, e.features, e.items);
+                                    nn::softmax_forward<B>(s, x[0], out);
+                                    nn::softmax_vjp<B>(s, out, g, r[0], m);
+                                }});
         const random_key key{5, random_lane::dropout, 3, 11};
-        check_triple<B>(b, {.name = "dropout",
-                            .inputs = {e},
-                            .result = e,
-                            .forward = [key](B& s, A& x, view_t<B> y, update m) {
-                                nn::dropout_forward<B>(s, 0.4, key, 8, x[0], y, m);
-                            },
-                            .jvp = [key](B& s, A&, A& d, view_t<B> y, update m) {
-                                nn::dropout_jvp<B>(s, 0.4, key, 8, d[0], y, m);
-                            },
-                            .vjp = [key](B& s, A&, const_view_t<B> g, A& r, update m) {
-                                nn::dropout_vjp<B>(s, 0.4, key, 8, g, r[0], m);
-                            }});
+        check_triple<B>(
+            b, {.name = "dropout",
+                .inputs = {e},
+                .result = e,
+                .forward = [key](B& s, A& x, view_t<B> y,
+                                 update m) { nn::dropout_forward<B>(s, 0.4, key, 8, x[0], y, m); },
+                .jvp = [key](B& s, A&, A& d, view_t<B> y, update m) { nn::dropout_jvp<B>(s, 0.4, key, 8, d[0], y, m); },
+                .vjp = [key](B& s, A&, const_view_t<B> g, A& r,
+                             update m) { nn::dropout_vjp<B>(s, 0.4, key, 8, g, r[0], m); }});
     }
 }
 
@@ -156,45 +152,43 @@ DIEM_TRIPLE_TEST("layer norm") {
     using A = typename triple<B>::arrays;
     auto b = make_backend<B>();
     for (const auto& e : {extent{7, 15}, extent{1, 1}, extent{5, 0}, extent{40, 3}, extent{16, 2}})
-        check_triple<B>(b, {.name = "layer norm",
-                            .inputs = {e},
-                            .result = e,
-                            .forward = [](B& s, A& x, view_t<B> y, update m) { nn::layer_norm_forward<B>(s, x[0], y, m); },
-                            .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) {
-                                nn::layer_norm_jvp<B>(s, x[0], d[0], y, m);
-                            },
-                            .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) {
-                                nn::layer_norm_vjp<B>(s, x[0], g, r[0], m);
-                            }});
+        check_triple<B>(
+            b,
+            {.name = "layer norm",
+             .inputs = {e},
+             .result = e,
+             .forward = [](B& s, A& x, view_t<B> y, update m) { nn::layer_norm_forward<B>(s, x[0], y, m); },
+             .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) { nn::layer_norm_jvp<B>(s, x[0], d[0], y, m); },
+             .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) { nn::layer_norm_vjp<B>(s, x[0], g, r[0], m); }});
     for (const index_t shared : {0, 1})
         for (const auto& e : {extent{7, 15}, extent{1, 1}, extent{36, 6}}) {
             const index_t items = e.items == 1 ? 1 : 3, mods = shared == 1 ? 1 : items;
-            check_triple<B>(
-                b, {.name = "modulated norm",
-                    .inputs = {e, {e.features, mods}, {e.features, mods}},
-                    .result = e,
-                    .forward = [](B& s, A& x, view_t<B> y, update m) {
-                        nn::modulated_norm_forward<B>(s, x[0], x[1], x[2], y, m);
-                    },
-                    .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) {
-                        nn::modulated_norm_jvp<B>(s, x[0], x[1], x[2], d[0], y, m);
-                    },
-                    .vjp = [e, items, mods](B& s, A& x, const_view_t<B> g, A& r, update m) {
-                        nn::modulated_norm_vjp<B>(s, x[0], x[1], x[2], g, r[0], m);
-                        batch<B> again(s, e.features, e.items), a(s, e.features, items), c(s, e.features, items);
-                        s.copy(r[0].cview(), again.view());
-                        nn::modulated_norm_vjp_params<B>(s, x[0], x[1], x[2], g, again, a, c, m);
-                        if (m == update::accumulate) s.axpby(-1.0, r[0].cview(), 1.0, again.view());  // one more
-                        if (m == update::overwrite) s.copy(again.cview(), r[0].view());
-                        if (mods == items) {
-                            s.copy(a.cview(), r[1].view());
-                            s.copy(c.cview(), r[2].view());
-                        } else {
-                            nn::detail::row_sums<B>(s, a, r[1].flat(), update::overwrite);
-                            nn::detail::row_sums<B>(s, c, r[2].flat(), update::overwrite);
-                        }
-                    },
-                    .always_overwrites_parameters = true});
+            check_triple<B>(b, {.name = "modulated norm",
+                                .inputs = {e, {e.features, mods}, {e.features, mods}},
+                                .result = e,
+                                .forward = [](B& s, A& x, view_t<B> y,
+                                              update m) { nn::modulated_norm_forward<B>(s, x[0], x[1], x[2], y, m); },
+                                .jvp = [](B& s, A& x, A& d, view_t<B> y,
+                                          update m) { nn::modulated_norm_jvp<B>(s, x[0], x[1], x[2], d[0], y, m); },
+                                .vjp =
+                                    [e, items, mods](B& s, A& x, const_view_t<B> g, A& r, update m) {
+                                        nn::modulated_norm_vjp<B>(s, x[0], x[1], x[2], g, r[0], m);
+                                        batch<B> again(s, e.features, e.items), a(s, e.features, items),
+                                            c(s, e.features, items);
+                                        s.copy(r[0].cview(), again.view());
+                                        nn::modulated_norm_vjp_params<B>(s, x[0], x[1], x[2], g, again, a, c, m);
+                                        if (m == update::accumulate)
+                                            s.axpby(-1.0, r[0].cview(), 1.0, again.view());  // one more
+                                        if (m == update::overwrite) s.copy(again.cview(), r[0].view());
+                                        if (mods == items) {
+                                            s.copy(a.cview(), r[1].view());
+                                            s.copy(c.cview(), r[2].view());
+                                        } else {
+                                            nn::detail::row_sums<B>(s, a, r[1].flat(), update::overwrite);
+                                            nn::detail::row_sums<B>(s, c, r[2].flat(), update::overwrite);
+                                        }
+                                    },
+                                .always_overwrites_parameters = true});
         }
 }
 
@@ -208,31 +202,31 @@ DIEM_TRIPLE_TEST("modulate and gated residual") {
                             .inputs = {e, a, a},
                             .result = e,
                             .tangents = 3,
-                            .forward = [](B& s, A& x, view_t<B> y, update m) {
-                                nn::modulate_forward<B>(s, x[0], x[1], x[2], y, m);
-                            },
-                            .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) {
-                                nn::modulate_jvp<B>(s, x[0], x[1], d[0], d[1], d[2], y, m);
-                            },
-                            .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) {
-                                nn::modulate_vjp<B>(s, x[1], g, r[0], m);
-                                nn::modulate_vjp_params<B>(s, x[0], g, r[1], r[2], m);
-                            }});
+                            .forward = [](B& s, A& x, view_t<B> y,
+                                          update m) { nn::modulate_forward<B>(s, x[0], x[1], x[2], y, m); },
+                            .jvp = [](B& s, A& x, A& d, view_t<B> y,
+                                      update m) { nn::modulate_jvp<B>(s, x[0], x[1], d[0], d[1], d[2], y, m); },
+                            .vjp =
+                                [](B& s, A& x, const_view_t<B> g, A& r, update m) {
+                                    nn::modulate_vjp<B>(s, x[1], g, r[0], m);
+                                    nn::modulate_vjp_params<B>(s, x[0], g, r[1], r[2], m);
+                                }});
         check_triple<B>(b, {.name = "gated residual",
                             .inputs = {e, e, a},
                             .result = e,
                             .tangents = 3,
-                            .forward = [](B& s, A& x, view_t<B> y, update m) {
-                                nn::gated_residual_forward<B>(s, x[0], x[1], x[2], y, m);
-                            },
-                            .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) {
-                                nn::gated_residual_jvp<B>(s, x[2], d[0], d[1], y, m);
-                                nn::gated_residual_jvp_gate<B>(s, x[0], x[1], x[2], d[2], y);
-                            },
-                            .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) {
-                                nn::gated_residual_vjp<B>(s, x[2], g, r[0], r[1], m);
-                                nn::gated_residual_vjp_params<B>(s, x[0], x[1], x[2], g, r[2], m);
-                            }});
+                            .forward = [](B& s, A& x, view_t<B> y,
+                                          update m) { nn::gated_residual_forward<B>(s, x[0], x[1], x[2], y, m); },
+                            .jvp =
+                                [](B& s, A& x, A& d, view_t<B> y, update m) {
+                                    nn::gated_residual_jvp<B>(s, x[2], d[0], d[1], y, m);
+                                    nn::gated_residual_jvp_gate<B>(s, x[0], x[1], x[2], d[2], y);
+                                },
+                            .vjp =
+                                [](B& s, A& x, const_view_t<B> g, A& r, update m) {
+                                    nn::gated_residual_vjp<B>(s, x[2], g, r[0], r[1], m);
+                                    nn::gated_residual_vjp_params<B>(s, x[0], x[1], x[2], g, r[2], m);
+                                }});
     }
 }
 
@@ -242,51 +236,40 @@ DIEM_TRIPLE_TEST("upsample, concatenate, space to depth") {
     auto b = make_backend<B>();
     for (const auto& [h, w, c, n] : {std::array<index_t, 4>{4, 3, 5, 2}, {1, 1, 1, 1}, {2, 2, 2, 0}, {3, 2, 20, 1}}) {
         const nn::image_shape s{h, w, c}, wide{2 * h, 2 * w, c};
-        check_triple<B>(b, {.name = "upsample",
-                            .inputs = {{s.features(), n}},
-                            .result = {4 * s.features(), n},
-                            .forward = [s](B& e, A& x, view_t<B> y, update m) { nn::upsample_forward<B>(e, s, x[0], y, m); },
-                            .jvp = [s](B& e, A&, A& d, view_t<B> y, update m) { nn::upsample_jvp<B>(e, s, d[0], y, m); },
-                            .vjp = [s](B& e, A&, const_view_t<B> g, A& r, update m) {
-                                nn::upsample_vjp<B>(e, s, g, r[0], m);
-                            }});
+        check_triple<B>(
+            b, {.name = "upsample",
+                .inputs = {{s.features(), n}},
+                .result = {4 * s.features(), n},
+                .forward = [s](B& e, A& x, view_t<B> y, update m) { nn::upsample_forward<B>(e, s, x[0], y, m); },
+                .jvp = [s](B& e, A&, A& d, view_t<B> y, update m) { nn::upsample_jvp<B>(e, s, d[0], y, m); },
+                .vjp = [s](B& e, A&, const_view_t<B> g, A& r, update m) { nn::upsample_vjp<B>(e, s, g, r[0], m); }});
         check_triple<B>(b, {.name = "space to depth",
                             .inputs = {{wide.features(), n}},
                             .result = {wide.features(), n},
-                            .forward = [wide](B& e, A& x, view_t<B> y, update m) {
-                                nn::space_to_depth_forward<B>(e, wide, 2, x[0], y, m);
-                            },
-                            .jvp = [wide](B& e, A&, A& d, view_t<B> y, update m) {
-                                nn::space_to_depth_jvp<B>(e, wide, 2, d[0], y, m);
-                            },
-                            .vjp = [wide](B& e, A&, const_view_t<B> g, A& r, update m) {
-                                nn::space_to_depth_vjp<B>(e, wide, 2, g, r[0], m);
-                            }});
+                            .forward = [wide](B& e, A& x, view_t<B> y,
+                                              update m) { nn::space_to_depth_forward<B>(e, wide, 2, x[0], y, m); },
+                            .jvp = [wide](B& e, A&, A& d, view_t<B> y,
+                                          update m) { nn::space_to_depth_jvp<B>(e, wide, 2, d[0], y, m); },
+                            .vjp = [wide](B& e, A&, const_view_t<B> g, A& r,
+                                          update m) { nn::space_to_depth_vjp<B>(e, wide, 2, g, r[0], m); }});
         check_triple<B>(b, {.name = "depth to space",
                             .inputs = {{wide.features(), n}},
                             .result = {wide.features(), n},
-                            .forward = [wide](B& e, A& x, view_t<B> y, update m) {
-                                nn::depth_to_space_forward<B>(e, wide, 2, x[0], y, m);
-                            },
-                            .jvp = [wide](B& e, A&, A& d, view_t<B> y, update m) {
-                                nn::depth_to_space_jvp<B>(e, wide, 2, d[0], y, m);
-                            },
-                            .vjp = [wide](B& e, A&, const_view_t<B> g, A& r, update m) {
-                                nn::depth_to_space_vjp<B>(e, wide, 2, g, r[0], m);
-                            }});
-        check_triple<B>(b, {.name = "concatenate",
-                            .inputs = {{c, h * w * n}, {c + 2, h * w * n}},
-                            .result = {2 * c + 2, h * w * n},
-                            .tangents = 2,
-                            .forward = [](B& e, A& x, view_t<B> y, update m) {
-                                nn::concatenate_forward<B>(e, x[0], x[1], y, m);
-                            },
-                            .jvp = [](B& e, A&, A& d, view_t<B> y, update m) {
-                                nn::concatenate_jvp<B>(e, d[0], d[1], y, m);
-                            },
-                            .vjp = [](B& e, A&, const_view_t<B> g, A& r, update m) {
-                                nn::concatenate_vjp<B>(e, g, r[0], r[1], m);
-                            }});
+                            .forward = [wide](B& e, A& x, view_t<B> y,
+                                              update m) { nn::depth_to_space_forward<B>(e, wide, 2, x[0], y, m); },
+                            .jvp = [wide](B& e, A&, A& d, view_t<B> y,
+                                          update m) { nn::depth_to_space_jvp<B>(e, wide, 2, d[0], y, m); },
+                            .vjp = [wide](B& e, A&, const_view_t<B> g, A& r,
+                                          update m) { nn::depth_to_space_vjp<B>(e, wide, 2, g, r[0], m); }});
+        check_triple<B>(
+            b,
+            {.name = "concatenate",
+             .inputs = {{c, h * w * n}, {c + 2, h * w * n}},
+             .result = {2 * c + 2, h * w * n},
+             .tangents = 2,
+             .forward = [](B& e, A& x, view_t<B> y, update m) { nn::concatenate_forward<B>(e, x[0], x[1], y, m); },
+             .jvp = [](B& e, A&, A& d, view_t<B> y, update m) { nn::concatenate_jvp<B>(e, d[0], d[1], y, m); },
+             .vjp = [](B& e, A&, const_view_t<B> g, A& r, update m) { nn::concatenate_vjp<B>(e, g, r[0], r[1], m); }});
     }
 }
 
@@ -295,16 +278,14 @@ DIEM_TRIPLE_TEST("embedding") {
     using A = typename triple<B>::arrays;
     auto b = make_backend<B>();
     for (const auto& [features, n] : {std::array<index_t, 2>{16, 9}, {4, 1}, {8, 0}})
-        check_triple<B>(b, {.name = "embedding",
-                            .inputs = {{1, n}},
-                            .result = {features, n},
-                            .forward = [](B& s, A& x, view_t<B> y, update m) { nn::embedding_forward<B>(s, x[0], y, m); },
-                            .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) {
-                                nn::embedding_jvp<B>(s, x[0], d[0], y, m);
-                            },
-                            .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) {
-                                nn::embedding_vjp<B>(s, x[0], g, r[0], m);
-                            }});
+        check_triple<B>(
+            b,
+            {.name = "embedding",
+             .inputs = {{1, n}},
+             .result = {features, n},
+             .forward = [](B& s, A& x, view_t<B> y, update m) { nn::embedding_forward<B>(s, x[0], y, m); },
+             .jvp = [](B& s, A& x, A& d, view_t<B> y, update m) { nn::embedding_jvp<B>(s, x[0], d[0], y, m); },
+             .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) { nn::embedding_vjp<B>(s, x[0], g, r[0], m); }});
 }
 
 DIEM_TRIPLE_TEST("attention") {
@@ -319,19 +300,17 @@ DIEM_TRIPLE_TEST("attention") {
                                    test_case{{4, 2, 1}, 0}, test_case{{20, 8, 1}, 3}}) {
         const nn::attention_shape s = shape;
         const extent e{s.length * s.channels, n};
-        check_triple<B>(b, {.name = "attention",
-                            .inputs = {e, e, e},
-                            .result = e,
-                            .tangents = 3,
-                            .forward = [s](B& k, A& x, view_t<B> y, update m) {
-                                nn::attention_forward<B>(k, s, x[0], x[1], x[2], y, m);
-                            },
-                            .jvp = [s](B& k, A& x, A& d, view_t<B> y, update m) {
-                                nn::attention_jvp<B>(k, s, x[0], x[1], x[2], d[0], d[1], d[2], y, m);
-                            },
-                            .vjp = [s](B& k, A& x, const_view_t<B> g, A& r, update m) {
-                                nn::attention_vjp<B>(k, s, x[0], x[1], x[2], g, r[0], r[1], r[2], m);
-                            }});
+        check_triple<B>(
+            b, {.name = "attention",
+                .inputs = {e, e, e},
+                .result = e,
+                .tangents = 3,
+                .forward = [s](B& k, A& x, view_t<B> y,
+                               update m) { nn::attention_forward<B>(k, s, x[0], x[1], x[2], y, m); },
+                .jvp = [s](B& k, A& x, A& d, view_t<B> y,
+                           update m) { nn::attention_jvp<B>(k, s, x[0], x[1], x[2], d[0], d[1], d[2], y, m); },
+                .vjp = [s](B& k, A& x, const_view_t<B> g, A& r,
+                           update m) { nn::attention_vjp<B>(k, s, x[0], x[1], x[2], g, r[0], r[1], r[2], m); }});
     }
 }
 

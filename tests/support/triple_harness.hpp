@@ -30,7 +30,7 @@ struct triple {
     extent result;
     std::size_t tangents = 1;
     std::function<void(B&, arrays&, view_t<B>, nn::update)> forward;
-    std::function<void(B&, arrays&, arrays&, view_t<B>, nn::update)> jvp;              // inputs, tangents, y_dot
+    std::function<void(B&, arrays&, arrays&, view_t<B>, nn::update)> jvp;        // inputs, tangents, y_dot
     std::function<void(B&, arrays&, const_view_t<B>, arrays&, nn::update)> vjp;  // inputs, y_bar, cotangents
     bool always_overwrites_parameters = false;  // cotangents beyond `tangents` ignore the mode
 };
@@ -45,9 +45,7 @@ inline double inner(const std::vector<double>& a, const std::vector<double>& b) 
     for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
     return sum;
 }
-inline double norm(const std::vector<double>& a) {
-    return std::sqrt(inner(a, a));
-}
+inline double norm(const std::vector<double>& a) { return std::sqrt(inner(a, a)); }
 /// Largest difference over the largest entry; NaN where anything is not finite.
 inline double distance(const std::vector<double>& a, const std::vector<double>& b) {
     double top = 0, worst = 0;

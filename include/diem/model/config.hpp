@@ -132,17 +132,13 @@ namespace presets {
 /// 8 x 8 digits, as a flat vector.
 [[nodiscard]] inline nn::mlp_config digits_mlp(index_t features = 64) { return {features, {256, 256, 256}, 64, true}; }
 /// CIFAR-10: 57 M parameters.
-[[nodiscard]] inline nn::unet_config cifar_unet() {
-    return {32, 32, 3, 1, {128, 256, 384}, {5, 5, 5}, 256, {{1, 4}}};
-}
+[[nodiscard]] inline nn::unet_config cifar_unet() { return {32, 32, 3, 1, {128, 256, 384}, {5, 5, 5}, 256, {{1, 4}}}; }
 /// Knee MRI: 320 x 320, the network sees 80 x 80 x 16.
 [[nodiscard]] inline nn::unet_config mri_unet() {
     return {320, 320, 1, 4, {128, 256, 384, 512}, {3, 3, 3, 3}, 256, {{3, 4}}};
 }
 /// 32 x 32 images on a CPU.
-[[nodiscard]] inline nn::unet_config small_unet() {
-    return {32, 32, 3, 1, {32, 64, 128}, {2, 2, 2}, 128, {{2, 4}}};
-}
+[[nodiscard]] inline nn::unet_config small_unet() { return {32, 32, 3, 1, {32, 64, 128}, {2, 2, 2}, 128, {{2, 4}}}; }
 }  // namespace presets
 
 }  // namespace diem::model

@@ -132,7 +132,8 @@ struct softmax_jacobian {
         const T* const s = softmax + i * s_stride;
         const T* const u = in + i * u_stride;
         T* const y = out + i * y_stride;
-        const T mean = sum_over<T>(features, [s, u]<class V>(index_t j) -> V { return load<V>(s + j) * load<V>(u + j); });
+        const T mean =
+            sum_over<T>(features, [s, u]<class V>(index_t j) -> V { return load<V>(s + j) * load<V>(u + j); });
         DIEM_IVDEP
         for (index_t j = 0; j < features; ++j) put(y[j], s[j] * (u[j] - mean), add);
     }
@@ -182,8 +183,8 @@ struct dropout_body {
     DIEM_HOST_DEVICE void operator()(index_t i, const T* x, T* y) const {
         const index_t item = i / blocks, block = i - item * blocks;
         const T scale = T(1 / keep);
-        const philox_words words = random_words(key, static_cast<std::uint32_t>(item),
-                                                static_cast<std::uint32_t>(first_block + block));
+        const philox_words words =
+            random_words(key, static_cast<std::uint32_t>(item), static_cast<std::uint32_t>(first_block + block));
         for (index_t k = 0; k < 4 && 4 * block + k < features; ++k) {
             const bool kept = (words.word[k] + 0.5) * 0x1p-32 < keep;  // `bernoulli` of core/random
             put(y[item * y_stride + 4 * block + k], kept ? scale * x[item * x_stride + 4 * block + k] : T(0), add);

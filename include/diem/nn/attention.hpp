@@ -35,8 +35,7 @@ void for_attention_blocks(const attention_shape& s, index_t items, const F& f) {
     if (items >= s.heads) {
         const index_t block = std::min(items, pairs);
         for (index_t h = 0; h < s.heads; ++h)
-            for (index_t i = 0; i < items; i += block)
-                f(attention_block_range{i, std::min(block, items - i), h, 1});
+            for (index_t i = 0; i < items; i += block) f(attention_block_range{i, std::min(block, items - i), h, 1});
     } else {
         const index_t block = std::min(s.heads, pairs);
         for (index_t i = 0; i < items; ++i)

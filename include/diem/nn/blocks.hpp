@@ -39,7 +39,8 @@ template <Backend B>
 class modulation {
 public:
     modulation(parameter_table& table, const std::string& name, index_t channels, index_t embedding)
-        : channels_(channels), embedding_(embedding), first_(detail::add_linear(table, name + ".mod1", embedding, embedding)),
+        : channels_(channels), embedding_(embedding),
+          first_(detail::add_linear(table, name + ".mod1", embedding, embedding)),
           second_(detail::add_linear(table, name + ".mod2", embedding, 3 * channels, 0.1)) {}
 
     [[nodiscard]] batch<B> forward(B& b, const_vector_t<B> p, const_view_t<B> t) const {
@@ -69,7 +70,9 @@ public:
     }
 
     [[nodiscard]] const_view_t<B> a(const batch<B>& m) const { return m.cview().feature_range(0, channels_); }
-    [[nodiscard]] const_view_t<B> shift(const batch<B>& m) const { return m.cview().feature_range(channels_, channels_); }
+    [[nodiscard]] const_view_t<B> shift(const batch<B>& m) const {
+        return m.cview().feature_range(channels_, channels_);
+    }
     [[nodiscard]] const_view_t<B> gate(const batch<B>& m) const {
         return m.cview().feature_range(2 * channels_, channels_);
     }
@@ -166,8 +169,8 @@ public:
         modulated_norm_forward<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(u.view()));
         conv_1_.vjp_params(b, u, v, first_[0].of(grad), first_[1].of(grad), mode);
         conv_1_.vjp(b, v, first_[0].of(p), u);
-        modulated_norm_vjp_params<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(u.cview()), pixels(g), row(0), row(1),
-                                     update::accumulate);
+        modulated_norm_vjp_params<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(u.cview()), pixels(g), row(0),
+                                     row(1), update::accumulate);
         mod_.vjp_params(b, p, t, m_bar, grad, mode, t_bar);
     }
 
@@ -191,8 +194,7 @@ private:
         }
         if (o.dropout > 0) {
             dropout_forward<B>(b, o.dropout, o.dropout_key, dropout_first_, z, z);
-            if (keep)
-                dropout_forward<B>(b, o.dropout, o.dropout_key, dropout_first_, keep->slope, keep->slope);
+            if (keep) dropout_forward<B>(b, o.dropout, o.dropout_key, dropout_first_, keep->slope, keep->slope);
         }
         return z;
     }
@@ -214,8 +216,10 @@ public:
         batch<B> branch;  ///< f(x); for parameters
     };
 
-    attention_block(parameter_table& table, const std::string& name, image_shape shape, index_t embedding, index_t heads)
-        : shape_(shape), attention_{shape.pixels(), shape.channels, heads}, mod_(table, name, shape.channels, embedding),
+    attention_block(parameter_table& table, const std::string& name, image_shape shape, index_t embedding,
+                    index_t heads)
+        : shape_(shape), attention_{shape.pixels(), shape.channels, heads},
+          mod_(table, name, shape.channels, embedding),
           q_(detail::add_linear(table, name + ".q", shape.channels, shape.channels)),
           k_(detail::add_linear(table, name + ".k", shape.channels, shape.channels)),
           v_(detail::add_linear(table, name + ".v", shape.channels, shape.channels)),
@@ -316,8 +320,7 @@ private:
         const index_t n = g.items();
         batch<B> u(b, shape_.features(), n), o_bar(b, shape_.features(), n);
         gated_residual_vjp<B>(b, mod_.gate(m), pixels(const_view_t<B>(g)), pixels(g), pixels(u.view()));
-        if (to)
-            linear_vjp_params<B>(b, pixels(s.result.cview()), pixels(u.cview()), out_.of(to->grad), {}, to->mode);
+        if (to) linear_vjp_params<B>(b, pixels(s.result.cview()), pixels(u.cview()), out_.of(to->grad), {}, to->mode);
         linear_vjp<B>(b, pixels(u.cview()), out_.of(p), pixels(o_bar.view()));
         batch<B> q(b, shape_.features(), n), k(b, shape_.features(), n), v(b, shape_.features(), n);
         attention_vjp<B>(b, attention_, s.q, s.k, s.v, o_bar, q, k, v);

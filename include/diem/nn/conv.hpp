@@ -115,8 +115,8 @@ void conv_forward(B& b, const conv_shape& s, const_view_t<B> x, const_vector_t<B
         batch<B> patches(b, s.depth(), r.pixels() * count);
         b.launch(patches.items(), s.depth(), detail::gather_patch<scalar_t<B>>{s, r.height, r.width},
                  x.item_range(first, count).data(), patches.view().data());
-        linear_forward<B>(b, patches.cview(), kernel, bias,
-                          y.item_range(first, count).reshaped(s.out, patches.items()), mode);
+        linear_forward<B>(b, patches.cview(), kernel, bias, y.item_range(first, count).reshaped(s.out, patches.items()),
+                          mode);
     });
 }
 template <Backend B>

@@ -66,7 +66,8 @@ struct embedding_vjp_body {
         double sum = 0;
         for (index_t k = 0; k < l.half; ++k) {
             const double f = l.frequency(k), angle = f * value;
-            sum += f * (cos(angle) * static_cast<double>(y_bar[k]) - sin(angle) * static_cast<double>(y_bar[l.half + k]));
+            sum +=
+                f * (cos(angle) * static_cast<double>(y_bar[k]) - sin(angle) * static_cast<double>(y_bar[l.half + k]));
         }
         put(c_bar[i * l.dot_stride], static_cast<T>(sum), l.add);
     }

@@ -77,8 +77,8 @@ void modulate_forward(B& b, const_view_t<B> x, const_view_t<B> a, const_view_t<B
     check_shape("nn::modulate", "y", y, x.features(), x.items());
     const index_t pixels = detail::pixels_of("nn::modulate", x, a);
     check_shape("nn::modulate", "shift", shift, a.features(), a.items());
-    const detail::modulate_layout l{x.features(), pixels, x.stride(), 0, y.stride(), a.stride(), shift.stride(), 0,
-                                    mode == update::accumulate};
+    const detail::modulate_layout l{
+        x.features(), pixels, x.stride(), 0, y.stride(), a.stride(), shift.stride(), 0, mode == update::accumulate};
     b.launch(x.items(), x.features(), detail::modulate_body<scalar_t<B>, true, false>{l}, x.data(), a.data(),
              shift.data(), x.data(), a.data(), y.data());
 }
@@ -91,8 +91,9 @@ void modulate_jvp(B& b, const_view_t<B> x, const_view_t<B> a, const_view_t<B> x_
     check_shape("nn::modulate_jvp", "a_dot", a_dot, a.features(), a.items());
     check_shape("nn::modulate_jvp", "shift_dot", shift_dot, a.features(), a.items());
     const index_t pixels = detail::pixels_of("nn::modulate_jvp", x, a);
-    const detail::modulate_layout l{x.features(), pixels,          x_dot.stride(),     x.stride(),    y_dot.stride(),
-                                    a.stride(),   shift_dot.stride(), a_dot.stride(), mode == update::accumulate};
+    const detail::modulate_layout l{x.features(),       pixels,         x_dot.stride(),
+                                    x.stride(),         y_dot.stride(), a.stride(),
+                                    shift_dot.stride(), a_dot.stride(), mode == update::accumulate};
     b.launch(x.items(), x.features(), detail::modulate_body<scalar_t<B>, true, true>{l}, x_dot.data(), a.data(),
              shift_dot.data(), x.data(), a_dot.data(), y_dot.data());
 }
@@ -101,8 +102,8 @@ template <Backend B>
 void modulate_vjp(B& b, const_view_t<B> a, const_view_t<B> y_bar, view_t<B> x_bar, update mode = update::overwrite) {
     check_shape("nn::modulate_vjp", "x_bar", x_bar, y_bar.features(), y_bar.items());
     const index_t pixels = detail::pixels_of("nn::modulate_vjp", y_bar, a);
-    const detail::modulate_layout l{y_bar.features(), pixels, y_bar.stride(), 0, x_bar.stride(), a.stride(), 0, 0,
-                                    mode == update::accumulate};
+    const detail::modulate_layout l{
+        y_bar.features(), pixels, y_bar.stride(), 0, x_bar.stride(), a.stride(), 0, 0, mode == update::accumulate};
     b.launch(y_bar.items(), y_bar.features(), detail::modulate_body<scalar_t<B>, false, false>{l}, y_bar.data(),
              a.data(), a.data(), y_bar.data(), a.data(), x_bar.data());
 }
@@ -265,8 +266,8 @@ void gated_residual_vjp(B& b, const_view_t<B> c, const_view_t<B> y_bar, view_t<B
     check_shape("nn::gated_residual_vjp", "h_bar", h_bar, y_bar.features(), y_bar.items());
     const index_t pixels = detail::pixels_of("nn::gated_residual_vjp", y_bar, c);
     const batch<B> table = detail::gate_table<B>(b, c);
-    const detail::gate_layout l{y_bar.features(), pixels, x_bar.stride(), h_bar.stride(), y_bar.stride(),
-                                mode == update::accumulate};
+    const detail::gate_layout l{y_bar.features(), pixels,         x_bar.stride(),
+                                h_bar.stride(),   y_bar.stride(), mode == update::accumulate};
     b.launch(y_bar.items(), y_bar.features(), detail::gated_vjp_body<scalar_t<B>>{l}, y_bar.data(),
              table.cview().data(), x_bar.data(), h_bar.data());
 }

@@ -30,20 +30,19 @@ struct save_options {
 /// `parameters_changed()`                     must be called between a change of the buffer and the next call
 /// `activation_bytes(items, options, embeddings)`   what `saved` will own; embeddings = items of t
 template <class N, class B>
-concept Network =
-    Backend<B> &&
-    requires(N& net, const N& cnet, B& b, const_vector_t<B> p, vector_t<B> grad, const_view_t<B> x, view_t<B> y,
-             typename N::activations& saved, const save_options& options, update mode, index_t n) {
-        { cnet.parameters() } -> std::convertible_to<const parameter_table&>;
-        { cnet.features() } -> std::convertible_to<index_t>;
-        { cnet.embedding() } -> std::convertible_to<index_t>;
-        net.forward(b, p, x, x, y);
-        net.forward(b, p, x, x, y, options, saved);
-        net.jvp(b, p, saved, x, y);
-        net.vjp(b, p, saved, x, y);
-        net.vjp_params(b, p, saved, x, grad, mode, y);
-        net.parameters_changed();
-        { cnet.activation_bytes(n, options, n) } -> std::convertible_to<std::size_t>;
-    };
+concept Network = Backend<B> && requires(N& net, const N& cnet, B& b, const_vector_t<B> p, vector_t<B> grad,
+                                         const_view_t<B> x, view_t<B> y, typename N::activations& saved,
+                                         const save_options& options, update mode, index_t n) {
+    { cnet.parameters() } -> std::convertible_to<const parameter_table&>;
+    { cnet.features() } -> std::convertible_to<index_t>;
+    { cnet.embedding() } -> std::convertible_to<index_t>;
+    net.forward(b, p, x, x, y);
+    net.forward(b, p, x, x, y, options, saved);
+    net.jvp(b, p, saved, x, y);
+    net.vjp(b, p, saved, x, y);
+    net.vjp_params(b, p, saved, x, grad, mode, y);
+    net.parameters_changed();
+    { cnet.activation_bytes(n, options, n) } -> std::convertible_to<std::size_t>;
+};
 
 }  // namespace diem::nn

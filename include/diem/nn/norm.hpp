@@ -33,9 +33,9 @@ struct norm_input {
 };
 /// Where the pixels and their modulations are.
 struct norm_layout {
-    index_t channels, pixels;                // pixels of one modulation
-    index_t x_stride, y_stride, g_stride;    // between pixels
-    index_t a_step, b_step;                  // between modulations
+    index_t channels, pixels;              // pixels of one modulation
+    index_t x_stride, y_stride, g_stride;  // between pixels
+    index_t a_step, b_step;                // between modulations
     bool add;
 };
 
@@ -55,9 +55,8 @@ struct norm_forward_body {
         using std::sqrt;
         const T scale = T(1) / sqrt(var + T(norm_epsilon));
         if (l.add)
-            for_lanes<T>(n, [&]<class V>(index_t j) {
-                store<V>(y + j, load<V>(y + j) + (u.template at<V>(j) - mean) * scale);
-            });
+            for_lanes<T>(
+                n, [&]<class V>(index_t j) { store<V>(y + j, load<V>(y + j) + (u.template at<V>(j) - mean) * scale); });
         else
             for_lanes<T>(n, [&]<class V>(index_t j) { store<V>(y + j, (u.template at<V>(j) - mean) * scale); });
     }
@@ -126,9 +125,8 @@ struct norm_jacobian_body {
                 return v;
         };
         if (l.add)
-            for_lanes<T>(n, [&]<class V>(index_t j) {
-                store<V>(y + j, load<V>(y + j) + value.template operator()<V>(j));
-            });
+            for_lanes<T>(
+                n, [&]<class V>(index_t j) { store<V>(y + j, load<V>(y + j) + value.template operator()<V>(j)); });
         else
             for_lanes<T>(n, [&]<class V>(index_t j) { store<V>(y + j, value.template operator()<V>(j)); });
     }
@@ -186,7 +184,8 @@ void layer_norm_forward(B& b, const_view_t<B> x, view_t<B> y, update mode = upda
     check_shape("nn::layer_norm", "y", y, x.features(), x.items());
     if (x.empty()) return;
     const detail::norm_layout l{x.features(), 1, x.stride(), y.stride(), 0, 0, 0, mode == update::accumulate};
-    b.launch(x.items(), 2 * x.features(), detail::norm_forward_body<T, false>{l}, x.data(), x.data(), x.data(), y.data());
+    b.launch(x.items(), 2 * x.features(), detail::norm_forward_body<T, false>{l}, x.data(), x.data(), x.data(),
+             y.data());
 }
 /// y_dot = J_norm(x) x_dot.
 template <Backend B>
@@ -195,8 +194,8 @@ void layer_norm_jvp(B& b, const_view_t<B> x, const_view_t<B> x_dot, view_t<B> y_
     check_shape("nn::layer_norm_jvp", "x_dot", x_dot, x.features(), x.items());
     check_shape("nn::layer_norm_jvp", "y_dot", y_dot, x.features(), x.items());
     if (x.empty()) return;
-    const detail::norm_layout l{x.features(), 1, x.stride(), y_dot.stride(), x_dot.stride(), 0, 0,
-                                mode == update::accumulate};
+    const detail::norm_layout l{x.features(),   1, x.stride(), y_dot.stride(),
+                                x_dot.stride(), 0, 0,          mode == update::accumulate};
     b.launch(x.items(), 3 * x.features(), detail::norm_jacobian_body<T, false, true>{l}, x.data(), x.data(), x.data(),
              x_dot.data(), y_dot.data());
 }
@@ -214,8 +213,8 @@ void modulated_norm_forward(B& b, const_view_t<B> x, const_view_t<B> a, const_vi
     check_shape("nn::modulated_norm", "y", y, x.features(), x.items());
     const index_t pixels = detail::pixels_of("nn::modulated_norm", x, a);
     if (x.empty()) return;
-    const detail::norm_layout l{x.features(), pixels, x.stride(), y.stride(), 0, a.stride(), shift.stride(),
-                                mode == update::accumulate};
+    const detail::norm_layout l{
+        x.features(), pixels, x.stride(), y.stride(), 0, a.stride(), shift.stride(), mode == update::accumulate};
     b.launch(x.items(), 2 * x.features(), detail::norm_forward_body<T, true>{l}, x.data(), a.data(), shift.data(),
              y.data());
 }
@@ -228,8 +227,8 @@ void modulated_norm_jvp(B& b, const_view_t<B> x, const_view_t<B> a, const_view_t
     check_shape("nn::modulated_norm_jvp", "y_dot", y_dot, x.features(), x.items());
     const index_t pixels = detail::pixels_of("nn::modulated_norm_jvp", x, a);
     if (x.empty()) return;
-    const detail::norm_layout l{x.features(), pixels, x.stride(), y_dot.stride(), x_dot.stride(), a.stride(),
-                                shift.stride(), mode == update::accumulate};
+    const detail::norm_layout l{x.features(),   pixels,     x.stride(),     y_dot.stride(),
+                                x_dot.stride(), a.stride(), shift.stride(), mode == update::accumulate};
     b.launch(x.items(), 3 * x.features(), detail::norm_jacobian_body<T, true, false>{l}, x.data(), a.data(),
              shift.data(), x_dot.data(), y_dot.data());
 }
@@ -242,8 +241,8 @@ void modulated_norm_vjp(B& b, const_view_t<B> x, const_view_t<B> a, const_view_t
     check_shape("nn::modulated_norm_vjp", "x_bar", x_bar, x.features(), x.items());
     const index_t pixels = detail::pixels_of("nn::modulated_norm_vjp", x, a);
     if (x.empty()) return;
-    const detail::norm_layout l{x.features(), pixels, x.stride(), x_bar.stride(), y_bar.stride(), a.stride(),
-                                shift.stride(), mode == update::accumulate};
+    const detail::norm_layout l{x.features(),   pixels,     x.stride(),     x_bar.stride(),
+                                y_bar.stride(), a.stride(), shift.stride(), mode == update::accumulate};
     b.launch(x.items(), 3 * x.features(), detail::norm_jacobian_body<T, true, true>{l}, x.data(), a.data(),
              shift.data(), y_bar.data(), x_bar.data());
 }
@@ -266,8 +265,14 @@ void modulated_norm_vjp_params(B& b, const_view_t<B> x, const_view_t<B> a, const
     }
     const bool shared = a.items() == 1;
     if (!shared) check_size("nn::modulated_norm_vjp_params", "a_bar.items()", a_bar.items(), a.items());
-    const detail::norm_layout l{x.features(), pixels, x.stride(), x_bar.stride(), y_bar.stride(),
-                                shared ? 0 : a.stride(), shared ? 0 : shift.stride(), mode == update::accumulate};
+    const detail::norm_layout l{x.features(),
+                                pixels,
+                                x.stride(),
+                                x_bar.stride(),
+                                y_bar.stride(),
+                                shared ? 0 : a.stride(),
+                                shared ? 0 : shift.stride(),
+                                mode == update::accumulate};
     b.launch(a_bar.items(), 4 * x.features() * pixels, detail::norm_params_body<T>{l, a_bar.stride()}, x.data(),
              a.data(), shift.data(), y_bar.data(), x_bar.data(), a_bar.data(), shift_bar.data());
 }

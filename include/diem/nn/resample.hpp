@@ -20,7 +20,7 @@ struct image_shape {
 
 namespace detail {
 template <class T>
-struct upsample_body {  // one pixel of y
+struct upsample_body {                // one pixel of y
     index_t height, width, channels;  // of x
     bool add;
     DIEM_HOST_DEVICE void operator()(index_t i, const T* x, T* y_) const {
@@ -45,8 +45,7 @@ struct upsample_adjoint_body {  // one pixel of x
         const T *const p = y + (4 * row * width + 2 * column) * channels, *const q = p + 2 * width * channels;
         T* const x = x_ + i * channels;
         DIEM_IVDEP
-        for (index_t j = 0; j < channels; ++j)
-            put(x[j], (p[j] + p[j + channels]) + (q[j] + q[j + channels]), add);
+        for (index_t j = 0; j < channels; ++j) put(x[j], (p[j] + p[j + channels]) + (q[j] + q[j + channels]), add);
     }
 };
 }  // namespace detail
@@ -113,8 +112,7 @@ struct depth_body {
         const index_t deep = item * deep_stride + (r * width + column) * factor * factor * channels;
         for (index_t p = 0; p < factor; ++p) {
             // q and c together are contiguous on both sides.
-            const index_t wide =
-                item * wide_stride + ((r * factor + p) * width * factor + column * factor) * channels;
+            const index_t wide = item * wide_stride + ((r * factor + p) * width * factor + column * factor) * channels;
             const index_t part = deep + p * factor * channels;
             for (index_t k = 0; k < factor * channels; ++k) {
                 if constexpr (Inverse)

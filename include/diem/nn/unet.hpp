@@ -25,7 +25,7 @@ struct unet_config {
     index_t patch = 1;                            ///< the network sees space_to_depth(x, patch)
     std::vector<index_t> hid_channels{32, 64, 128};
     std::vector<index_t> hid_blocks{2, 2, 2};
-    index_t embedding = 128;            ///< even, >= 4
+    index_t embedding = 128;             ///< even, >= 4
     std::map<index_t, index_t> heads{};  ///< level -> attention heads; no attention elsewhere
 };
 
@@ -45,7 +45,7 @@ class unet {
     struct stage {
         kind what;
         image_shape in, out;
-        std::size_t skip = 0;     // merge: the stage whose input is the skip
+        std::size_t skip = 0;      // merge: the stage whose input is the skip
         bool skip_source = false;  // down: its input is kept for a merge
         std::optional<conv_plan<B>> conv;
         std::array<parameter, 2> weights;
@@ -104,21 +104,21 @@ public:
             const record& r = saved.records_[k];
             batch<B> next(b, s.out.features(), n);
             switch (s.what) {
-                case kind::input: s.conv->forward(b, cur, s.weights[0].of(p), {}, next); break;
+                case kind::input:
+                    s.conv->forward(b, cur, s.weights[0].of(p), {}, next);
+                    break;
                 case kind::down:
                     s.conv->forward(b, cur, s.weights[0].of(p), {}, next);
                     layer_norm_jvp<B>(b, pixels(s.out, r.u.cview()), pixels(s.out, next.cview()),
                                       pixels(s.out, next.view()));
                     break;
                 case kind::residual:
-                    with_saved(b, p, saved, k, [&](const auto& keep) {
-                        s.residual->jvp(b, p, r.x, r.m, keep.residual, cur, next);
-                    });
+                    with_saved(b, p, saved, k,
+                               [&](const auto& keep) { s.residual->jvp(b, p, r.x, r.m, keep.residual, cur, next); });
                     break;
                 case kind::attention:
-                    with_saved(b, p, saved, k, [&](const auto& keep) {
-                        s.attention->jvp(b, p, r.x, r.m, keep.attention, cur, next);
-                    });
+                    with_saved(b, p, saved, k,
+                               [&](const auto& keep) { s.attention->jvp(b, p, r.x, r.m, keep.attention, cur, next); });
                     break;
                 case kind::up: {
                     batch<B> normed(b, s.in.features(), n);
@@ -268,17 +268,22 @@ private:
     }
     static batch<B> concatenated(B& b, const stage& s, const_view_t<B> x, const_view_t<B> skip) {
         batch<B> both(b, s.in.features(), x.items());
-        const index_t c_skip = skip.features() / s.in.pixels(), c = s.in.channels - c_skip, n = s.in.pixels() * x.items();
+        const index_t c_skip = skip.features() / s.in.pixels(), c = s.in.channels - c_skip,
+                      n = s.in.pixels() * x.items();
         concatenate_forward<B>(b, x.reshaped(c, n), skip.reshaped(c_skip, n), pixels(s.in, both.view()));
         return both;
     }
     static bool keeps_input(const stage& s, const save_options& o) {
         switch (s.what) {
             case kind::input:
-            case kind::output: return o.parameters;
-            case kind::down: return o.parameters;
-            case kind::merge: return o.parameters && o.recompute;
-            default: return true;
+            case kind::output:
+                return o.parameters;
+            case kind::down:
+                return o.parameters;
+            case kind::merge:
+                return o.parameters && o.recompute;
+            default:
+                return true;
         }
     }
     void check_saved(const char* where, const activations& saved, const_view_t<B> in, const_view_t<B> out) const {
@@ -315,7 +320,9 @@ private:
             batch<B> next(b, s.out.features(), n);
             const bool keep = saved && !o.recompute;
             switch (s.what) {
-                case kind::input: s.conv->forward(b, cur, s.weights[0].of(p), s.weights[1].of(p), next); break;
+                case kind::input:
+                    s.conv->forward(b, cur, s.weights[0].of(p), s.weights[1].of(p), next);
+                    break;
                 case kind::down: {
                     batch<B> u(b, s.out.features(), n);
                     s.conv->forward(b, cur, s.weights[0].of(p), s.weights[1].of(p), u);

@@ -56,14 +56,15 @@ public:
         const conv3x3_shape g = of(x.items());
         T* const bias = bias_bar.size() > 0 ? bias_bar.data() : nullptr;
         const index_t blocks = (g.out + block - 1) / block;
-        b.parallel(blocks, std::max<index_t>(1, 9 * g.items * g.height * g.width * g.in), [&](index_t first, index_t last) {
-            for (index_t k = first; k < last; ++k) {
-                const conv3x3_block part{0, g.in, k * block, std::min(g.out, (k + 1) * block)};
-                auto workspace = b.template allocate<T>(conv3x3_params_workspace_size<T>(g, algorithm_, part));
-                conv3x3_vjp_params<T>(g, algorithm_, x.data(), y_bar.data(), kernel_bar.data(), bias, accumulate, part,
-                                      workspace.data());
-            }
-        });
+        b.parallel(
+            blocks, std::max<index_t>(1, 9 * g.items * g.height * g.width * g.in), [&](index_t first, index_t last) {
+                for (index_t k = first; k < last; ++k) {
+                    const conv3x3_block part{0, g.in, k * block, std::min(g.out, (k + 1) * block)};
+                    auto workspace = b.template allocate<T>(conv3x3_params_workspace_size<T>(g, algorithm_, part));
+                    conv3x3_vjp_params<T>(g, algorithm_, x.data(), y_bar.data(), kernel_bar.data(), bias, accumulate,
+                                          part, workspace.data());
+                }
+            });
     }
 
 private:

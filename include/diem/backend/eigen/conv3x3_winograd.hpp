@@ -77,7 +77,8 @@ struct conv3x3_winograd {
                         const T* const from = kernel + ((8 - t) * g.in + n + c) * g.out + d;
                         for (index_t k = 0; k < count; ++k) taps[k][t * S::panel + c] = c < columns ? from[k] : T(0);
                     }
-                for (index_t k = 0; k < count; ++k, packed += S::panel) transform_kernel(taps[k], S::panel, packed, factor);
+                for (index_t k = 0; k < count; ++k, packed += S::panel)
+                    transform_kernel(taps[k], S::panel, packed, factor);
             }
     }
 
