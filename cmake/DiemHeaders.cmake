@@ -54,7 +54,11 @@ set(DIEM_HEADERS
     include/diem/linop/low_rank_covariance.hpp
     include/diem/linop/mask.hpp
     include/diem/linop/subsample.hpp
+    include/diem/metrics/detail/sinkhorn_kernel.hpp
     include/diem/metrics/frechet.hpp
+    include/diem/metrics/psnr.hpp
+    include/diem/metrics/sinkhorn.hpp
+    include/diem/metrics/ssim.hpp
     include/diem/model/config.hpp
     include/diem/model/preconditioned.hpp
     include/diem/nn/activation.hpp
@@ -85,6 +89,7 @@ set(DIEM_HEADERS
     include/diem/prior/diffusion_prior.hpp
     include/diem/prior/e_step.hpp
     include/diem/prior/em_options.hpp
+    include/diem/prior/em_result.hpp
     include/diem/prior/gaussian_conditional.hpp
     include/diem/prior/gaussian_dense.hpp
     include/diem/prior/gaussian_fit.hpp

@@ -106,8 +106,12 @@
 #include <diem/prior/diffusion_prior.hpp>
 #include <diem/prior/e_step.hpp>
 #include <diem/prior/em_options.hpp>
+#include <diem/prior/em_result.hpp>
 #include <diem/prior/gaussian_conditional.hpp>
 #include <diem/prior/gaussian_dense.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 
 #include <diem/metrics/frechet.hpp>
+#include <diem/metrics/psnr.hpp>
+#include <diem/metrics/sinkhorn.hpp>
+#include <diem/metrics/ssim.hpp>

@@ -258,6 +258,7 @@ TEST_CASE("a lap that goes wrong is reported, and the last good prior kept") {
         o.laps = 4;
         o.guard.max_residual_ratio = 1e-3;
     }
+    SECTION("moments that jump") { o.guard.max_change = 1e-6; }
     SECTION("solves that break down") { o.guard.max_breakdown_share = -1; }
     const auto result = p.fit(o);
     CHECK(result.status == prior::em_status::rejected);

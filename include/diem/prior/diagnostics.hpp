@@ -34,11 +34,12 @@ struct lap_diagnostics {
 
 /// Bounds beyond which a lap is rejected, and the prior before it is the result.
 struct guard_options {
-    double low = -3, high = 3;           ///< data range, with a margin: data live in [-2, 2]
+    double low = -4, high = 4;  ///< data range with a margin: data live in [-2, 2], samples of a Gaussian fit go beyond
     double max_outside_share = 0.5;      ///< of samples
     double max_non_finite_share = 0.01;  ///< of samples
     double max_residual_ratio = 30;      ///< of the data residual to max(1, the least of earlier laps)
-    double max_loss_ratio = 4;           ///< of the running loss to the least final loss of earlier laps
+    double max_loss_ratio = 2;           ///< of the running loss to the least final loss of earlier laps
+    double max_change = 2;               ///< `lap_diagnostics::change`; a healthy lap is far below 1
     double max_breakdown_share = 1;      ///< of solves that end in breakdown or non_finite; 1 never rejects
 };
 
@@ -62,6 +63,7 @@ namespace detail {
     if (!std::isfinite(d.data_residual)) return "the data residual is not finite";
     if (std::isfinite(least) && !(d.data_residual <= g.max_residual_ratio * std::max(1.0, least)))
         return "data residual " + shown(d.data_residual) + ", before at least " + shown(least);
+    if (d.change > g.max_change) return "the samples' moments changed by " + shown(d.change) + " of their spread";
     if (const double broken = d.solver_shares[2] + d.solver_shares[3]; !(broken <= g.max_breakdown_share))
         return "share of solves that broke down: " + shown(broken);
     return {};
