@@ -45,11 +45,11 @@ public:
 
     /// Items first .. first + count - 1. Unchecked.
     [[nodiscard]] DIEM_HOST_DEVICE constexpr batch_view item_range(index_t first, index_t count) const {
-        return {data_ + first * stride_, features_, count, stride_};
+        return {shifted(first * stride_), features_, count, stride_};
     }
     /// Features first .. first + count - 1 of every item. Unchecked.
     [[nodiscard]] DIEM_HOST_DEVICE constexpr batch_view feature_range(index_t first, index_t count) const {
-        return {data_ + first, count, items_, stride_};
+        return {shifted(first), count, items_, stride_};
     }
     /// The same memory seen with other extents: `features * items == size()`, on a contiguous view. Unchecked.
     [[nodiscard]] DIEM_HOST_DEVICE constexpr batch_view reshaped(index_t features, index_t items) const {
@@ -57,6 +57,11 @@ public:
     }
 
 private:
+    // An empty batch may hold a null pointer, which must not be shifted.
+    [[nodiscard]] DIEM_HOST_DEVICE constexpr Pointer shifted(index_t n) const {
+        return size() == 0 ? data_ : data_ + n;
+    }
+
     Pointer data_{};
     index_t features_ = 0;
     index_t items_ = 0;
@@ -81,7 +86,7 @@ public:
     [[nodiscard]] DIEM_HOST_DEVICE constexpr Pointer data() const { return data_; }
     [[nodiscard]] DIEM_HOST_DEVICE constexpr index_t size() const { return size_; }
     [[nodiscard]] DIEM_HOST_DEVICE constexpr vector_view range(index_t first, index_t count) const {
-        return {data_ + first, count};
+        return {size_ == 0 ? data_ : data_ + first, count};
     }
 
 private:
