@@ -97,7 +97,7 @@ void mmps_step(benchmark::State& state, const posterior::mmps_options& options) 
     b.axpby(1.0, s.x.cview(), 0.0, x.view());
     b.axpby(sigma_t, noise.cview(), 1.0, x.view());
     s.prior.denoise(b, x.cview(), sigma_t, r.view());
-    b.map(posterior::detail::multiply{}, r.view(), r.cview(), s.mask.cview());
+    b.map(linop::detail::multiply{}, r.view(), r.cview(), s.mask.cview());
     b.axpby(1.0, s.y.cview(), -1.0, r.view());
     state.counters["residual"] = largest_residual(b, p.last_solve().to_host(b), r.cview());
 }
@@ -115,7 +115,7 @@ void lap(benchmark::State& state) {
         const auto fit = train::ppca(b, x.cview(), {.rank = s.rank});
         benchmark::DoNotOptimize(fit);
     }
-    b.map(posterior::detail::multiply{}, r.view(), x.cview(), s.mask.cview());
+    b.map(linop::detail::multiply{}, r.view(), x.cview(), s.mask.cview());
     b.axpby(1.0, s.y.cview(), -1.0, r.view());
     b.dot(r.cview(), r.cview(), rr.flat());
     double sum = 0;

@@ -7,6 +7,8 @@
 #include <diem/backend/batch.hpp>
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/linop/covariance.hpp>
+#include <diem/linop/data.hpp>
 
 namespace diem::posterior {
 
@@ -33,18 +35,6 @@ struct add_identity {
     template <class T>
     DIEM_HOST_DEVICE void operator()(index_t i, T* c) const {
         for (index_t k = 0; k < rank; ++k) c[i * rank * rank + k * (rank + 1)] += T(1);
-    }
-};
-struct multiply {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& x, const V& a) const {
-        y = x * a;
-    }
-};
-struct divide {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& x, const V& e) const {
-        y = x / e;
     }
 };
 struct subtract_product {
@@ -103,10 +93,10 @@ public:
     [[nodiscard]] index_t items() const { return e_.items(); }
     void apply(B& b, const_view_t<B> p, view_t<B> q) const {
         const index_t r = v_.rank();
-        b.map(detail::divide{}, q, p, e_.cview());
+        b.map(linop::detail::divide{}, q, p, e_.cview());
         if (r == 0) return;
         batch<B> t(b, rows(), items()), s(b, r, items());
-        b.map(detail::multiply{}, t.view(), p, g_.cview());
+        b.map(linop::detail::multiply{}, t.view(), p, g_.cview());
         b.gemm(T(1), v_.u(), op::transpose, t.cview(), op::none, T(0), s.view());
         const auto l = as_matrices(c_.cview(), r, r);
         b.trsm(l, op::none, as_columns(s.view()));
