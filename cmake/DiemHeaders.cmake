@@ -112,4 +112,14 @@ set(DIEM_HEADERS
     include/diem/train/ppca.hpp
     include/diem/train/shuffle.hpp
     include/diem/train/trainer.hpp)
-set(DIEM_DEVICE_HEADERS)
+set(DIEM_DEVICE_HEADERS
+    include/diem/backend/cuda/bodies.cuh
+    include/diem/backend/cuda/conv3x3.cuh
+    include/diem/backend/cuda/cuda_backend.cuh
+    include/diem/backend/cuda/device.cuh
+    include/diem/backend/cuda/error.cuh
+    include/diem/backend/cuda/grid.cuh
+    include/diem/backend/cuda/libraries.cuh
+    include/diem/backend/cuda/memory.cuh
+    include/diem/backend/cuda/pointer.cuh
+    include/diem/cuda.cuh)

@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#if defined(DIEM_TEST_CUDA)
+#include <diem/cuda.cuh>
+#else
 #include <diem/backend/eigen.hpp>
+#endif
 #include <diem/backend/reference.hpp>
 
 #include "support/opaque_backend.hpp"
 
 /// The backends that every algorithm is tested on; use with TEMPLATE_TEST_CASE(..., DIEM_TEST_BACKENDS).
 /// The opaque backend is the reference backend behind pointers that host code cannot dereference. Builds with another
-/// compiler or with sanitizers take fewer, to save compile time.
-#if defined(DIEM_TEST_FEW_BACKENDS)
+/// compiler or with sanitizers take fewer, to save compile time. With DIEM_TEST_CUDA the same tests run on the CUDA backend:
+/// under nvcc on a device, under a host compiler on the stand-in of support/cuda_host.
+#if defined(DIEM_TEST_CUDA) && defined(DIEM_TEST_FEW_BACKENDS)
+#define DIEM_TEST_BACKENDS diem::cuda_backend<float>
+#elif defined(DIEM_TEST_CUDA)
+#define DIEM_TEST_BACKENDS diem::cuda_backend<float>, diem::cuda_backend<double>
+#elif defined(DIEM_TEST_FEW_BACKENDS)
 #define DIEM_TEST_BACKENDS diem::eigen_backend<float>, diem::test::opaque_backend<double>
 #else
 #define DIEM_TEST_BACKENDS diem::eigen_backend<float>, diem::eigen_backend<double>, diem::test::opaque_backend<double>

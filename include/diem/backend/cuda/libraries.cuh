@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cublas_v2.h>
+#include <cuda_runtime.h>
+#include <cusolverDn.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include <diem/backend/concept.hpp>
+#include <diem/backend/cuda/error.cuh>
+
+/// Calls of cuBLAS and cuSOLVER, one name for float and double. Raw device pointers, column-major, lower triangles.
+namespace diem::detail::cuda {
+
+inline cublasOperation_t operation(op t) { return t == op::none ? CUBLAS_OP_N : CUBLAS_OP_T; }
+
+template <class T>
+inline constexpr bool single = std::is_same_v<T, float>;
+
+template <class T>
+void gemm(cublasHandle_t h, op ta, op tb, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,
+          std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
+    if constexpr (single<T>)
+        checked(cublasSgemm_64(h, operation(ta), operation(tb), m, n, k, &alpha, a, lda, b, ldb, &beta, c, ldc),
+                "cublasSgemm");
+    else
+        checked(cublasDgemm_64(h, operation(ta), operation(tb), m, n, k, &alpha, a, lda, b, ldb, &beta, c, ldc),
+                "cublasDgemm");
+}
+template <class T>
+void gemm_strided(cublasHandle_t h, op ta, op tb, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,
+                  std::int64_t lda, std::int64_t sa, const T* b, std::int64_t ldb, std::int64_t sb, T beta, T* c,
+                  std::int64_t ldc, std::int64_t sc, std::int64_t count) {
+    if constexpr (single<T>)
+        checked(cublasSgemmStridedBatched_64(h, operation(ta), operation(tb), m, n, k, &alpha, a, lda, sa, b, ldb, sb,
+                                             &beta, c, ldc, sc, count),
+                "cublasSgemmStridedBatched");
+    else
+        checked(cublasDgemmStridedBatched_64(h, operation(ta), operation(tb), m, n, k, &alpha, a, lda, sa, b, ldb, sb,
+                                             &beta, c, ldc, sc, count),
+                "cublasDgemmStridedBatched");
+}
+
+/// X = op(L)^-1 X, X m x n.
+template <class T>
+void trsm(cublasHandle_t h, op t, std::int64_t m, std::int64_t n, const T* l, std::int64_t ldl, T* x,
+          std::int64_t ldx) {
+    const T one = 1;
+    if constexpr (single<T>)
+        checked(cublasStrsm_64(h, CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_LOWER, operation(t), CUBLAS_DIAG_NON_UNIT, m, n,
+                               &one, l, ldl, x, ldx),
+                "cublasStrsm");
+    else
+        checked(cublasDtrsm_64(h, CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_LOWER, operation(t), CUBLAS_DIAG_NON_UNIT, m, n,
+                               &one, l, ldl, x, ldx),
+                "cublasDtrsm");
+}
+template <class T>
+void trsm_batched(cublasHandle_t h, op t, std::int64_t m, std::int64_t n, const T* const* l, std::int64_t ldl,
+                  T* const* x, std::int64_t ldx, std::int64_t count) {
+    const T one = 1;
+    if constexpr (single<T>)
+        checked(cublasStrsmBatched_64(h, CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_LOWER, operation(t), CUBLAS_DIAG_NON_UNIT,
+                                      m, n, &one, l, ldl, x, ldx, count),
+                "cublasStrsmBatched");
+    else
+        checked(cublasDtrsmBatched_64(h, CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_LOWER, operation(t), CUBLAS_DIAG_NON_UNIT,
+                                      m, n, &one, l, ldl, x, ldx, count),
+                "cublasDtrsmBatched");
+}
+
+template <class T>
+int potrf_workspace(cusolverDnHandle_t h, int n, T* a, int lda) {
+    int size = 0;
+    if constexpr (single<T>)
+        checked(cusolverDnSpotrf_bufferSize(h, CUBLAS_FILL_MODE_LOWER, n, a, lda, &size),
+                "cusolverDnSpotrf_bufferSize");
+    else
+        checked(cusolverDnDpotrf_bufferSize(h, CUBLAS_FILL_MODE_LOWER, n, a, lda, &size),
+                "cusolverDnDpotrf_bufferSize");
+    return size;
+}
+template <class T>
+void potrf(cusolverDnHandle_t h, int n, T* a, int lda, T* work, int size, int* info) {
+    if constexpr (single<T>)
+        checked(cusolverDnSpotrf(h, CUBLAS_FILL_MODE_LOWER, n, a, lda, work, size, info), "cusolverDnSpotrf");
+    else
+        checked(cusolverDnDpotrf(h, CUBLAS_FILL_MODE_LOWER, n, a, lda, work, size, info), "cusolverDnDpotrf");
+}
+/// The strict upper triangles are destroyed.
+template <class T>
+void potrf_batched(cusolverDnHandle_t h, int n, T** a, int lda, int* info, int count) {
+    if constexpr (single<T>)
+        checked(cusolverDnSpotrfBatched(h, CUBLAS_FILL_MODE_LOWER, n, a, lda, info, count), "cusolverDnSpotrfBatched");
+    else
+        checked(cusolverDnDpotrfBatched(h, CUBLAS_FILL_MODE_LOWER, n, a, lda, info, count), "cusolverDnDpotrfBatched");
+}
+
+template <class T>
+int syevd_workspace(cusolverDnHandle_t h, int n, const T* a, int lda, const T* w) {
+    int size = 0;
+    if constexpr (single<T>)
+        checked(cusolverDnSsyevd_bufferSize(h, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_LOWER, n, a, lda, w, &size),
+                "cusolverDnSsyevd_bufferSize");
+    else
+        checked(cusolverDnDsyevd_bufferSize(h, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_LOWER, n, a, lda, w, &size),
+                "cusolverDnDsyevd_bufferSize");
+    return size;
+}
+template <class T>
+void syevd(cusolverDnHandle_t h, int n, T* a, int lda, T* w, T* work, int size, int* info) {
+    if constexpr (single<T>)
+        checked(cusolverDnSsyevd(h, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_LOWER, n, a, lda, w, work, size, info),
+                "cusolverDnSsyevd");
+    else
+        checked(cusolverDnDsyevd(h, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_LOWER, n, a, lda, w, work, size, info),
+                "cusolverDnDsyevd");
+}
+
+}  // namespace diem::detail::cuda
