@@ -3,7 +3,8 @@
 
 #if defined(DIEM_TEST_CUDA)
 #include <diem/cuda.cuh>
-#else
+#endif
+#if !defined(__CUDACC__)
 #include <diem/backend/eigen.hpp>
 #endif
 #include <diem/backend/reference.hpp>

@@ -29,7 +29,7 @@ struct conv_shape {
         return {(in.height + stride - 1) / stride, (in.width + stride - 1) / stride, out};
     }
     /// Length of one patch, k k in.
-    [[nodiscard]] constexpr index_t depth() const { return kernel * kernel * in.channels; }
+    [[nodiscard]] DIEM_HOST_DEVICE constexpr index_t depth() const { return kernel * kernel * in.channels; }
     [[nodiscard]] constexpr index_t kernel_size() const { return depth() * out; }
     [[nodiscard]] constexpr bool pointwise() const { return kernel == 1 && stride == 1; }
 };

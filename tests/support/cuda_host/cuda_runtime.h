@@ -62,17 +62,18 @@ public:
         if (inside_ > 0 || used_ + bytes > capacity || top_ + bytes + 2 * gap > reserve) return nullptr;
         char* const p = base_ + top_ + gap;
         top_ = (top_ + gap + bytes + gap - 1) / gap * gap;
+        blocks_[p] = bytes;
+        used_ += bytes;
+#if defined(__SANITIZE_ADDRESS__)
+        ASAN_UNPOISON_MEMORY_REGION(p, bytes);
+        ASAN_POISON_MEMORY_REGION(p - gap, gap);
+        ASAN_POISON_MEMORY_REGION(p + bytes, gap);
+#endif
         if (bytes <= filled) {
             open();
             std::memset(p, 0xFF, bytes);
             close();
         }
-        blocks_[p] = bytes;
-        used_ += bytes;
-#if defined(__SANITIZE_ADDRESS__)
-        ASAN_POISON_MEMORY_REGION(p - gap, gap);
-        ASAN_POISON_MEMORY_REGION(p + bytes, gap);
-#endif
         return p;
     }
     bool release(void* p) {
@@ -83,6 +84,10 @@ public:
 #endif
         used_ -= at->second;
         blocks_.erase(at);
+        if (blocks_.empty()) {  // addresses are used again when nothing is left
+            madvise(base_, top_, MADV_DONTNEED);
+            top_ = 0;
+        }
         return true;
     }
     /// Whether the bytes lie in one block.
