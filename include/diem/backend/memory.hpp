@@ -44,17 +44,19 @@ public:
     [[nodiscard]] void* take(std::size_t& bytes) {
         bytes = rounded(bytes);
         const std::lock_guard lock(mutex_);
+        auto& blocks = free_[bytes];
+        void* p = nullptr;
+        if (!blocks.empty()) {
+            p = blocks.back();
+            blocks.pop_back();
+        } else {
+            p = fresh(bytes);
+            blocks.reserve(++owned_[bytes]);  // so that giving back never allocates
+            ++allocations_;
+        }
         in_use_ += bytes;
         peak_ = in_use_ > peak_ ? in_use_ : peak_;
-        auto& blocks = free_[bytes];
-        if (!blocks.empty()) {
-            void* p = blocks.back();
-            blocks.pop_back();
-            return p;
-        }
-        blocks.reserve(++owned_[bytes]);  // so that giving back never allocates
-        ++allocations_;
-        return Raw::allocate(bytes);
+        return p;
     }
     void put(void* p, std::size_t bytes) noexcept {
         const std::lock_guard lock(mutex_);
@@ -69,6 +71,23 @@ public:
     [[nodiscard]] std::size_t allocations() const { return allocations_; }
 
 private:
+    /// From the system; where it has no more, what is kept for later goes back first.
+    void* fresh(std::size_t bytes) {
+        try {
+            return Raw::allocate(bytes);
+        } catch (...) {
+            bool released = false;
+            for (auto& [size, blocks] : free_) {
+                for (void* p : blocks) Raw::deallocate(p);
+                released = released || !blocks.empty();
+                owned_[size] -= blocks.size();
+                blocks.clear();
+            }
+            if (!released) throw;
+        }
+        return Raw::allocate(bytes);
+    }
+
     std::mutex mutex_;
     std::map<std::size_t, std::vector<void*>> free_;
     std::map<std::size_t, std::size_t> owned_;
