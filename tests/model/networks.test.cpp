@@ -186,8 +186,8 @@ TEST_CASE("the planned bytes are what a linearisation keeps", "[model]") {
 }
 
 TEST_CASE("after the first pass nothing is allocated, and evaluation keeps nothing", "[model]") {
-    using B = eigen_backend<float>;
-    B b(2);
+    using B = test::main_backend<float>;
+    B b = test::make_backend<B>(2);
     model_t<B, nn::unet<B>> m(b, nn::unet<B>(configurations().back()));
     m.initialize(b, random_key{1});
     const auto x = draw(b, m.features(), 4, 0);
@@ -208,10 +208,10 @@ TEST_CASE("after the first pass nothing is allocated, and evaluation keeps nothi
 }
 
 TEST_CASE("results do not depend on the number of threads", "[model]") {
-    using B = eigen_backend<float>;
+    using B = test::main_backend<float>;
     std::vector<std::vector<float>> results;
     for (const int threads : {1, 2, 3}) {
-        B b(threads);
+        B b = test::make_backend<B>(threads);
         model_t<B, nn::unet<B>> m(b, nn::unet<B>({16, 16, 3, 1, {32, 48}, {1, 1}, 32, {{1, 4}}}));
         randomize(b, m);
         const auto x = draw(b, m.features(), 5, 0);
@@ -229,8 +229,8 @@ TEST_CASE("results do not depend on the number of threads", "[model]") {
 }
 
 TEST_CASE("prepared kernels follow the parameters", "[model]") {
-    using B = eigen_backend<double>;
-    B b(2);
+    using B = test::main_backend<double>;
+    B b = test::make_backend<B>(2);
     const nn::unet_config c{8, 8, 3, 1, {16, 32}, {1, 1}, 8, {}};
     model_t<B, nn::unet<B>> m(b, nn::unet<B>(c)), fresh(b, nn::unet<B>(c));
     m.initialize(b, random_key{1});

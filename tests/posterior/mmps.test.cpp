@@ -155,7 +155,7 @@ TEMPLATE_TEST_CASE("the running sum equals the explicit form", "[posterior]", DI
 }
 
 TEMPLATE_TEST_CASE("solvers agree, and the preconditioner needs one or two iterations", "[posterior]",
-                   eigen_backend<double>, test::opaque_backend<double>) {
+                   test::main_backend<double>, test::opaque_backend<double>) {
     using B = TestType;
     B b = test::make_backend<B>();
     for (const double sigma : {0.01, 1.0, 100.0}) {
@@ -185,7 +185,7 @@ TEMPLATE_TEST_CASE("solvers agree, and the preconditioner needs one or two itera
     }
 }
 
-TEMPLATE_TEST_CASE("covariances that stand for themselves", "[posterior]", eigen_backend<double>) {
+TEMPLATE_TEST_CASE("covariances that stand for themselves", "[posterior]", test::main_backend<double>) {
     using B = TestType;
     B b = test::make_backend<B>();
     // For x ~ N(0, I), (I + sigma^-2 I)^-1 is the covariance; and no V leaves v = Sigma_y^-1 r.
@@ -283,8 +283,8 @@ TEMPLATE_TEST_CASE("blocks of items give the same results and reports", "[poster
 }
 
 TEST_CASE("a warmed-up step allocates nothing", "[posterior]") {
-    using B = eigen_backend<float>;
-    B b(2);
+    using B = test::main_backend<float>;
+    B b = test::make_backend<B>(2);
     problem<B> p(b, 64, 8, 16, 1.0);
     posterior::mmps posterior(b, p.prior, p.observation(b), {.max_iterations = 3});
     batch<B> out(b, 64, 16);
@@ -295,8 +295,8 @@ TEST_CASE("a warmed-up step allocates nothing", "[posterior]") {
 }
 
 TEST_CASE("mmps refuses what does not fit", "[posterior]") {
-    using B = eigen_backend<float>;
-    B b(1);
+    using B = test::main_backend<float>;
+    B b = test::make_backend<B>(1);
     problem<B> p(b, 8, 2, 3, 1.0), other(b, 9, 2, 3, 1.0);
     CHECK_THROWS_AS(posterior::mmps(b, other.prior, p.observation(b)), shape_error);
     CHECK_THROWS_AS(posterior::mmps(b, p.prior, p.observation(b), {.cov_x = covariance::blended}), value_error);

@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include <diem/backend/eigen.hpp>
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/mask.hpp>
@@ -18,8 +17,8 @@
 #include <diem/posterior/observation.hpp>
 #include <diem/prior/diffusion_em.hpp>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
-#include "support/opaque_backend.hpp"
 
 using namespace diem;
 namespace fs = std::filesystem;
@@ -113,7 +112,7 @@ struct stopper {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("diffusion EM runs its laps and measures them", "", eigen_backend<float>,
+TEMPLATE_TEST_CASE("diffusion EM runs its laps and measures them", "", test::main_backend<float>,
                    test::opaque_backend<float>, reference_backend<double>) {
     problem<TestType> p;
     struct {
@@ -143,7 +142,7 @@ TEMPLATE_TEST_CASE("diffusion EM runs its laps and measures them", "", eigen_bac
 }
 
 TEST_CASE("diffusion EM learns two clusters that no observation shows whole") {
-    problem<eigen_backend<float>> p;
+    problem<test::main_backend<float>> p;
     auto o = p.options();
     o.laps = 5;
     o.sampling.steps = 32;
@@ -152,9 +151,10 @@ TEST_CASE("diffusion EM learns two clusters that no observation shows whole") {
     REQUIRE(result.status == prior::em_status::completed);
     // Samples of the prior: |x_0| is 1 at both clusters, while the Gaussian start, N(0, I), has mean 0.8 and a third below 0.43;
     // and x_0 x_1 > 0.
-    batch<eigen_backend<float>> x(p.b, 4, 500);
+    batch<test::main_backend<float>> x(p.b, 4, 500);
     diffusion::sample(p.b, p.net, diffusion::ve_log_linear(1e-2, 10), diffusion::ddpm{},
-                      diffusion::sample_options<eigen_backend<float>>{.steps = 64}, random_key{.seed = 8}, x.view());
+                      diffusion::sample_options<test::main_backend<float>>{.steps = 64}, random_key{.seed = 8},
+                      x.view());
     const auto values = to_host(p.b, x);
     int same_sign = 0, near_one = 0;
     for (std::size_t i = 0; i < 500; ++i) {
@@ -166,7 +166,7 @@ TEST_CASE("diffusion EM learns two clusters that no observation shows whole") {
 }
 
 TEST_CASE("a diffusion EM that is cancelled anywhere and resumed equals one that is not, to the bit") {
-    using B = eigen_backend<float>;
+    using B = test::main_backend<float>;
     problem<B> whole;
     const auto expected = whole.fit(whole.options());
     // 5 batches and 60 steps a lap: in the first E-step, between steps, in training, at the last step of a lap, later.
@@ -198,7 +198,7 @@ TEST_CASE("a diffusion EM that is cancelled anywhere and resumed equals one that
 }
 
 TEST_CASE("a diffusion EM saves itself at intervals") {
-    using B = eigen_backend<float>;
+    using B = test::main_backend<float>;
     problem<B> p;
     const folder f;
     auto o = p.options();
@@ -215,7 +215,7 @@ TEST_CASE("a diffusion EM saves itself at intervals") {
 }
 
 TEST_CASE("a diffusion EM is not resumed with other options or another network") {
-    using B = eigen_backend<float>;
+    using B = test::main_backend<float>;
     problem<B> p;
     const folder f;
     auto o = p.options();
@@ -240,7 +240,7 @@ TEST_CASE("a diffusion EM is not resumed with other options or another network")
 }
 
 TEST_CASE("a lap that goes wrong is reported, and the last good prior kept") {
-    using B = eigen_backend<float>;
+    using B = test::main_backend<float>;
     problem<B> p;
     auto o = p.options();
     SECTION("loss that explodes") {
@@ -270,7 +270,7 @@ TEST_CASE("a lap that goes wrong is reported, and the last good prior kept") {
 }
 
 TEST_CASE("several samples per observation, other samplers and covariances, refreshed estimate") {
-    using B = eigen_backend<float>;
+    using B = test::main_backend<float>;
     problem<B> p;
     auto o = p.options();
     o.laps = 2;
@@ -290,7 +290,7 @@ TEST_CASE("several samples per observation, other samplers and covariances, refr
 }
 
 TEST_CASE("samples that are not finite are counted and replaced") {
-    using B = eigen_backend<float>;
+    using B = test::main_backend<float>;
     problem<B> p;
     auto x = to_host(p.b, p.x);
     x[4 * 3] = std::numeric_limits<float>::quiet_NaN();

@@ -194,8 +194,8 @@ TEMPLATE_TEST_CASE("closed form: dense A agrees with the dense formulas", "", DI
 }
 
 TEST_CASE("closed form: draws have the posterior's mean and covariance") {
-    using B = eigen_backend<double>;
-    B b(2);
+    using B = test::main_backend<double>;
+    B b = test::make_backend<B>(2);
     const index_t n = 5, items = 40000;
     const truth t = make_truth(n, 2, 0.3);
     const auto prior = prior_of(b, t);
@@ -242,8 +242,8 @@ TEMPLATE_TEST_CASE("gaussian EM with the exact E-step never lowers the evidence"
 }
 
 TEST_CASE("gaussian EM recovers the truth") {
-    using B = eigen_backend<double>;
-    B b(2);
+    using B = test::main_backend<double>;
+    B b = test::make_backend<B>(2);
     const truth t = make_truth(8, 2, 0.1);
     SECTION("masks") {
         masked_data<B> data(b, t, 6000, 0.6, 1e-4);
@@ -276,8 +276,8 @@ TEST_CASE("gaussian EM recovers the truth") {
 }
 
 TEST_CASE("gaussian EM by sampling comes near the exact fit") {
-    using B = eigen_backend<double>;
-    B b(2);
+    using B = test::main_backend<double>;
+    B b = test::make_backend<B>(2);
     const truth t = make_truth(8, 2, 0.1);
     masked_data<B> data(b, t, 800, 0.6, 1e-2);
     const auto observed = data.observed(b);
@@ -297,8 +297,8 @@ TEST_CASE("gaussian EM by sampling comes near the exact fit") {
 }
 
 TEST_CASE("gaussian EM: refusals") {
-    using B = eigen_backend<float>;
-    B b(1);
+    using B = test::main_backend<float>;
+    B b = test::make_backend<B>(1);
     const truth t = make_truth(4, 1, 0.1);
     masked_data<B> data(b, t, 10, 0.5, 0.01);
     CHECK_THROWS_AS(prior::exact_moments(b, prior::isotropic_gaussian(b, 5), data.observed(b)), shape_error);

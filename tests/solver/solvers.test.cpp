@@ -405,8 +405,8 @@ TEST_CASE("solvers: the same for any number of threads, and no memory after the 
     const index_t n = 300, items = 40;
     std::vector<std::vector<float>> results;
     for (const int threads : {1, 2, 3}) {
-        using B = eigen_backend<float>;
-        B b(threads);
+        using B = test::main_backend<float>;
+        B b = test::make_backend<B>(threads);
         const auto d = linop::diagonal<B>::per_item(random_positive(b, n, items, 51, 0.01, 3));
         const auto rhs = random_batch(b, n, items, 52);
         batch<B> x(b, n, items);

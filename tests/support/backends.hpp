@@ -27,10 +27,20 @@
 
 namespace diem::test {
 
+/// The backend of a test that runs on one only.
+#if defined(DIEM_TEST_CUDA)
+template <class T>
+using main_backend = cuda_backend<T>;
+#else
+template <class T>
+using main_backend = eigen_backend<T>;
+#endif
+
+/// With that many threads, where the backend has threads.
 template <class B>
-B make_backend() {
-    if constexpr (requires { B(2); })
-        return B(2);  // two threads
+B make_backend(int threads = 2) {
+    if constexpr (requires { B(threads); })
+        return B(threads);
     else
         return B();
 }

@@ -3,12 +3,11 @@
 #include <limits>
 #include <vector>
 
-#include <diem/backend/eigen.hpp>
 #include <diem/backend/reference.hpp>
 #include <diem/train/optimizer.hpp>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
-#include "support/opaque_backend.hpp"
 
 using namespace diem;
 
@@ -16,10 +15,10 @@ TEST_CASE("Adam: results do not depend on the number of threads", "") {
     const index_t n = 100'003;
     std::vector<std::vector<float>> results;
     for (const int threads : {1, 2}) {
-        eigen_backend<float> b(threads);
-        batch<eigen_backend<float>> p(b, n, 1), g(b, n, 1);
+        auto b = test::make_backend<test::main_backend<float>>(threads);
+        batch<test::main_backend<float>> p(b, n, 1), g(b, n, 1);
         b.fill_normal({.seed = 1}, p.view());
-        train::optimizer<eigen_backend<float>> adam(b, p.flat(), {});
+        train::optimizer<test::main_backend<float>> adam(b, p.flat(), {});
         for (unsigned k = 0; k < 3; ++k) {
             b.fill_normal({.seed = 2, .step = k}, g.view());
             adam.update(b, p.flat(), g.flat(), 1e-3);

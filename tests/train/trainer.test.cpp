@@ -3,12 +3,11 @@
 #include <limits>
 #include <vector>
 
-#include <diem/backend/eigen.hpp>
 #include <diem/backend/reference.hpp>
 #include <diem/train/trainer.hpp>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
-#include "support/opaque_backend.hpp"
 #include "toy_model.hpp"
 
 using namespace diem;
@@ -57,7 +56,7 @@ outcome<B> train_toy(B& b, const std::vector<index_t>& stops, train::training_op
 }  // namespace
 
 TEMPLATE_TEST_CASE("a training that is stopped and continued equals one that is not, to the bit", "",
-                   reference_backend<float>, eigen_backend<float>, test::opaque_backend<float>) {
+                   reference_backend<float>, test::main_backend<float>, test::opaque_backend<float>) {
     TestType b;
     const auto whole = train_toy(b, {});
     REQUIRE(whole.losses.size() == 40);
@@ -67,7 +66,8 @@ TEMPLATE_TEST_CASE("a training that is stopped and continued equals one that is 
 }
 
 TEST_CASE("training lowers the loss and does not depend on threads") {
-    eigen_backend<float> one(1), two(2);
+    using M = test::main_backend<float>;
+    M one = test::make_backend<M>(1), two = test::make_backend<M>(2);
     auto long_run = options;
     long_run.steps = 400;
     const auto result = train_toy(one, {}, long_run);
@@ -108,8 +108,8 @@ TEST_CASE("training reports every so many steps, and the last") {
 }
 
 TEST_CASE("after its first step training allocates nothing") {
-    eigen_backend<float> b(1);
-    using B = eigen_backend<float>;
+    using B = test::main_backend<float>;
+    B b = test::make_backend<B>(1);
     test::toy_model<B> model(b, 4, 11);
     batch<B> data(b, 4, 31);
     b.fill_normal({.seed = 21}, data.view());
