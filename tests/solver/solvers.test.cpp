@@ -334,7 +334,7 @@ TEMPLATE_TEST_CASE("solvers: start vectors", "[solver]", DIEM_TEST_BACKENDS) {
     const auto m = linop::assume_symmetric(linop::dense<B>::per_item(positive_definite(b, n, items, 31), n, n));
     const auto truth = random_batch(b, n, items, 32);
     batch<B> rhs(b, n, items);
-    m.apply(b, truth, rhs);
+    m.apply(b, truth.view(), rhs.view());
     solver_options o;
     o.use_start_vector = true;
     o.max_iterations = 40;

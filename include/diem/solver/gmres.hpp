@@ -129,11 +129,6 @@ private:
         }
         result_.set_products(products_);
     }
-    struct has_columns {
-        DIEM_HOST_DEVICE void operator()(index_t i, const gmres_item* items, double* out) const {
-            out[i] = items[i].updates > 0 ? 1 : 0;
-        }
-    };
 
     B& b_;
     const A& a_;

@@ -28,6 +28,13 @@ struct gmres_layout {
     DIEM_HOST_DEVICE index_t size() const { return g() + m + 1; }
 };
 
+/// 1 for items that have a column, 0 for others.
+struct has_columns {
+    DIEM_HOST_DEVICE void operator()(index_t i, const gmres_item* items, double* out) const {
+        out[i] = items[i].updates > 0 ? 1 : 0;
+    }
+};
+
 /// `scale` of the first basis vector (0 where stopped); `keep` 0 where the start is replaced by zero.
 struct gmres_start {
     gmres_layout at;
