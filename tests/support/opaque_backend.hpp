@@ -15,12 +15,14 @@ class opaque_pointer {
 public:
     using element_type = T;
     opaque_pointer() = default;
-    explicit opaque_pointer(T* p) : p_(p) {}
+    DIEM_HOST_DEVICE explicit opaque_pointer(T* p) : p_(p) {}
     template <class U>
         requires(std::is_convertible_v<U*, T*> && !std::is_same_v<U, T>)
-    opaque_pointer(const opaque_pointer<U>& o) : p_(o.unwrap()) {}
-    [[nodiscard]] T* unwrap() const { return p_; }
-    friend opaque_pointer operator+(opaque_pointer a, std::ptrdiff_t n) { return opaque_pointer(a.p_ + n); }
+    DIEM_HOST_DEVICE opaque_pointer(const opaque_pointer<U>& o) : p_(o.unwrap()) {}
+    [[nodiscard]] DIEM_HOST_DEVICE T* unwrap() const { return p_; }
+    friend DIEM_HOST_DEVICE opaque_pointer operator+(opaque_pointer a, std::ptrdiff_t n) {
+        return opaque_pointer(a.p_ + n);
+    }
     friend bool operator==(opaque_pointer, opaque_pointer) = default;
 
 private:
