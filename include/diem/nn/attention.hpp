@@ -28,10 +28,12 @@ struct attention_block_range {
     index_t first_item, items, first_head, heads;
     [[nodiscard]] constexpr index_t count() const { return items * heads; }
 };
-/// Blocks of one head of several items, or of all heads of one item, of at most about 2^20 scores (one pair at least).
-template <class F>
+/// Blocks of one head of several items, or of all heads of one item, of at most about 2^20 scores (one pair at least): what
+/// caches hold. A FineGrained backend has 2^26, fewer and larger products.
+template <Backend B, class F>
 void for_attention_blocks(const attention_shape& s, index_t items, const F& f) {
-    const index_t pairs = std::max<index_t>(1, (index_t{1} << 20) / std::max<index_t>(1, s.length * s.length));
+    constexpr index_t scores = FineGrained<B> ? index_t{1} << 26 : index_t{1} << 20;
+    const index_t pairs = std::max<index_t>(1, scores / std::max<index_t>(1, s.length * s.length));
     if (items >= s.heads) {
         const index_t block = std::min(items, pairs);
         for (index_t h = 0; h < s.heads; ++h)
@@ -80,7 +82,7 @@ void attention_forward(B& b, const attention_shape& s, const_view_t<B> q, const_
     detail::check_attention("nn::attention", "k", s, k, q.items());
     detail::check_attention("nn::attention", "v", s, v, q.items());
     detail::check_attention("nn::attention", "y", s, y, q.items());
-    detail::for_attention_blocks(s, q.items(), [&](const detail::attention_block_range& r) {
+    detail::for_attention_blocks<B>(s, q.items(), [&](const detail::attention_block_range& r) {
         batch<B> scores(b, s.length, s.length * r.count());
         detail::attention_scores<B>(b, s, r, q, k, scores);
         b.gemm_batched(T(1), const_matrices_t<B>(detail::head_matrices(s, r, v)), op::none,
@@ -99,7 +101,7 @@ void attention_jvp(B& b, const attention_shape& s, const_view_t<B> q, const_view
         detail::check_attention("nn::attention_jvp", "operand", s, each, q.items());
     detail::check_attention("nn::attention_jvp", "y_dot", s, y_dot, q.items());
     const T scale = T(1) / std::sqrt(static_cast<T>(s.head_channels()));
-    detail::for_attention_blocks(s, q.items(), [&](const detail::attention_block_range& r) {
+    detail::for_attention_blocks<B>(s, q.items(), [&](const detail::attention_block_range& r) {
         const auto head = [&](const_view_t<B> x) { return const_matrices_t<B>(detail::head_matrices(s, r, x)); };
         batch<B> scores(b, s.length, s.length * r.count()), tangent(b, s.length, s.length * r.count());
         const matrices_t<B> dot = detail::score_matrices(s, tangent.view(), r.count());
@@ -126,7 +128,7 @@ void attention_vjp(B& b, const attention_shape& s, const_view_t<B> q, const_view
     for (const auto& each : {q_bar, k_bar, v_bar})
         detail::check_attention("nn::attention_vjp", "result", s, each, q.items());
     const T scale = T(1) / std::sqrt(static_cast<T>(s.head_channels())), old = old_weight<T>(mode);
-    detail::for_attention_blocks(s, q.items(), [&](const detail::attention_block_range& r) {
+    detail::for_attention_blocks<B>(s, q.items(), [&](const detail::attention_block_range& r) {
         const auto head = [&](const_view_t<B> x) { return const_matrices_t<B>(detail::head_matrices(s, r, x)); };
         batch<B> scores(b, s.length, s.length * r.count()), bar(b, s.length, s.length * r.count());
         detail::attention_scores<B>(b, s, r, q, k, scores);

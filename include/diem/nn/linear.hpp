@@ -42,6 +42,18 @@ struct partial_row_sums {
         }
     }
 };
+/// One channel of one block: for a FineGrained backend.
+template <class T>
+struct channel_row_sums {
+    index_t channels, columns, stride, block;
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* x, T* part) const {
+        const index_t k = i / channels, c = i - k * channels, first = k * block;
+        const index_t last = first + block < columns ? first + block : columns;
+        T sum = 0;
+        for (index_t n = first; n < last; ++n) sum += x[n * stride + c];
+        part[i] = sum;
+    }
+};
 template <class T>
 struct finish_row_sums {
     index_t channels, blocks;
@@ -61,8 +73,12 @@ void row_sums(B& b, const_view_t<B> x, vector_t<B> out, update mode) {
     check_size("nn::row_sums", "out.size()", out.size(), x.features());
     const index_t channels = x.features(), blocks = (x.items() + block - 1) / block;
     batch<B> part(b, channels, blocks);
-    b.launch(blocks, channels * block, partial_row_sums<T>{channels, x.items(), x.stride(), block}, x.data(),
-             part.view().data());
+    if constexpr (FineGrained<B>)
+        b.launch(blocks * channels, block, channel_row_sums<T>{channels, x.items(), x.stride(), block}, x.data(),
+                 part.view().data());
+    else
+        b.launch(blocks, channels * block, partial_row_sums<T>{channels, x.items(), x.stride(), block}, x.data(),
+                 part.view().data());
     b.launch(channels, blocks, finish_row_sums<T>{channels, blocks, mode == update::accumulate}, part.cview().data(),
              out.data());
 }

@@ -68,6 +68,23 @@ struct pixel_totals {
         }
     }
 };
+/// Both sums for one channel of one item: for a FineGrained backend.
+template <class T>
+struct channel_sums {
+    index_t channels, pixels, p_stride, q_stride, product_step, total_step;
+    bool add;
+    DIEM_HOST_DEVICE void operator()(index_t k, const T* p, const T* q, T* product, T* total) const {
+        const index_t item = k / channels, j = k - item * channels;
+        T along = 0, sum = 0;
+        for (index_t i = item * pixels; i < (item + 1) * pixels; ++i) {
+            const T v = p[i * p_stride + j];
+            along += v * q[i * q_stride + j];
+            sum += v;
+        }
+        put(product[item * product_step + j], along, add);
+        put(total[item * total_step + j], sum, add);
+    }
+};
 }  // namespace detail
 
 /// y = (1 + a) x + shift.
@@ -117,6 +134,12 @@ void modulate_vjp_params(B& b, const_view_t<B> x, const_view_t<B> y_bar, view_t<
     const index_t pixels = detail::pixels_of("nn::modulate_vjp_params", x, const_view_t<B>(a_bar));
     const bool add = mode == update::accumulate;
     const index_t each = x.items() == 0 ? 0 : pixels;
+    if constexpr (FineGrained<B>) {
+        const detail::channel_sums<T> sums{x.features(),       each, y_bar.stride(), x.stride(), a_bar.stride(),
+                                           shift_bar.stride(), add};
+        b.launch(a_bar.size(), each, sums, y_bar.data(), x.data(), a_bar.data(), shift_bar.data());
+        return;
+    }
     b.launch(a_bar.items(), x.features() * each,
              detail::pixel_sums<T>{x.features(), each, y_bar.stride(), x.stride(), a_bar.stride(), add}, y_bar.data(),
              x.data(), a_bar.data());
@@ -210,6 +233,21 @@ struct gated_params_body {
         }
     }
 };
+/// One channel of one item: for a FineGrained backend.
+template <class T>
+struct gated_channel_body {
+    gate_layout l;
+    index_t c_step, table_step, out_step;
+    DIEM_HOST_DEVICE void operator()(index_t k, const T* x, const T* h, const T* c_, const T* table, const T* y_bar,
+                                     T* c_bar) const {
+        const index_t item = k / l.channels, j = k - item * l.channels;
+        const T c = c_[item * c_step + j];
+        T sum = 0;
+        for (index_t i = item * l.pixels; i < (item + 1) * l.pixels; ++i)
+            sum += y_bar[i * l.y_stride + j] * (h[i * l.h_stride + j] - c * x[i * l.x_stride + j]);
+        put(c_bar[item * out_step + j], table[item * table_step + 2 * l.channels + j] * sum, l.add);
+    }
+};
 /// y += c_dot r^3 (h - c x).
 template <class T>
 struct gated_tangent_body {
@@ -284,6 +322,13 @@ void gated_residual_vjp_params(B& b, const_view_t<B> x, const_view_t<B> h, const
     const index_t each = x.items() == 0 ? 0 : pixels;
     const batch<B> table = detail::gate_table<B>(b, c);
     const detail::gate_layout l{x.features(), each, x.stride(), h.stride(), y_bar.stride(), mode == update::accumulate};
+    if constexpr (FineGrained<B>) {
+        b.launch(c_bar.size(), 3 * each,
+                 detail::gated_channel_body<scalar_t<B>>{l, shared ? 0 : c.stride(), shared ? 0 : 3 * c.features(),
+                                                         c_bar.stride()},
+                 x.data(), h.data(), c.data(), table.cview().data(), y_bar.data(), c_bar.data());
+        return;
+    }
     b.launch(c_bar.items(), 2 * x.features() * each,
              detail::gated_params_body<scalar_t<B>>{l, shared ? 0 : c.stride(), shared ? 0 : 3 * c.features(),
                                                     c_bar.stride()},

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/detail/loops.hpp>
@@ -163,6 +164,44 @@ struct norm_params_body {
     }
 };
 
+/// The same for a FineGrained backend. One pixel: v = J_norm y_bar and x_bar; then one channel of an item: the sums.
+template <class T>
+struct norm_pixel_body {
+    norm_layout l;
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* x_, const T* a_, const T* b_, const T* g_, T* y_,
+                                     T* v_) const {
+        const index_t m = i / l.pixels, n = l.channels;
+        const T* const a = a_ + m * l.a_step;
+        const norm_input<T, true> u{x_ + i * l.x_stride, a, b_ + m * l.b_step};
+        const norm_cotangent<T, false> g{g_ + i * l.g_stride, a};
+        T *const y = y_ + i * l.y_stride, *const v = v_ + i * n;
+        const norm_moments<T> k(n, u, g);
+        using std::sqrt;
+        const T scale = sqrt(k.square);
+        for (index_t j = 0; j < n; ++j) {
+            const T w = scale * (g.template at<T>(j) - k.g_mean - (u.template at<T>(j) - k.mean) * k.along);
+            v[j] = w;
+            put(y[j], (T(1) + a[j]) * w, l.add);
+        }
+    }
+};
+template <class T>
+struct norm_channel_body {
+    norm_layout l;
+    index_t bar_step;
+    DIEM_HOST_DEVICE void operator()(index_t k, const T* x, const T* v, T* a_bar, T* b_bar) const {
+        const index_t item = k / l.channels, j = k - item * l.channels;
+        T along = 0, total = 0;
+        for (index_t i = item * l.pixels; i < (item + 1) * l.pixels; ++i) {
+            const T w = v[i * l.channels + j];
+            along += x[i * l.x_stride + j] * w;
+            total += w;
+        }
+        a_bar[item * bar_step + j] = along;
+        b_bar[item * bar_step + j] = total;
+    }
+};
+
 /// Pixels per modulation; throws unless the modulations cover the pixels.
 template <class P, class Q>
 index_t pixels_of(const char* where, const batch_view<P>& x, const batch_view<Q>& a) {
@@ -273,6 +312,14 @@ void modulated_norm_vjp_params(B& b, const_view_t<B> x, const_view_t<B> a, const
                                 shared ? 0 : a.stride(),
                                 shared ? 0 : shift.stride(),
                                 mode == update::accumulate};
+    if constexpr (FineGrained<B>) {
+        batch<B> v(b, x.features(), x.items());
+        b.launch(x.items(), 4 * x.features(), detail::norm_pixel_body<T>{l}, x.data(), a.data(), shift.data(),
+                 y_bar.data(), x_bar.data(), v.view().data());
+        b.launch(a_bar.size(), 2 * pixels, detail::norm_channel_body<T>{l, a_bar.stride()}, x.data(), v.cview().data(),
+                 a_bar.data(), shift_bar.data());
+        return;
+    }
     b.launch(a_bar.items(), 4 * x.features() * pixels, detail::norm_params_body<T>{l, a_bar.stride()}, x.data(),
              a.data(), shift.data(), y_bar.data(), x_bar.data(), a_bar.data(), shift_bar.data());
 }

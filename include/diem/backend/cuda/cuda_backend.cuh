@@ -42,6 +42,7 @@ public:
     using buffer = pool_buffer<pointer<U>, pool>;
     /// The 3x3 convolution of a device, see nn/conv_plan.hpp.
     using conv3x3 = cuda_conv3x3<T>;
+    using fine_grained_tag = void;
 
     /// Throws device_error where there is no such device.
     explicit cuda_backend(const cuda_options& options = {})
