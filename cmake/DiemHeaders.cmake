@@ -56,6 +56,7 @@ set(DIEM_HEADERS
     include/diem/linop/subsample.hpp
     include/diem/metrics/detail/sinkhorn_kernel.hpp
     include/diem/metrics/frechet.hpp
+    include/diem/metrics/inception_score.hpp
     include/diem/metrics/psnr.hpp
     include/diem/metrics/sinkhorn.hpp
     include/diem/metrics/ssim.hpp

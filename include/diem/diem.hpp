@@ -112,6 +112,7 @@
 #include <diem/prior/gaussian_fit.hpp>
 
 #include <diem/metrics/frechet.hpp>
+#include <diem/metrics/inception_score.hpp>
 #include <diem/metrics/psnr.hpp>
 #include <diem/metrics/sinkhorn.hpp>
 #include <diem/metrics/ssim.hpp>

@@ -28,8 +28,10 @@ batch<B> normals(B& backend, index_t d, index_t n, std::uint32_t step) {
 
 /// The same iteration on a stored matrix, in long double.
 transport_result plain_transport(const std::vector<double>& u, const std::vector<double>& v, index_t d,
-                                 const sinkhorn_options& o) {
+                                 const sinkhorn_options& o, std::vector<double> wu = {}, std::vector<double> wv = {}) {
     const auto dim = static_cast<std::size_t>(d), n = u.size() / dim, m = v.size() / dim;
+    if (wu.empty()) wu.assign(n, 1 / static_cast<double>(n));
+    if (wv.empty()) wv.assign(m, 1 / static_cast<double>(m));
     std::vector<long double> c(n * m), f(n, 0), g(m, 0);
     for (std::size_t i = 0; i < n; ++i)
         for (std::size_t j = 0; j < m; ++j)
@@ -45,7 +47,7 @@ transport_result plain_transport(const std::vector<double>& u, const std::vector
             const auto x = [&](std::size_t b) { return rows ? g[b] - c[a * m + b] / reg : f[b] - c[b * m + a] / reg; };
             for (std::size_t b = 0; b < (rows ? m : n); ++b) top = std::max(top, x(b));
             for (std::size_t b = 0; b < (rows ? m : n); ++b) sum += std::exp(x(b) - top);
-            (rows ? f : g)[a] = -std::log(static_cast<long double>(rows ? n : m)) - top - std::log(sum);
+            (rows ? f : g)[a] = std::log(static_cast<long double>((rows ? wu : wv)[a])) - top - std::log(sum);
         }
     };
     transport_result r;
@@ -56,7 +58,7 @@ transport_result plain_transport(const std::vector<double>& u, const std::vector
         if (k % o.check_every != 0) continue;
         long double error = 0;
         for (std::size_t j = 0; j < m; ++j) {
-            long double sum = -1 / static_cast<long double>(m);
+            long double sum = -static_cast<long double>(wv[j]);
             for (std::size_t i = 0; i < n; ++i) sum += plan(i, j);
             error += sum * sum;
         }
@@ -137,6 +139,79 @@ TEMPLATE_TEST_CASE("transport against a stored matrix in long double", "", DIEM_
         CHECK(std::abs(got.cost / expected.cost - 1) <= 1e-11);
         CHECK(std::abs(got.marginal_error - expected.marginal_error) <= 1e-11);
     }
+}
+
+TEMPLATE_TEST_CASE("transport of weighted points", "", DIEM_TEST_BACKENDS) {
+    auto backend = test::make_backend<TestType>();
+    const index_t n = 61, m = 45, d = 3;
+    const auto u = normals(backend, d, n, 7), v = normals(backend, d, m, 8);
+    const auto widened = [](const auto& x) { return std::vector<double>(x.begin(), x.end()); };
+    std::vector<double> a, b;
+    for (index_t i = 0; i < n; ++i) a.push_back(static_cast<double>(i % 7 + 1));
+    for (index_t i = 0; i < m; ++i) b.push_back(static_cast<double>(i % 4 + 1) / 8);
+    const auto normalised = [](std::vector<double> w) {
+        double sum = 0;
+        for (const double x : w) sum += x;
+        for (double& x : w) x /= sum;
+        return w;
+    };
+    sinkhorn_options o;
+    o.regularization = 0.05;
+    o.iterations = 17;
+    o.tolerance = 1e-9;
+    const auto hu = widened(to_host(backend, u)), hv = widened(to_host(backend, v));
+    const auto expected = plain_transport(hu, hv, d, o, normalised(a), normalised(b));
+    const auto got = transport(backend, u.cview(), a, v.cview(), b, o);
+    CHECK(got.iterations == expected.iterations);
+    CHECK(std::abs(got.cost / expected.cost - 1) <= 1e-11);
+    CHECK(std::abs(got.marginal_error - expected.marginal_error) <= 1e-11);
+
+    // Equal weights are no weights; a point of weight zero is none.
+    CHECK(transport(backend, u.cview(), std::vector<double>(61, 3.0), v.cview(), b, o).cost ==
+          Approx(transport(backend, u.cview(), {}, v.cview(), b, o).cost).epsilon(1e-12));
+    auto without = a;
+    without.back() = 0;
+    CHECK(transport(backend, u.cview(), without, v.cview(), b, o).cost ==
+          Approx(transport(backend, u.cview().item_range(0, n - 1), {a.begin(), a.end() - 1}, v.cview(), b, o).cost)
+              .epsilon(1e-12));
+    CHECK(std::abs(symmetric_divergence(backend, u.cview(), a, u.cview(), a, o)) <= 1e-12);
+
+    CHECK_THROWS_AS(transport(backend, u.cview(), b, v.cview(), b, o), shape_error);
+    without.assign(61, 0.0);
+    CHECK_THROWS_AS(transport(backend, u.cview(), without, v.cview(), b, o), value_error);
+    without[3] = -1;
+    CHECK_THROWS_AS(transport(backend, u.cview(), without, v.cview(), b, o), value_error);
+}
+
+TEMPLATE_TEST_CASE("annealing reaches the same plan in fewer iterations", "", DIEM_TEST_BACKENDS) {
+    auto backend = test::make_backend<TestType>();
+    using T = scalar_t<TestType>;
+    // Two clusters at distance 2 whose masses differ between u and v: a tenth has to travel.
+    const index_t n = 40;
+    std::vector<T> left, right;
+    for (index_t i = 0; i < n; ++i) {
+        const T jitter = static_cast<T>(0.01 * static_cast<double>(i % 8));
+        left.push_back(jitter + (i < 20 ? T(0) : T(2)));
+        left.push_back(jitter);
+        right.push_back(jitter + (i < 16 ? T(0) : T(2)));
+        right.push_back(-jitter);
+    }
+    const auto u = to_backend(backend, left, 2, n), v = to_backend(backend, right, 2, n);
+    sinkhorn_options slow;
+    slow.regularization = 0.01;
+    slow.iterations = 3000;
+    slow.tolerance = 1e-4;
+    sinkhorn_options fast = slow;
+    fast.start_regularization = 4;
+    fast.annealing = 0.9;
+    const auto plain = transport(backend, u.cview(), v.cview(), slow);
+    const auto annealed = transport(backend, u.cview(), v.cview(), fast);
+    REQUIRE(plain.converged);
+    REQUIRE(annealed.converged);
+    INFO(plain.iterations << " iterations, annealed " << annealed.iterations);
+    CHECK(annealed.iterations * 4 <= plain.iterations);
+    CHECK(std::abs(annealed.cost / plain.cost - 1) <= 1e-2);
+    CHECK(std::abs(plain.cost - 0.4) <= 0.05);  // a tenth of the mass over a squared distance of 4
 }
 
 TEST_CASE("transport of closed cases") {

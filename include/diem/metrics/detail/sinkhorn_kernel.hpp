@@ -220,12 +220,21 @@ struct transport_cost {
     }
 };
 
-/// g[j] = -log m - lse[j].
+/// g[j] = log_weight[j] - lse[j].
 template <class Real>
 struct update_potential {
-    double minus_log_count;
-    DIEM_HOST_DEVICE void operator()(index_t j, const double* lse, Real* g) const {
-        g[j] = static_cast<Real>(minus_log_count - lse[j]);
+    DIEM_HOST_DEVICE void operator()(index_t j, const double* log_weight, const double* lse, Real* g) const {
+        g[j] = static_cast<Real>(log_weight[j] - lse[j]);
+    }
+};
+
+/// f[i] = factor f[i], and the log-sum-exp that such an f comes from: a first guess of the next one.
+template <class Real>
+struct rescale_potential {
+    double factor;
+    DIEM_HOST_DEVICE void operator()(index_t i, const double* log_weight, double* lse, Real* f) const {
+        f[i] = static_cast<Real>(factor * static_cast<double>(f[i]));
+        lse[i] = log_weight[i] - factor * (log_weight[i] - lse[i]);
     }
 };
 
