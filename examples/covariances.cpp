@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// How much the covariance V that stands for Cov[x | x_t] matters: posteriors q(x_t | y) with
+// q(y | x_t) = N(y; A x_hat, Sigma_y + A V A') for each choice of V, against the exact p(x_t | y), over noise levels. The prior
+// is a mixture on a random curve in R^3, so that all of them have closed forms. Figure 2 of arXiv 2405.13712.
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <iostream>
+#include <limits>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <diem/backend/eigen.hpp>
+#include <diem/diffusion/mixture.hpp>
+#include <diem/io/config.hpp>
+#include <diem/io/json.hpp>
+#include <diem/metrics/sinkhorn.hpp>
+#include <diem/posterior/options.hpp>
+
+#include "support/curve.hpp"
+#include "support/progress.hpp"
+#include "support/report.hpp"
+
+using namespace diem;
+using backend_type = eigen_backend<double>;
+using posterior::covariance;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Units: thickness, sigma_y and sigmas are standard deviations in data units, the curve lies in [-2, 2]^3.
+struct settings {
+    index_t seeds = 64, components = 256, features = 3;
+    double thickness = 1e-2, sigma_y = 1e-2;
+    std::vector<double> sigmas{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10};
+    index_t points = 512;  ///< of x_t, weighted by each posterior
+    metrics::sinkhorn_options sinkhorn{.regularization = 1e-3, .iterations = 64, .tolerance = 0};
+    bool scaled = true;  ///< regularization in units of max(1, sigma^2)
+    bool annealed = true;
+};
+
+const std::vector<covariance> choices{covariance::none, covariance::isotropic, covariance::unit_prior,
+                                      covariance::gaussian, covariance::tweedie};
+
+settings read_settings(const fs::path& path) {
+    settings s;
+    if (path.empty()) return s;
+    io::read_config(io::load_config(path), [&](io::config_object& c) {
+        c.ignore("comment");
+        c.optional("seeds", s.seeds).at_least(1);
+        c.optional("components", s.components).at_least(1);
+        c.optional("thickness", s.thickness).above(0.0);
+        c.optional("sigma_y", s.sigma_y).above(0.0);
+        c.optional("sigmas", s.sigmas);
+        for (const double sigma : s.sigmas)
+            if (!(sigma > 0)) c.fail("sigmas", "expected numbers above 0");
+        c.optional("points", s.points).at_least(2);
+        c.object("sinkhorn", [&](io::config_object& o) {
+            o.optional("regularization", s.sinkhorn.regularization).above(0.0);
+            o.optional("scaled", s.scaled);
+            o.optional("annealed", s.annealed);
+            o.optional("annealing", s.sinkhorn.annealing).above(0.0).below(1.0);
+            o.optional("iterations", s.sinkhorn.iterations).at_least(1);
+            o.optional("tolerance", s.sinkhorn.tolerance).at_least(0.0);
+        });
+    });
+    return s;
+}
+
+/// One seed: a prior, an operator of one row, an observation, and what follows from them.
+struct problem {
+    diffusion::mixture_parameters prior, posterior;
+    std::vector<double> a, cov_x;
+    double y = 0;
+
+    problem(const settings& s, std::uint64_t seed) {
+        const support::curve curve(s.features, seed);
+        const auto d = static_cast<std::size_t>(s.features), k = static_cast<std::size_t>(s.components);
+        prior.features = s.features;
+        prior.weight.assign(k, 1 / static_cast<double>(k));
+        prior.mean = curve.points(s.components, seed, 0);
+        prior.cov.assign(d * d * k, 0.0);
+        for (std::size_t n = 0; n < k; ++n)
+            for (std::size_t j = 0; j < d; ++j) prior.cov[n * d * d + j * (d + 1)] = s.thickness * s.thickness;
+        a = support::random_projections(1, s.features, 1, seed);
+        for (std::size_t j = 0; j < d; ++j) y += a[j] * prior.mean[j];
+        y += s.sigma_y * normal<double>({.seed = seed, .lane = random_lane::observation}, 0, 0);
+        posterior = diffusion::mixture_posterior(prior, a, {s.sigma_y * s.sigma_y}, {y});
+        cov_x = diffusion::mixture_moments(prior).cov;
+    }
+};
+
+/// a' V a for V = Sigma - Sigma (Sigma + sigma^2 I)^-1 Sigma = (Sigma^-1 + sigma^-2 I)^-1, by the eigenvalues of Sigma.
+double projected_harmonic(const std::vector<double>& cov, const std::vector<double>& a, double sigma) {
+    const auto d = static_cast<index_t>(a.size());
+    reference_backend<double> host;
+    std::vector<double> q = cov, l(a.size());
+    host.eigh(host_view<double>(q.data(), d, d), host_vector<double>(l.data(), d));
+    double sum = 0;
+    for (std::size_t j = 0; j < a.size(); ++j) {
+        double p = 0;
+        for (std::size_t i = 0; i < a.size(); ++i) p += q[j * a.size() + i] * a[i];
+        const double v = std::max(l[j], 0.0) * sigma * sigma / (std::max(l[j], 0.0) + sigma * sigma);
+        sum += p * p * v;
+    }
+    return sum;
+}
+
+/// Weights proportional to exp(log_weight).
+std::vector<double> from_logs(std::vector<double> w) {
+    const double top = *std::max_element(w.begin(), w.end());
+    for (double& x : w) x = std::exp(x - top);
+    return w;
+}
+
+/// Divergence of q(x_t | y) to p(x_t | y) for each choice at one noise level. Points x_t come in equal parts from p(x_t)
+/// and from p(x_t | y); weighted by importance they stand for either posterior, so that two equal ones differ by nothing.
+std::vector<double> divergences(backend_type& b, const settings& s, const problem& p, std::uint64_t seed,
+                                std::size_t level) {
+    const double sigma = s.sigmas[level];
+    const index_t d = s.features, n = s.points, half = n / 2;
+    const diffusion::mixture<backend_type> prior(b, p.prior), exact(b, p.posterior);
+    batch<backend_type> x(b, d, n), z(b, d, n), log_prior(b, n, 1), log_exact(b, n, 1);
+    const random_key key{.seed = seed, .lane = random_lane::prior_sample, .step = static_cast<std::uint32_t>(level)};
+    prior.sample(b, key, x.view().item_range(0, half));
+    exact.sample(b, key.skip_items(static_cast<std::uint32_t>(half)), x.view().item_range(half, n - half));
+    b.fill_normal(key.with_lane(random_lane::user), z.view());
+    b.axpby(sigma, z.cview(), 1.0, x.view());
+    prior.log_density(b, x.cview(), sigma, log_prior.flat());
+    exact.log_density(b, x.cview(), sigma, log_exact.flat());
+    const auto linear = prior.linearize(b, x.cview(), sigma);
+    const auto mean = to_host(b, linear.mean()), jacobian = to_host(b, linear.jacobian().matrices());
+    const auto lp = to_host(b, log_prior), le = to_host(b, log_exact);
+
+    const auto count = static_cast<std::size_t>(n), dim = static_cast<std::size_t>(d);
+    std::vector<double> proposal(count), target(count);  // log of (p(x_t) + p(x_t | y)) / p(x_t), and p's weights
+    for (std::size_t i = 0; i < count; ++i) {
+        const double ratio = le[i] - lp[i];
+        proposal[i] = ratio > 0 ? ratio + std::log1p(std::exp(-ratio)) : std::log1p(std::exp(ratio));
+        target[i] = ratio - proposal[i];
+    }
+    target = from_logs(std::move(target));
+
+    auto sinkhorn = s.sinkhorn;
+    if (s.scaled) sinkhorn.regularization *= std::max(1.0, sigma * sigma);
+    if (s.annealed) sinkhorn.start_regularization = 50 * std::max(1.0, sigma * sigma);
+    const auto transport = [&](const std::vector<double>& u, const std::vector<double>& v) {
+        return metrics::transport(b, x.cview(), u, x.cview(), v, sinkhorn).cost;
+    };
+    const double self = transport(target, target);
+    const double v_gaussian = projected_harmonic(p.cov_x, p.a, sigma);
+    std::vector<double> out;
+    for (const covariance choice : choices) {
+        std::vector<double> w(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            double fitted = 0, v = 0;
+            for (std::size_t j = 0; j < dim; ++j) fitted += p.a[j] * mean[i * dim + j];
+            switch (choice) {
+                case covariance::isotropic:
+                    v = sigma * sigma;
+                    break;
+                case covariance::unit_prior:
+                    v = sigma * sigma / (1 + sigma * sigma);
+                    break;
+                case covariance::gaussian:
+                    v = v_gaussian;
+                    break;
+                case covariance::tweedie:
+                    for (std::size_t j = 0; j < dim; ++j)
+                        for (std::size_t k = 0; k < dim; ++k)
+                            v += sigma * sigma * p.a[j] * jacobian[(i * dim + j) * dim + k] * p.a[k];
+                    break;
+                default:
+                    break;
+            }
+            v += s.sigma_y * s.sigma_y;
+            w[i] = -((p.y - fitted) * (p.y - fitted) / v + std::log(v)) / 2 - proposal[i];
+        }
+        w = from_logs(std::move(w));
+        out.push_back(std::max(transport(target, w) - (self + transport(w, w)) / 2, 1e-6));
+    }
+    return out;
+}
+
+/// Linear interpolation between the sorted values, as numpy.percentile.
+double quantile(std::vector<double> values, double p) {
+    std::sort(values.begin(), values.end());
+    const double at = p * static_cast<double>(values.size() - 1);
+    const auto k = static_cast<std::size_t>(at);
+    if (k + 1 >= values.size()) return values.back();
+    return values[k] + (at - static_cast<double>(k)) * (values[k + 1] - values[k]);
+}
+
+void run(const settings& s, const fs::path& out, int threads) {
+    const auto start = std::chrono::steady_clock::now();
+    fs::create_directories(out);
+    const int workers = threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    std::cout << s.seeds << " mixtures of " << s.components << " components, " << s.sigmas.size() << " noise levels, "
+              << s.points << " points each; " << workers << " threads" << std::endl;
+    // values[choice][level][seed]
+    std::vector<std::vector<std::vector<double>>> values(
+        choices.size(),
+        std::vector<std::vector<double>>(s.sigmas.size(), std::vector<double>(static_cast<std::size_t>(s.seeds))));
+    const auto levels = static_cast<index_t>(s.sigmas.size());
+    support::progress bar("posteriors", static_cast<long>(s.seeds * levels));
+    // Each thread takes whole problems, on a backend of its own: they are too small to be shared.
+    std::atomic<index_t> next = 0, done = 0;
+    const auto work = [&](bool shows) {
+        backend_type b(1);
+        for (index_t k = next++; k < s.seeds * levels; k = next++) {
+            const auto seed = static_cast<std::uint64_t>(k / levels);
+            const auto level = static_cast<std::size_t>(k % levels);
+            const auto found = divergences(b, s, problem(s, seed), seed, level);
+            for (std::size_t c = 0; c < choices.size(); ++c)
+                values[c][level][static_cast<std::size_t>(seed)] = found[c];
+            ++done;
+            if (shows) bar.update(static_cast<long>(done.load()));
+        }
+    };
+    std::vector<std::thread> others;
+    for (int t = 1; t < workers; ++t) others.emplace_back(work, false);
+    work(true);
+    for (auto& t : others) t.join();
+    bar.update(static_cast<long>(s.seeds * levels));
+    bar.finish();
+
+    io::json results = io::json::array(), wins = io::json::array();
+    std::vector<std::vector<std::string>> rows;
+    std::vector<std::string> head{"sigma"};
+    const auto number = [](double v) {
+        char text[32];
+        std::snprintf(text, sizeof text, "%.2g", v);
+        return std::string(text);
+    };
+    for (std::size_t k = 0; k < choices.size(); ++k) {
+        head.emplace_back(to_string(choices[k]));
+        io::json low = io::json::array(), median = io::json::array(), high = io::json::array();
+        for (const auto& v : values[k]) {
+            low.push_back(quantile(v, 0.25));
+            median.push_back(quantile(v, 0.5));
+            high.push_back(quantile(v, 0.75));
+        }
+        results.push_back({{"covariance", to_string(choices[k])},
+                           {"quartile_1", low},
+                           {"median", median},
+                           {"quartile_3", high},
+                           {"values", values[k]}});
+    }
+    head.emplace_back("tweedie wins by");
+    for (std::size_t level = 0; level < s.sigmas.size(); ++level) {
+        rows.push_back({number(s.sigmas[level])});
+        double best = std::numeric_limits<double>::infinity();
+        for (std::size_t k = 0; k < choices.size(); ++k) {
+            const double median = results[k]["median"][level];
+            rows.back().push_back(number(median));
+            if (choices[k] != covariance::tweedie) best = std::min(best, median);
+        }
+        const double factor = best / results.back()["median"][level].get<double>();
+        wins.push_back(factor);
+        rows.back().push_back(number(factor));
+    }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    std::cout << "\nDivergence of q(x_t | y) to p(x_t | y), median of " << s.seeds
+              << " seeds; last column: the best other median over Tweedie's\n";
+    support::print_table(std::cout, head, rows);
+    io::save_json(out / "report.json", {{"program", "covariances"},
+                                        {"environment", support::environment()},
+                                        {"threads", workers},
+                                        {"seeds", s.seeds},
+                                        {"components", s.components},
+                                        {"thickness", s.thickness},
+                                        {"sigma_y", s.sigma_y},
+                                        {"points", s.points},
+                                        {"regularization", s.sinkhorn.regularization},
+                                        {"regularization_scaled", s.scaled},
+                                        {"annealed", s.annealed},
+                                        {"annealing", s.sinkhorn.annealing},
+                                        {"iterations", s.sinkhorn.iterations},
+                                        {"sigmas", s.sigmas},
+                                        {"results", results},
+                                        {"tweedie_wins_by", wins},
+                                        {"seconds", seconds}});
+    std::cout << '\n' << support::number(seconds, 1) << " s. report.json is in " << fs::absolute(out).string() << '\n';
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    fs::path out = "out/covariances", config;
+    int threads = 0;
+    index_t seeds = 0;
+    bool smoke = false;
+    CLI::App app("Compares covariances for the likelihood of an observation given a noisy point");
+    app.add_option("--config", config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
+    app.add_option("--out", out, "folder for report.json")->capture_default_str();
+    app.add_option("--seeds", seeds, "instead of the configuration's");
+    app.add_option("--threads", threads, "0: one per core")->capture_default_str();
+    app.add_flag("--smoke", smoke, "a small run that takes seconds");
+    CLI11_PARSE(app, argc, argv);
+    try {
+        settings s = read_settings(config);
+        if (seeds > 0) s.seeds = seeds;
+        if (smoke) {
+            s.seeds = 2;
+            s.points = 64;
+            s.components = 32;
+            s.sigmas = {0.1, 1};
+        }
+        run(s, out, threads);
+    } catch (const std::exception& e) {
+        std::cerr << "covariances: " << e.what() << '\n';
+        return 1;
+    }
+    return 0;
+}
