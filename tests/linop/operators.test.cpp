@@ -17,7 +17,7 @@ namespace {
 struct item_powers {
     index_t first, features, x_stride, y_stride;
     template <class T>
-    void operator()(index_t i, const T* x, T* y) const {
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* x, T* y) const {
         for (index_t j = 0; j < features; ++j)
             y[i * y_stride + j] = static_cast<T>(index_t{1} << (first + i)) * x[i * x_stride + j];
     }

@@ -3,13 +3,12 @@
 #include <string>
 #include <vector>
 
-#include <diem/backend/eigen.hpp>
 #include <diem/backend/reference.hpp>
 #include <diem/train/optimizer.hpp>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/golden.hpp"
-#include "support/opaque_backend.hpp"
 
 namespace {
 
@@ -93,7 +92,7 @@ TEMPLATE_TEST_CASE("Adam equals the golden files", "", float, double) {
     for (auto& file : files) {
         reference_backend<TestType> reference;
         check_file(reference, file);
-        eigen_backend<TestType> eigen(2);
+        auto eigen = test::make_backend<test::main_backend<TestType>>(2);
         check_file(eigen, file);
         test::opaque_backend<TestType> opaque;
         check_file(opaque, file);

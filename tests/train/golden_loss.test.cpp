@@ -6,11 +6,11 @@
 #include <variant>
 #include <vector>
 
-#include <diem/backend/eigen.hpp>
 #include <diem/model/config.hpp>
 #include <diem/model/preconditioned.hpp>
 #include <diem/train/loss.hpp>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/golden.hpp"
 
@@ -58,8 +58,8 @@ void run(B& b, test::golden_file& file, Net network) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("the denoising loss equals the golden files", "", float, double) {
-    using B = eigen_backend<TestType>;
-    B b(2);
+    using B = test::main_backend<TestType>;
+    B b = test::make_backend<B>(2);
     auto files = test::golden_files("denoiser");
     CHECK((!files.empty() || std::getenv("DIEM_GOLDENS") != nullptr));
     for (auto& file : files) {

@@ -3,12 +3,11 @@
 #include <cmath>
 #include <vector>
 
-#include <diem/backend/eigen.hpp>
 #include <diem/backend/reference.hpp>
 #include <diem/train/loss.hpp>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
-#include "support/opaque_backend.hpp"
 #include "toy_model.hpp"
 
 using namespace diem;
@@ -91,7 +90,7 @@ TEST_CASE("gradient of the denoising loss equals central differences") {
 }
 
 TEMPLATE_TEST_CASE("the size of micro-batches changes the loss by rounding only", "", reference_backend<double>,
-                   eigen_backend<double>, test::opaque_backend<double>) {
+                   test::main_backend<double>, test::opaque_backend<double>) {
     TestType b;
     const auto whole = evaluate(b, 0);
     for (const index_t micro : {1, 5, 16, 22, 23, 100}) {
@@ -101,7 +100,7 @@ TEMPLATE_TEST_CASE("the size of micro-batches changes the loss by rounding only"
     }
     CHECK(std::abs(evaluate(b, 0, 4).loss - whole.loss) > 1e-3 * whole.loss);  // another step, other noise
 
-    eigen_backend<float> single(2);
+    auto single = test::make_backend<test::main_backend<float>>(2);
     const auto rounded = evaluate(single, 7);
     CHECK(std::isfinite(rounded.loss));
     CHECK(largest_difference(evaluate(single, 0).grad, rounded.grad) <= 1e-5);
@@ -109,7 +108,7 @@ TEMPLATE_TEST_CASE("the size of micro-batches changes the loss by rounding only"
 
 TEST_CASE("backends agree on the denoising loss") {
     reference_backend<double> reference;
-    eigen_backend<double> eigen(2);
+    auto eigen = test::make_backend<test::main_backend<double>>(2);
     test::opaque_backend<double> opaque;
     const auto expected = evaluate(reference, 8);
     for (const auto& other : {evaluate(eigen, 8), evaluate(opaque, 8)}) {

@@ -12,14 +12,23 @@ namespace diem {
 
 template <class B>
 using scalar_t = typename B::scalar;
+
+namespace detail {
+/// Members, not aliases: B is not to be deduced from a view, and nvcc's front end would try.
+template <class B, class T>
+struct views {
+    using batch = batch_view<typename B::template pointer<T>>;
+    using vector = vector_view<typename B::template pointer<T>>;
+};
+}  // namespace detail
 template <class B, class T = scalar_t<B>>
-using view_t = batch_view<typename B::template pointer<T>>;
+using view_t = typename detail::views<B, T>::batch;
 template <class B, class T = scalar_t<B>>
-using const_view_t = batch_view<typename B::template pointer<const T>>;
+using const_view_t = typename detail::views<B, const T>::batch;
 template <class B, class T = scalar_t<B>>
-using vector_t = vector_view<typename B::template pointer<T>>;
+using vector_t = typename detail::views<B, T>::vector;
 template <class B, class T = scalar_t<B>>
-using const_vector_t = vector_view<typename B::template pointer<const T>>;
+using const_vector_t = typename detail::views<B, const T>::vector;
 template <class B, class T = scalar_t<B>>
 using buffer_t = typename B::template buffer<T>;
 
