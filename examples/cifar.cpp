@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // A prior of CIFAR-10 images from images of which 75 % of the pixels were deleted (all three channels of a pixel together):
-// the initial, Gaussian stage of the paper. Then posterior samples of masked test images.
+// a Gaussian, then, where the configuration names a network, a diffusion prior by EM. With each, posterior samples of
+// masked test images.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,87 +20,40 @@
 
 #include <diem/backend/eigen.hpp>
 #include <diem/io/cifar.hpp>
-#include <diem/io/config.hpp>
 #include <diem/io/json.hpp>
+#include <diem/linop/subsample.hpp>
+#include <diem/metrics/frechet.hpp>
+#include <diem/model/config.hpp>
+#include <diem/model/preconditioned.hpp>
+#include <diem/prior/diffusion_em.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 
+#include "support/cifar_settings.hpp"
+#include "support/em_monitor.hpp"
 #include "support/image_grid.hpp"
 #include "support/masked_images.hpp"
+#include "support/plan.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 
 using namespace diem;
 using support::backend_type;
+using support::cifar_settings;
+using support::image_view;
 using support::images;
 using gaussian = diffusion::gaussian<backend_type>;
+using network = model::preconditioned<backend_type, nn::unet<backend_type>>;
+namespace fs = std::filesystem;
 
 namespace {
 
 const support::image_shape shape{32, 32, 3};
 
-/// Units: sigma_y and the noise levels are standard deviations in data units, images lie in [-2, 2).
-struct settings {
-    index_t observations = 4096;
-    double keep = 0.25, sigma_y = 1e-3;
-    index_t rank = 64, laps = 16;
-    prior::gaussian_e_step e_step = prior::gaussian_e_step::draws;
-    index_t batch = 256;  ///< observations at once in exact draws
-    prior::sampling_options sampling{.sampler = prior::sampler_choice::ddim, .steps = 64, .batch = 128};
-    posterior::mmps_options mmps{.max_iterations = 256, .relative_tolerance = 1e-3, .precondition = true};
-    index_t test_images = 64, samples = 4;
-    std::uint64_t seed = 0;
+struct program_options {
+    fs::path data, out = "out/cifar", config;
+    int threads = 0;
+    bool resume = false, plan_only = false, smoke = false;
 };
-
-template <class E>
-void read_choice(io::config_object& c, const std::string& key, E& target,
-                 const std::vector<std::pair<std::string, E>>& all) {
-    std::vector<std::string> names;
-    std::string name;
-    for (const auto& [n, value] : all) {
-        names.push_back(n);
-        if (value == target) name = n;
-    }
-    c.optional(key, name).one_of(names);
-    for (const auto& [n, value] : all)
-        if (n == name) target = value;
-}
-
-settings read_settings(const std::filesystem::path& path) {
-    settings s;
-    if (path.empty()) return s;
-    io::read_config(io::load_config(path), [&](io::config_object& c) {
-        c.ignore("comment");
-        c.optional("observations", s.observations).at_least(1);
-        c.optional("keep", s.keep).above(0.0).at_most(1.0);
-        c.optional("sigma_y", s.sigma_y).above(0.0);
-        c.optional("rank", s.rank).at_least(0).at_most(3072);
-        c.optional("laps", s.laps).at_least(0);
-        c.optional("batch", s.batch).at_least(1);
-        c.optional("seed", s.seed);
-        read_choice(c, "e_step", s.e_step,
-                    {{"draws", prior::gaussian_e_step::draws}, {"diffusion", prior::gaussian_e_step::diffusion}});
-        c.object("sampler", [&](io::config_object& o) {
-            read_choice(o, "name", s.sampling.sampler,
-                        {{"ddpm", prior::sampler_choice::ddpm},
-                         {"ddim", prior::sampler_choice::ddim},
-                         {"predictor_corrector", prior::sampler_choice::predictor_corrector}});
-            o.optional("steps", s.sampling.steps).at_least(1);
-            o.optional("batch", s.sampling.batch).at_least(1);
-            o.optional("sigma_min", s.sampling.sigma_min).above(0.0);
-            o.optional("sigma_max", s.sampling.sigma_max).above(s.sampling.sigma_min);
-        });
-        c.object("solver", [&](io::config_object& o) {
-            o.optional("max_iterations", s.mmps.max_iterations).at_least(0);
-            o.optional("relative_tolerance", s.mmps.relative_tolerance).at_least(0.0);
-            o.optional("precondition", s.mmps.precondition);
-        });
-        c.object("evaluation", [&](io::config_object& o) {
-            o.optional("images", s.test_images).at_least(16).at_most(10000);
-            o.optional("samples", s.samples).at_least(1);
-        });
-    });
-    return s;
-}
 
 images load(backend_type& b, const std::vector<std::filesystem::path>& files, index_t limit) {
     const auto data = io::load_cifar10<float>(files, limit);
@@ -121,107 +77,211 @@ struct lap_monitor {
     }
 };
 
-/// Unconditional samples of the prior, the same random numbers each time.
-support::image picture_of(backend_type& b, const gaussian& prior, index_t count) {
-    images x(b, prior.features(), count);
-    prior.sample(b, {.seed = 1, .lane = random_lane::prior_sample}, x.view());
-    return support::picture_row(b, x.cview(), shape, 2);
+em::fit_result<gaussian> fit_gaussian(backend_type& b, const cifar_settings& s, const support::masked_images& train) {
+    support::progress bar("Gaussian EM", static_cast<long>(s.gaussian.laps));
+    lap_monitor monitor{bar, train.items()};
+    prior::gaussian_fit_options options{
+        .fit = {.max_laps = s.gaussian.laps}, .e_step = s.gaussian.e_step, .ppca = {.rank = s.gaussian.rank}};
+    options.batch = s.gaussian.batch;
+    options.sampling = s.gaussian.sampling;
+    options.mmps = s.gaussian.mmps;
+    options.seed = s.seed;
+    return prior::fit_gaussian(b, prior::isotropic_gaussian(b, train.truth.features()), train.observed(b), options,
+                               monitor);
 }
 
-void run(const std::filesystem::path& data, const std::filesystem::path& out, const settings& s, int threads) {
+/// Unconditional samples of any prior, always with the same random numbers.
+template <class Model>
+images unconditional(backend_type& b, Model& model, const prior::sampling_options& sampling,
+                     const_vector_t<backend_type> mean, index_t count) {
+    images x(b, model.features(), count);
+    for (index_t first = 0; first < count; first += sampling.batch) {
+        const index_t n = std::min(sampling.batch, count - first);
+        prior::detail::run_sampler<backend_type>(b, model, sampling, mean,
+                                                 random_key{.seed = 17}.skip_items(static_cast<std::uint32_t>(first)),
+                                                 x.view().item_range(first, n));
+    }
+    return x;
+}
+
+/// Squared Frechet distance of images averaged over 4 x 4 blocks (192 features), pixels in [0, 1].
+double averaged_distance(backend_type& b, image_view x, image_view truth) {
+    const linop::subsample average(32, 32, 3, 4);
+    images a(b, 192, x.items()), c(b, 192, truth.items());
+    average.apply<backend_type>(b, x, a.view());
+    average.apply<backend_type>(b, truth, c.view());
+    eigen_backend<double> wide(b.threads());
+    return metrics::frechet_distance(wide, b, a.cview(), c.cview()) / 16;
+}
+
+/// Figures and pictures of one prior.
+template <class Model>
+io::json evaluate(backend_type& b, const std::string& name, Model& model, const gaussian& estimate,
+                  const_vector_t<backend_type> mean, const posterior::mmps_options& mmps,
+                  prior::sampling_options sampling, const cifar_settings& s, const support::masked_images& test,
+                  image_view truth, const fs::path& out) {
+    sampling.sampler = prior::sampler_choice::ddpm;
+    sampling.samples_per_observation = s.evaluation.samples;
+    images x;
+    support::progress bar("posterior samples, " + name, static_cast<long>(test.items() * s.evaluation.samples));
+    const auto figures = support::sample_held_out(b, model, test, &estimate, mmps, sampling, mean, s.seed + 3, x,
+                                                  [&](index_t done, index_t) {
+                                                      bar.update(static_cast<long>(done));
+                                                      return true;
+                                                  });
+    bar.finish();
+    support::save_posterior_picture(b, out / ("posterior_" + name + ".png"), test, x.cview(),
+                                    std::min<index_t>(16, test.items()), 2);
+    const index_t count = std::max<index_t>(s.evaluation.free_samples, 16);
+    const auto free = unconditional(b, model, sampling, mean, count);
+    io::save_png(out / ("samples_" + name + ".png"), support::picture_row(b, free.cview().item_range(0, 16), shape, 2));
+    io::json figure{{"stage", name},
+                    {"psnr_sample_db", figures.sample},
+                    {"psnr_mean_db", figures.mean},
+                    {"data_residual", figures.residual},
+                    {"outside_share", figures.diagnostics.outside_share},
+                    {"solver_shares", figures.diagnostics.solver_shares},
+                    {"seconds", figures.diagnostics.e_seconds}};
+    if (s.evaluation.free_samples > 1) figure["frechet_averaged"] = averaged_distance(b, free.cview(), truth);
+    return figure;
+}
+
+struct diffusion_outcome {
+    prior::em_status status = prior::em_status::completed;
+    io::json laps = io::json::array();
+};
+
+/// The diffusion prior, by EM from the Gaussian one. Its figures are added to `stages`.
+diffusion_outcome run_diffusion(backend_type& b, const cifar_settings& s, const program_options& o,
+                                const support::masked_images& train, gaussian& initial,
+                                const support::masked_images& test, image_view truth, io::json& stages) {
+    network model(b, nn::unet<backend_type>(*s.network));
+    model.initialize(b, {.seed = s.seed});
+    support::print_plan(std::cout, support::plan_em(b, model, s.em, s.observations), s.em);
+    if (o.plan_only) return {};
+
+    std::atomic<bool> cancel = false;
+    auto em = s.em;
+    em.folder = o.out / "checkpoint";
+    em.resume = o.resume;
+    em.config = model::to_json(*s.network);
+    em.cancel = &cancel;
+    // One file per lap, so that a resumed run still has the rows before it.
+    support::em_monitor monitor(cancel, [&](const prior::lap_diagnostics& d, const auto&, const auto& next) {
+        prior::load_into(b, next, model);
+        const auto free = unconditional(b, model, em.sampling, next.mean.flat(), 16);
+        io::save_png(o.out / ("lap_" + std::to_string(d.lap) + ".png"),
+                     support::picture_row(b, free.cview(), shape, 2));
+    });
+    support::catch_interrupts();
+    auto result = prior::fit_diffusion(b, model, model.table(), train.observed(b), initial,
+                                       prior::untrained_prior<backend_type>(b, model, initial), em, monitor);
+    std::cout << result.report << std::endl;
+    diffusion_outcome outcome{result.status};
+    for (const auto& d : result.prior.history) outcome.laps.push_back(prior::to_json(d));
+    if (result.status == prior::em_status::cancelled || result.prior.laps == 0) return outcome;
+    auto mmps = em.mmps;
+    if (em.switch_factor > 0) mmps.switch_sigma = em.switch_factor * prior::spread_of(b, *result.prior.estimate);
+    stages.push_back(evaluate(b, "diffusion", model, *result.prior.estimate, result.prior.mean.flat(), mmps,
+                              em.sampling, s, test, truth, o.out));
+    return outcome;
+}
+
+int run(const cifar_settings& s, const program_options& o) {
     const auto start = std::chrono::steady_clock::now();
-    std::filesystem::create_directories(out);
-    backend_type b(threads);
-    const auto train = support::mask_images(b, load(b, io::cifar10_train_files(data), s.observations), shape, s.keep,
-                                            s.sigma_y, s.seed, 0);
-    const auto test = support::mask_images(b, load(b, io::cifar10_test_files(data), s.test_images), shape, s.keep,
-                                           s.sigma_y, s.seed, 1);
+    const auto elapsed = [&] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
+    fs::create_directories(o.out);
+    backend_type b(o.threads);
+    const auto masked = [&](const std::vector<fs::path>& files, index_t count, std::uint32_t purpose) {
+        return support::mask_images(b, load(b, files, count), shape, s.keep, s.sigma_y, s.seed, purpose);
+    };
+    const auto train = masked(io::cifar10_train_files(o.data), s.observations, 0);
+    const auto first = masked(io::cifar10_train_files(o.data), s.gaussian.observations, 0);  // the same masks and noise
+    const auto test = masked(io::cifar10_test_files(o.data), s.evaluation.images, 1);
+    const auto truth =
+        load(b, io::cifar10_test_files(o.data), std::max(s.evaluation.images, 4 * s.evaluation.free_samples));
     std::cout << train.items() << " images with " << support::number(100 * (1 - s.keep), 0)
-              << " % of their pixels deleted, noise " << s.sigma_y << " in [-2, 2]; rank " << s.rank << ", " << s.laps
-              << " laps; " << b.threads() << " threads\n";
+              << " % of their pixels deleted, noise " << s.sigma_y << " in [-2, 2]; Gaussian of rank "
+              << s.gaussian.rank << " from " << first.items() << " of them in " << s.gaussian.laps << " laps; "
+              << b.threads() << " threads" << std::endl;
 
     const auto means = support::observed_means(b, train);
     const double mean_fill = support::psnr(b, support::filled(b, test, means), test.truth.cview());
     const double zero_fill =
         support::psnr(b, support::filled(b, test, std::vector<float>(means.size(), 0.0F)), test.truth.cview());
 
-    // The Gaussian prior.
-    support::progress bar("Gaussian EM", static_cast<long>(s.laps));
-    lap_monitor monitor{bar, train.items()};
-    prior::gaussian_fit_options options{.fit = {.max_laps = s.laps}, .e_step = s.e_step, .ppca = {.rank = s.rank}};
-    options.batch = s.batch;
-    options.sampling = s.sampling;
-    options.mmps = s.mmps;
-    options.seed = s.seed;
-    auto fitted = prior::fit_gaussian(b, prior::isotropic_gaussian(b, train.truth.features()), train.observed(b),
-                                      options, monitor);
-    bar.finish();
-    const double fit_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    io::save_png(out / "samples_gaussian.png", picture_of(b, fitted.prior, 16));
-
-    // Posterior samples of test images.
-    auto sampling = s.sampling;
-    sampling.sampler = prior::sampler_choice::ddpm;
-    sampling.samples_per_observation = s.samples;
-    images x;
-    support::progress sampled("posterior samples", static_cast<long>(test.items() * s.samples));
-    const auto figures = support::sample_held_out(b, fitted.prior, test, &fitted.prior, s.mmps, sampling,
-                                                  fitted.prior.mu(), s.seed + 3, x, [&](index_t done, index_t) {
-                                                      sampled.update(static_cast<long>(done));
-                                                      return true;
-                                                  });
-    sampled.finish();
+    auto fitted = fit_gaussian(b, s, first);
+    const double fit_seconds = elapsed();
+    io::json stages = io::json::array();
+    stages.push_back(evaluate(b, "gaussian", fitted.prior, fitted.prior, fitted.prior.mu(), s.gaussian.mmps,
+                              s.gaussian.sampling, s, test, truth.cview(), o.out));
     images exact(b, test.truth.features(), test.items());
     prior::posterior_means(b, fitted.prior, test.observed(b), exact.view());
     const double exact_mean = support::psnr(b, exact, test.truth.cview());
-    support::save_posterior_picture(b, out / "posterior_gaussian.png", test, x.cview(), 16, 2);
 
-    // Figures.
     io::json evidence = io::json::array();
     std::vector<std::vector<std::string>> laps;
     for (const auto& r : fitted.history) {
-        const double each = r.objective / static_cast<double>(train.items());
+        const double each = r.objective / static_cast<double>(first.items());
         evidence.push_back(each);
         laps.push_back({std::to_string(r.lap), support::number(each, 2), support::number(r.e_seconds, 1),
                         support::number(r.m_seconds, 1)});
     }
     const double unseen = prior::log_evidence(b, fitted.prior, test.observed(b)) / static_cast<double>(test.items());
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    std::cout << "\nlog p(y) per observation, of the prior each lap began with\n";
+    std::cout << "\nlog p(y) per observation, of the Gaussian prior each lap began with\n";
     support::print_table(std::cout, {"lap", "evidence", "E-step s", "M-step s"}, laps);
-    std::cout << "test images, after the last lap: " << support::number(unseen, 2) << "\n\nPSNR of " << test.items()
-              << " test images, dB (range 4)\n";
-    support::print_table(std::cout, {"", "PSNR"},
-                         {{"deleted pixels zero", support::number(zero_fill)},
-                          {"deleted pixels at their mean", support::number(mean_fill)},
-                          {"one posterior sample", support::number(figures.sample)},
-                          {"mean of " + std::to_string(s.samples) + " samples", support::number(figures.mean)},
-                          {"exact posterior mean", support::number(exact_mean)}});
-    io::save_json(out / "report.json", {{"program", "cifar"},
-                                        {"environment", support::environment()},
-                                        {"threads", b.threads()},
-                                        {"seed", s.seed},
-                                        {"observations", train.items()},
-                                        {"test_images", test.items()},
-                                        {"keep", s.keep},
-                                        {"sigma_y", s.sigma_y},
-                                        {"rank", s.rank},
-                                        {"laps", fitted.laps},
-                                        {"log_evidence_per_observation", evidence},
-                                        {"log_evidence_test", unseen},
-                                        {"psnr_zero_fill_db", zero_fill},
-                                        {"psnr_mean_fill_db", mean_fill},
-                                        {"psnr_sample_db", figures.sample},
-                                        {"psnr_mean_db", figures.mean},
-                                        {"psnr_exact_mean_db", exact_mean},
-                                        {"data_residual", figures.residual},
-                                        {"fit_seconds", fit_seconds},
-                                        {"seconds", seconds}});
+    std::cout << "test images, after the last lap: " << support::number(unseen, 2) << "\n" << std::endl;
+
+    diffusion_outcome outcome;
+    if (s.network) outcome = run_diffusion(b, s, o, train, fitted.prior, test, truth.cview(), stages);
+    if (o.plan_only) return 0;
+    if (outcome.status == prior::em_status::cancelled) return 130;
+
+    std::cout << "\nPSNR of " << test.items() << " test images, dB (range 4)\n";
+    std::vector<std::vector<std::string>> rows{{"deleted pixels zero", support::number(zero_fill)},
+                                               {"deleted pixels at their mean", support::number(mean_fill)},
+                                               {"gaussian: exact posterior mean", support::number(exact_mean)}};
+    for (const auto& stage : stages) {
+        const auto name = stage["stage"].get<std::string>();
+        rows.push_back({name + ": one posterior sample", support::number(stage["psnr_sample_db"].get<double>())});
+        rows.push_back({name + ": mean of " + std::to_string(s.evaluation.samples) + " samples",
+                        support::number(stage["psnr_mean_db"].get<double>())});
+        if (stage.contains("frechet_averaged"))
+            rows.push_back({name + ": Frechet distance, 4 x 4 averages",
+                            support::number(stage["frechet_averaged"].get<double>(), 3)});
+    }
+    support::print_table(std::cout, {"", "PSNR"}, rows);
+    const double seconds = elapsed();
+    io::save_json(o.out / "report.json", {{"program", "cifar"},
+                                          {"environment", support::environment()},
+                                          {"threads", b.threads()},
+                                          {"seed", s.seed},
+                                          {"observations", train.items()},
+                                          {"test_images", test.items()},
+                                          {"keep", s.keep},
+                                          {"sigma_y", s.sigma_y},
+                                          {"rank", s.gaussian.rank},
+                                          {"gaussian_observations", first.items()},
+                                          {"gaussian_laps", fitted.laps},
+                                          {"log_evidence_per_observation", evidence},
+                                          {"log_evidence_test", unseen},
+                                          {"psnr_zero_fill_db", zero_fill},
+                                          {"psnr_mean_fill_db", mean_fill},
+                                          {"psnr_exact_gaussian_mean_db", exact_mean},
+                                          {"stages", stages},
+                                          {"laps", outcome.laps},
+                                          {"status", prior::to_string(outcome.status)},
+                                          {"gaussian_seconds", fit_seconds},
+                                          {"seconds", seconds}});
     std::cout << "\n"
               << support::number(seconds, 1) << " s, " << support::number(fit_seconds, 1)
-              << " s of them for the prior. Pictures and report.json are in " << std::filesystem::absolute(out).string()
-              << "\n  posterior_gaussian.png  rows: observed, one sample, mean of the samples, truth\n"
-                 "  samples_gaussian.png    unconditional samples\n";
+              << " s of them for the Gaussian prior. Pictures and report.json are in " << fs::absolute(o.out).string()
+              << "\n  posterior_*.png  rows: observed, one sample, mean of the samples, truth\n"
+                 "  samples_*.png    unconditional samples\n"
+                 "  lap_*.png        unconditional samples after that lap of the diffusion prior\n";
+    return outcome.status == prior::em_status::completed ? 0 : 1;
 }
 
 /// Writes small files in CIFAR's layout (colour gradients), for the smoke run.
@@ -247,32 +307,26 @@ void write_stand_in(const std::filesystem::path& folder) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    std::filesystem::path data, out = "cifar", config;
-    int threads = 0;
-    bool smoke = false;
-    CLI::App app("Learns a Gaussian prior of CIFAR-10 from masked images, and samples posteriors");
-    app.add_option("--data", data, "folder of data_batch_1.bin .. 5 and test_batch.bin");
-    app.add_option("--config", config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
-    app.add_option("--out", out, "folder for pictures and report.json")->capture_default_str();
-    app.add_option("--threads", threads, "0: one per core")->capture_default_str();
-    app.add_flag("--smoke", smoke, "a small run that takes seconds; without --data on made-up images");
+    program_options o;
+    CLI::App app("Learns a prior of CIFAR-10 from masked images, and samples posteriors");
+    app.add_option("--data", o.data, "folder of data_batch_1.bin .. 5 and test_batch.bin");
+    app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
+    app.add_option("--out", o.out, "folder for pictures, checkpoints and report.json")->capture_default_str();
+    app.add_option("--threads", o.threads, "0: one per core")->capture_default_str();
+    app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
+    app.add_flag("--plan", o.plan_only, "say what the diffusion prior will cost, and stop before it");
+    app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up images");
     CLI11_PARSE(app, argc, argv);
     try {
-        settings s = read_settings(config);
-        if (smoke) {
-            s.observations = std::min<index_t>(s.observations, 64);
-            s.rank = std::min<index_t>(s.rank, 8);
-            s.laps = std::min<index_t>(s.laps, 2);
-            s.test_images = 16;
-            s.samples = 1;
-            s.sampling.steps = std::min<index_t>(s.sampling.steps, 6);
-            if (data.empty()) write_stand_in(data = out / "stand-in");
+        auto s = support::read_cifar_settings(o.config);
+        if (o.smoke) {
+            support::shrink(s);
+            if (o.data.empty()) write_stand_in(o.data = o.out / "stand-in");
         }
-        if (data.empty()) throw value_error("--data is missing");
-        run(data, out, s, threads);
+        if (o.data.empty()) throw value_error("--data is missing");
+        return run(s, o);
     } catch (const std::exception& e) {
         std::cerr << "cifar: " << e.what() << '\n';
         return 1;
     }
-    return 0;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A prior of handwritten digits from images of which 75 % of the pixels were deleted; not one whole image is used. Then
-// posterior samples of observations that were held out.
+// A prior of handwritten digits from images of which 75 % of the pixels were deleted; not one whole image is used: first a
+// Gaussian, then a diffusion prior. With each, posterior samples of observations that were held out.
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -16,8 +18,13 @@
 #include <diem/backend/eigen.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
+#include <diem/metrics/frechet.hpp>
+#include <diem/model/preconditioned.hpp>
+#include <diem/nn/mlp.hpp>
+#include <diem/prior/diffusion_em.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 
+#include "support/em_monitor.hpp"
 #include "support/image_grid.hpp"
 #include "support/masked_images.hpp"
 #include "support/progress.hpp"
@@ -25,21 +32,25 @@
 
 using namespace diem;
 using support::backend_type;
+using support::image_view;
 using support::images;
 using gaussian = diffusion::gaussian<backend_type>;
+using network = model::preconditioned<backend_type, nn::mlp<backend_type>>;
 
 namespace {
 
 struct demo_options {
     std::filesystem::path data = "examples/data", out = "out/demo";
-    index_t laps = 40, rank = 32;
+    index_t gaussian_laps = 40, rank = 32;
     std::string rest = "diagonal";
-    index_t held_out = 261, samples = 8;
+    index_t laps = 20, width = 384, training_steps = 1000, samples_per_observation = 2;  ///< of the diffusion prior
+    index_t held_out = 261, samples = 8, free_samples = 2048, free_steps = 256;
     double keep = 0.25, sigma_y = 1e-2;
-    prior::sampling_options sampling{.sampler = prior::sampler_choice::ddpm, .steps = 64, .batch = 261};
+    prior::sampling_options sampling{
+        .sampler = prior::sampler_choice::ddpm, .steps = 64, .batch = 261, .sigma_min = 5e-3, .sigma_max = 20};
     std::uint64_t seed = 0;
     int threads = 0;
-    bool smoke = false;
+    bool resume = false, smoke = false;
 };
 
 struct digits {
@@ -92,11 +103,11 @@ struct gaussian_monitor {
 
 em::fit_result<gaussian> fit(backend_type& b, const demo_options& o, const digits& data,
                              std::vector<support::image>& rows) {
-    support::progress bar("Gaussian EM", static_cast<long>(o.laps));
-    gaussian_monitor monitor{b, bar, o.laps};
+    support::progress bar("Gaussian EM", static_cast<long>(o.gaussian_laps));
+    gaussian_monitor monitor{b, bar, o.gaussian_laps};
     auto result = prior::fit_gaussian(
         b, prior::isotropic_gaussian(b, data.train.truth.features()), data.train.observed(b),
-        {.fit = {.max_laps = o.laps},
+        {.fit = {.max_laps = o.gaussian_laps},
          .ppca = {.rank = o.rank, .rest = o.rest == "diagonal" ? train::rest::diagonal : train::rest::isotropic},
          .seed = o.seed},
         monitor);
@@ -111,36 +122,96 @@ template <class Model>
 images unconditional(backend_type& b, Model& model, const demo_options& o, const_vector_t<backend_type> mean,
                      index_t count) {
     images x(b, model.features(), count);
-    prior::detail::run_sampler<backend_type>(b, model, o.sampling, mean, {.seed = o.seed + 17}, x.view());
+    auto sampling = o.sampling;
+    sampling.steps = o.free_steps;
+    prior::detail::run_sampler<backend_type>(b, model, sampling, mean, {.seed = o.seed + 17}, x.view());
     return x;
 }
 
 struct stage_figures {
     std::string name;
     support::posterior_figures posterior;
+    double frechet = 0;  ///< of unconditional samples to the held-out images, pixels in [0, 1]
 };
 
-/// Posterior samples of the held-out observations with any prior: figures and pictures.
+/// Squared Frechet distance in pixel space, pixels scaled to [0, 1].
+double pixel_distance(backend_type& b, image_view x, image_view truth) {
+    eigen_backend<double> wide(b.threads());
+    return metrics::frechet_distance(wide, b, x, truth) / 16;
+}
+
+/// Posterior samples of the held-out observations, and unconditional samples, with any prior: figures and pictures.
 template <class Model>
 stage_figures evaluate(backend_type& b, const std::string& name, Model& model, const gaussian& estimate,
-                       const posterior::mmps_options& mmps, const demo_options& o, const digits& data) {
+                       const_vector_t<backend_type> mean, const posterior::mmps_options& mmps, const demo_options& o,
+                       const digits& data) {
     auto sampling = o.sampling;
     sampling.samples_per_observation = o.samples;
     images x;
     support::progress bar("posterior samples, " + name, static_cast<long>(o.held_out * o.samples));
-    const auto figures = support::sample_held_out(b, model, data.held_out, &estimate, mmps, sampling, estimate.mu(),
-                                                  o.seed + 3, x, [&](index_t done, index_t) {
-                                                      bar.update(static_cast<long>(done));
-                                                      return true;
-                                                  });
+    stage_figures figures{name, support::sample_held_out(b, model, data.held_out, &estimate, mmps, sampling, mean,
+                                                         o.seed + 3, x, [&](index_t done, index_t) {
+                                                             bar.update(static_cast<long>(done));
+                                                             return true;
+                                                         })};
     bar.finish();
     support::save_posterior_picture(b, o.out / ("posterior_" + name + ".png"), data.held_out, x.cview(), 16, 4);
-    const auto free = unconditional(b, model, o, estimate.mu(), 64);
-    const auto host = to_host(b, free);
+    const auto free = unconditional(b, model, o, mean, o.free_samples);
+    figures.frechet = pixel_distance(b, free.cview(), data.held_out.truth.cview());
+    const index_t shown = std::min<index_t>(64, free.items());
+    const auto host = to_host(b, free.cview().item_range(0, shown));
     io::save_png(o.out / ("samples_" + name + ".png"),
-                 support::image_grid<float>({host.data(), free.features(), free.items()}, data.train.shape,
+                 support::image_grid<float>({host.data(), free.features(), shown}, data.train.shape,
                                             {.columns = 16, .scale = 4, .gap = 4}));
-    return {name, figures};
+    return figures;
+}
+
+struct diffusion_stage {
+    prior::em_result<backend_type> result;
+    posterior::mmps_options mmps;  ///< of the E-step
+};
+
+prior::em_options em_options_of(const demo_options& o, const std::atomic<bool>& cancel) {
+    prior::em_options em;
+    em.laps = o.laps;
+    em.sampling = o.sampling;
+    em.sampling.samples_per_observation = o.samples_per_observation;
+    // Samples of the Gaussian prior: its Jacobian is exact, so that the solver may run to its tolerance.
+    em.initial_mmps = posterior::mmps_options{.max_iterations = 64, .relative_tolerance = 1e-3};
+    em.refresh = {.mean = true, .estimate = true, .rank = o.rank};
+    em.training.steps = o.training_steps;
+    em.training.batch = 256;
+    em.training.report_every = 50;
+    em.training.rate = {.schedule = train::rate_schedule::linear, .initial = 1e-3, .final = 1e-5};
+    em.training.adam.ema_decay = 0.99;
+    em.seed = o.seed;
+    em.folder = o.out / "checkpoint";
+    em.keep_laps = false;
+    em.resume = o.resume;
+    em.cancel = &cancel;
+    return em;
+}
+
+/// The diffusion prior, by EM from the Gaussian one; `rows` receives unconditional samples along the laps.
+diffusion_stage fit_network(backend_type& b, const demo_options& o, const digits& data, gaussian& initial,
+                            network& model, std::vector<support::image>& rows) {
+    std::atomic<bool> cancel = false;
+    const auto em = em_options_of(o, cancel);
+    index_t next_row = 0;
+    support::em_monitor monitor(cancel, [&](const prior::lap_diagnostics& d, const auto&, const auto& next) {
+        if (d.lap < next_row && d.lap + 1 < o.laps) return;
+        next_row = next_row == 0 ? 1 : 2 * next_row;
+        prior::load_into(b, next, model);
+        rows.push_back(
+            support::picture_row(b, unconditional(b, model, o, next.mean.flat(), 16).cview(), data.train.shape, 4));
+    });
+    support::catch_interrupts();
+    auto result = prior::fit_diffusion(b, model, model.table(), data.train.observed(b), initial,
+                                       prior::untrained_prior<backend_type>(b, model, initial), em, monitor);
+    std::cout << result.report << std::endl;
+    auto mmps = em.mmps;
+    mmps.switch_sigma = em.switch_factor * prior::spread_of(b, *result.prior.estimate);
+    return {std::move(result), mmps};
 }
 
 io::json json_of(const stage_figures& s) {
@@ -148,13 +219,14 @@ io::json json_of(const stage_figures& s) {
     return {{"stage", s.name},
             {"psnr_sample_db", s.posterior.sample},
             {"psnr_mean_db", s.posterior.mean},
+            {"frechet_pixels", s.frechet},
             {"data_residual", s.posterior.residual},
             {"outside_share", d.outside_share},
             {"solver_shares", d.solver_shares},
             {"seconds", d.e_seconds}};
 }
 
-void run(const demo_options& o) {
+int run(const demo_options& o) {
     const auto start = std::chrono::steady_clock::now();
     std::filesystem::create_directories(o.out);
     backend_type b(o.threads);
@@ -176,11 +248,28 @@ void run(const demo_options& o) {
     io::save_png(o.out / "laps_gaussian.png", support::stack(along_laps));
     // The exact Jacobian is symmetric: conjugate gradients run to their tolerance.
     std::vector<stage_figures> stages;
-    stages.push_back(evaluate(b, "gaussian", fitted.prior, fitted.prior,
+    stages.push_back(evaluate(b, "gaussian", fitted.prior, fitted.prior, fitted.prior.mu(),
                               {.max_iterations = 64, .relative_tolerance = 1e-3}, o, data));
     images exact(b, data.held_out.truth.features(), data.held_out.items());
     prior::posterior_means(b, fitted.prior, data.held_out.observed(b), exact.view());
     const double exact_mean = support::psnr(b, exact, data.held_out.truth.cview());
+
+    // Stage 2: the diffusion prior.
+    io::json along = io::json::array();
+    prior::em_status status = prior::em_status::completed;
+    if (o.laps > 0) {
+        network model(b, nn::mlp<backend_type>({data.train.truth.features(), {o.width, o.width, o.width}, 64, true}));
+        model.initialize(b, {.seed = o.seed});
+        along_laps.clear();
+        auto learned = fit_network(b, o, data, fitted.prior, model, along_laps);
+        status = learned.result.status;
+        if (status == prior::em_status::cancelled) return 130;
+        const auto& p = learned.result.prior;
+        for (const auto& d : p.history) along.push_back(prior::to_json(d));
+        if (!along_laps.empty()) io::save_png(o.out / "laps_diffusion.png", support::stack(along_laps));
+        if (p.laps > 0)
+            stages.push_back(evaluate(b, "diffusion", model, *p.estimate, p.mean.flat(), learned.mmps, o, data));
+    }
 
     // Figures.
     const auto per_item = [](double sum, const support::masked_images& m) {
@@ -213,6 +302,12 @@ void run(const demo_options& o) {
     psnr.push_back({"gaussian: exact posterior mean", support::number(exact_mean)});
     support::print_table(std::cout, {"", "PSNR"}, psnr);
 
+    std::cout << "\nSquared Frechet distance in pixel space of " << o.free_samples
+              << " unconditional samples to the held-out digits\n";
+    std::vector<std::vector<std::string>> distances;
+    for (const auto& s : stages) distances.push_back({s.name, support::number(s.frechet, 3)});
+    support::print_table(std::cout, {"", "distance"}, distances);
+
     io::json report{{"program", "demo"},
                     {"environment", support::environment()},
                     {"threads", b.threads()},
@@ -223,7 +318,9 @@ void run(const demo_options& o) {
                     {"sigma_y", o.sigma_y},
                     {"rank", o.rank},
                     {"rest", o.rest},
-                    {"laps", fitted.laps},
+                    {"gaussian_laps", fitted.laps},
+                    {"laps", along},
+                    {"status", prior::to_string(status)},
                     {"log_evidence_per_observation", evidence},
                     {"log_evidence_held_out", unseen},
                     {"psnr_zero_fill_db", zero_fill},
@@ -239,6 +336,7 @@ void run(const demo_options& o) {
               << "\n  posterior_*.png  rows: observed, one sample, mean of " << o.samples
               << " samples, truth\n  samples_*.png    unconditional samples\n"
                  "  laps_*.png       unconditional samples along the laps, from the start to the end\n";
+    return status == prior::em_status::completed ? 0 : 1;
 }
 
 }  // namespace
@@ -248,28 +346,41 @@ int main(int argc, char** argv) {
     CLI::App app("Learns a prior of handwritten digits from masked images, and samples posteriors");
     app.add_option("--data", o.data, "folder of digits/digits_8x8.npy")->capture_default_str();
     app.add_option("--out", o.out, "folder for pictures and report.json")->capture_default_str();
-    app.add_option("--laps", o.laps, "EM iterations of the Gaussian prior")
+    app.add_option("--keep", o.keep, "share of the pixels that are observed")
+        ->check(CLI::Range(0.01, 1.0))
+        ->capture_default_str();
+    app.add_option("--gaussian-laps", o.gaussian_laps, "EM iterations of the Gaussian prior")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
+    app.add_option("--laps", o.laps, "EM iterations of the diffusion prior; 0: the Gaussian prior alone")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_option("--free-steps", o.free_steps, "of the sampler for unconditional samples")->capture_default_str();
     app.add_option("--rank", o.rank, "of its covariance")->check(CLI::Range(0, 64))->capture_default_str();
     app.add_option("--rest", o.rest, "what stands beside the low rank")
         ->check(CLI::IsMember({"isotropic", "diagonal"}))
         ->capture_default_str();
     app.add_option("--seed", o.seed, "of all random numbers")->capture_default_str();
     app.add_option("--threads", o.threads, "0: one per core")->capture_default_str();
+    app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
     app.add_flag("--smoke", o.smoke, "a small run that takes a second or two");
     CLI11_PARSE(app, argc, argv);
     if (o.smoke) {
-        o.laps = std::min<index_t>(o.laps, 3);
+        o.gaussian_laps = std::min<index_t>(o.gaussian_laps, 3);
+        o.laps = std::min<index_t>(o.laps, 2);
+        o.width = 32;
+        o.training_steps = 20;
+        o.samples_per_observation = 1;
         o.held_out = 32;
         o.samples = 2;
+        o.free_samples = 32;
+        o.free_steps = 8;
         o.sampling.steps = 8;
     }
     try {
-        run(o);
+        return run(o);
     } catch (const std::exception& e) {
         std::cerr << "demo: " << e.what() << '\n';
         return 1;
     }
-    return 0;
 }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include <diem/io/config.hpp>
+#include <diem/model/config.hpp>
+#include <diem/prior/em_options.hpp>
+#include <diem/prior/gaussian_fit.hpp>
+
+#include "support/em_settings.hpp"
+
+namespace support {
+
+/// Configuration of examples/cifar. Units: sigma_y and the noise levels are standard deviations in data units, images lie
+/// in [-2, 2).
+struct cifar_settings {
+    diem::index_t observations = 4096;
+    double keep = 0.25, sigma_y = 1e-3;
+    std::uint64_t seed = 0;
+
+    struct {
+        diem::index_t observations = 4096;  ///< the first so many
+        diem::index_t rank = 64, laps = 16;
+        diem::index_t batch = 256;  ///< observations at once in exact draws
+        diem::prior::gaussian_e_step e_step = diem::prior::gaussian_e_step::draws;
+        diem::prior::sampling_options sampling{.sampler = diem::prior::sampler_choice::ddim, .steps = 64, .batch = 128};
+        diem::posterior::mmps_options mmps{.max_iterations = 256, .relative_tolerance = 1e-3, .precondition = true};
+    } gaussian;
+
+    std::optional<diem::nn::unet_config> network;  ///< none: the Gaussian prior alone
+    diem::prior::em_options em{};
+
+    struct {
+        diem::index_t images = 64, samples = 4;  ///< posterior samples of so many test images
+        diem::index_t free_samples = 0;          ///< unconditional samples for the distance to the test images
+    } evaluation;
+};
+
+/// Throws config_error, naming the file and the key.
+[[nodiscard]] inline cifar_settings read_cifar_settings(const std::filesystem::path& path) {
+    using diem::prior::gaussian_e_step;
+    cifar_settings s;
+    if (path.empty()) return s;
+    diem::io::read_config(diem::io::load_config(path), [&](config_object& c) {
+        c.ignore("comment");
+        c.optional("observations", s.observations).at_least(1).at_most(50000);
+        c.optional("keep", s.keep).above(0.0).at_most(1.0);
+        c.optional("sigma_y", s.sigma_y).above(0.0);
+        c.optional("seed", s.seed);
+        s.gaussian.observations = std::min(s.gaussian.observations, s.observations);
+        c.object("gaussian", [&](config_object& o) {
+            auto& g = s.gaussian;
+            o.optional("observations", g.observations).at_least(1).at_most(s.observations);
+            o.optional("rank", g.rank).at_least(0).at_most(3072);
+            o.optional("laps", g.laps).at_least(0);
+            o.optional("batch", g.batch).at_least(1);
+            read_choice(o, "e_step", g.e_step,
+                        {{"draws", gaussian_e_step::draws}, {"diffusion", gaussian_e_step::diffusion}});
+            read_sampler(o, "sampler", g.sampling);
+            read_posterior(o, "posterior", g.mmps);
+        });
+        if (c.contains("network")) {
+            diem::io::json network;
+            c.required("network", network);
+            const auto parsed = diem::model::parse_network(network);
+            if (!std::holds_alternative<diem::nn::unet_config>(parsed)) c.fail("network", "expected a unet");
+            s.network = std::get<diem::nn::unet_config>(parsed);
+        }
+        s.em.seed = s.seed;
+        s.em.initial_mmps = s.gaussian.mmps;
+        c.object("em", [&](config_object& o) { read_em(o, s.em, s.observations); });
+        auto& a = s.em.training.augmentation;
+        a.height = a.width = 32;
+        a.channels = 3;
+        c.object("evaluation", [&](config_object& o) {
+            o.optional("images", s.evaluation.images).at_least(1).at_most(10000);
+            o.optional("samples", s.evaluation.samples).at_least(1);
+            o.optional("free_samples", s.evaluation.free_samples).at_least(0);
+        });
+    });
+    return s;
+}
+
+/// The same pipeline at a size that takes seconds.
+inline void shrink(cifar_settings& s) {
+    const auto at_most = [](diem::index_t& value, diem::index_t bound) { value = std::min(value, bound); };
+    at_most(s.observations, 8);
+    at_most(s.gaussian.observations, 8);
+    at_most(s.gaussian.rank, 4);
+    at_most(s.gaussian.laps, 2);
+    at_most(s.gaussian.sampling.steps, 4);
+    at_most(s.evaluation.images, 4);
+    s.evaluation.samples = 1;
+    s.evaluation.free_samples = 0;
+    at_most(s.em.laps, 1);
+    at_most(s.em.refresh.rank, 4);
+    at_most(s.em.sampling.steps, 3);
+    s.em.sampling.samples_per_observation = 1;
+    at_most(s.em.training.steps, 3);
+    at_most(s.em.training.batch, 4);
+    at_most(s.em.training.loss.micro_batch, 2);
+}
+
+}  // namespace support

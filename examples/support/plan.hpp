@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <ostream>
+#include <string>
+
+#include <diem/backend/batch.hpp>
+#include <diem/diffusion/concept.hpp>
+#include <diem/prior/em_options.hpp>
+#include <diem/train/trainer.hpp>
+
+#include "support/report.hpp"
+
+namespace support {
+
+/// What a diffusion EM is going to cost, from one pass and one training step on this machine.
+struct em_plan {
+    diem::index_t parameters = 0;
+    double passes = 0;          ///< of one sample through the network in an E-step, forward and VJP, at most
+    double training_items = 0;  ///< through the network in an M-step
+    double seconds_per_pass = 0, seconds_per_training_item = 0;
+    std::size_t sampling_bytes = 0, training_bytes = 0;  ///< saved activations of one batch
+    [[nodiscard]] double lap_seconds() const {
+        return passes * seconds_per_pass + training_items * seconds_per_training_item;
+    }
+};
+
+/// Measures with small batches; the model's weights are left as they were.
+template <diem::Backend B, class Model>
+[[nodiscard]] em_plan plan_em(B& b, Model& model, const diem::prior::em_options& o, diem::index_t observations) {
+    using namespace diem;
+    using clock = std::chrono::steady_clock;
+    const auto seconds = [](clock::time_point start) {
+        return std::chrono::duration<double>(clock::now() - start).count();
+    };
+    em_plan p;
+    p.parameters = std::as_const(model).parameters().size();
+    const double samples = static_cast<double>(observations * o.sampling.samples_per_observation);
+    const double steps = static_cast<double>(o.sampling.steps);
+    // The last call of a sampler is a plain one as the others: steps + 1 calls of 1 + m passes.
+    p.passes = samples * (steps + 1) * static_cast<double>(1 + o.mmps.max_iterations);
+    p.training_items = static_cast<double>(o.training.steps * o.training.batch);
+    const auto& t = o.training;
+    const index_t micro = t.loss.micro_batch > 0 ? std::min(t.loss.micro_batch, t.batch) : t.batch;
+    p.sampling_bytes = model.activation_bytes(std::min(o.sampling.batch, observations));
+    p.training_bytes = model.activation_bytes(micro, true);
+
+    const index_t n = std::min<index_t>(8, std::min(o.sampling.batch, micro));
+    batch<B> x(b, model.features(), n), y(b, model.features(), n);
+    b.fill_normal(random_key{.seed = 1}, x.view());
+    for (int k = 0; k < 2; ++k) {  // the first warms up
+        const auto start = clock::now();
+        const auto linearization = model.linearize(b, x.cview(), diffusion::noise_level<B>(1.0));
+        linearization.jacobian().apply_adjoint(b, x.cview(), y.view());
+        b.synchronize();
+        p.seconds_per_pass = seconds(start) / static_cast<double>(2 * n);
+    }
+    batch<B> weights(b, p.parameters, 1);
+    b.copy(as_batch(std::as_const(model).parameters()), weights.view());
+    auto once = t;
+    once.augmentation = {};
+    once.batch = once.loss.micro_batch = n;
+    for (int k = 0; k < 2; ++k) {
+        once.steps = 1;
+        auto state = train::start_training(b, model, once, 0);
+        const auto start = clock::now();
+        train::fit_denoiser<B>(b, model, x.cview(), once, state);
+        p.seconds_per_training_item = seconds(start) / static_cast<double>(n);
+    }
+    b.copy(weights.cview(), as_batch(vector_t<B>(model.mutable_parameters())));
+    return p;
+}
+
+inline void print_plan(std::ostream& out, const em_plan& p, const diem::prior::em_options& o) {
+    const auto time = [](double s) {
+        return s < 120      ? number(s, 0) + " s"
+               : s < 7200   ? number(s / 60, 0) + " min"
+               : s < 172800 ? number(s / 3600, 1) + " h"
+                            : number(s / 86400, 0) + " days";
+    };
+    const auto mib = [](std::size_t bytes) { return number(static_cast<double>(bytes) / (1 << 20), 0) + " MiB"; };
+    const double e = p.passes * p.seconds_per_pass, m = p.training_items * p.seconds_per_training_item;
+    out << "Plan: network of " << number(static_cast<double>(p.parameters) / 1e6, 2) << " M parameters; " << o.laps
+        << " laps\n  E-step  " << number(p.passes / 1e6, 2) << " M passes of one image, about " << time(e)
+        << "; activations " << mib(p.sampling_bytes) << "\n  M-step  " << o.training.steps << " steps of "
+        << o.training.batch << " images, about " << time(m) << "; activations " << mib(p.training_bytes)
+        << "\n  all laps about " << time(static_cast<double>(o.laps) * (e + m)) << '\n';
+}
+
+}  // namespace support
