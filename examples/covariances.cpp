@@ -5,7 +5,6 @@
 // is a mixture on a random curve in R^3, so that all of them have closed forms. Figure 2 of arXiv 2405.13712.
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -15,6 +14,7 @@
 #include <filesystem>
 #include <iostream>
 #include <limits>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -30,6 +30,7 @@
 #include <diem/posterior/options.hpp>
 
 #include "support/curve.hpp"
+#include "support/interrupt.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 
@@ -203,37 +204,72 @@ double quantile(std::vector<double> values, double p) {
     return values[k] + (at - static_cast<double>(k)) * (values[k + 1] - values[k]);
 }
 
-void run(const settings& s, const fs::path& out, int threads) {
+/// What must be the same when a run is resumed.
+io::json fingerprint(const settings& s) {
+    const auto& o = s.sinkhorn;
+    return {s.seeds,  s.components, s.thickness, s.sigma_y,    s.sigmas,    s.points,
+            s.scaled, s.annealed,   o.annealing, o.iterations, o.tolerance, o.regularization};
+}
+
+int run(const settings& s, const fs::path& out, int threads, bool resume) {
     const auto start = std::chrono::steady_clock::now();
     fs::create_directories(out);
     const int workers = threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
     std::cout << s.seeds << " mixtures of " << s.components << " components, " << s.sigmas.size() << " noise levels, "
               << s.points << " points each; " << workers << " threads" << std::endl;
-    // values[choice][level][seed]
-    std::vector<std::vector<std::vector<double>>> values(
-        choices.size(),
-        std::vector<std::vector<double>>(s.sigmas.size(), std::vector<double>(static_cast<std::size_t>(s.seeds))));
-    const auto levels = static_cast<index_t>(s.sigmas.size());
-    support::progress bar("posteriors", static_cast<long>(s.seeds * levels));
+    const auto levels = static_cast<index_t>(s.sigmas.size()), total = s.seeds * levels;
+    // What is found, number seed * levels + level; stored now and then for a resumed run.
+    std::vector<std::vector<double>> found(static_cast<std::size_t>(total));
+    const io::json key = fingerprint(s);
+    const fs::path state = out / "state.json";
+    index_t done = 0;
+    if (resume && fs::exists(state)) {
+        const auto stored = io::load_json(state);
+        if (stored.at("settings") != key) throw config_error(state.string() + ": of a run with other settings");
+        found = stored.at("found").get<std::vector<std::vector<double>>>();
+        for (const auto& f : found) done += f.empty() ? 0 : 1;
+    }
+    const auto store = [&] { io::save_json(state, {{"settings", key}, {"found", found}}); };
+    support::progress bar("posteriors", static_cast<long>(total), static_cast<long>(done));
     // Each thread takes whole problems, on a backend of its own: they are too small to be shared.
-    std::atomic<index_t> next = 0, done = 0;
-    const auto work = [&](bool shows) {
+    support::catch_interrupts();
+    std::mutex mutex;
+    index_t next = 0;
+    double stored_at = 0;
+    const auto work = [&] {
         backend_type b(1);
-        for (index_t k = next++; k < s.seeds * levels; k = next++) {
+        std::unique_lock lock(mutex);
+        while (!support::interrupted()) {
+            while (next < total && !found[static_cast<std::size_t>(next)].empty()) ++next;
+            if (next >= total) return;
+            const index_t k = next++;
+            lock.unlock();
             const auto seed = static_cast<std::uint64_t>(k / levels);
-            const auto level = static_cast<std::size_t>(k % levels);
-            const auto found = divergences(b, s, problem(s, seed), seed, level);
-            for (std::size_t c = 0; c < choices.size(); ++c)
-                values[c][level][static_cast<std::size_t>(seed)] = found[c];
-            ++done;
-            if (shows) bar.update(static_cast<long>(done.load()));
+            auto result = divergences(b, s, problem(s, seed), seed, static_cast<std::size_t>(k % levels));
+            lock.lock();
+            found[static_cast<std::size_t>(k)] = std::move(result);
+            bar.update(static_cast<long>(++done));
+            if (bar.elapsed() - stored_at >= 10) {
+                store();
+                stored_at = bar.elapsed();
+            }
         }
     };
     std::vector<std::thread> others;
-    for (int t = 1; t < workers; ++t) others.emplace_back(work, false);
-    work(true);
+    for (int t = 1; t < workers; ++t) others.emplace_back(work);
+    work();
     for (auto& t : others) t.join();
-    bar.update(static_cast<long>(s.seeds * levels));
+    store();
+    if (done < total) {
+        bar.finish();
+        std::cout << "stopped: run again with --resume to go on\n";
+        return 130;
+    }
+    // values[choice][level][seed]
+    std::vector<std::vector<std::vector<double>>> values(choices.size(),
+                                                         std::vector<std::vector<double>>(s.sigmas.size()));
+    for (std::size_t k = 0; k < found.size(); ++k)
+        for (std::size_t c = 0; c < choices.size(); ++c) values[c][k % s.sigmas.size()].push_back(found[k][c]);
     bar.finish();
 
     io::json results = io::json::array(), wins = io::json::array();
@@ -293,6 +329,7 @@ void run(const settings& s, const fs::path& out, int threads) {
                                         {"tweedie_wins_by", wins},
                                         {"seconds", seconds}});
     std::cout << '\n' << support::number(seconds, 1) << " s. report.json is in " << fs::absolute(out).string() << '\n';
+    return 0;
 }
 
 }  // namespace
@@ -301,12 +338,13 @@ int main(int argc, char** argv) {
     fs::path out = "out/covariances", config;
     int threads = 0;
     index_t seeds = 0;
-    bool smoke = false;
+    bool smoke = false, resume = false;
     CLI::App app("Compares covariances for the likelihood of an observation given a noisy point");
     app.add_option("--config", config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
     app.add_option("--out", out, "folder for report.json")->capture_default_str();
     app.add_option("--seeds", seeds, "instead of the configuration's");
     app.add_option("--threads", threads, "0: one per core")->capture_default_str();
+    app.add_flag("--resume", resume, "go on from the state in --out, where there is one");
     app.add_flag("--smoke", smoke, "a small run that takes seconds");
     CLI11_PARSE(app, argc, argv);
     try {
@@ -318,10 +356,9 @@ int main(int argc, char** argv) {
             s.components = 32;
             s.sigmas = {0.1, 1};
         }
-        run(s, out, threads);
+        return run(s, out, threads, resume);
     } catch (const std::exception& e) {
         std::cerr << "covariances: " << e.what() << '\n';
         return 1;
     }
-    return 0;
 }
