@@ -309,3 +309,27 @@ TEST_CASE("mmps refuses what does not fit", "[posterior]") {
     CHECK(posterior::covariance_from("blended") == covariance::blended);
     CHECK_THROWS_WITH(posterior::solver_from("lu"), Catch::Contains("cg, gmres, bicgstab"));
 }
+
+TEST_CASE("results do not depend on the number of threads, nor on the blocks that these take", "[posterior]") {
+    using B = test::main_backend<float>;
+    const auto run = [](int threads, index_t block, covariance cov_x, bool precondition) {
+        B b = test::make_backend<B>(threads);
+        problem<B> p(b, 83, 21, 29, 0.7);
+        posterior::mmps posterior(
+            b, p.prior, p.observation(b),
+            {.cov_x = cov_x, .max_iterations = 3, .block_items = block, .precondition = precondition}, &p.prior);
+        batch<B> out(b, 83, 29);
+        posterior.denoise(b, p.x_t.cview(), p.sigma, out.view());
+        auto values = to_host(b, out);
+        for (const double norm : posterior.last_solve().to_host(b).residual_norms)
+            values.push_back(static_cast<float>(norm));
+        return values;
+    };
+    for (const covariance c : {covariance::tweedie, covariance::gaussian, covariance::gaussian_heuristic})
+        for (const bool precondition : {false, true}) {
+            const auto expected = run(1, 5, c, precondition);
+            CHECK(run(2, 5, c, precondition) == expected);
+            CHECK(run(3, 5, c, precondition) == expected);
+            CHECK(relative_error(run(2, 29, c, precondition), expected) <= tolerance<float>(50));
+        }
+}

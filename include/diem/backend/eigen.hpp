@@ -12,6 +12,8 @@
 #include <diem/backend/concept.hpp>
 #include <diem/backend/eigen/conv3x3_plan.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
+#include <diem/backend/eigen/gemm.hpp>
+#include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/random.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
@@ -35,10 +37,12 @@ public:
     using buffer = pool_buffer<U*, pool>;
     /// The faster form of a 3x3 convolution, see nn/conv_plan.hpp.
     using conv3x3 = conv3x3_plan<T>;
+    /// The faster form of diag(d) + u u', see diffusion/harmonic.hpp.
+    using low_rank = low_rank_plan<T>;
 
     /// Elements of an array that a dozen others can share the caches with: what chains of element-wise passes should take at
     /// a time.
-    static constexpr index_t block_elements = index_t{1} << 18;
+    static constexpr index_t block_elements = index_t{1} << 17;
 
     /// `threads` < 1: one per core.
     explicit eigen_backend(int threads = 0) : threads_(std::make_unique<thread_pool>(threads)) {}
@@ -48,13 +52,24 @@ public:
         return {pool_, n};
     }
     [[nodiscard]] const pool& memory() const { return *pool_; }
-    [[nodiscard]] int threads() const { return threads_->threads(); }
+    [[nodiscard]] int threads() const { return threads_ ? threads_->threads() : 1; }
     void synchronize() {}
 
     /// f(first, last) on parts of 0 .. count - 1; `cost` is the work of one index in elements touched.
     template <class F>
     void parallel(index_t count, index_t cost, const F& f) {
+        if (!threads_) return count > 0 ? f(index_t{0}, count) : void();
         threads_->run(count, std::max<index_t>(1, smallest_job / std::max<index_t>(cost, 1)), f);
+    }
+
+    /// f(part, first, count) for blocks of `block` items, each on one thread: `part` is a backend of that thread alone, on the
+    /// same memory. For chains of steps on items that know nothing of each other: no thread waits for another between them.
+    template <class F>
+    void for_blocks(index_t items, index_t block, const F& f) {
+        parallel((items + block - 1) / block, smallest_job, [&](index_t first, index_t last) {
+            eigen_backend part(pool_);
+            for (index_t k = first; k < last; ++k) f(part, k * block, std::min(block, items - k * block));
+        });
     }
 
     template <class U, class W>
@@ -131,17 +146,18 @@ public:
               const batch_view<T*>& c) {
         detail::check_gemm(a, ta, b, tb, c);
         const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
+        const auto kernel = detail::eigen::choose_gemm(ta, tb, m, n, k);
         const auto part = [&](index_t i, index_t rows, index_t j, index_t cols) {
-            multiply(alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
+            multiply(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
                      b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
                      c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
         };
         if (threads() == 1 || m * n * k < smallest_product) return part(0, m, 0, n);
-        // One part per thread, along the longer side, whole register blocks each (48: of every vector length, so that an
+        // Two parts per thread, along the longer side, whole register blocks each (48: of every vector length, so that an
         // element is computed in the same way whatever the number of threads).
         const bool by_columns = n >= m;
         const index_t length = by_columns ? n : m;
-        const index_t piece = ((length + threads() - 1) / threads() + 47) / 48 * 48;
+        const index_t piece = (length / (2 * threads()) + 48) / 48 * 48;
         threads_->run((length + piece - 1) / piece, 1, [&](index_t first, index_t last) {
             const index_t from = first * piece, to = std::min(length, last * piece);
             by_columns ? part(0, m, from, to - from) : part(from, to - from, 0, n);
@@ -152,10 +168,11 @@ public:
                       const matrix_batch<T*>& c) {
         detail::check_gemm(a, ta, b, tb, c);
         const index_t k = ta == op::none ? a.cols : a.rows;
+        const auto kernel = detail::eigen::choose_gemm(ta, tb, c.rows, c.cols, k);
         parallel(c.count, c.rows * c.cols * k / 8 + 1, [&](index_t first, index_t last) {
             for (index_t i = first; i < last; ++i)
-                multiply(alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride, b.leading, tb, beta,
-                         c.data + i * c.stride, c.leading, c.rows, c.cols, k);
+                multiply(kernel, alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride, b.leading, tb,
+                         beta, c.data + i * c.stride, c.leading, c.rows, c.cols, k);
         });
     }
 
@@ -205,6 +222,8 @@ private:
     using matrix_map = Eigen::Map<matrix, 0, leading>;
     using const_matrix_map = Eigen::Map<const matrix, 0, leading>;
 
+    explicit eigen_backend(std::shared_ptr<pool> memory) : pool_(std::move(memory)) {}
+
     // Measured: waking a thread costs a few microseconds, as long as about this many elements take.
     static constexpr index_t smallest_job = 1 << 13;
     static constexpr index_t smallest_product = 1 << 17;
@@ -240,9 +259,14 @@ private:
                                                   y.features());
         });
     }
-    static void multiply(T alpha, const T* pa, index_t lda, op ta, const T* pb, index_t ldb, op tb, T beta, T* pc,
-                         index_t ldc, index_t m, index_t n, index_t k) {
+    static void multiply(detail::eigen::gemm_kernel kernel, T alpha, const T* pa, index_t lda, op ta, const T* pb,
+                         index_t ldb, op tb, T beta, T* pc, index_t ldc, index_t m, index_t n, index_t k) {
+        using enum detail::eigen::gemm_kernel;
         if (m == 0 || n == 0) return;
+        if (kernel != library && k > 0 && alpha != 0) {
+            const detail::eigen::gemm_part<T> p{alpha, pa, lda, pb, ldb, beta, pc, ldc, m, n, k};
+            return kernel == outer ? p.template by_panels<true>() : p.template by_panels<false>();
+        }
         matrix_map c(pc, m, n, leading(ldc));
         if (beta == 0)
             c.setZero();
@@ -263,7 +287,7 @@ private:
     }
 
     std::shared_ptr<pool> pool_ = std::make_shared<pool>();
-    std::unique_ptr<thread_pool> threads_;
+    std::unique_ptr<thread_pool> threads_;  // null: only the caller's
 };
 
 }  // namespace diem

@@ -141,6 +141,9 @@ public:
         return harmonic_covariance<B>(cache_.form(b, *parameters_, sigma));
     }
 
+    /// After this, several threads may call the members below at this sigma, each with a backend of its own.
+    void prepare(B& b, double sigma) const { (void)harmonic(b, sigma); }
+
     void denoise(B& b, const_view_t<B> x_t, noise_level<B> sigma, view_t<B> x_hat) const {
         check_batches(x_t, sigma, x_hat);
         if (sigma.shared()) return harmonic(b, sigma.common()).denoise(b, mu(), x_t, x_hat);

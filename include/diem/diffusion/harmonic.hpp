@@ -67,6 +67,28 @@ struct subtract_from {  // y -= a
     }
 };
 
+/// A backend with a faster diag(d) + u u' has a type `low_rank` that keeps one u in the form it likes:
+///
+///     B::low_rank p;  p.prepare(b, u)                        copies u
+///     p.project(b, x, t), p.expand(b, scale, d, x, t, y)     t = u' x,  y = scale diag(d) x + u t
+/// An empty d stands for ones; x may be y.
+template <class B>
+concept HasLowRank = Backend<B> && requires(B& b, typename B::low_rank& p, const typename B::low_rank& made,
+                                            const_view_t<B> in, view_t<B> out, const_vector_t<B> d) {
+    p.prepare(b, in);
+    made.project(b, in, out);
+    made.expand(b, scalar_t<B>(1), d, in, in, out);
+};
+struct no_low_rank {};
+template <class B>
+struct low_rank_of {
+    using type = no_low_rank;
+};
+template <HasLowRank B>
+struct low_rank_of<B> {
+    using type = typename B::low_rank;
+};
+
 template <Backend B>
 struct gaussian_parameters {
     batch<B> mu, d, u;  // D x 1, D x 1, D x r
@@ -81,6 +103,7 @@ struct harmonic_form {
     batch<B> w, c;  // E^-1 u: D x r; L in the lower triangle: r x r
     batch<B> inverse;
     buffer_t<B, int> info;
+    typename low_rank_of<B>::type plan;  // of v_u, where the backend has one
     harmonic_form(B& b, index_t features, index_t rank)
         : d(b, features, 1), u(b, features, rank), u_mu(b, rank, 1), w(b, features, rank), c(b, rank, rank),
           inverse(b, rank, rank), info(b.template allocate<int>(1)) {}
@@ -102,6 +125,7 @@ struct harmonic_form {
         b.trsm(const_matrices_t<B>(one(c.cview())), op::none, matrices_t<B>(one(inverse.view())));
         b.gemm(T(s2), w.cview(), op::none, inverse.cview(), op::transpose, T(0), u.view());
         b.gemm(T(1), u.cview(), op::transpose, p.mu.view(), op::none, T(0), u_mu.view());
+        if constexpr (HasLowRank<B>) plan.prepare(b, u.cview());
     }
 };
 
@@ -137,9 +161,15 @@ public:
     void apply_scaled(B& b, double scale, const_view_t<B> x, view_t<B> y) const {
         check_shape("harmonic_covariance", "x", x, rows(), x.items());
         check_shape("harmonic_covariance", "y", y, rows(), x.items());
+        batch<B> t(b, rank(), x.items());
+        if constexpr (detail::HasLowRank<B>)
+            if (rank() > 0) {
+                form_->plan.project(b, x, t.view());
+                if (scale != 1) b.axpby(0.0, t.cview(), scale, t.view());
+                return form_->plan.expand(b, T(scale), d(), x, t.cview(), y);
+            }
         b.map(detail::scaled_product{scale}, y, x, per_feature{d()});
         if (rank() == 0) return;
-        batch<B> t(b, rank(), x.items());
         b.gemm(T(1), u(), op::transpose, x, op::none, T(0), t.view());
         b.gemm(T(scale), u(), op::none, t.cview(), op::none, T(1), y);
     }
@@ -149,9 +179,17 @@ public:
         b.map(detail::gaussian_mean_diagonal{scale}, x_hat, x_t, per_feature{mu}, per_feature{d()});
         if (rank() == 0) return;
         batch<B> t(b, rank(), x_t.items());
-        b.gemm(T(1), u(), op::transpose, x_t, op::none, T(0), t.view());
-        b.map(detail::subtract_from{}, t.view(), per_feature{form_->u_mu.flat()});
-        b.gemm(T(scale), u(), op::none, t.cview(), op::none, T(1), x_hat);
+        const auto subtract = [&] { b.map(detail::subtract_from{}, t.view(), per_feature{form_->u_mu.flat()}); };
+        if constexpr (detail::HasLowRank<B>) {
+            form_->plan.project(b, x_t, t.view());
+            subtract();
+            b.axpby(0.0, t.cview(), scale, t.view());
+            form_->plan.expand(b, T(1), const_vector_t<B>(), x_hat, t.cview(), x_hat);
+        } else {
+            b.gemm(T(1), u(), op::transpose, x_t, op::none, T(0), t.view());
+            subtract();
+            b.gemm(T(scale), u(), op::none, t.cview(), op::none, T(1), x_hat);
+        }
     }
 
 private:

@@ -88,6 +88,14 @@ struct multiply {
         y = a * x;
     }
 };
+struct multiply_plus {  // y = a x + scale z
+    double scale;
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& y, const V& x, const V& z, const V& a) const {
+        using T = typename diem::detail::random_scalar<V>::type;
+        y = a * x + T(scale) * z;
+    }
+};
 
 }  // namespace detail
 

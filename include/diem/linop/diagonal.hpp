@@ -44,6 +44,15 @@ public:
     }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const { map(b, detail::multiply{}, x, y); }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const { apply(b, y, x); }
+    /// y = d x + scale z, in one pass.
+    void apply_plus(B& b, const_view_t<B> x, double scale, const_view_t<B> z, view_t<B> y) const {
+        detail::check_apply("diagonal", *this, x, y);
+        check_shape("diagonal", "z", z, y.features(), y.items());
+        if (shared_)
+            b.map(detail::multiply_plus{scale}, y, x, z, per_feature{d_.vector()});
+        else
+            b.map(detail::multiply_plus{scale}, y, x, z, d_.view());
+    }
 
 private:
     diagonal(item_data<B> d, bool is_shared) : d_(std::move(d)), shared_(is_shared) {}

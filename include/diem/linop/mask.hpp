@@ -30,6 +30,10 @@ public:
     [[nodiscard]] mask items(index_t first, index_t count) const { return mask(values_.items(first, count)); }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const { values_.apply(b, x, y); }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const { values_.apply(b, y, x); }
+    /// y = values x + scale z, in one pass.
+    void apply_plus(B& b, const_view_t<B> x, double scale, const_view_t<B> z, view_t<B> y) const {
+        values_.apply_plus(b, x, scale, z, y);
+    }
 
 private:
     explicit mask(diagonal<B> values) : values_(std::move(values)) {}

@@ -110,10 +110,13 @@ public:
         batch<B> u(b, a_.cols(), p.items());
         a_.apply_adjoint(b, p, u.view());
         product_(b, u.cview(), w);
-        a_.apply(b, w, q);
-        if constexpr (requires { cov_y_.variance(); }) {
+        if constexpr (requires { a_.apply_plus(b, w, cov_y_.variance(), p, q); }) {
+            a_.apply_plus(b, w, cov_y_.variance(), p, q);
+        } else if constexpr (requires { cov_y_.variance(); }) {
+            a_.apply(b, w, q);
             b.axpby(cov_y_.variance(), p, 1.0, q);
         } else {
+            a_.apply(b, w, q);
             batch<B> noise(b, a_.rows(), p.items());
             cov_y_.apply(b, p, noise.view());
             b.axpby(1.0, noise.cview(), 1.0, q);

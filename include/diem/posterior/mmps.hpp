@@ -90,19 +90,25 @@ public:
         check_value("mmps", !options_.precondition || sigma.shared(),
                     "the preconditioner needs one sigma for all items");
         const index_t block = block_items(b);
-        if (n <= block) return denoise_block(b, observation_, x_t, sigma, x_hat);
-        solver::solver_result<B> all(b, n, 0);
-        for (index_t first = 0; first < n; first += block) {
-            const index_t count = std::min(block, n - first);
-            denoise_block(b, observation_.items(first, count), x_t.item_range(first, count), sigma.items(first, count),
-                          x_hat.item_range(first, count));
-            const auto keep = [&](auto from, auto to) { b.copy(as_batch(from), as_batch(to.range(first, count))); };
-            keep(std::as_const(last_).status(), all.status());
-            keep(std::as_const(last_).updates(), all.updates());
-            keep(std::as_const(last_).residual_norms(), all.residual_norms());
-            all.set_products(last_.products());
+        if (n <= block) {
+            last_ = denoise_block(b, observation_, x_t, sigma, x_hat);
+        } else {
+            solver::solver_result<B> all(b, n, 0);
+            const auto one = [&](B& part, index_t first, index_t count) {
+                const auto result = denoise_block(part, observation_.items(first, count), x_t.item_range(first, count),
+                                                  sigma.items(first, count), x_hat.item_range(first, count));
+                const auto keep = [&](auto from, auto to) {
+                    part.copy(as_batch(from), as_batch(to.range(first, count)));
+                };
+                keep(result.status(), all.status());
+                keep(result.updates(), all.updates());
+                keep(result.residual_norms(), all.residual_norms());
+                if (first == 0) all.set_products(result.products());
+            };
+            for_blocks(b, sigma, block, one);
+            last_ = std::move(all);
         }
-        last_ = std::move(all);
+        tally_.add(b, last_);
     }
 
 private:
@@ -110,22 +116,43 @@ private:
     [[nodiscard]] index_t block_items(const B& b) const {
         if (options_.block_items > 0) return options_.block_items;
         if constexpr (
-            requires { b.block_elements; } && requires { typename Model::analytic_tag; })
-            return std::max<index_t>(1, b.block_elements / std::max<index_t>(features(), 1));
-        else
+            requires { b.block_elements; } && requires { typename Model::analytic_tag; }) {
+            const index_t n = std::max<index_t>(1, observation_.items());
+            const index_t most = std::max<index_t>(1, b.block_elements / std::max<index_t>(features(), 1));
+            if (n <= most) return n;
+            const index_t blocks = ((n + most - 1) / most + 3) / 4 * 4;  // of about one size, easily shared by threads
+            return (n + blocks - 1) / blocks;
+        } else
             return std::max<index_t>(1, observation_.items());
     }
 
+    /// Blocks of items on threads of their own, where the backend and the models can; not with operators of the user's, which
+    /// need not bear calls from several threads.
+    template <class F>
+    void for_blocks(B& b, const level& sigma, index_t block, const F& one) {
+        const index_t n = observation_.items();
+        if constexpr (
+            preconditionable && requires { b.for_blocks(n, block, one); } && requires { model_.prepare(b, 1.0); }) {
+            if (sigma.shared()) {
+                model_.prepare(b, sigma.common());
+                if (estimate_ != nullptr) estimate_->prepare(b, sigma.common());
+                return b.for_blocks(n, block, one);
+            }
+        }
+        for (index_t first = 0; first < n; first += block) one(b, first, std::min(block, n - first));
+    }
+
     template <class Part>
-    void denoise_block(B& b, const Part& part, const_view_t<B> x_t, const level& sigma, view_t<B> x_hat) {
+    solver::solver_result<B> denoise_block(B& b, const Part& part, const_view_t<B> x_t, const level& sigma,
+                                           view_t<B> x_hat) const {
         const covariance c = choice(sigma);
         detail::variances<B> variance(b, sigma, x_t.items());
         if (c == covariance::gaussian) {
             batch<B> mean(b, features(), x_t.items());
             model_.denoise(b, x_t, sigma, mean.view());
-            with_estimate(b, x_t, sigma, variance,
-                          [&](const auto& v) { correct(b, part, sigma, v, nullptr, mean.cview(), x_hat); });
-            return;
+            return with_estimate(b, x_t, sigma, variance, [&](const auto& v) {
+                return correct(b, part, sigma, v, nullptr, mean.cview(), x_hat);
+            });
         }
         const auto linear = model_.linearize(b, x_t, sigma);
         const auto& jacobian = linear.jacobian();
@@ -134,7 +161,7 @@ private:
         switch (c) {
             case covariance::gaussian_heuristic:
                 return with_estimate(b, x_t, sigma, variance,
-                                     [&](const auto& v) { correct(b, part, sigma, v, &tweedie, mean, x_hat); });
+                                     [&](const auto& v) { return correct(b, part, sigma, v, &tweedie, mean, x_hat); });
             case covariance::unit_prior:
             case covariance::isotropic: {
                 detail::variances<B> other(b, sigma, x_t.items());
@@ -156,21 +183,21 @@ private:
 
     /// f(V as a product) for the V of the Gaussian estimate.
     template <class F>
-    void with_estimate(B& b, const_view_t<B> x_t, const level& sigma, const detail::variances<B>& variance,
-                       const F& f) {
+    auto with_estimate(B& b, const_view_t<B> x_t, const level& sigma, const detail::variances<B>& variance,
+                       const F& f) const {
         if (sigma.shared()) {
             const auto v = estimate_->harmonic(b, sigma.common());
-            f(covariance_product<B, std::remove_cvref_t<decltype(v)>>{v});
+            return f(covariance_product<B, std::remove_cvref_t<decltype(v)>>{v});
         } else {
             const auto linear = estimate_->linearize(b, x_t, sigma);
-            f(tweedie_product<B, std::remove_cvref_t<decltype(linear.jacobian())>>{linear.jacobian(), variance});
+            return f(tweedie_product<B, std::remove_cvref_t<decltype(linear.jacobian())>>{linear.jacobian(), variance});
         }
     }
 
     /// out = mean + W A'v, M v = y - A mean, with V = `in_m` in M, and W = `correction`, or V where that is null.
     template <class Part, class V, class W>
-    void correct(B& b, const Part& part, const level& sigma, const V& in_m, const W* correction, const_view_t<B> mean,
-                 view_t<B> out) {
+    solver::solver_result<B> correct(B& b, const Part& part, const level& sigma, const V& in_m, const W* correction,
+                                     const_view_t<B> mean, view_t<B> out) const {
         const auto& a = part.forward_operator();
         const index_t n = mean.items();
         batch<B> r(b, a.rows(), n), v(b, a.rows(), n), w(b, features(), n);
@@ -180,8 +207,7 @@ private:
         using A = typename Part::operator_type;
         using N = typename Part::noise_type;
         const innovation<B, A, N, V> m(a, part.noise(), in_m, n);
-        solve(b, part, m, sigma, correction == nullptr, r.cview(), v.view(), w.view());
-        tally_.add(b, last_);
+        auto result = solve(b, part, m, sigma, correction == nullptr, r.cview(), v.view(), w.view());
         if (correction != nullptr || options_.solver != solver_choice::cg) {
             batch<B> u(b, features(), n);
             a.apply_adjoint(b, v.cview(), u.view());
@@ -191,27 +217,26 @@ private:
                 in_m(b, u.cview(), w.view());
         }
         b.map(detail::sum{}, out, mean, w.cview());
+        return result;
     }
     template <class Part, class V>
-    void correct(B& b, const Part& part, const level& sigma, const V& in_m, std::nullptr_t, const_view_t<B> mean,
-                 view_t<B> out) {
-        correct<Part, V, V>(b, part, sigma, in_m, static_cast<const V*>(nullptr), mean, out);
+    solver::solver_result<B> correct(B& b, const Part& part, const level& sigma, const V& in_m, std::nullptr_t,
+                                     const_view_t<B> mean, view_t<B> out) const {
+        return correct<Part, V, V>(b, part, sigma, in_m, static_cast<const V*>(nullptr), mean, out);
     }
 
     template <class Part, class M>
-    void solve(B& b, const Part& part, const M& m, const level& sigma, bool byproduct, const_view_t<B> r, view_t<B> v,
-               view_t<B> w) {
+    solver::solver_result<B> solve(B& b, const Part& part, const M& m, const level& sigma, bool byproduct,
+                                   const_view_t<B> r, view_t<B> v, view_t<B> w) const {
         solver::solver_options o;
         o.max_iterations = options_.max_iterations;
         o.relative_tolerance = options_.relative_tolerance;
         o.check_every = options_.relative_tolerance > 0 ? 1 : 0;
         switch (options_.solver) {
             case solver_choice::gmres:
-                last_ = solver::gmres(b, m, r, v, o);
-                return;
+                return solver::gmres(b, m, r, v, o);
             case solver_choice::bicgstab:
-                last_ = solver::bicgstab(b, m, r, v, o);
-                return;
+                return solver::bicgstab(b, m, r, v, o);
             case solver_choice::cg:
                 break;
         }
@@ -219,11 +244,10 @@ private:
             if (options_.precondition) {
                 const gaussian_preconditioner<B> p(b, part.forward_operator(), part.noise(),
                                                    estimate_->harmonic(b, sigma.common()), r.items());
-                last_ = byproduct ? solver::cg_with_byproduct(b, m, p, r, v, w, o) : solver::cg(b, m, p, r, v, o);
-                return;
+                return byproduct ? solver::cg_with_byproduct(b, m, p, r, v, w, o) : solver::cg(b, m, p, r, v, o);
             }
         }
-        last_ = byproduct ? solver::cg_with_byproduct(b, m, r, v, w, o) : solver::cg(b, m, r, v, o);
+        return byproduct ? solver::cg_with_byproduct(b, m, r, v, w, o) : solver::cg(b, m, r, v, o);
     }
 
     Model& model_;
