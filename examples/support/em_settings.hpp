@@ -71,7 +71,7 @@ inline void read_training(config_object& c, const std::string& key, diem::train:
     c.object(key, [&](config_object& o) {
         diem::index_t epochs = 0;
         o.optional("steps", t.steps).at_least(1);
-        o.optional("epochs", epochs).at_least(1);
+        o.optional("epochs", epochs).at_least(0);
         o.optional("batch", t.batch).at_least(1);
         if (epochs > 0) t.steps = diem::train::steps_of_epochs(epochs, items, t.batch);
         o.optional("micro_batch", t.loss.micro_batch).at_least(0);
