@@ -36,6 +36,8 @@
 #include <diem/prior/gaussian_fit.hpp>
 
 #include "support/curve.hpp"
+#include "support/em_monitor.hpp"
+#include "support/em_settings.hpp"
 #include "support/interrupt.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
@@ -45,7 +47,6 @@ using backend_type = eigen_backend<float>;
 using points = batch<backend_type>;
 using gaussian = diffusion::gaussian<backend_type>;
 using network = model::preconditioned<backend_type, nn::mlp<backend_type>>;
-using learned_prior = prior::diffusion_prior<backend_type>;
 namespace fs = std::filesystem;
 
 namespace {
@@ -61,20 +62,6 @@ struct settings {
     index_t samples = 4096;  ///< compared with as many points of the truth
     metrics::sinkhorn_options sinkhorn{};
 };
-
-template <class E>
-void read_choice(io::config_object& c, const std::string& key, E& target,
-                 const std::vector<std::pair<std::string, E>>& all) {
-    std::vector<std::string> names;
-    std::string name;
-    for (const auto& [n, value] : all) {
-        names.push_back(n);
-        if (value == target) name = n;
-    }
-    c.optional(key, name).one_of(names);
-    for (const auto& [n, value] : all)
-        if (n == name) target = value;
-}
 
 settings read_settings(const fs::path& path) {
     settings s;
@@ -100,38 +87,15 @@ settings read_settings(const fs::path& path) {
         s.net = std::get<nn::mlp_config>(parsed);
         c.object("gaussian", [&](io::config_object& o) {
             o.optional("laps", s.gaussian_laps).at_least(0);
-            read_choice(
+            support::read_choice(
                 o, "e_step", s.gaussian_e_step,
                 {{"moments", prior::gaussian_e_step::moments}, {"diffusion", prior::gaussian_e_step::diffusion}});
         });
         c.optional("laps", em.laps).at_least(0);
-        c.object("sampler", [&](io::config_object& o) {
-            read_choice(o, "name", em.sampling.sampler,
-                        {{"ddpm", prior::sampler_choice::ddpm},
-                         {"ddim", prior::sampler_choice::ddim},
-                         {"predictor_corrector", prior::sampler_choice::predictor_corrector}});
-            o.optional("steps", em.sampling.steps).at_least(1);
-            o.optional("batch", em.sampling.batch).at_least(1);
-            o.optional("sigma_min", em.sampling.sigma_min).above(0.0);
-            o.optional("sigma_max", em.sampling.sigma_max).above(em.sampling.sigma_min);
-        });
-        c.object("posterior", [&](io::config_object& o) {
-            std::string covariance(to_string(em.mmps.cov_x)), solver(to_string(em.mmps.solver));
-            o.optional("covariance", covariance);
-            o.optional("solver", solver);
-            em.mmps.cov_x = posterior::covariance_from(covariance);
-            em.mmps.solver = posterior::solver_from(solver);
-            o.optional("max_iterations", em.mmps.max_iterations).at_least(0);
-            o.optional("relative_tolerance", em.mmps.relative_tolerance).at_least(0.0);
-            o.optional("switch_factor", em.switch_factor).at_least(0.0);
-        });
-        c.object("training", [&](io::config_object& o) {
-            o.optional("steps", em.training.steps).at_least(1);
-            o.optional("batch", em.training.batch).at_least(1);
-            o.optional("rate_initial", em.training.rate.initial).above(0.0);
-            o.optional("rate_final", em.training.rate.final).above(0.0);
-            o.optional("ema_decay", em.training.adam.ema_decay).at_least(0.0).below(1.0);
-        });
+        c.optional("switch_factor", em.switch_factor).at_least(0.0);
+        support::read_sampler(c, "sampler", em.sampling);
+        support::read_posterior(c, "posterior", em.mmps);
+        support::read_training(c, "training", em.training, s.observations);
         c.object("evaluation", [&](io::config_object& o) {
             o.optional("samples", s.samples).at_least(2);
             o.optional("regularization", s.sinkhorn.regularization).above(0.0);
@@ -233,34 +197,6 @@ private:
     std::vector<io::json> laps_;
 };
 
-struct monitor {
-    evaluation& eval;
-    std::atomic<bool>& cancel;
-    std::optional<support::progress> bar{};
-    index_t lap = -1;
-    bool sampling = false;
-
-    void progress(const prior::em_progress& p) {
-        if (support::interrupted()) cancel = true;
-        if (!bar || lap != p.lap || sampling != p.sampling) {
-            bar.reset();
-            bar.emplace("lap " + std::to_string(p.lap) + (p.sampling ? " samples" : " training"),
-                        static_cast<long>(p.total), static_cast<long>(p.sampling ? 0 : p.done - 1));
-            lap = p.lap;
-            sampling = p.sampling;
-        }
-        bar->update(static_cast<long>(p.done), p.sampling ? "" : "loss " + support::number(p.loss, 3));
-    }
-    void lap_end(const prior::lap_diagnostics& d, const_view_t<backend_type> x, const learned_prior&) {
-        bar.reset();
-        eval.add(d, x);
-        std::cout << "lap " << d.lap << "  divergence of its samples " << eval.laps().back()["divergence"]
-                  << "  data residual " << support::number(d.data_residual) << "  loss " << support::number(d.loss, 3)
-                  << "  " << support::number(d.e_seconds, 1) << " + " << support::number(d.m_seconds, 1) << " s"
-                  << std::endl;
-    }
-};
-
 template <class Model>
 points unconditional(backend_type& b, Model& model, const settings& s, const_vector_t<backend_type> mean) {
     points x(b, model.features(), s.samples);
@@ -314,11 +250,13 @@ int run(const settings& given, const fs::path& out, int threads, bool resume) {
     s.em.config = model::to_json(s.net);
     s.em.cancel = &cancel;
     if (resume) eval.restore(s.em.laps);
-    monitor watch{eval, cancel};
+    support::em_monitor watch(cancel, [&](const prior::lap_diagnostics& d, const_view_t<backend_type> x, const auto&) {
+        eval.add(d, x);
+        std::cout << "  divergence of its samples " << eval.laps().back()["divergence"] << std::endl;
+    });
     const auto observed = data.observed(b);
     auto result = prior::fit_diffusion(b, model, model.table(), observed, initial,
                                        prior::untrained_prior<backend_type>(b, model, initial), s.em, watch);
-    watch.bar.reset();
     std::cout << result.report << '\n';
     if (result.status == prior::em_status::cancelled) return 130;
 
