@@ -182,10 +182,11 @@ void conv3x3_vjp_params(const conv3x3_shape& g, conv_algorithm algorithm, const 
                      workspace);
     });
     if (!bias_bar || block.in_first > 0) return;
+    const index_t items = g.rows() * g.columns() > 0 ? g.items : 0;  // images of no pixels: y_bar may be null
     for (index_t d = block.out_first; d < block.out_last; d += 16) {
         const index_t count = std::min<index_t>(16, block.out_last - d);
         double sum[16] = {};
-        for (index_t m = 0; m < g.items; ++m) {
+        for (index_t m = 0; m < items; ++m) {
             const T* from = y_bar + m * g.y_step() + d;
             for (index_t i = 0; i < g.rows() * g.columns(); ++i, from += g.out)
                 for (index_t k = 0; k < count; ++k) sum[k] += double(from[k]);

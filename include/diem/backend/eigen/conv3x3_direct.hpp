@@ -233,6 +233,7 @@ struct conv3x3_direct {
     static void vjp_params(const conv3x3_shape& g, const T* x, const T* y_bar, T* kernel_bar, index_t in_first,
                            index_t in_last, index_t out_first, index_t out_last, T* workspace) {
         const index_t pixels = g.rows() * g.columns(), height = g.height + 2, width = g.width + 2;
+        if (pixels == 0) return;
         const index_t per_group = group(g);
         for (index_t item = 0; item < g.items; item += per_group) {
             const index_t items = std::min(per_group, g.items - item);
