@@ -12,7 +12,6 @@
 // DIEM_THREADS sets the number of threads (default: all cores). --smoke, or DIEM_SMOKE: the smallest size only.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -33,11 +32,6 @@ namespace {
 
 using namespace diem;
 using B = eigen_backend<float>;
-
-int threads() {
-    const char* value = std::getenv("DIEM_THREADS");
-    return value != nullptr ? std::atoi(value) : 0;
-}
 
 /// V = diag(d) + u u' written out: adds d. Index: column.
 struct add_diagonal {
@@ -180,16 +174,16 @@ void run(benchmark::State& state, way how) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    bool smoke = std::getenv("DIEM_SMOKE") != nullptr;
+    bool smallest = smoke();
     const auto last = std::remove_if(argv + 1, argv + argc, [&](const char* arg) {
         const bool found = std::strcmp(arg, "--smoke") == 0;
-        smoke = smoke || found;
+        smallest = smallest || found;
         return found;
     });
     argc = static_cast<int>(last - argv);
     const std::vector<std::pair<int, int>> sizes =
-        smoke ? std::vector<std::pair<int, int>>{{64, 4}}
-              : std::vector<std::pair<int, int>>{{64, 256}, {192, 64}, {768, 16}, {1536, 8}, {3072, 4}};
+        smallest ? std::vector<std::pair<int, int>>{{64, 4}}
+                 : std::vector<std::pair<int, int>>{{64, 256}, {192, 64}, {768, 16}, {1536, 8}, {3072, 4}};
     const std::vector<std::pair<const char*, way>> ways = {{"cg", way::cg},
                                                            {"cg_precond", way::cg_precond},
                                                            {"dense", way::dense},

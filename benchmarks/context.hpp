@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdlib>
 #include <string>
 #include <thread>
 
 #include <benchmark/benchmark.h>
+
+/// DIEM_THREADS, or 0: one per core.
+inline int threads() {
+    const char* value = std::getenv("DIEM_THREADS");
+    return value != nullptr ? std::atoi(value) : 0;
+}
+/// DIEM_SMOKE is set: the smallest sizes.
+inline bool smoke() { return std::getenv("DIEM_SMOKE") != nullptr; }
 
 /// What every benchmark prints about itself: threads used, cores, compiler flags, commit.
 inline void add_context(int threads) {

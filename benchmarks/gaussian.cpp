@@ -6,7 +6,6 @@
 // Counters: `residual` is the largest ||r|| / ||b|| of the last solve; `residual_over_noise` as in the peers.
 // DIEM_THREADS sets the number of threads (default: all cores).
 #include <cmath>
-#include <cstdlib>
 #include <vector>
 
 #include <diem/diem.hpp>
@@ -17,11 +16,6 @@ namespace {
 
 using namespace diem;
 using B = eigen_backend<float>;
-
-int threads() {
-    const char* value = std::getenv("DIEM_THREADS");
-    return value != nullptr ? std::atoi(value) : 0;
-}
 
 struct setting {
     static constexpr index_t features = 3072, rank = 64;
@@ -126,9 +120,8 @@ void lap(benchmark::State& state) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    const bool smoke = std::getenv("DIEM_SMOKE") != nullptr;
     const auto unit = benchmark::kMillisecond;
-    const int step_items = smoke ? 4 : 256, lap_items = smoke ? 80 : 1024;
+    const int step_items = smoke() ? 4 : 256, lap_items = smoke() ? 80 : 1024;
     benchmark::RegisterBenchmark("mmps", mmps_step, posterior::mmps_options{.max_iterations = 5})
         ->Arg(step_items)
         ->Unit(unit)

@@ -15,7 +15,6 @@
 #include <sys/resource.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -27,12 +26,6 @@ namespace {
 
 using namespace diem;
 using B = eigen_backend<float>;
-
-int threads() {
-    const char* value = std::getenv("DIEM_THREADS");
-    return value != nullptr ? std::atoi(value) : 0;
-}
-bool smoke() { return std::getenv("DIEM_SMOKE") != nullptr; }
 
 struct net {
     nn::unet_config config;

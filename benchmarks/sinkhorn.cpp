@@ -5,7 +5,6 @@
 // Counter `per_iteration` in seconds. benchmarks/sinkhorn_peer.py does the same with POT. DIEM_THREADS sets the number of
 // threads (default: all cores).
 #include <cmath>
-#include <cstdlib>
 #include <vector>
 
 #include <diem/backend/eigen.hpp>
@@ -17,11 +16,6 @@ namespace {
 
 using namespace diem;
 using B = eigen_backend<float>;
-
-int threads() {
-    const char* value = std::getenv("DIEM_THREADS");
-    return value != nullptr ? std::atoi(value) : 0;
-}
 
 /// x_j(u) = 2 sin((j + 1) u + j) at u = 2 pi i / n (+ shift), plus noise of the deviation given.
 batch<B> curve(B& b, index_t n, double shift, double noise, std::uint32_t step) {
@@ -49,8 +43,6 @@ void iteration(benchmark::State& state) {
     state.counters["per_iteration"] = benchmark::Counter(static_cast<double>(state.iterations()) * o.iterations,
                                                          benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
-
-bool smoke() { return std::getenv("DIEM_SMOKE") != nullptr; }
 
 void sizes(benchmark::internal::Benchmark* b) {
     if (smoke())
