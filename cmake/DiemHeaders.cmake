@@ -70,6 +70,7 @@ set(DIEM_HEADERS
     include/diem/nn/conv.hpp
     include/diem/nn/conv_plan.hpp
     include/diem/nn/detail/loops.hpp
+    include/diem/nn/detail/unet_stages.hpp
     include/diem/nn/embedding.hpp
     include/diem/nn/linear.hpp
     include/diem/nn/mlp.hpp
@@ -79,6 +80,7 @@ set(DIEM_HEADERS
     include/diem/nn/parameters.hpp
     include/diem/nn/resample.hpp
     include/diem/nn/unet.hpp
+    include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
     include/diem/posterior/innovation.hpp
     include/diem/posterior/mmps.hpp

@@ -66,6 +66,7 @@
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/resample.hpp>
 #include <diem/nn/unet.hpp>
+#include <diem/nn/unet_config.hpp>
 #include <diem/nn/update.hpp>
 
 #include <diem/solver/bicgstab.hpp>

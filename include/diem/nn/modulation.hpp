@@ -68,23 +68,6 @@ struct pixel_totals {
         }
     }
 };
-/// Both sums for one channel of one item: for a FineGrained backend.
-template <class T>
-struct channel_sums {
-    index_t channels, pixels, p_stride, q_stride, product_step, total_step;
-    bool add;
-    DIEM_HOST_DEVICE void operator()(index_t k, const T* p, const T* q, T* product, T* total) const {
-        const index_t item = k / channels, j = k - item * channels;
-        T along = 0, sum = 0;
-        for (index_t i = item * pixels; i < (item + 1) * pixels; ++i) {
-            const T v = p[i * p_stride + j];
-            along += v * q[i * q_stride + j];
-            sum += v;
-        }
-        put(product[item * product_step + j], along, add);
-        put(total[item * total_step + j], sum, add);
-    }
-};
 }  // namespace detail
 
 /// y = (1 + a) x + shift.

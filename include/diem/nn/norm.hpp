@@ -164,7 +164,7 @@ struct norm_params_body {
     }
 };
 
-/// The same for a FineGrained backend. One pixel: v = J_norm y_bar and x_bar; then one channel of an item: the sums.
+/// The same for a FineGrained backend. One pixel: v = J_norm y_bar and x_bar; channel_sums does the rest.
 template <class T>
 struct norm_pixel_body {
     norm_layout l;
@@ -185,23 +185,6 @@ struct norm_pixel_body {
         }
     }
 };
-template <class T>
-struct norm_channel_body {
-    norm_layout l;
-    index_t bar_step;
-    DIEM_HOST_DEVICE void operator()(index_t k, const T* x, const T* v, T* a_bar, T* b_bar) const {
-        const index_t item = k / l.channels, j = k - item * l.channels;
-        T along = 0, total = 0;
-        for (index_t i = item * l.pixels; i < (item + 1) * l.pixels; ++i) {
-            const T w = v[i * l.channels + j];
-            along += x[i * l.x_stride + j] * w;
-            total += w;
-        }
-        a_bar[item * bar_step + j] = along;
-        b_bar[item * bar_step + j] = total;
-    }
-};
-
 /// Pixels per modulation; throws unless the modulations cover the pixels.
 template <class P, class Q>
 index_t pixels_of(const char* where, const batch_view<P>& x, const batch_view<Q>& a) {
@@ -316,8 +299,9 @@ void modulated_norm_vjp_params(B& b, const_view_t<B> x, const_view_t<B> a, const
         batch<B> v(b, x.features(), x.items());
         b.launch(x.items(), 4 * x.features(), detail::norm_pixel_body<T>{l}, x.data(), a.data(), shift.data(),
                  y_bar.data(), x_bar.data(), v.view().data());
-        b.launch(a_bar.size(), 2 * pixels, detail::norm_channel_body<T>{l, a_bar.stride()}, x.data(), v.cview().data(),
-                 a_bar.data(), shift_bar.data());
+        const detail::channel_sums<T> sums{l.channels,     pixels,         l.channels, l.x_stride,
+                                           a_bar.stride(), a_bar.stride(), false};
+        b.launch(a_bar.size(), 2 * pixels, sums, v.cview().data(), x.data(), a_bar.data(), shift_bar.data());
         return;
     }
     b.launch(a_bar.items(), 4 * x.features() * pixels, detail::norm_params_body<T>{l, a_bar.stride()}, x.data(),

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
-#include <map>
-#include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,22 +8,14 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/blocks.hpp>
-#include <diem/nn/conv_plan.hpp>
+#include <diem/nn/detail/unet_stages.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/norm.hpp>
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/resample.hpp>
+#include <diem/nn/unet_config.hpp>
 
 namespace diem::nn {
-
-struct unet_config {
-    index_t height = 0, width = 0, channels = 0;  ///< of the data
-    index_t patch = 1;                            ///< the network sees space_to_depth(x, patch)
-    std::vector<index_t> hid_channels{32, 64, 128};
-    std::vector<index_t> hid_blocks{2, 2, 2};
-    index_t embedding = 128;             ///< even, >= 4
-    std::map<index_t, index_t> heads{};  ///< level -> attention heads; no attention elsewhere
-};
 
 /// Time-conditional U-Net of the paper's code. Height and width divided by `patch` are multiples of 2^(levels - 1).
 ///
@@ -41,17 +29,8 @@ struct unet_config {
 template <Backend B>
 class unet {
     using T = scalar_t<B>;
-    enum class kind { input, down, residual, attention, up, merge, output };
-    struct stage {
-        kind what;
-        image_shape in, out;
-        std::size_t skip = 0;      // merge: the stage whose input is the skip
-        bool skip_source = false;  // down: its input is kept for a merge
-        std::optional<conv_plan<B>> conv;
-        std::array<parameter, 2> weights;
-        std::optional<residual_block<B>> residual;
-        std::optional<attention_block<B>> attention;
-    };
+    using kind = detail::unet_kind;
+    using stage = detail::unet_stage<B>;
     struct record {
         batch<B> x;  // input of the stage
         batch<B> u;  // down: before the norm; merge: the concatenation (for parameters)
@@ -70,17 +49,14 @@ public:
     };
 
     /// Throws value_error where sizes do not fit together.
-    explicit unet(unet_config config) : config_(std::move(config)) {
-        check_config();
-        build();
-    }
+    explicit unet(unet_config config) : config_(std::move(config)), layout_(config_) {}
 
     [[nodiscard]] const unet_config& config() const { return config_; }
-    [[nodiscard]] const parameter_table& parameters() const { return table_; }
+    [[nodiscard]] const parameter_table& parameters() const { return layout_.table; }
     [[nodiscard]] index_t features() const { return config_.height * config_.width * config_.channels; }
     [[nodiscard]] index_t embedding() const { return config_.embedding; }
     void parameters_changed() {
-        for (stage& s : stages_) {
+        for (stage& s : layout_.stages) {
             if (s.conv) s.conv->changed();
             if (s.residual) s.residual->parameters_changed();
         }
@@ -97,10 +73,10 @@ public:
     void jvp(B& b, const_vector_t<B> p, const activations& saved, const_view_t<B> x_dot, view_t<B> y_dot) {
         check_saved("nn::unet::jvp", saved, x_dot, y_dot);
         const index_t n = saved.items_;
-        std::vector<batch<B>> skips(stages_.size());
+        std::vector<batch<B>> skips(layout_.stages.size());
         batch<B> cur = deep(b, x_dot);
-        for (std::size_t k = 0; k < stages_.size(); ++k) {
-            stage& s = stages_[k];
+        for (std::size_t k = 0; k < layout_.stages.size(); ++k) {
+            stage& s = layout_.stages[k];
             const record& r = saved.records_[k];
             batch<B> next(b, s.out.features(), n);
             switch (s.what) {
@@ -150,15 +126,16 @@ public:
                     update mode, view_t<B> x_bar = {}) {
         check_saved("nn::unet::vjp_params", saved, y_bar, y_bar);
         check_value("nn::unet::vjp_params", saved.options_.parameters, "the forward pass did not save for parameters");
-        check_size("nn::unet::vjp_params", "grad.size()", grad.size(), table_.size());
+        check_size("nn::unet::vjp_params", "grad.size()", grad.size(), layout_.table.size());
         backward(b, p, saved, y_bar, grad, mode, x_bar);
     }
 
     [[nodiscard]] std::size_t activation_bytes(index_t items, const save_options& o, index_t embeddings = 1) const {
         index_t each = 0, per_embedding = o.parameters ? config_.embedding : 0;
-        for (const stage& s : stages_) {
-            if (keeps_input(s, o)) each += s.in.features();
-            if (s.what == kind::merge && keeps_input(s, o)) each -= stages_[s.skip].in.features();  // kept there
+        for (const stage& s : layout_.stages) {
+            if (detail::keeps_input(s, o)) each += s.in.features();
+            if (s.what == kind::merge && detail::keeps_input(s, o))
+                each -= layout_.stages[s.skip].in.features();  // kept there
             if (s.what == kind::down) each += s.out.features();
             if (s.what == kind::merge && o.parameters && !o.recompute) each += s.in.features();
             if (s.residual) each += s.residual->saved_features(o);
@@ -169,83 +146,6 @@ public:
     }
 
 private:
-    void check_config() const {
-        const unet_config& c = config_;
-        const auto check = [](bool ok, const char* what) { check_value("nn::unet", ok, what); };
-        check(c.height > 0 && c.width > 0 && c.channels > 0, "height, width or channels < 1");
-        check(c.patch >= 1 && c.height % c.patch == 0 && c.width % c.patch == 0, "patch does not divide the image");
-        check(!c.hid_channels.empty() && c.hid_channels.size() == c.hid_blocks.size(),
-              "hid_channels and hid_blocks do not have one entry per level");
-        check(c.hid_channels.size() < 31, "more than 30 levels");
-        for (const index_t v : c.hid_channels) check(v > 0, "hid_channels has an entry < 1");
-        for (const index_t v : c.hid_blocks) check(v >= 0, "hid_blocks has an entry < 0");
-        check(c.embedding >= 4 && c.embedding % 2 == 0, "embedding is not even and >= 4");
-        const index_t factor = c.patch << (c.hid_channels.size() - 1);
-        check(c.height % factor == 0 && c.width % factor == 0,
-              "height and width are not multiples of patch 2^(levels - 1)");
-        for (const auto& [level, heads] : c.heads)
-            check(level >= 0 && level < static_cast<index_t>(c.hid_channels.size()) && heads >= 1,
-                  "heads has a level that does not exist, or < 1 heads");
-    }
-    void build() {
-        const unet_config& c = config_;
-        const index_t levels = static_cast<index_t>(c.hid_channels.size());
-        const image_shape net = space_to_depth_shape({c.height, c.width, c.channels}, c.patch);
-        const auto shape = [&](index_t i) {
-            return image_shape{net.height >> i, net.width >> i, c.hid_channels[static_cast<std::size_t>(i)]};
-        };
-        index_t dropped = 0;
-        const auto blocks = [&](const std::string& prefix, index_t i) {
-            const image_shape s = shape(i);
-            for (index_t j = 0; j < c.hid_blocks[static_cast<std::size_t>(i)]; ++j) {
-                stage& r = add(kind::residual, s, s);
-                r.residual.emplace(table_, prefix + ".res" + std::to_string(j), s, c.embedding, dropped);
-                dropped += (s.features() + 3) / 4 * 4;
-                if (const auto at = c.heads.find(i); at != c.heads.end())
-                    add(kind::attention, s, s)
-                        .attention.emplace(table_, prefix + ".att" + std::to_string(j), s, c.embedding, at->second);
-            }
-        };
-        const auto convolution = [&](stage& s, const std::string& name, index_t stride) {
-            s.conv.emplace(conv_shape{s.in, s.out.channels, 3, stride});
-            s.weights = detail::add_conv(table_, name, s.conv->shape());
-        };
-        std::vector<std::size_t> skip_at;
-        for (index_t i = 0; i < levels; ++i) {
-            stage& s = i == 0 ? add(kind::input, net, shape(0)) : add(kind::down, shape(i - 1), shape(i));
-            s.skip_source = i > 0;
-            if (i > 0) skip_at.push_back(stages_.size() - 1);
-            convolution(s, "down" + std::to_string(i) + ".in", i == 0 ? 1 : 2);
-            blocks("down" + std::to_string(i), i);
-        }
-        for (index_t i = levels; i-- > 0;) {
-            if (i + 1 < levels) {
-                image_shape both = shape(i);
-                both.channels += shape(i + 1).channels;
-                stage& s = add(kind::merge, both, shape(i));
-                s.skip = skip_at[static_cast<std::size_t>(i)];
-                convolution(s, "up" + std::to_string(i) + ".in", 1);
-            }
-            blocks("up" + std::to_string(i), i);
-            if (i > 0) {
-                image_shape grown = shape(i);
-                grown.height *= 2;
-                grown.width *= 2;
-                add(kind::up, shape(i), grown);
-            }
-        }
-        stage& s = add(kind::output, shape(0), net);
-        s.weights = detail::add_linear(table_, "up0.out", s.in.channels, s.out.channels);
-    }
-    stage& add(kind what, image_shape in, image_shape out) {
-        stage s{};
-        s.what = what;
-        s.in = in;
-        s.out = out;
-        stages_.push_back(std::move(s));
-        return stages_.back();
-    }
-
     template <class P>
     static batch_view<P> pixels(const image_shape& s, const batch_view<P>& v) {
         return v.reshaped(s.channels, s.pixels() * v.items());
@@ -273,21 +173,8 @@ private:
         concatenate_forward<B>(b, x.reshaped(c, n), skip.reshaped(c_skip, n), pixels(s.in, both.view()));
         return both;
     }
-    static bool keeps_input(const stage& s, const save_options& o) {
-        switch (s.what) {
-            case kind::input:
-            case kind::output:
-                return o.parameters;
-            case kind::down:
-                return o.parameters;
-            case kind::merge:
-                return o.parameters && o.recompute;
-            default:
-                return true;
-        }
-    }
     void check_saved(const char* where, const activations& saved, const_view_t<B> in, const_view_t<B> out) const {
-        check_value(where, saved.records_.size() == stages_.size(), "nothing was saved by this network");
+        check_value(where, saved.records_.size() == layout_.stages.size(), "nothing was saved by this network");
         check_shape(where, "input", in, features(), saved.items_);
         check_shape(where, "result", out, features(), saved.items_);
     }
@@ -297,25 +184,25 @@ private:
         const record& r = saved.records_[k];
         if (!saved.options_.recompute) return f(r);
         record again;
-        if (stages_[k].residual)
-            stages_[k].residual->restore(b, p, r.x, r.m, saved.options_, again.residual);
+        if (layout_.stages[k].residual)
+            layout_.stages[k].residual->restore(b, p, r.x, r.m, saved.options_, again.residual);
         else
-            stages_[k].attention->restore(b, p, r.x, r.m, saved.options_, again.attention);
+            layout_.stages[k].attention->restore(b, p, r.x, r.m, saved.options_, again.attention);
         f(again);
     }
 
     void run(B& b, const_vector_t<B> p, const_view_t<B> x, const_view_t<B> t, view_t<B> y, const save_options& o,
              activations* saved) {
         const index_t n = x.items();
-        check_size("nn::unet", "parameters", p.size(), table_.size());
+        check_size("nn::unet", "parameters", p.size(), layout_.table.size());
         check_size("nn::unet", "x.features()", x.features(), features());
         check_shape("nn::unet", "y", y, features(), n);
         check_size("nn::unet", "t.features()", t.features(), config_.embedding);
         if (t.items() != 1) check_size("nn::unet", "t.items()", t.items(), n);
-        std::vector<record> records(stages_.size());
+        std::vector<record> records(layout_.stages.size());
         batch<B> cur = deep(b, x);
-        for (std::size_t k = 0; k < stages_.size(); ++k) {
-            stage& s = stages_[k];
+        for (std::size_t k = 0; k < layout_.stages.size(); ++k) {
+            stage& s = layout_.stages[k];
             record& r = records[k];
             batch<B> next(b, s.out.features(), n);
             const bool keep = saved && !o.recompute;
@@ -358,7 +245,7 @@ private:
                     break;
             }
             if (!saved) r.m = batch<B>();
-            if (s.skip_source || (saved && keeps_input(s, o))) r.x = std::move(cur);
+            if (s.skip_source || (saved && detail::keeps_input(s, o))) r.x = std::move(cur);
             cur = std::move(next);
         }
         wide(b, cur, y);
@@ -377,10 +264,10 @@ private:
                   update mode, view_t<B> x_bar) {
         const index_t n = saved.items_;
         const bool params = grad.size() > 0;
-        std::vector<batch<B>> skips(stages_.size());
+        std::vector<batch<B>> skips(layout_.stages.size());
         batch<B> g = deep(b, y_bar);
-        for (std::size_t k = stages_.size(); k-- > 0;) {
-            stage& s = stages_[k];
+        for (std::size_t k = layout_.stages.size(); k-- > 0;) {
+            stage& s = layout_.stages[k];
             const record& r = saved.records_[k];
             switch (s.what) {
                 case kind::input: {
@@ -427,7 +314,7 @@ private:
                     if (params) merge_params(b, s, r, saved, g, grad, mode);
                     batch<B> both(b, s.in.features(), n);
                     s.conv->vjp(b, g, s.weights[0].of(p), both);
-                    const index_t c_skip = stages_[s.skip].in.channels, c = s.in.channels - c_skip;
+                    const index_t c_skip = layout_.stages[s.skip].in.channels, c = s.in.channels - c_skip;
                     batch<B> next(b, c * s.in.pixels(), n), skip(b, c_skip * s.in.pixels(), n);
                     concatenate_vjp<B>(b, pixels(s.in, both.cview()), next.view().reshaped(c, s.in.pixels() * n),
                                        skip.view().reshaped(c_skip, s.in.pixels() * n));
@@ -457,8 +344,7 @@ private:
     }
 
     unet_config config_;
-    parameter_table table_;
-    std::vector<stage> stages_;
+    detail::unet_stages<B> layout_;
 };
 
 }  // namespace diem::nn

@@ -15,7 +15,7 @@
 #define DIEM_IVDEP _Pragma("GCC ivdep")
 #endif
 
-/// Pieces of kernel bodies that run on one pixel: loops over contiguous channels that compilers turn into vectors.
+/// Pieces of kernel bodies: loops of one pixel over contiguous channels that compilers turn into vectors, and sums over pixels.
 namespace diem::nn::detail {
 
 /// y = v or y += v.
@@ -121,5 +121,23 @@ DIEM_HOST_DEVICE void sums_over(index_t n, const F& f, T& first, T& second) {
     first = lanes<T>::total(s) + rest_s;
     second = lanes<T>::total(t) + rest_t;
 }
+
+/// Sums of p q and of p over the pixels of one channel of one item: for a FineGrained backend.
+template <class T>
+struct channel_sums {
+    index_t channels, pixels, p_stride, q_stride, product_step, total_step;
+    bool add;
+    DIEM_HOST_DEVICE void operator()(index_t k, const T* p, const T* q, T* product, T* total) const {
+        const index_t item = k / channels, j = k - item * channels;
+        T along = 0, sum = 0;
+        for (index_t i = item * pixels; i < (item + 1) * pixels; ++i) {
+            const T v = p[i * p_stride + j];
+            along += v * q[i * q_stride + j];
+            sum += v;
+        }
+        put(product[item * product_step + j], along, add);
+        put(total[item * total_step + j], sum, add);
+    }
+};
 
 }  // namespace diem::nn::detail
