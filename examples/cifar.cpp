@@ -68,26 +68,28 @@ struct lap_monitor {
     index_t items;
 
     void e_step_end(const em::lap_record& r, const prior::gaussian_samples<backend_type>&, const gaussian&) const {
-        bar.update(static_cast<long>(r.lap),
-                   "log p(y) " + support::number(r.objective / static_cast<double>(items), 1));
+        show(r, r.lap);
     }
     void lap_end(const em::lap_record& r, const prior::gaussian_samples<backend_type>&, const gaussian&) const {
-        bar.update(static_cast<long>(r.lap + 1),
-                   "log p(y) " + support::number(r.objective / static_cast<double>(items), 1));
+        show(r, r.lap + 1);
+    }
+    void show(const em::lap_record& r, index_t laps) const {
+        bar.update(static_cast<long>(laps), "log p(y) " + support::number(r.objective / static_cast<double>(items), 1));
     }
 };
 
+/// From the first observations.
 em::fit_result<gaussian> fit_gaussian(backend_type& b, const cifar_settings& s, const support::masked_images& train) {
     support::progress bar("Gaussian EM", static_cast<long>(s.gaussian.laps));
-    lap_monitor monitor{bar, train.items()};
+    lap_monitor monitor{bar, s.gaussian.observations};
     prior::gaussian_fit_options options{
         .fit = {.max_laps = s.gaussian.laps}, .e_step = s.gaussian.e_step, .ppca = {.rank = s.gaussian.rank}};
     options.batch = s.gaussian.batch;
     options.sampling = s.gaussian.sampling;
     options.mmps = s.gaussian.mmps;
     options.seed = s.seed;
-    return prior::fit_gaussian(b, prior::isotropic_gaussian(b, train.truth.features()), train.observed(b), options,
-                               monitor);
+    return prior::fit_gaussian(b, prior::isotropic_gaussian(b, train.truth.features()),
+                               train.observed(b).items(0, s.gaussian.observations), options, monitor);
 }
 
 /// Unconditional samples of any prior, always with the same random numbers.
@@ -95,12 +97,7 @@ template <class Model>
 images unconditional(backend_type& b, Model& model, const prior::sampling_options& sampling,
                      const_vector_t<backend_type> mean, index_t count) {
     images x(b, model.features(), count);
-    for (index_t first = 0; first < count; first += sampling.batch) {
-        const index_t n = std::min(sampling.batch, count - first);
-        prior::detail::run_sampler<backend_type>(b, model, sampling, mean,
-                                                 random_key{.seed = 17}.skip_items(static_cast<std::uint32_t>(first)),
-                                                 x.view().item_range(first, n));
-    }
+    prior::sample_prior<backend_type>(b, model, sampling, mean, {.seed = 17}, x.view());
     return x;
 }
 
@@ -180,8 +177,7 @@ diffusion_outcome run_diffusion(backend_type& b, const cifar_settings& s, const 
     diffusion_outcome outcome{result.status};
     for (const auto& d : result.prior.history) outcome.laps.push_back(prior::to_json(d));
     if (result.status == prior::em_status::cancelled || result.prior.laps == 0) return outcome;
-    auto mmps = em.mmps;
-    if (em.switch_factor > 0) mmps.switch_sigma = em.switch_factor * prior::spread_of(b, *result.prior.estimate);
+    const auto mmps = prior::e_step_mmps(b, em, result.prior);
     stages.push_back(evaluate(b, "diffusion", model, *result.prior.estimate, result.prior.mean.flat(), mmps,
                               em.sampling, s, test, truth, o.out));
     return outcome;
@@ -198,21 +194,20 @@ int run(const cifar_settings& s, const program_options& o) {
         return support::mask_images(b, load(b, files, count), shape, s.keep, s.sigma_y, s.seed, purpose);
     };
     const auto train = masked(io::cifar10_train_files(o.data), s.observations, 0);
-    const auto first = masked(io::cifar10_train_files(o.data), s.gaussian.observations, 0);  // the same masks and noise
     const auto test = masked(io::cifar10_test_files(o.data), s.evaluation.images, 1);
     const auto truth =
         load(b, io::cifar10_test_files(o.data), std::max(s.evaluation.images, 4 * s.evaluation.free_samples));
     std::cout << train.items() << " images with " << support::number(100 * (1 - s.keep), 0)
               << " % of their pixels deleted, noise " << s.sigma_y << " in [-2, 2]; Gaussian of rank "
-              << s.gaussian.rank << " from " << first.items() << " of them in " << s.gaussian.laps << " laps; "
-              << b.threads() << " threads" << std::endl;
+              << s.gaussian.rank << " from " << s.gaussian.observations << " of them in " << s.gaussian.laps
+              << " laps; " << b.threads() << " threads" << std::endl;
 
     const auto means = support::observed_means(b, train);
     const double mean_fill = support::psnr(b, support::filled(b, test, means), test.truth.cview());
     const double zero_fill =
         support::psnr(b, support::filled(b, test, std::vector<float>(means.size(), 0.0F)), test.truth.cview());
 
-    auto fitted = fit_gaussian(b, s, first);
+    auto fitted = fit_gaussian(b, s, train);
     const double fit_seconds = elapsed();
     io::json stages = io::json::array();
     stages.push_back(evaluate(b, "gaussian", fitted.prior, fitted.prior, fitted.prior.mu(), s.gaussian.mmps,
@@ -224,7 +219,7 @@ int run(const cifar_settings& s, const program_options& o) {
     io::json evidence = io::json::array();
     std::vector<std::vector<std::string>> laps;
     for (const auto& r : fitted.history) {
-        const double each = r.objective / static_cast<double>(first.items());
+        const double each = r.objective / static_cast<double>(s.gaussian.observations);
         evidence.push_back(each);
         laps.push_back({std::to_string(r.lap), support::number(each, 2), support::number(r.e_seconds, 1),
                         support::number(r.m_seconds, 1)});
@@ -263,7 +258,7 @@ int run(const cifar_settings& s, const program_options& o) {
                                           {"keep", s.keep},
                                           {"sigma_y", s.sigma_y},
                                           {"rank", s.gaussian.rank},
-                                          {"gaussian_observations", first.items()},
+                                          {"gaussian_observations", s.gaussian.observations},
                                           {"gaussian_laps", fitted.laps},
                                           {"log_evidence_per_observation", evidence},
                                           {"log_evidence_test", unseen},

@@ -69,12 +69,10 @@ settings read_settings(const fs::path& path) {
             if (!(sigma > 0)) c.fail("sigmas", "expected numbers above 0");
         c.optional("points", s.points).at_least(2);
         c.object("sinkhorn", [&](io::config_object& o) {
-            o.optional("regularization", s.sinkhorn.regularization).above(0.0);
+            support::read_sinkhorn(o, s.sinkhorn);
             o.optional("scaled", s.scaled);
             o.optional("annealed", s.annealed);
             o.optional("annealing", s.sinkhorn.annealing).above(0.0).below(1.0);
-            o.optional("iterations", s.sinkhorn.iterations).at_least(1);
-            o.optional("tolerance", s.sinkhorn.tolerance).at_least(0.0);
         });
     });
     return s;

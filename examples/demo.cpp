@@ -124,7 +124,8 @@ images unconditional(backend_type& b, Model& model, const demo_options& o, const
     images x(b, model.features(), count);
     auto sampling = o.sampling;
     sampling.steps = o.free_steps;
-    prior::detail::run_sampler<backend_type>(b, model, sampling, mean, {.seed = o.seed + 17}, x.view());
+    sampling.batch = count;
+    prior::sample_prior<backend_type>(b, model, sampling, mean, {.seed = o.seed + 17}, x.view());
     return x;
 }
 
@@ -209,8 +210,7 @@ diffusion_stage fit_network(backend_type& b, const demo_options& o, const digits
     auto result = prior::fit_diffusion(b, model, model.table(), data.train.observed(b), initial,
                                        prior::untrained_prior<backend_type>(b, model, initial), em, monitor);
     std::cout << result.report << std::endl;
-    auto mmps = em.mmps;
-    mmps.switch_sigma = em.switch_factor * prior::spread_of(b, *result.prior.estimate);
+    const auto mmps = prior::e_step_mmps(b, em, result.prior);
     return {std::move(result), mmps};
 }
 

@@ -16,7 +16,6 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -80,11 +79,7 @@ settings read_settings(const fs::path& path) {
         c.optional("sigma_y", s.sigma_y).above(0.0);
         c.optional("alpha", s.alpha).above(0.0);
         c.optional("epsilon", s.epsilon).above(0.0).below(1.0);
-        io::json net = model::to_json(s.net);
-        c.optional("network", net);
-        const auto parsed = model::parse_network(net);
-        if (!std::holds_alternative<nn::mlp_config>(parsed)) c.fail("network", "expected an mlp");
-        s.net = std::get<nn::mlp_config>(parsed);
+        support::read_network(c, "network", "an mlp", s.net);
         c.object("gaussian", [&](io::config_object& o) {
             o.optional("laps", s.gaussian_laps).at_least(0);
             support::read_choice(
@@ -98,9 +93,7 @@ settings read_settings(const fs::path& path) {
         support::read_training(c, "training", em.training, s.observations);
         c.object("evaluation", [&](io::config_object& o) {
             o.optional("samples", s.samples).at_least(2);
-            o.optional("regularization", s.sinkhorn.regularization).above(0.0);
-            o.optional("iterations", s.sinkhorn.iterations).at_least(1);
-            o.optional("tolerance", s.sinkhorn.tolerance).at_least(0.0);
+            support::read_sinkhorn(o, s.sinkhorn);
         });
         c.optional("seed", em.seed);
     });
@@ -200,13 +193,7 @@ private:
 template <class Model>
 points unconditional(backend_type& b, Model& model, const settings& s, const_vector_t<backend_type> mean) {
     points x(b, model.features(), s.samples);
-    for (index_t first = 0; first < s.samples; first += s.em.sampling.batch) {
-        const index_t count = std::min(s.em.sampling.batch, s.samples - first);
-        prior::detail::run_sampler<backend_type>(
-            b, model, s.em.sampling, mean,
-            random_key{.seed = s.em.seed + 17}.skip_items(static_cast<std::uint32_t>(first)),
-            x.view().item_range(first, count));
-    }
+    prior::sample_prior<backend_type>(b, model, s.em.sampling, mean, {.seed = s.em.seed + 17}, x.view());
     return x;
 }
 
@@ -264,9 +251,7 @@ int run(const settings& given, const fs::path& out, int threads, bool resume) {
     const auto& last = result.prior;
     points x(b, s.net.features, s.observations);
     prior::e_step_state state;
-    auto mmps = last.laps > 0 ? s.em.mmps : *s.em.initial_mmps;
-    if (mmps.cov_x == posterior::covariance::blended && s.em.switch_factor > 0)
-        mmps.switch_sigma = s.em.switch_factor * prior::spread_of(b, *last.estimate);
+    const auto mmps = prior::e_step_mmps(b, s.em, last);
     support::progress bar("samples under the last prior", static_cast<long>(s.observations));
     const auto draw = [&](auto& m) {
         return prior::sample_posteriors(b, m, observed, &*last.estimate, mmps, s.em.sampling, s.em.guard,

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <variant>
 
 #include <diem/io/config.hpp>
 #include <diem/model/config.hpp>
@@ -66,11 +65,7 @@ struct cifar_settings {
             read_posterior(o, "posterior", g.mmps);
         });
         if (c.contains("network")) {
-            diem::io::json network;
-            c.required("network", network);
-            const auto parsed = diem::model::parse_network(network);
-            if (!std::holds_alternative<diem::nn::unet_config>(parsed)) c.fail("network", "expected a unet");
-            s.network = std::get<diem::nn::unet_config>(parsed);
+            read_network(c, "network", "a unet", s.network.emplace());
         }
         s.em.seed = s.seed;
         s.em.initial_mmps = s.gaussian.mmps;

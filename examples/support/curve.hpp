@@ -12,6 +12,8 @@
 #include <diem/backend/batch.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
+#include <diem/io/config.hpp>
+#include <diem/metrics/sinkhorn.hpp>
 
 /// Random data on smooth curves, and random projections: what the low-dimensional experiments are made of.
 namespace support {
@@ -102,6 +104,13 @@ template <diem::Backend B>
     using T = diem::scalar_t<B>;
     return diem::to_backend(b, std::vector<T>(values.begin(), values.end()), features,
                             static_cast<diem::index_t>(values.size()) / features);
+}
+
+/// Keys "regularization", "iterations" and "tolerance" of an object.
+inline void read_sinkhorn(diem::io::config_object& o, diem::metrics::sinkhorn_options& s) {
+    o.optional("regularization", s.regularization).above(0.0);
+    o.optional("iterations", s.iterations).at_least(1);
+    o.optional("tolerance", s.tolerance).at_least(0.0);
 }
 
 }  // namespace support

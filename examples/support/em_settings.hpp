@@ -3,9 +3,11 @@
 
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <diem/io/config.hpp>
+#include <diem/model/config.hpp>
 #include <diem/posterior/options.hpp>
 #include <diem/prior/e_step.hpp>
 #include <diem/prior/em_options.hpp>
@@ -31,6 +33,16 @@ void read_choice(config_object& c, const std::string& key, E& target,
     c.optional(key, name).one_of(names);
     for (const auto& [n, value] : all)
         if (n == name) target = value;
+}
+
+/// A network of one type, see diem/model/config.hpp; `expected` names it in the error.
+template <class Config>
+void read_network(config_object& c, const std::string& key, const std::string& expected, Config& target) {
+    diem::io::json network = diem::model::to_json(target);
+    c.optional(key, network);
+    const auto parsed = diem::model::parse_network(network);
+    if (!std::holds_alternative<Config>(parsed)) c.fail(key, "expected " + expected);
+    target = std::get<Config>(parsed);
 }
 
 /// {"name", "steps", "batch", "samples_per_observation", "sigma_min", "sigma_max"}

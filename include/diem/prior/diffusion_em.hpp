@@ -21,6 +21,16 @@
 /// Learning a diffusion prior from observations alone, by expectation-maximisation.
 namespace diem::prior {
 
+/// How an E-step under `prior` solves: `initial_mmps` (where given) while no network is trained, else `mmps`, with the switch
+/// of `blended` at switch_factor spreads of the estimate.
+template <Backend B>
+[[nodiscard]] posterior::mmps_options e_step_mmps(B& b, const em_options& options, const diffusion_prior<B>& prior) {
+    auto mmps = prior.laps == 0 && options.initial_mmps ? *options.initial_mmps : options.mmps;
+    if (mmps.cov_x == posterior::covariance::blended && options.switch_factor > 0 && prior.estimate)
+        mmps.switch_sigma = options.switch_factor * spread_of(b, *prior.estimate);
+    return mmps;
+}
+
 namespace detail {
 
 template <Backend B>
@@ -88,7 +98,7 @@ public:
             return !stop;
         };
         const bool network = prior.laps > 0;
-        const auto mmps = mmps_for(prior, network);
+        const auto mmps = e_step_mmps(b_, options_, prior);
         const auto draw = [&](auto& model) {
             return sample_posteriors<B>(b_, model, observed_, prior.estimate ? &*prior.estimate : nullptr, mmps,
                                         options_.sampling, options_.guard, prior.mean.flat(),
@@ -164,13 +174,6 @@ private:
     }
     void tell(const em_progress& p) {
         if constexpr (requires { monitor_.progress(p); }) monitor_.progress(p);
-    }
-
-    posterior::mmps_options mmps_for(const diffusion_prior<B>& prior, bool network) {
-        auto mmps = !network && options_.initial_mmps ? *options_.initial_mmps : options_.mmps;
-        if (mmps.cov_x == posterior::covariance::blended && options_.switch_factor > 0 && prior.estimate)
-            mmps.switch_sigma = options_.switch_factor * spread_of(b_, *prior.estimate);
-        return mmps;
     }
 
     train::training_state<B> begin_training(const diffusion_prior<B>& prior, index_t lap) {

@@ -134,6 +134,18 @@ void run_sampler(B& b, Model& model, const sampling_options& o, const_vector_t<B
 
 }  // namespace detail
 
+/// Fills x (D x n) with samples of the prior itself, `options.batch` at once; item i is a function of the key and its number.
+/// `mean` (D, or empty) is where the sampler starts.
+template <Backend B, diffusion::Denoiser<B> Model>
+void sample_prior(B& b, Model& model, const sampling_options& options, const_vector_t<B> mean, const random_key& key,
+                  view_t<B> x) {
+    check_sampling(options);
+    check_size("prior::sample_prior", "x.features()", x.features(), model.features());
+    for (index_t first = 0; first < x.items(); first += options.batch)
+        detail::run_sampler<B>(b, model, options, mean, key.skip_items(static_cast<std::uint32_t>(first)),
+                               x.item_range(first, std::min(options.batch, x.items() - first)));
+}
+
 /// Draws samples number state.done, ... of all observations into x (D x samples_per_observation N; sample s N + i belongs
 /// to observation i) by MMPS with `model` as the prior, each a function of `seed` and its number. `estimate` may be null
 /// where `mmps` needs none; `mean` (D, or empty) is where the sampler starts. After each batch `go_on(state)` is asked;
