@@ -110,6 +110,7 @@
 #include <diem/prior/e_step.hpp>
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/em_result.hpp>
+#include <diem/prior/gaussian_checkpoint.hpp>
 #include <diem/prior/gaussian_conditional.hpp>
 #include <diem/prior/gaussian_dense.hpp>
 #include <diem/prior/gaussian_fit.hpp>

@@ -107,8 +107,12 @@ public:
         return values;
     }
     [[nodiscard]] std::vector<T> batch_as(const std::string& name, index_t features, index_t items) {
+        const io::shape_type shape{items, features};
+        if (file_.at(name).shape != shape)  // before anything is allocated
+            fail("tensor \"" + name + "\" has shape " + io::to_string(file_.at(name).shape) + ", expected " +
+                 io::to_string(shape));
         std::vector<T> values(static_cast<std::size_t>(features * items));
-        file_.read_into(name, {items, features}, std::span<T>(values));
+        file_.read_into(name, shape, std::span<T>(values));
         known_.insert(name);
         return values;
     }

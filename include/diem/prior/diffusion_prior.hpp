@@ -12,6 +12,7 @@
 #include <diem/nn/parameters.hpp>
 #include <diem/prior/checkpoint.hpp>
 #include <diem/prior/diagnostics.hpp>
+#include <diem/prior/gaussian_checkpoint.hpp>
 
 namespace diem::prior {
 
@@ -70,11 +71,7 @@ void put_prior(B& b, checkpoint_writer<B>& out, const nn::parameter_table& table
     out.flat(b, "last/", table, p.weights.flat());
     out.flat(b, "average/", table, p.average.flat());
     out.batch_as(b, "mean", p.mean.view());
-    if (p.estimate) {
-        out.batch_as(b, "estimate/mu", as_batch(p.estimate->mu()));
-        out.batch_as(b, "estimate/d", as_batch(p.estimate->d()));
-        out.batch_as(b, "estimate/u", p.estimate->u());
-    }
+    if (p.estimate) put_gaussian(b, out, *p.estimate);
     if (p.moments.mean.features() > 0) {
         out.batch_as(b, "moments/mean", p.moments.mean.view());
         out.batch_as(b, "moments/deviation", p.moments.deviation.view());
@@ -112,9 +109,7 @@ template <Backend B>
     const auto rank = in.template state<io::json>("estimate_rank");
     if (!rank.is_null()) {
         if (!rank.is_number_unsigned()) in.fail("state \"estimate_rank\" is not a size");
-        auto mu = read("estimate/mu", 1), d = read("estimate/d", 1);
-        auto u = read("estimate/u", rank.template get<index_t>());
-        p.estimate.emplace(b, std::move(mu), std::move(d), std::move(u));
+        p.estimate = get_gaussian(b, in, features, rank.template get<index_t>());
     }
     if (in.template state<bool>("moments")) {
         p.moments.mean = read("moments/mean", 1);
