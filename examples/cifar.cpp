@@ -5,7 +5,6 @@
 // masked test images.
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -26,10 +25,11 @@
 #include <diem/model/config.hpp>
 #include <diem/model/preconditioned.hpp>
 #include <diem/prior/diffusion_em.hpp>
-#include <diem/prior/gaussian_fit.hpp>
 
 #include "support/cifar_settings.hpp"
-#include "support/em_monitor.hpp"
+#include "support/diffusion_stage.hpp"
+#include "support/gaussian_stage.hpp"
+#include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
 #include "support/masked_images.hpp"
 #include "support/plan.hpp"
@@ -63,44 +63,6 @@ images load(backend_type& b, const std::vector<std::filesystem::path>& files, in
     return to_backend(b, data.images.data, 3072, data.images.shape[0]);
 }
 
-struct lap_monitor {
-    support::progress& bar;
-    index_t items;
-
-    void e_step_end(const em::lap_record& r, const prior::gaussian_samples<backend_type>&, const gaussian&) const {
-        show(r, r.lap);
-    }
-    void lap_end(const em::lap_record& r, const prior::gaussian_samples<backend_type>&, const gaussian&) const {
-        show(r, r.lap + 1);
-    }
-    void show(const em::lap_record& r, index_t laps) const {
-        bar.update(static_cast<long>(laps), "log p(y) " + support::number(r.objective / static_cast<double>(items), 1));
-    }
-};
-
-/// From the first observations.
-em::fit_result<gaussian> fit_gaussian(backend_type& b, const cifar_settings& s, const support::masked_images& train) {
-    support::progress bar("Gaussian EM", static_cast<long>(s.gaussian.laps));
-    lap_monitor monitor{bar, s.gaussian.observations};
-    prior::gaussian_fit_options options{
-        .fit = {.max_laps = s.gaussian.laps}, .e_step = s.gaussian.e_step, .ppca = {.rank = s.gaussian.rank}};
-    options.batch = s.gaussian.batch;
-    options.sampling = s.gaussian.sampling;
-    options.mmps = s.gaussian.mmps;
-    options.seed = s.seed;
-    return prior::fit_gaussian(b, prior::isotropic_gaussian(b, train.truth.features()),
-                               train.observed(b).items(0, s.gaussian.observations), options, monitor);
-}
-
-/// Unconditional samples of any prior, always with the same random numbers.
-template <class Model>
-images unconditional(backend_type& b, Model& model, const prior::sampling_options& sampling,
-                     const_vector_t<backend_type> mean, index_t count) {
-    images x(b, model.features(), count);
-    prior::sample_prior<backend_type>(b, model, sampling, mean, {.seed = 17}, x.view());
-    return x;
-}
-
 /// Squared Frechet distance of images averaged over 4 x 4 blocks (192 features), pixels in [0, 1].
 double averaged_distance(backend_type& b, image_view x, image_view truth) {
     const linop::subsample average(32, 32, 3, 4);
@@ -130,7 +92,7 @@ io::json evaluate(backend_type& b, const std::string& name, Model& model, const 
     support::save_posterior_picture(b, out / ("posterior_" + name + ".png"), test, x.cview(),
                                     std::min<index_t>(16, test.items()), 2);
     const index_t count = std::max<index_t>(s.evaluation.free_samples, 16);
-    const auto free = unconditional(b, model, sampling, mean, count);
+    const auto free = support::unconditional(b, model, sampling, mean, count);
     io::save_png(out / ("samples_" + name + ".png"), support::picture_row(b, free.cview().item_range(0, 16), shape, 2));
     io::json figure{{"stage", name},
                     {"psnr_sample_db", figures.sample},
@@ -157,23 +119,18 @@ diffusion_outcome run_diffusion(backend_type& b, const cifar_settings& s, const 
     support::print_plan(std::cout, support::plan_em(b, model, s.em, s.observations), s.em);
     if (o.plan_only) return {};
 
-    std::atomic<bool> cancel = false;
     auto em = s.em;
     em.folder = o.out / "checkpoint";
     em.resume = o.resume;
     em.config = model::to_json(*s.network);
-    em.cancel = &cancel;
     // One file per lap, so that a resumed run still has the rows before it.
-    support::em_monitor monitor(cancel, [&](const prior::lap_diagnostics& d, const auto&, const auto& next) {
-        prior::load_into(b, next, model);
-        const auto free = unconditional(b, model, em.sampling, next.mean.flat(), 16);
-        io::save_png(o.out / ("lap_" + std::to_string(d.lap) + ".png"),
-                     support::picture_row(b, free.cview(), shape, 2));
-    });
-    support::catch_interrupts();
-    auto result = prior::fit_diffusion(b, model, model.table(), train.observed(b), initial,
-                                       prior::untrained_prior<backend_type>(b, model, initial), em, monitor);
-    std::cout << result.report << std::endl;
+    const auto result = support::fit_diffusion_stage(
+        b, model, train.observed(b), initial, em, [&](const prior::lap_diagnostics& d, const auto&, const auto& next) {
+            prior::load_into(b, next, model);
+            const auto free = support::unconditional(b, model, em.sampling, next.mean.flat(), 16);
+            io::save_png(o.out / ("lap_" + std::to_string(d.lap) + ".png"),
+                         support::picture_row(b, free.cview(), shape, 2));
+        });
     diffusion_outcome outcome{result.status};
     for (const auto& d : result.prior.history) outcome.laps.push_back(prior::to_json(d));
     if (result.status == prior::em_status::cancelled || result.prior.laps == 0) return outcome;
@@ -207,7 +164,8 @@ int run(const cifar_settings& s, const program_options& o) {
     const double zero_fill =
         support::psnr(b, support::filled(b, test, std::vector<float>(means.size(), 0.0F)), test.truth.cview());
 
-    auto fitted = fit_gaussian(b, s, train);
+    auto fitted =
+        support::fit_gaussian_stage(b, s.gaussian, train.observed(b).items(0, s.gaussian.observations), s.seed);
     const double fit_seconds = elapsed();
     io::json stages = io::json::array();
     stages.push_back(evaluate(b, "gaussian", fitted.prior, fitted.prior, fitted.prior.mu(), s.gaussian.mmps,
@@ -216,17 +174,8 @@ int run(const cifar_settings& s, const program_options& o) {
     prior::posterior_means(b, fitted.prior, test.observed(b), exact.view());
     const double exact_mean = support::psnr(b, exact, test.truth.cview());
 
-    io::json evidence = io::json::array();
-    std::vector<std::vector<std::string>> laps;
-    for (const auto& r : fitted.history) {
-        const double each = r.objective / static_cast<double>(s.gaussian.observations);
-        evidence.push_back(each);
-        laps.push_back({std::to_string(r.lap), support::number(each, 2), support::number(r.e_seconds, 1),
-                        support::number(r.m_seconds, 1)});
-    }
     const double unseen = prior::log_evidence(b, fitted.prior, test.observed(b)) / static_cast<double>(test.items());
-    std::cout << "\nlog p(y) per observation, of the Gaussian prior each lap began with\n";
-    support::print_table(std::cout, {"lap", "evidence", "E-step s", "M-step s"}, laps);
+    support::print_evidence(std::cout, fitted.history, s.gaussian.observations);
     std::cout << "test images, after the last lap: " << support::number(unseen, 2) << "\n" << std::endl;
 
     diffusion_outcome outcome;
@@ -249,27 +198,28 @@ int run(const cifar_settings& s, const program_options& o) {
     }
     support::print_table(std::cout, {"", "PSNR"}, rows);
     const double seconds = elapsed();
-    io::save_json(o.out / "report.json", {{"program", "cifar"},
-                                          {"environment", support::environment()},
-                                          {"threads", b.threads()},
-                                          {"seed", s.seed},
-                                          {"observations", train.items()},
-                                          {"test_images", test.items()},
-                                          {"keep", s.keep},
-                                          {"sigma_y", s.sigma_y},
-                                          {"rank", s.gaussian.rank},
-                                          {"gaussian_observations", s.gaussian.observations},
-                                          {"gaussian_laps", fitted.laps},
-                                          {"log_evidence_per_observation", evidence},
-                                          {"log_evidence_test", unseen},
-                                          {"psnr_zero_fill_db", zero_fill},
-                                          {"psnr_mean_fill_db", mean_fill},
-                                          {"psnr_exact_gaussian_mean_db", exact_mean},
-                                          {"stages", stages},
-                                          {"laps", outcome.laps},
-                                          {"status", prior::to_string(outcome.status)},
-                                          {"gaussian_seconds", fit_seconds},
-                                          {"seconds", seconds}});
+    io::save_json(o.out / "report.json",
+                  {{"program", "cifar"},
+                   {"environment", support::environment()},
+                   {"threads", b.threads()},
+                   {"seed", s.seed},
+                   {"observations", train.items()},
+                   {"test_images", test.items()},
+                   {"keep", s.keep},
+                   {"sigma_y", s.sigma_y},
+                   {"rank", s.gaussian.rank},
+                   {"gaussian_observations", s.gaussian.observations},
+                   {"gaussian_laps", fitted.laps},
+                   {"log_evidence_per_observation", support::evidence_of(fitted.history, s.gaussian.observations)},
+                   {"log_evidence_test", unseen},
+                   {"psnr_zero_fill_db", zero_fill},
+                   {"psnr_mean_fill_db", mean_fill},
+                   {"psnr_exact_gaussian_mean_db", exact_mean},
+                   {"stages", stages},
+                   {"laps", outcome.laps},
+                   {"status", prior::to_string(outcome.status)},
+                   {"gaussian_seconds", fit_seconds},
+                   {"seconds", seconds}});
     std::cout << "\n"
               << support::number(seconds, 1) << " s, " << support::number(fit_seconds, 1)
               << " s of them for the Gaussian prior. Pictures and report.json are in " << fs::absolute(o.out).string()

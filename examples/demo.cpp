@@ -4,7 +4,6 @@
 // Gaussian, then a diffusion prior. With each, posterior samples of observations that were held out.
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -24,7 +23,7 @@
 #include <diem/prior/diffusion_em.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 
-#include "support/em_monitor.hpp"
+#include "support/diffusion_stage.hpp"
 #include "support/image_grid.hpp"
 #include "support/masked_images.hpp"
 #include "support/progress.hpp"
@@ -121,12 +120,10 @@ em::fit_result<gaussian> fit(backend_type& b, const demo_options& o, const digit
 template <class Model>
 images unconditional(backend_type& b, Model& model, const demo_options& o, const_vector_t<backend_type> mean,
                      index_t count) {
-    images x(b, model.features(), count);
     auto sampling = o.sampling;
     sampling.steps = o.free_steps;
     sampling.batch = count;
-    prior::sample_prior<backend_type>(b, model, sampling, mean, {.seed = o.seed + 17}, x.view());
-    return x;
+    return support::unconditional(b, model, sampling, mean, count, o.seed + 17);
 }
 
 struct stage_figures {
@@ -172,7 +169,7 @@ struct diffusion_stage {
     posterior::mmps_options mmps;  ///< of the E-step
 };
 
-prior::em_options em_options_of(const demo_options& o, const std::atomic<bool>& cancel) {
+prior::em_options em_options_of(const demo_options& o) {
     prior::em_options em;
     em.laps = o.laps;
     em.sampling = o.sampling;
@@ -189,27 +186,23 @@ prior::em_options em_options_of(const demo_options& o, const std::atomic<bool>& 
     em.folder = o.out / "checkpoint";
     em.keep_laps = false;
     em.resume = o.resume;
-    em.cancel = &cancel;
     return em;
 }
 
 /// The diffusion prior, by EM from the Gaussian one; `rows` receives unconditional samples along the laps.
 diffusion_stage fit_network(backend_type& b, const demo_options& o, const digits& data, gaussian& initial,
                             network& model, std::vector<support::image>& rows) {
-    std::atomic<bool> cancel = false;
-    const auto em = em_options_of(o, cancel);
+    const auto em = em_options_of(o);
     index_t next_row = 0;
-    support::em_monitor monitor(cancel, [&](const prior::lap_diagnostics& d, const auto&, const auto& next) {
-        if (d.lap < next_row && d.lap + 1 < o.laps) return;
-        next_row = next_row == 0 ? 1 : 2 * next_row;
-        prior::load_into(b, next, model);
-        rows.push_back(
-            support::picture_row(b, unconditional(b, model, o, next.mean.flat(), 16).cview(), data.train.shape, 4));
-    });
-    support::catch_interrupts();
-    auto result = prior::fit_diffusion(b, model, model.table(), data.train.observed(b), initial,
-                                       prior::untrained_prior<backend_type>(b, model, initial), em, monitor);
-    std::cout << result.report << std::endl;
+    auto result = support::fit_diffusion_stage(
+        b, model, data.train.observed(b), initial, em,
+        [&](const prior::lap_diagnostics& d, const auto&, const auto& next) {
+            if (d.lap < next_row && d.lap + 1 < o.laps) return;
+            next_row = next_row == 0 ? 1 : 2 * next_row;
+            prior::load_into(b, next, model);
+            rows.push_back(
+                support::picture_row(b, unconditional(b, model, o, next.mean.flat(), 16).cview(), data.train.shape, 4));
+        });
     const auto mmps = prior::e_step_mmps(b, em, result.prior);
     return {std::move(result), mmps};
 }

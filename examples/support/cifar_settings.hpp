@@ -5,14 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <string>
 
 #include <diem/io/config.hpp>
 #include <diem/model/config.hpp>
 #include <diem/prior/em_options.hpp>
-#include <diem/prior/gaussian_fit.hpp>
 
 #include "support/em_settings.hpp"
+#include "support/gaussian_stage.hpp"
 
 namespace support {
 
@@ -23,13 +22,8 @@ struct cifar_settings {
     double keep = 0.25, sigma_y = 1e-3;
     std::uint64_t seed = 0;
 
-    struct {
+    struct : gaussian_settings {
         diem::index_t observations = 4096;  ///< the first so many
-        diem::index_t rank = 64, laps = 16;
-        diem::index_t batch = 256;  ///< observations at once in exact draws
-        diem::prior::gaussian_e_step e_step = diem::prior::gaussian_e_step::draws;
-        diem::prior::sampling_options sampling{.sampler = diem::prior::sampler_choice::ddim, .steps = 64, .batch = 128};
-        diem::posterior::mmps_options mmps{.max_iterations = 256, .relative_tolerance = 1e-3, .precondition = true};
     } gaussian;
 
     std::optional<diem::nn::unet_config> network;  ///< none: the Gaussian prior alone
@@ -43,7 +37,6 @@ struct cifar_settings {
 
 /// Throws config_error, naming the file and the key.
 [[nodiscard]] inline cifar_settings read_cifar_settings(const std::filesystem::path& path) {
-    using diem::prior::gaussian_e_step;
     cifar_settings s;
     if (path.empty()) return s;
     diem::io::read_config(diem::io::load_config(path), [&](config_object& c) {
@@ -54,15 +47,8 @@ struct cifar_settings {
         c.optional("seed", s.seed);
         s.gaussian.observations = std::min(s.gaussian.observations, s.observations);
         c.object("gaussian", [&](config_object& o) {
-            auto& g = s.gaussian;
-            o.optional("observations", g.observations).at_least(1).at_most(s.observations);
-            o.optional("rank", g.rank).at_least(0).at_most(3072);
-            o.optional("laps", g.laps).at_least(0);
-            o.optional("batch", g.batch).at_least(1);
-            read_choice(o, "e_step", g.e_step,
-                        {{"draws", gaussian_e_step::draws}, {"diffusion", gaussian_e_step::diffusion}});
-            read_sampler(o, "sampler", g.sampling);
-            read_posterior(o, "posterior", g.mmps);
+            o.optional("observations", s.gaussian.observations).at_least(1).at_most(s.observations);
+            read_gaussian(o, s.gaussian, 3072);
         });
         if (c.contains("network")) {
             read_network(c, "network", "a unet", s.network.emplace());

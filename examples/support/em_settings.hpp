@@ -35,24 +35,34 @@ void read_choice(config_object& c, const std::string& key, E& target,
         if (n == name) target = value;
 }
 
+/// A network of any type, see diem/model/config.hpp.
+inline void read_network(config_object& c, const std::string& key, diem::model::network_config& target) {
+    diem::io::json network = diem::model::to_json(target);
+    c.optional(key, network);
+    try {
+        target = diem::model::parse_network(network);
+    } catch (const diem::config_error& e) {
+        c.fail(key, e.what());
+    }
+}
 /// A network of one type, see diem/model/config.hpp; `expected` names it in the error.
 template <class Config>
 void read_network(config_object& c, const std::string& key, const std::string& expected, Config& target) {
-    diem::io::json network = diem::model::to_json(target);
-    c.optional(key, network);
-    const auto parsed = diem::model::parse_network(network);
+    diem::model::network_config parsed = target;
+    read_network(c, key, parsed);
     if (!std::holds_alternative<Config>(parsed)) c.fail(key, "expected " + expected);
     target = std::get<Config>(parsed);
 }
 
+inline const std::vector<std::pair<std::string, diem::prior::sampler_choice>> sampler_names{
+    {"ddpm", diem::prior::sampler_choice::ddpm},
+    {"ddim", diem::prior::sampler_choice::ddim},
+    {"predictor_corrector", diem::prior::sampler_choice::predictor_corrector}};
+
 /// {"name", "steps", "batch", "samples_per_observation", "sigma_min", "sigma_max"}
 inline void read_sampler(config_object& c, const std::string& key, diem::prior::sampling_options& s) {
     c.object(key, [&](config_object& o) {
-        using diem::prior::sampler_choice;
-        read_choice(o, "name", s.sampler,
-                    {{"ddpm", sampler_choice::ddpm},
-                     {"ddim", sampler_choice::ddim},
-                     {"predictor_corrector", sampler_choice::predictor_corrector}});
+        read_choice(o, "name", s.sampler, sampler_names);
         o.optional("steps", s.steps).at_least(1);
         o.optional("batch", s.batch).at_least(1);
         o.optional("samples_per_observation", s.samples_per_observation).at_least(1);
@@ -61,18 +71,44 @@ inline void read_sampler(config_object& c, const std::string& key, diem::prior::
     });
 }
 
-/// {"covariance", "solver", "max_iterations", "relative_tolerance", "precondition"}
+/// What `read_sampler` reads.
+[[nodiscard]] inline diem::io::json sampler_json(const diem::prior::sampling_options& s) {
+    std::string name;
+    for (const auto& [n, value] : sampler_names)
+        if (value == s.sampler) name = n;
+    return {{"name", name},
+            {"steps", s.steps},
+            {"batch", s.batch},
+            {"samples_per_observation", s.samples_per_observation},
+            {"sigma_min", s.sigma_min},
+            {"sigma_max", s.sigma_max}};
+}
+
+/// {"covariance", "solver", "max_iterations", "relative_tolerance", "switch_sigma", "precondition"}
 inline void read_posterior(config_object& c, const std::string& key, diem::posterior::mmps_options& m) {
     c.object(key, [&](config_object& o) {
-        std::string covariance(to_string(m.cov_x)), solver(to_string(m.solver));
-        o.optional("covariance", covariance);
-        o.optional("solver", solver);
-        m.cov_x = diem::posterior::covariance_from(covariance);
-        m.solver = diem::posterior::solver_from(solver);
+        const auto named = [&](const char* name_key, auto& target, auto from) {
+            std::string name(to_string(target));
+            o.optional(name_key, name);
+            try {
+                target = from(name);
+            } catch (const diem::config_error& e) {
+                o.fail(name_key, e.what());
+            }
+        };
+        named("covariance", m.cov_x, diem::posterior::covariance_from);
+        named("solver", m.solver, diem::posterior::solver_from);
         o.optional("max_iterations", m.max_iterations).at_least(0);
         o.optional("relative_tolerance", m.relative_tolerance).at_least(0.0);
+        o.optional("switch_sigma", m.switch_sigma).above(0.0);
         o.optional("precondition", m.precondition);
     });
+}
+/// What `read_posterior` reads.
+[[nodiscard]] inline diem::io::json posterior_json(const diem::posterior::mmps_options& m) {
+    return {{"covariance", to_string(m.cov_x)},   {"solver", to_string(m.solver)},
+            {"max_iterations", m.max_iterations}, {"relative_tolerance", m.relative_tolerance},
+            {"switch_sigma", m.switch_sigma},     {"precondition", m.precondition}};
 }
 
 /// {"steps", "epochs", "batch", "micro_batch", "dropout", "rate": {"schedule", "initial", "final"}, "max_norm", "ema_decay",

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -10,21 +9,17 @@
 #include <vector>
 
 #include <diem/backend/eigen.hpp>
-#include <diem/io/array.hpp>
 #include <diem/io/png.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/posterior/observation.hpp>
 #include <diem/prior/e_step.hpp>
 
+#include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
 
 /// What the image examples share: images of which some pixels are deleted, baselines, figures, pictures.
 namespace support {
-
-using backend_type = diem::eigen_backend<float>;
-using images = diem::batch<backend_type>;
-using image_view = diem::const_view_t<backend_type>;
 
 /// y = mask x + noise, the truth kept beside it for figures only.
 struct masked_images {
@@ -51,17 +46,6 @@ struct masked_images {
     return {shape, std::move(truth), std::move(y), std::move(values), std::move(mask), noise};
 }
 
-/// Pixels of the data range [-2, 2]: 10 log10(4^2 / mean squared error), over all pixels of all images.
-[[nodiscard]] inline double psnr(backend_type& b, image_view x, image_view truth) {
-    const auto got = diem::to_host(b, x), expected = diem::to_host(b, truth);
-    double sum = 0;
-    for (std::size_t k = 0; k < expected.size(); ++k) {
-        const double e = static_cast<double>(got[k]) - static_cast<double>(expected[k]);
-        sum += e * e;
-    }
-    return 10 * std::log10(16 * static_cast<double>(expected.size()) / sum);
-}
-
 /// Mean of the observed values of each feature, known from observations alone; 0 where it was never observed.
 [[nodiscard]] inline std::vector<float> observed_means(backend_type& b, const masked_images& data) {
     const auto y = diem::to_host(b, data.y), m = diem::to_host(b, data.values);
@@ -83,16 +67,6 @@ struct masked_images {
     for (std::size_t k = 0; k < y.size(); ++k)
         if (m[k] == 0.0F) y[k] = value[k % value.size()];
     return diem::to_backend(b, y, data.truth.features(), data.items());
-}
-
-/// Mean over s of samples s n + i.
-[[nodiscard]] inline images mean_of_samples(backend_type& b, image_view x, diem::index_t items) {
-    images mean(b, x.features(), items);
-    const diem::index_t count = x.items() / items;
-    b.fill(mean.view(), 0.0F);
-    for (diem::index_t s = 0; s < count; ++s)
-        b.axpby(1.0 / static_cast<double>(count), x.item_range(s * items, items), 1.0, mean.view());
-    return mean;
 }
 
 /// Figures of posterior samples of held-out observations.
@@ -121,18 +95,6 @@ posterior_figures sample_held_out(backend_type& b, Model& model, const masked_im
     f.diagnostics = diem::prior::diagnostics_of(state);
     f.residual = f.diagnostics.data_residual;
     return f;
-}
-
-/// A row of images as a picture; `masks` (or an empty view): deleted pixels are shown as such.
-[[nodiscard]] inline image picture_row(backend_type& b, image_view x, const image_shape& shape, diem::index_t scale,
-                                       image_view masks = {}) {
-    const auto host = diem::to_host(b, x);
-    const std::vector<float> hidden = masks.items() > 0 ? diem::to_host(b, masks) : std::vector<float>{};
-    const diem::host_view<const float> view(host.data(), x.features(), x.items());
-    const diem::host_view<const float> mask =
-        hidden.empty() ? diem::host_view<const float>{}
-                       : diem::host_view<const float>(hidden.data(), x.features(), x.items());
-    return image_grid<float>(view, shape, {.columns = x.items(), .scale = scale, .gap = scale}, mask);
 }
 
 /// Rows: observed, one sample, mean of the samples, truth; the first `count` held-out images.
