@@ -10,10 +10,13 @@ set(DIEM_HEADERS
     include/diem/backend/eigen/conv3x3_transforms.hpp
     include/diem/backend/eigen/conv3x3_winograd.hpp
     include/diem/backend/eigen/elementwise.hpp
+    include/diem/backend/eigen/fft.hpp
+    include/diem/backend/eigen/fft2.hpp
     include/diem/backend/eigen/gemm.hpp
     include/diem/backend/eigen/gemm_packed.hpp
     include/diem/backend/eigen/low_rank_plan.hpp
     include/diem/backend/eigen/random.hpp
+    include/diem/backend/fft.hpp
     include/diem/backend/memory.hpp
     include/diem/backend/operand.hpp
     include/diem/backend/reference.hpp
@@ -124,6 +127,7 @@ set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/cuda_backend.cuh
     include/diem/backend/cuda/device.cuh
     include/diem/backend/cuda/error.cuh
+    include/diem/backend/cuda/fft.cuh
     include/diem/backend/cuda/grid.cuh
     include/diem/backend/cuda/libraries.cuh
     include/diem/backend/cuda/memory.cuh

@@ -20,10 +20,13 @@
 #include <diem/backend/eigen/conv3x3_transforms.hpp>
 #include <diem/backend/eigen/conv3x3_winograd.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
+#include <diem/backend/eigen/fft.hpp>
+#include <diem/backend/eigen/fft2.hpp>
 #include <diem/backend/eigen/gemm.hpp>
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/random.hpp>
+#include <diem/backend/fft.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
 #include <diem/backend/reference.hpp>

@@ -38,6 +38,7 @@ NEAR_MISS(without_gemm_batched, gemm_batched);
 NEAR_MISS(without_cholesky, cholesky);
 NEAR_MISS(without_trsm, trsm);
 NEAR_MISS(without_eigh, eigh);
+NEAR_MISS(without_fft2, fft2);
 NEAR_MISS(without_fill_normal, fill_normal);
 NEAR_MISS(without_fill_uniform, fill_uniform);
 NEAR_MISS(without_synchronize, synchronize);

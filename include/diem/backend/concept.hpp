@@ -4,6 +4,7 @@
 #include <concepts>
 #include <type_traits>
 
+#include <diem/backend/fft.hpp>
 #include <diem/core/random.hpp>
 #include <diem/core/view.hpp>
 
@@ -119,6 +120,12 @@ struct index_functor {
 /// cholesky    A = L L' per matrix, in place in the lower triangle (the strict upper one is left); info 0, or 1 + the first
 ///             pivot that is not positive. `trsm(L, op, X)`: X = op(L)^-1 X. `eigh(A, w)`: symmetric eigen-decomposition of
 ///             one matrix (lower triangle read), A becomes the eigenvectors, w ascending.
+/// fft2        `fft2(direction, height, width, x, y)`: the centred orthonormal transform of complex images; an item holds one
+///             or more of them after one another, each height x width x (re, im). The zero frequency and the origin of the
+///             image are at (height / 2, width / 2), rounded down:
+///                 y[u, v] = (H W)^-1/2 sum over i, j of x[i, j] e^(-2 pi i ((u - H/2)(i - H/2) / H + (v - W/2)(j - W/2) / W))
+///             and with e^(+2 pi i ..) its inverse, which is its adjoint. Any size >= 1. y may be x itself, but not overlap
+///             it otherwise. Sizes are checked.
 /// random      `fill_normal(key, y)`, `fill_uniform(key, y)`: element j of item i is `normal<T>(key, i, j)` of core/random.
 template <class B>
 concept Backend = requires(B& b, view_t<B> y, const_view_t<B> x, vector_t<B, double> out, const_vector_t<B, double> in,
@@ -144,6 +151,7 @@ concept Backend = requires(B& b, view_t<B> y, const_view_t<B> x, vector_t<B, dou
     b.cholesky(m, info);
     b.trsm(cm, op::none, m);
     b.eigh(y, vector_t<B>{});
+    b.fft2(fft_direction::forward, n, n, x, y);
     b.fill_normal(key, y);
     b.fill_uniform(key, y);
 };

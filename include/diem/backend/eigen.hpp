@@ -12,6 +12,7 @@
 #include <diem/backend/concept.hpp>
 #include <diem/backend/eigen/conv3x3_plan.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
+#include <diem/backend/eigen/fft2.hpp>
 #include <diem/backend/eigen/gemm.hpp>
 #include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/random.hpp>
@@ -67,7 +68,7 @@ public:
     template <class F>
     void for_blocks(index_t items, index_t block, const F& f) {
         parallel((items + block - 1) / block, smallest_job, [&](index_t first, index_t last) {
-            eigen_backend part(pool_);
+            eigen_backend part(pool_, fft_);
             for (index_t k = first; k < last; ++k) f(part, k * block, std::min(block, items - k * block));
         });
     }
@@ -213,6 +214,13 @@ public:
         Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1>>(w.data(), n) = solver.eigenvalues();
     }
 
+    template <class U>
+    void fft2(fft_direction direction, index_t height, index_t width, const batch_view<U*>& x,
+              const batch_view<T*>& y) {
+        detail::check_fft2(height, width, x, y);
+        detail::eigen::fft2<eigen_backend, T>(*this, *fft_, direction, height, width, x, y);
+    }
+
     void fill_normal(const random_key& key, const batch_view<T*>& y) { random<true>(key, y); }
     void fill_uniform(const random_key& key, const batch_view<T*>& y) { random<false>(key, y); }
 
@@ -222,7 +230,10 @@ private:
     using matrix_map = Eigen::Map<matrix, 0, leading>;
     using const_matrix_map = Eigen::Map<const matrix, 0, leading>;
 
-    explicit eigen_backend(std::shared_ptr<pool> memory) : pool_(std::move(memory)) {}
+    using fft_plans = detail::eigen::fft_plans<T>;
+
+    eigen_backend(std::shared_ptr<pool> memory, std::shared_ptr<fft_plans> fft)
+        : pool_(std::move(memory)), fft_(std::move(fft)) {}
 
     // Measured: waking a thread costs a few microseconds, as long as about this many elements take.
     static constexpr index_t smallest_job = 1 << 13;
@@ -287,6 +298,7 @@ private:
     }
 
     std::shared_ptr<pool> pool_ = std::make_shared<pool>();
+    std::shared_ptr<fft_plans> fft_ = std::make_shared<fft_plans>();
     std::unique_ptr<thread_pool> threads_;  // null: only the caller's
 };
 

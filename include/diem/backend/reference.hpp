@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <diem/backend/concept.hpp>
+#include <diem/backend/fft.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
 #include <diem/core/check.hpp>
@@ -144,6 +145,15 @@ public:
     }
     template <class P, class Q>
     void eigh(const batch_view<P>& a, const vector_view<Q>& w);
+
+    template <class P, class Q>
+    void fft2(fft_direction direction, index_t height, index_t width, const batch_view<P>& x, const batch_view<Q>& y) {
+        detail::check_fft2(height, width, x, y);
+        for (index_t i = 0; i < x.items(); ++i)
+            for (index_t k = 0; k < x.features(); k += 2 * height * width)
+                detail::fft2_by_definition<T>(direction, height, width, &detail::strided_of(x).at(k, i),
+                                              &detail::strided_of(y).at(k, i));
+    }
 
     template <class P>
     void fill_normal(const random_key& key, const batch_view<P>& y) {

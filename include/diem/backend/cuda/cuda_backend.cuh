@@ -14,6 +14,7 @@
 #include <diem/backend/cuda/bodies.cuh>
 #include <diem/backend/cuda/conv3x3.cuh>
 #include <diem/backend/cuda/device.cuh>
+#include <diem/backend/cuda/fft.cuh>
 #include <diem/backend/cuda/grid.cuh>
 #include <diem/backend/cuda/libraries.cuh>
 #include <diem/backend/cuda/memory.cuh>
@@ -24,7 +25,8 @@
 
 namespace diem {
 
-/// One stream of a CUDA device: kernels for the element-wise primitives, cuBLAS for products, cuSOLVER for factorisations.
+/// One stream of a CUDA device: kernels for the element-wise primitives, cuBLAS for products, cuSOLVER for
+/// factorisations, cuFFT.
 ///
 /// Primitives are queued and return at once; only `upload`, `download`, `synchronize` and `eigh` wait for the device. One
 /// object serves one caller at a time; several may share a device. Results repeat from run to run. Every call is checked:
@@ -225,6 +227,11 @@ public:
         if (code != 0) throw device_error("eigh: cusolverDnXsyevd did not converge, info " + std::to_string(code));
     }
 
+    template <class P, class Q>
+    void fft2(fft_direction direction, index_t height, index_t width, const batch_view<P>& x, const batch_view<Q>& y) {
+        detail::cuda::fft2<T>(*this, *fft_, direction, height, width, x, y);
+    }
+
     template <class P>
     void fill_normal(const random_key& key, const batch_view<P>& y) {
         random<true>(key, y);
@@ -304,6 +311,7 @@ private:
 
     std::shared_ptr<detail::cuda::device> device_;
     std::shared_ptr<pool> pool_ = std::make_shared<pool>();
+    std::shared_ptr<detail::cuda::fft_plans<T>> fft_ = std::make_shared<detail::cuda::fft_plans<T>>(device_);
 };
 
 }  // namespace diem

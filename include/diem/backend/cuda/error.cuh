@@ -3,6 +3,7 @@
 
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
+#include <cufft.h>
 #include <cusolverDn.h>
 
 #include <source_location>
@@ -32,6 +33,19 @@ inline void checked(cudaError_t status, const char* call,
 inline void checked(cublasStatus_t status, const char* call,
                     const std::source_location& where = std::source_location::current()) {
     if (status != CUBLAS_STATUS_SUCCESS) fail(call, cublasGetStatusName(status), static_cast<int>(status), where);
+}
+inline void checked(cufftResult status, const char* call,
+                    const std::source_location& where = std::source_location::current()) {
+    if (status == CUFFT_SUCCESS) return;
+    const char* name = status == CUFFT_INVALID_PLAN     ? "CUFFT_INVALID_PLAN"
+                       : status == CUFFT_ALLOC_FAILED   ? "CUFFT_ALLOC_FAILED"
+                       : status == CUFFT_INVALID_VALUE  ? "CUFFT_INVALID_VALUE"
+                       : status == CUFFT_INTERNAL_ERROR ? "CUFFT_INTERNAL_ERROR"
+                       : status == CUFFT_EXEC_FAILED    ? "CUFFT_EXEC_FAILED"
+                       : status == CUFFT_SETUP_FAILED   ? "CUFFT_SETUP_FAILED"
+                       : status == CUFFT_INVALID_SIZE   ? "CUFFT_INVALID_SIZE"
+                                                        : "error of cuFFT";
+    fail(call, name, static_cast<int>(status), where);
 }
 inline void checked(cusolverStatus_t status, const char* call,
                     const std::source_location& where = std::source_location::current()) {
