@@ -54,10 +54,12 @@ set(DIEM_HEADERS
     include/diem/linop/data.hpp
     include/diem/linop/dense.hpp
     include/diem/linop/diagonal.hpp
+    include/diem/linop/fourier.hpp
     include/diem/linop/identity.hpp
     include/diem/linop/lambda.hpp
     include/diem/linop/low_rank_covariance.hpp
     include/diem/linop/mask.hpp
+    include/diem/linop/mri.hpp
     include/diem/linop/subsample.hpp
     include/diem/metrics/detail/sinkhorn_kernel.hpp
     include/diem/metrics/frechet.hpp
