@@ -73,8 +73,8 @@ std::vector<scalar_t<B>> draw(B& b, const S& schedule, const Scheme& scheme, ind
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("samplers: samples of a Gaussian prior follow the exact law of the scheme", "", eigen_backend<float>,
-                   eigen_backend<double>) {
+TEMPLATE_TEST_CASE("samplers: samples of a Gaussian prior follow the exact law of the scheme", "[statistics]",
+                   eigen_backend<float>, eigen_backend<double>) {
     auto b = make_backend<TestType>();
     const index_t items = 4000, steps = 16;
     const auto check = [&](const auto& schedule) {
@@ -89,7 +89,7 @@ TEMPLATE_TEST_CASE("samplers: samples of a Gaussian prior follow the exact law o
     check(dif::vp_cosine(1e-3, 20));
 }
 
-TEST_CASE("samplers: that law tends to the prior with the number of steps") {
+TEST_CASE("samplers: that law tends to the prior with the number of steps", "[statistics]") {
     const double missing = high_variance / (100 * 100);
     const auto bias = [](scheme kind, const auto& schedule, index_t steps) {
         double worst = 0;
@@ -112,7 +112,8 @@ TEST_CASE("samplers: that law tends to the prior with the number of steps") {
     check(dif::vp_cosine(1e-3, 100));
 }
 
-TEMPLATE_TEST_CASE("samplers: mean and covariance of a Gaussian prior, many steps", "", eigen_backend<float>) {
+TEMPLATE_TEST_CASE("samplers: mean and covariance of a Gaussian prior, many steps", "[statistics]",
+                   eigen_backend<float>) {
     auto b = make_backend<TestType>();
     const auto truth = correlated_moments([](double v) { return v; });
     const dif::ve_log_linear schedule(1e-3, 100);
@@ -266,7 +267,7 @@ TEMPLATE_TEST_CASE("samplers: backends agree", "", float, double) {
     });
 }
 
-TEMPLATE_TEST_CASE("samplers: a mixture prior", "", eigen_backend<double>) {
+TEMPLATE_TEST_CASE("samplers: a mixture prior", "[statistics]", eigen_backend<double>) {
     using B = TestType;
     auto b = make_backend<B>();
     const auto parameters = test_mixture(2, 3);

@@ -6,12 +6,10 @@
 #include <string>
 #include <vector>
 
-#include <diem/backend/eigen.hpp>
-#include <diem/backend/reference.hpp>
 #include <diem/prior/checkpoint.hpp>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
-#include "support/opaque_backend.hpp"
 #include "train/toy_model.hpp"
 
 using namespace diem;
@@ -77,7 +75,7 @@ std::vector<double> trace(const std::vector<index_t>& stops, std::vector<scalar_
 }  // namespace
 
 TEMPLATE_TEST_CASE("a training resumed from its file equals one that never stopped, to the bit", "",
-                   reference_backend<float>, eigen_backend<float>, eigen_backend<double>, test::opaque_backend<float>) {
+                   DIEM_TEST_BACKENDS) {
     std::vector<scalar_t<TestType>> weights, average, other_weights, other_average;
     const auto whole = trace<TestType>({}, weights, average);
     for (std::uint32_t k = 0; k < 4; ++k) {  // random steps

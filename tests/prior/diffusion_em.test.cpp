@@ -141,7 +141,7 @@ TEMPLATE_TEST_CASE("diffusion EM runs its laps and measures them", "", test::mai
     CHECK(to_host(p.b, p.net.parameters()) == to_host(p.b, result.prior.average));  // ready for use
 }
 
-TEST_CASE("diffusion EM learns two clusters that no observation shows whole") {
+TEST_CASE("diffusion EM learns two clusters that no observation shows whole", "[statistics]") {
     problem<test::main_backend<float>> p;
     auto o = p.options();
     o.laps = 5;

@@ -193,7 +193,7 @@ TEMPLATE_TEST_CASE("closed form: dense A agrees with the dense formulas", "", DI
     }
 }
 
-TEST_CASE("closed form: draws have the posterior's mean and covariance") {
+TEST_CASE("closed form: draws have the posterior's mean and covariance", "[statistics]") {
     using B = test::main_backend<double>;
     B b = test::make_backend<B>(2);
     const index_t n = 5, items = 40000;
@@ -241,7 +241,7 @@ TEMPLATE_TEST_CASE("gaussian EM with the exact E-step never lowers the evidence"
     }
 }
 
-TEST_CASE("gaussian EM recovers the truth") {
+TEST_CASE("gaussian EM recovers the truth", "[statistics]") {
     using B = test::main_backend<double>;
     B b = test::make_backend<B>(2);
     const truth t = make_truth(8, 2, 0.1);
@@ -275,7 +275,7 @@ TEST_CASE("gaussian EM recovers the truth") {
     }
 }
 
-TEST_CASE("gaussian EM by sampling comes near the exact fit") {
+TEST_CASE("gaussian EM by sampling comes near the exact fit", "[statistics]") {
     using B = test::main_backend<double>;
     B b = test::make_backend<B>(2);
     const truth t = make_truth(8, 2, 0.1);

@@ -63,8 +63,7 @@ double log_likelihood(const Eigen::MatrixXd& sigma, const Eigen::MatrixXd& c) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("ppca: subspace iteration finds what the full decomposition finds", "", reference_backend<float>,
-                   eigen_backend<float>, eigen_backend<double>, opaque_backend<double>) {
+TEMPLATE_TEST_CASE("ppca: subspace iteration finds what the full decomposition finds", "", DIEM_TEST_BACKENDS) {
     using B = TestType;
     using T = scalar_t<B>;
     B b = make_backend<B>();
@@ -88,8 +87,7 @@ TEMPLATE_TEST_CASE("ppca: subspace iteration finds what the full decomposition f
     }
 }
 
-TEMPLATE_TEST_CASE("ppca of a covariance equals ppca of the samples", "", reference_backend<double>,
-                   eigen_backend<float>, opaque_backend<float>) {
+TEMPLATE_TEST_CASE("ppca of a covariance equals ppca of the samples", "", DIEM_TEST_BACKENDS) {
     using B = TestType;
     using T = scalar_t<B>;
     B b = make_backend<B>();
@@ -125,7 +123,7 @@ TEMPLATE_TEST_CASE("ppca of a covariance equals ppca of the samples", "", refere
 }
 
 TEMPLATE_TEST_CASE("ppca: a diagonal rest is likelier than an isotropic one, and each update helps", "",
-                   reference_backend<double>, eigen_backend<double>, opaque_backend<double>) {
+                   eigen_backend<double>, opaque_backend<double>) {
     using B = TestType;
     B b = make_backend<B>();
     const index_t n = 12, samples = 200;
