@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <diem/core/view.hpp>
+
+/// The subcommands of examples/diem.cpp: what the command line gives, and what runs it. Each returns the exit status and
+/// throws what diem/core/error.hpp names; nothing is written before everything that was given has been checked.
+namespace program {
+
+using path = std::filesystem::path;
+
+struct fit_command {
+    path config, out;
+    int threads = 0;
+    bool resume = false, overwrite = false, plan = false;
+};
+int fit(const fit_command& o);
+
+/// What `sample` and `posterior` share.
+struct draw_command {
+    path checkpoint, out;
+    std::optional<diem::index_t> steps, batch;  ///< instead of the checkpoint's
+    std::vector<diem::index_t> image;           ///< height, width, channels; empty: the checkpoint's
+    std::uint64_t seed = 0;
+    int threads = 0;
+};
+struct sample_command : draw_command {
+    diem::index_t count = 64;
+};
+int sample(const sample_command& o);
+
+struct posterior_command : draw_command {
+    path observations, description;
+    std::string sigma_y;
+    diem::index_t samples = 4;
+};
+int posterior(const posterior_command& o);
+
+struct evaluate_command {
+    path samples, truth, json;
+    double data_range = 4;
+    std::vector<diem::index_t> image;
+    double regularization = 1e-2;
+    bool unpaired = false, full = false;
+    int threads = 0;
+};
+int evaluate(const evaluate_command& o);
+
+struct info_command {
+    path checkpoint;
+    bool json = false;
+};
+int info(const info_command& o);
+
+struct observe_command {
+    path truth, description, out;
+    std::string sigma_y;
+    std::vector<double> range;  ///< of the truth's values, brought to [-2, 2]; empty: as they are
+    diem::index_t first = 0;
+    std::optional<diem::index_t> count;
+    std::uint64_t seed = 0;
+};
+int observe(const observe_command& o);
+
+}  // namespace program

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "diem/data.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include <diem/io/config.hpp>
+
+namespace program {
+
+using namespace diem;
+namespace fs = std::filesystem;
+
+io::array<float> load_items(const fs::path& path, bool finite) {
+    auto a = io::load_npy_as<float>(path);
+    if (a.shape.empty() || a.items() < 1 || a.features() < 1)
+        throw io_error(path.string() + ": shape " + io::to_string(a.shape) + ", expected (items, ...) with an item");
+    if (!finite) return a;
+    for (index_t k = 0; k < a.size(); ++k)
+        if (!std::isfinite(a[k]))
+            throw io_error(path.string() + ": value " + std::to_string(k % a.features()) + " of item " +
+                           std::to_string(k / a.features()) + " is not finite");
+    return a;
+}
+
+io::shape_type shape_of(index_t items, index_t features, const std::optional<support::image_shape>& image) {
+    if (image && image->height * image->width * image->channels == features)
+        return {items, image->height, image->width, image->channels};
+    return {items, features};
+}
+void save_items(backend_type& b, const fs::path& path, image_view x, const std::optional<support::image_shape>& image) {
+    const auto values = to_host(b, x);
+    io::save_npy(path, shape_of(x.items(), x.features(), image), std::span<const float>(values));
+}
+
+std::optional<support::image_shape> image_of(const io::shape_type& shape) {
+    if (shape.size() == 3) return support::image_shape{shape[1], shape[2], 1};
+    if (shape.size() == 4 && (shape[3] == 1 || shape[3] == 3))
+        return support::image_shape{shape[1], shape[2], shape[3]};
+    return std::nullopt;
+}
+
+operator_description describe(const io::json& value, const std::string& where, const fs::path& folder) {
+    operator_description d;
+    d.where = where;
+    const io::config_source source{value, where};
+    io::read_config(source, [&](io::config_object& c) {
+        c.ignore("comment");
+        c.required("type", d.type).one_of({"identity", "mask", "dense", "averaging"});
+        std::string file;
+        const auto file_or = [&](const char* name, const char* other) {
+            if (c.contains(name) == c.contains(other))
+                c.fail(name, std::string("expected either this or \"") + other + "\"");
+            c.optional(name, file);
+        };
+        if (d.type == "mask") {
+            file_or("values", "keep");
+            c.optional("keep", d.keep).satisfies(!c.contains("keep") || (d.keep > 0 && d.keep <= 1), "in (0, 1]");
+            c.optional("channels", d.channels).at_least(1);
+        } else if (d.type == "dense") {
+            file_or("matrix", "rows");
+            c.optional("rows", d.rows).satisfies(!c.contains("rows") || d.rows > 0, "at least 1");
+        } else if (d.type == "averaging") {
+            std::vector<index_t> shape;
+            c.required("shape", shape)
+                .satisfies(shape.size() == 3 && *std::min_element(shape.begin(), shape.end()) > 0,
+                           "[height, width, channels]");
+            d.shape = {shape[0], shape[1], shape[2]};
+            c.required("block", d.block)
+                .satisfies(d.block > 0 && shape[0] % d.block == 0 && shape[1] % d.block == 0,
+                           "a divisor of height and width");
+        }
+        if (!file.empty()) d.file = folder / file;
+    });
+    return d;
+}
+operator_description load_description(const fs::path& path) {
+    return describe(io::load_config(path).value, path.string(), path.parent_path());
+}
+
+sigma_source sigma_source::of(const io::json& value, const std::string& where, const fs::path& folder) {
+    if (value.is_string()) return {0, folder / value.get<std::string>()};
+    if (value.is_number() && value.get<double>() > 0 && std::isfinite(value.get<double>()))
+        return {value.get<double>(), {}};
+    throw config_error(where + ": \"sigma_y\": is " + value.dump() + ", expected a number above 0 or an npy file");
+}
+sigma_source sigma_source::of(const std::string& text) {
+    double number = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (code != std::errc() || end != text.data() + text.size()) return {0, text};
+    if (!(number > 0) || !std::isfinite(number))
+        throw value_error("--sigma-y: is " + text + ", expected a number above 0 or an npy file");
+    return {number, {}};
+}
+noise_type load_noise(backend_type& b, const sigma_source& sigma, index_t rows) {
+    std::vector<float> variances(static_cast<std::size_t>(rows), static_cast<float>(sigma.value * sigma.value));
+    if (!sigma.file.empty()) {
+        const auto a = load_items(sigma.file);
+        if (a.size() != rows)
+            throw shape_error(sigma.file.string() + ": " + std::to_string(a.size()) +
+                              " values of sigma_y, the observations have " + std::to_string(rows) + " rows");
+        for (index_t k = 0; k < rows; ++k) {
+            if (!(a[k] > 0))
+                throw value_error(sigma.file.string() + ": value " + std::to_string(k) + " is not above 0");
+            variances[static_cast<std::size_t>(k)] = a[k] * a[k];
+        }
+    }
+    return noise_type::shared(b, to_backend(b, variances, rows, 1));
+}
+
+namespace {
+
+/// A mask of one value per `channels` rows, one for all items or one per item.
+any_operator load_mask(backend_type& b, const operator_description& d, index_t items, index_t rows,
+                       const std::string& name) {
+    const auto a = load_items(d.file);
+    for (index_t k = 0; k < a.size(); ++k)
+        if (a[k] != 0 && a[k] != 1)
+            throw value_error(d.file.string() + ": a mask holds 0 and 1, value " + std::to_string(k) + " is " +
+                              std::to_string(a[k]));
+    const bool shared = a.size() * d.channels == rows;
+    if (!shared && (a.items() != items || a.features() * d.channels != rows))
+        throw shape_error(d.file.string() + ": masks of shape " + io::to_string(a.shape) + " with " +
+                          std::to_string(d.channels) + " channels do not fit " + name + ", " + std::to_string(items) +
+                          " items of " + std::to_string(rows) + " values");
+    std::vector<float> values;
+    values.reserve(static_cast<std::size_t>(a.size() * d.channels));
+    for (const float v : a.data) values.insert(values.end(), static_cast<std::size_t>(d.channels), v);
+    auto batch = to_backend(b, values, rows, shared ? 1 : items);
+    return shared ? linop::mask<backend_type>::shared(std::move(batch))
+                  : linop::mask<backend_type>::per_item(std::move(batch));
+}
+
+/// Row-major matrices of a file, (rows, cols) for all items or (items, rows, cols), as the column-major ones of the library.
+any_operator load_dense(backend_type& b, const operator_description& d, index_t items, index_t rows,
+                        const std::string& name) {
+    const auto a = load_items(d.file);
+    const std::size_t axes = a.shape.size();
+    if (axes != 2 && axes != 3)
+        throw shape_error(d.file.string() + ": shape " + io::to_string(a.shape) +
+                          ", expected (rows, columns) or (items, rows, columns)");
+    const index_t count = axes == 3 ? a.shape[0] : 1, m = a.shape[axes - 2], n = a.shape[axes - 1];
+    if (m != rows || (axes == 3 && count != items))
+        throw shape_error(d.file.string() + ": matrices of shape " + io::to_string(a.shape) + " do not fit " + name +
+                          ", " + std::to_string(items) + " items of " + std::to_string(rows) + " values");
+    std::vector<float> values(a.data.size());
+    for (index_t i = 0; i < count; ++i)
+        for (index_t r = 0; r < m; ++r)
+            for (index_t c = 0; c < n; ++c)
+                values[static_cast<std::size_t>((i * n + c) * m + r)] = a[(i * m + r) * n + c];
+    if (axes == 2) return linop::dense<backend_type>::shared(to_backend(b, values, m, n));
+    return linop::dense<backend_type>::per_item(to_backend(b, values, m * n, count), m, n);
+}
+
+}  // namespace
+
+any_operator load_operator(backend_type& b, const operator_description& d, index_t items, index_t rows,
+                           const std::string& name) {
+    if (d.drawn())
+        throw config_error(d.where + ": \"" + (d.keep > 0 ? "keep" : "rows") +
+                           "\" describes an operator to be drawn by diem observe; give \"" +
+                           (d.keep > 0 ? "values" : "matrix") + "\", the file that holds it");
+    if (d.type == "mask") return load_mask(b, d, items, rows, name);
+    if (d.type == "dense") return load_dense(b, d, items, rows, name);
+    if (d.type == "averaging") {
+        const linop::subsample a(d.shape.height, d.shape.width, d.shape.channels, d.block);
+        if (a.rows() != rows)
+            throw shape_error(d.where + ": averaging gives " + std::to_string(a.rows()) + " values, " + name + " has " +
+                              std::to_string(rows) + " per item");
+        return a;
+    }
+    return linop::mask<backend_type>::shared(
+        to_backend(b, std::vector<float>(static_cast<std::size_t>(rows), 1.0F), rows, 1));
+}
+
+measured load_measured(backend_type& b, const fs::path& y, const operator_description& d, const sigma_source& sigma,
+                       std::optional<support::image_shape> image) {
+    auto values = load_items(y, false);
+    const index_t items = values.items(), rows = values.features();
+    auto a = load_operator(b, d, items, rows, y.string());
+    std::vector<float> seen;  // where a value is observed
+    if (const auto* mask = a.as_mask()) seen = to_host(b, mask->values().view());
+    for (index_t k = 0; k < values.size(); ++k) {
+        const auto at = static_cast<std::size_t>(k) % (seen.empty() ? 1 : seen.size());
+        if (!seen.empty() && seen[at] == 0)
+            values[k] = std::isfinite(values[k]) ? values[k] : 0.0F;
+        else if (!std::isfinite(values[k]))
+            throw io_error(y.string() + ": value " + std::to_string(k % rows) + " of item " + std::to_string(k / rows) +
+                           " is not finite");
+    }
+    if (!image && d.type == "averaging" && (d.shape.channels == 1 || d.shape.channels == 3)) image = d.shape;
+    if (!image && a.as_mask()) image = image_of(values.shape);
+    if (image && image->height * image->width * image->channels != a.cols())
+        throw shape_error("the image shape " + io::to_string({image->height, image->width, image->channels}) + " has " +
+                          std::to_string(image->height * image->width * image->channels) + " values, the operator of " +
+                          d.where + " takes " + std::to_string(a.cols()));
+    auto noise = load_noise(b, sigma, rows);
+    return {to_backend(b, values.data, rows, items), std::move(a), std::move(noise), image};
+}
+
+bool save_observed(backend_type& b, const fs::path& path, const measured& m, index_t count) {
+    if (!m.image || m.y.features() != m.features()) return false;
+    images hidden;
+    if (const auto* mask = m.a.as_mask()) {
+        hidden = images(b, m.features(), count);
+        for (index_t i = 0; i < count; ++i)
+            b.copy(mask->values().view().item_range(mask->is_shared() ? 0 : i, 1), hidden.view().item_range(i, 1));
+    }
+    io::save_png(
+        path, support::picture_row(b, m.y.cview().item_range(0, count), *m.image, scale_of(*m.image), hidden.cview()));
+    return true;
+}
+
+}  // namespace program

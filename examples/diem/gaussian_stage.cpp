@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "diem/stages.hpp"
+
+namespace program {
+
+using namespace diem;
+
+em::fit_result<gaussian> fit_gaussian(backend_type& b, const support::gaussian_settings& s, const measured& m,
+                                      std::uint64_t seed) {
+    if (const auto* mask = m.a.as_mask())
+        return support::fit_gaussian_stage(b, s, posterior::observe(b, m.y.cview(), *mask, m.noise), seed);
+    // The matrices of a batch take at most about 256 MiB.
+    auto settings = s;
+    const index_t each = 2 * m.features() * m.y.features() + m.y.features() * m.y.features();
+    settings.batch = std::clamp<index_t>((index_t{1} << 26) / std::max<index_t>(each, 1), 1, s.batch);
+    return support::fit_gaussian_stage(b, settings, m.observed(b), seed);
+}
+
+}  // namespace program
