@@ -155,6 +155,11 @@ TEST_CASE("cuda host: a failing call is named with its code, once", "[cuda]") {
     batch<B, int> info(b, 1, 1);
     const auto factor = [&] { b.cholesky(matrices_t<B>(y.view().data(), 3, 3, 3, 9, 1), info.flat()); };
     CHECK(contains(fails("cusolverDnpotrf", 6, factor), "cusolverDnSpotrf failed: CUSOLVER_STATUS_EXECUTION_FAILED"));
+    batch<B> image(b, 2 * 4 * 6, 2);
+    b.fill(image.view(), 1.0F);
+    const auto transform = [&] { b.fft2(fft_direction::forward, 4, 6, image.cview(), image.view()); };
+    CHECK(contains(fails("cufftMakePlanMany", 8, transform), "cufftMakePlanMany failed: CUFFT_INVALID_SIZE (8)"));
+    CHECK(contains(fails("cufftExec", 6, transform), "cufftExecC2C failed: CUFFT_EXEC_FAILED (6), at fft.cuh:"));
     const auto make = [] { B(); };
     CHECK(contains(fails("cudaSetDevice", 101, make), "cudaSetDevice failed"));
     CHECK(contains(fails("cublasCreate", 1, make), "cublasCreate failed: CUBLAS_STATUS_NOT_INITIALIZED (1)"));

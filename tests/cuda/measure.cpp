@@ -56,6 +56,11 @@ void primitives(B& b) {
     b.fill_normal({2, 0, 0, 0}, c.view());
     const double gemm = seconds(b, 5, [&] { b.gemm(1, a.cview(), op::none, c.cview(), op::none, 0, d.view()); });
     std::printf("gemm of 8192: %.1f TFLOP/s\n", 2.0 * static_cast<double>(m * m * m) / gemm / 1e12);
+    const index_t side = 320, images = 256;
+    batch<B> z(b, 2 * side * side, images);
+    b.fill_normal({3, 0, 0, 0}, z.view());
+    const double fft = seconds(b, 20, [&] { b.fft2(fft_direction::forward, side, side, z.cview(), z.view()); });
+    std::printf("fft2 of 256 images of 320 x 320: %.2f ms\n", 1e3 * fft);
 }
 
 void step(B& b, index_t items) {

@@ -19,9 +19,9 @@ TEMPLATE_TEST_CASE("golden mri", "", DIEM_TEST_BACKENDS) {
     using numbers = linop::common_or_each<B>;
     B b = make_backend<B>();
     for (auto& file : golden_files("mri")) {
-        const auto height = file.config().at("height").get<index_t>();
-        const auto width = file.config().at("width").get<index_t>();
-        const auto items = file.config().at("items").get<index_t>();
+        const auto shape = file.input<T>("x").shape;
+        const auto extent = [&](std::size_t axis) { return static_cast<index_t>(shape.at(axis)); };
+        const index_t items = extent(0), height = extent(1), width = extent(2);
         const auto input = [&](const char* name) {
             const auto host = file.input<T>(name);
             return to_backend(b, host.data, static_cast<index_t>(host.data.size()) / items, items);

@@ -115,18 +115,19 @@ private:
     }
     void store_columns(const T* from, index_t block, T* y) const {
         const index_t count = std::min(lanes, width_ - block * lanes);
+        const T scale = scale_;
         for (index_t k = 0; k < height_; ++k) {
-            const T *const re = from + 2 * lanes * k + re_, *const im = from + 2 * lanes * k + im_;
-            T* const to = y + 2 * (to_centred(k, height_) * width_ + block * lanes);
+            const T *__restrict re = from + 2 * lanes * k + re_, *__restrict im = from + 2 * lanes * k + im_;
+            T* __restrict to = y + 2 * (to_centred(k, height_) * width_ + block * lanes);
             if (count == lanes)
                 for (index_t l = 0; l < lanes; ++l) {
-                    to[2 * l] = scale_ * re[l];
-                    to[2 * l + 1] = scale_ * im[l];
+                    to[2 * l] = scale * re[l];
+                    to[2 * l + 1] = scale * im[l];
                 }
             else
                 for (index_t l = 0; l < count; ++l) {
-                    to[2 * l] = scale_ * re[l];
-                    to[2 * l + 1] = scale_ * im[l];
+                    to[2 * l] = scale * re[l];
+                    to[2 * l + 1] = scale * im[l];
                 }
         }
     }
