@@ -78,7 +78,7 @@ TEMPLATE_TEST_CASE("fft2 of large images, with fewer of them than threads, does 
                    DIEM_TEST_BACKENDS) {
     using B = TestType;
     using T = scalar_t<B>;
-    const index_t height = 320, width = 97, items = 5;
+    const index_t height = 320, width = 33, items = 3;
     B b = make_backend<B>(1);
     batch<B> x(b, 2 * height * width, items), y(b, 2 * height * width, items);
     b.fill_normal(random_key{19}, x.view());
@@ -86,6 +86,7 @@ TEMPLATE_TEST_CASE("fft2 of large images, with fewer of them than threads, does 
     const auto expected = to_host(b, y);
     for (const int threads : {2, 4}) {
         B other = make_backend<B>(threads);
+        if (other.threads() != threads) break;  // a backend without threads
         batch<B> u(other, 2 * height * width, items), v(other, 2 * height * width, items);
         other.fill_normal(random_key{19}, u.view());
         other.fft2(fft_direction::forward, height, width, u.cview(), v.view());
