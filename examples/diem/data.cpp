@@ -183,14 +183,17 @@ measured load_measured(backend_type& b, const fs::path& y, const operator_descri
     auto a = load_operator(b, d, items, rows, y.string());
     std::vector<float> seen;  // where a value is observed
     if (const auto* mask = a.as_mask()) seen = to_host(b, mask->values().view());
+    index_t hidden = 0;
     for (index_t k = 0; k < values.size(); ++k) {
-        const auto at = static_cast<std::size_t>(k) % (seen.empty() ? 1 : seen.size());
-        if (!seen.empty() && seen[at] == 0)
-            values[k] = std::isfinite(values[k]) ? values[k] : 0.0F;
-        else if (!std::isfinite(values[k]))
+        if (!seen.empty() && seen[static_cast<std::size_t>(k) % seen.size()] == 0) {
+            values[k] = 0;
+            ++hidden;
+        } else if (!std::isfinite(values[k])) {
             throw io_error(y.string() + ": value " + std::to_string(k % rows) + " of item " + std::to_string(k / rows) +
                            " is not finite");
+        }
     }
+    const double share = 1 - static_cast<double>(hidden) / static_cast<double>(values.size());
     if (!image && d.type == "averaging" && (d.shape.channels == 1 || d.shape.channels == 3)) image = d.shape;
     if (!image && a.as_mask()) image = image_of(values.shape);
     if (image && image->height * image->width * image->channels != a.cols())
@@ -198,7 +201,7 @@ measured load_measured(backend_type& b, const fs::path& y, const operator_descri
                           std::to_string(image->height * image->width * image->channels) + " values, the operator of " +
                           d.where + " takes " + std::to_string(a.cols()));
     auto noise = load_noise(b, sigma, rows);
-    return {to_backend(b, values.data, rows, items), std::move(a), std::move(noise), image};
+    return {to_backend(b, values.data, rows, items), std::move(a), std::move(noise), image, share};
 }
 
 bool save_observed(backend_type& b, const fs::path& path, const measured& m, index_t count) {

@@ -82,13 +82,14 @@ struct measured {
     any_operator a;
     noise_type noise;
     std::optional<support::image_shape> image;  ///< of x
+    double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
     [[nodiscard]] index_t items() const { return y.items(); }
     [[nodiscard]] index_t features() const { return a.cols(); }
     [[nodiscard]] observation_type observed(backend_type& b) const {
         return diem::posterior::observe(b, y.cview(), a, noise);
     }
 };
-/// Values of y that a mask hides may be anything, NaN too: they are taken as zero. `image` may be empty: then it is read off
+/// Values of y that a mask hides may be anything, NaN too: zeros take their place. `image` may be empty: then it is read off
 /// the shape of y, where that has one.
 [[nodiscard]] measured load_measured(backend_type& b, const std::filesystem::path& y, const operator_description& d,
                                      const sigma_source& sigma, std::optional<support::image_shape> image);

@@ -97,9 +97,9 @@ int posterior(const posterior_command& o) {
     std::cout << o.samples << " posterior samples of each of " << m.items()
               << " observations: " << (o.out / "samples.npy").string() << ' ' << io::to_string(grouped.shape)
               << ", mean.npy\n"
-              << "data residual " << support::number(d.data_residual)
-              << " (near 1 where samples fit the data); solver: " << support::number(100 * d.solver_shares[0], 1)
-              << " % converged, " << support::number(100 * d.solver_shares[1], 1) << " % at the most iterations, "
+              << "data residual " << support::number(d.data_residual) << " (near " << support::number(m.share)
+              << " where samples fit the data); solver: " << support::number(100 * d.solver_shares[0], 1)
+              << " % converged, " << support::number(100 * d.solver_shares[1], 1) << " % at the limit of iterations, "
               << support::number(100 * (d.solver_shares[2] + d.solver_shares[3]), 1) << " % broke down\n";
     return 0;
 }

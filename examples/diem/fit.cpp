@@ -140,6 +140,10 @@ int fit(const fit_command& o) {
               << m.features() << "); Gaussian of rank " << s.gaussian.rank << " in " << s.gaussian.laps << " laps; "
               << (s.prior.network ? "a network in " + std::to_string(em.laps) + " laps" : "no network") << "; "
               << b.threads() << " threads" << std::endl;
+    if (m.share < 1)
+        std::cout << "masks leave " << support::number(100 * m.share, 1)
+                  << " % of the values: data residuals of a good fit are near " << support::number(m.share)
+                  << std::endl;
     std::optional<network> model;
     if (s.prior.network) {
         model.emplace(b, support::any_network<backend_type>(*s.prior.network));
@@ -192,6 +196,7 @@ int fit(const fit_command& o) {
                    {"rows", m.y.features()},
                    {"features", m.features()},
                    {"operator", s.description.type},
+                   {"observed_share", m.share},
                    {"sigma_y", s.sigma.file.empty() ? io::json(s.sigma.value) : io::json(s.sigma.file.string())},
                    {"prior", learned ? "diffusion" : "gaussian"},
                    {"rank", s.gaussian.rank},
