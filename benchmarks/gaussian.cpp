@@ -89,7 +89,7 @@ void mmps_step(benchmark::State& state, const posterior::mmps_options& options) 
         if (!std::isfinite(v)) return state.SkipWithError("the step is not finite");
     for (auto _ : state) step();
     s.prior.denoise(b, x_t.cview(), sigma_t, r.view());
-    b.map(linop::detail::multiply{}, r.view(), r.cview(), s.mask.cview());
+    b.map(functors::product{}, r.view(), r.cview(), s.mask.cview());
     b.axpby(1.0, s.y.cview(), -1.0, r.view());
     state.counters["residual"] = largest_residual(b, p.last_solve().to_host(b), r.cview());
 }
@@ -107,7 +107,7 @@ void lap(benchmark::State& state) {
         const auto fit = train::ppca(b, x.cview(), {.rank = s.rank});
         benchmark::DoNotOptimize(fit);
     }
-    b.map(linop::detail::multiply{}, r.view(), x.cview(), s.mask.cview());
+    b.map(functors::product{}, r.view(), x.cview(), s.mask.cview());
     b.axpby(1.0, s.y.cview(), -1.0, r.view());
     b.dot(r.cview(), r.cview(), rr.flat());
     double sum = 0;

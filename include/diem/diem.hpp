@@ -27,6 +27,7 @@
 #include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/random.hpp>
 #include <diem/backend/fft.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
 #include <diem/backend/reference.hpp>

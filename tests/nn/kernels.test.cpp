@@ -98,7 +98,7 @@ DIEM_TRIPLE_TEST("silu, softmax, dropout") {
                     [e](B& s, A& x, A& d, view_t<B> y, update m) {
                         batch<B> out(s, e.features, e.items), slope(s, e.features, e.items);
                         nn::silu_forward_slope<B>(s, x[0], out, slope);
-                        s.map(nn::detail::multiply{}, slope.view(), d[0].cview());
+                        s.map(functors::multiply{}, slope.view(), d[0].cview());
                         s.axpby(1.0, slope.cview(), m == update::accumulate ? 1.0 : 0.0, y);
                     },
                 .vjp = [](B& s, A& x, const_view_t<B> g, A& r, update m) { nn::silu_vjp<B>(s, x[0], g, r[0], m); }});

@@ -8,6 +8,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/diffusion/concept.hpp>
 #include <diem/diffusion/harmonic.hpp>
@@ -21,12 +22,6 @@ struct gaussian_draw {  // x = mu + sqrt(d) z
     DIEM_HOST_DEVICE void operator()(V& x, const V& z, const V& mu, const V& d) const {
         using std::sqrt;
         x = mu + sqrt(d) * z;
-    }
-};
-struct difference {  // r = x - mu
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& r, const V& x, const V& mu) const {
-        r = x - mu;
     }
 };
 struct gaussian_log_density {  // out = -(log det + out + norm) / 2
@@ -220,7 +215,7 @@ void gaussian<B>::log_density(B& b, const_view_t<B> x, double sigma, vector_t<B,
     const auto form = cache_.form(b, *parameters_, sigma);
     batch<B> rest(b, features(), n), scaled(b, features(), n), t(b, r, n);
     batch<B, double> norm(b, n, 1);
-    b.map(detail::difference{}, rest.view(), x, per_feature{mu()});
+    b.map(functors::difference{}, rest.view(), x, per_feature{mu()});
     if (r > 0) {
         const std::vector<T> l = to_host(b, form->c);
         for (index_t k = 0; k < r; ++k)

@@ -8,6 +8,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/linop/concept.hpp>
 
@@ -58,12 +59,6 @@ struct gaussian_mean_diagonal {  // x_hat = mu + (scale v_d) (x - mu)
     DIEM_HOST_DEVICE void operator()(V& x_hat, const V& x, const V& mu, const V& v) const {
         using T = typename diem::detail::random_scalar<V>::type;
         x_hat = mu + (T(scale) * v) * (x - mu);
-    }
-};
-struct subtract_from {  // y -= a
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& a) const {
-        y -= a;
     }
 };
 
@@ -179,7 +174,7 @@ public:
         b.map(detail::gaussian_mean_diagonal{scale}, x_hat, x_t, per_feature{mu}, per_feature{d()});
         if (rank() == 0) return;
         batch<B> t(b, rank(), x_t.items());
-        const auto subtract = [&] { b.map(detail::subtract_from{}, t.view(), per_feature{form_->u_mu.flat()}); };
+        const auto subtract = [&] { b.map(functors::subtract{}, t.view(), per_feature{form_->u_mu.flat()}); };
         if constexpr (detail::HasLowRank<B>) {
             form_->plan.project(b, x_t, t.view());
             subtract();

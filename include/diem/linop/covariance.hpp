@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <diem/backend/functors.hpp>
 #include <diem/core/random.hpp>
 #include <diem/linop/data.hpp>
 #include <diem/linop/diagonal.hpp>
@@ -27,12 +28,6 @@ concept Covariance = SymmetricOperator<C, B> && requires(const C& c, B& b, const
 
 namespace detail {
 
-struct divide {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& x, const V& d) const {
-        y = x / d;
-    }
-};
 struct times_root {
     template <class V>
     DIEM_HOST_DEVICE void operator()(V& y, const V& z, const V& d) const {
@@ -175,7 +170,7 @@ public:
     }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const { d_.apply(b, x, y); }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const { d_.apply(b, y, x); }
-    void apply_inverse(B& b, const_view_t<B> x, view_t<B> y) const { d_.map(b, detail::divide{}, x, y); }
+    void apply_inverse(B& b, const_view_t<B> x, view_t<B> y) const { d_.map(b, functors::quotient{}, x, y); }
     void log_determinant(B& b, vector_t<B, double> out) const {
         const auto d = d_.values().view();
         if (items() >= 0) check_size("diagonal_covariance::log_determinant", "out.size()", out.size(), items());

@@ -82,12 +82,6 @@ using joint_tag = std::conditional_t<(std::derived_from<typename A::operator_tag
                                       std::derived_from<typename Rest::operator_tag, symmetric_tag>),
                                      symmetric_tag, linear_tag>;
 
-struct multiply {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& x, const V& a) const {
-        y = a * x;
-    }
-};
 struct multiply_plus {  // y = a x + scale z
     double scale;
     template <class V>

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <diem/backend/functors.hpp>
 #include <diem/linop/data.hpp>
 
 namespace diem::linop {
@@ -42,7 +43,7 @@ public:
         else
             b.map(f, y, x, d_.view());
     }
-    void apply(B& b, const_view_t<B> x, view_t<B> y) const { map(b, detail::multiply{}, x, y); }
+    void apply(B& b, const_view_t<B> x, view_t<B> y) const { map(b, functors::product{}, x, y); }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const { apply(b, y, x); }
     /// y = d x + scale z, in one pass.
     void apply_plus(B& b, const_view_t<B> x, double scale, const_view_t<B> z, view_t<B> y) const {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <diem/backend/functors.hpp>
 #include <diem/linop/covariance.hpp>
 
 namespace diem::linop {
@@ -21,13 +22,6 @@ struct divide_columns {
     DIEM_HOST_DEVICE void operator()(index_t index, const T* d, const T* u, T* w) const {
         const index_t item = index / rank, column = index - item * rank;
         for (index_t j = 0; j < n; ++j) w[index * n + j] = u[column * u_stride + j] / d[item * d_stride + j];
-    }
-};
-struct add_one_to_diagonal {
-    index_t rank;
-    template <class T>
-    DIEM_HOST_DEVICE void operator()(index_t i, T* c) const {
-        for (index_t k = 0; k < rank; ++k) c[i * rank * rank + k * (rank + 1)] += T(1);
     }
 };
 /// sum log d + 2 sum log diag L
@@ -137,7 +131,7 @@ private:
                            as_matrices(w.cview().item_range(0, m), n, r), op::none, T(0),
                            as_matrices(c.view().item_range(first, m), r, r));
         }
-        b.launch(count, r, detail::add_one_to_diagonal{r}, c.view().data());
+        b.launch(count, r, functors::add_identity{r}, c.view().data());
         batch<B, int> info(b, count, 1);
         b.cholesky(as_matrices(c.view(), r, r), info.flat());
         for (const int failed : to_host(b, info))
@@ -145,7 +139,7 @@ private:
         return c;
     }
     void woodbury(B& b, const_view_t<B> x, view_t<B> y) const {
-        d_.map(b, detail::divide{}, x, y);
+        d_.map(b, functors::quotient{}, x, y);
         batch<B> t(b, rank(), x.items());
         b.gemm(T(1), u_.view(), op::transpose, const_view_t<B>(y), op::none, T(0), t.view());
         const auto l = cholesky_.view();
@@ -155,7 +149,7 @@ private:
         batch<B> rest(b, x.features(), x.items());
         b.copy(x, rest.view());
         b.gemm(T(-1), u_.view(), op::none, t.cview(), op::none, T(1), rest.view());
-        d_.map(b, detail::divide{}, rest.cview(), y);
+        d_.map(b, functors::quotient{}, rest.cview(), y);
     }
 
     diagonal<B> d_;

@@ -6,18 +6,10 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 
 namespace diem::metrics {
-
-namespace detail {
-struct subtract {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& a, const V& b) const {
-        y = a - b;
-    }
-};
-}  // namespace detail
 
 /// Mean over the features of (x - y)^2, one number per item, summed in float64.
 template <Backend B>
@@ -26,7 +18,7 @@ template <Backend B>
     check_value("mean_squared_error", x.features() > 0, "items have no features");
     batch<B> difference(backend, x.features(), x.items());
     batch<B, double> sum(backend, x.items(), 1);
-    backend.map(detail::subtract{}, difference.view(), x, y);
+    backend.map(functors::difference{}, difference.view(), x, y);
     backend.dot(difference.cview(), difference.cview(), sum.flat());
     auto out = to_host(backend, sum);
     for (double& value : out) value /= static_cast<double>(x.features());

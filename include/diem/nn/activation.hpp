@@ -50,12 +50,6 @@ struct silu_slope_times {
             y = value;
     }
 };
-struct multiply {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& x) const {
-        y *= x;
-    }
-};
 }  // namespace detail
 
 /// y = x / (1 + exp(-x)). In place where y is x.

@@ -7,6 +7,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/nn/activation.hpp>
 #include <diem/nn/attention.hpp>
 #include <diem/nn/conv_plan.hpp>
@@ -142,7 +143,7 @@ public:
         batch<B> u(b, shape_.features(), x.items());
         modulated_norm_jvp<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(x_dot), pixels(y_dot));
         conv_1_.forward(b, y_dot, first_[0].of(p), {}, u);
-        b.map(detail::multiply{}, u.view(), s.slope.cview());
+        b.map(functors::multiply{}, u.view(), s.slope.cview());
         conv_2_.forward(b, u, second_[0].of(p), {}, y_dot);
         gated_residual_jvp<B>(b, mod_.gate(m), pixels(x_dot), pixels(const_view_t<B>(y_dot)), pixels(y_dot));
     }
@@ -150,7 +151,7 @@ public:
         batch<B> u(b, shape_.features(), x.items()), v(b, shape_.features(), x.items());
         gated_residual_vjp<B>(b, mod_.gate(m), pixels(const_view_t<B>(g)), pixels(g), pixels(u.view()));
         conv_2_.vjp(b, u, second_[0].of(p), v);
-        b.map(detail::multiply{}, v.view(), s.slope.cview());
+        b.map(functors::multiply{}, v.view(), s.slope.cview());
         conv_1_.vjp(b, v, first_[0].of(p), u);
         modulated_norm_vjp<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(u.cview()), pixels(g), update::accumulate);
     }
@@ -165,7 +166,7 @@ public:
         gated_residual_vjp<B>(b, mod_.gate(m), pixels(const_view_t<B>(g)), pixels(g), pixels(u.view()));
         conv_2_.vjp_params(b, s.value, u, second_[0].of(grad), second_[1].of(grad), mode);
         conv_2_.vjp(b, u, second_[0].of(p), v);
-        b.map(detail::multiply{}, v.view(), s.slope.cview());
+        b.map(functors::multiply{}, v.view(), s.slope.cview());
         modulated_norm_forward<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(u.view()));
         conv_1_.vjp_params(b, u, v, first_[0].of(grad), first_[1].of(grad), mode);
         conv_1_.vjp(b, v, first_[0].of(p), u);

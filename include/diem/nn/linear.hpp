@@ -3,6 +3,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/detail/loops.hpp>
 #include <diem/nn/update.hpp>
@@ -14,18 +15,6 @@
 namespace diem::nn {
 
 namespace detail {
-struct assign {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& x) const {
-        y = x;
-    }
-};
-struct add {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& x) const {
-        y += x;
-    }
-};
 
 /// part[c, block] = sum of x[c, k] over the block's columns.
 template <class T>
@@ -94,9 +83,9 @@ void linear_forward(B& b, const_view_t<B> x, const_vector_t<B> weight, const_vec
     if (bias.size() > 0) {
         check_size("nn::linear", "bias.size()", bias.size(), y.features());
         if (mode == update::overwrite)
-            b.map(detail::assign{}, y, per_feature{bias});
+            b.map(functors::assign{}, y, per_feature{bias});
         else
-            b.map(detail::add{}, y, per_feature{bias});
+            b.map(functors::add{}, y, per_feature{bias});
         mode = update::accumulate;
     }
     b.gemm(T(1), w, op::none, x, op::none, old_weight<T>(mode), y);

@@ -8,6 +8,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/activation.hpp>
 #include <diem/nn/linear.hpp>
@@ -90,7 +91,7 @@ public:
             else
                 linear_jvp<B>(b, u, l.weight.of(p), out);
             if (last) break;
-            b.map(detail::multiply{}, out, saved.slope_[k].cview());
+            b.map(functors::multiply{}, out, saved.slope_[k].cview());
             if (config_.normalize) layer_norm_jvp<B>(b, saved.value_[k], out, out);
             u = std::move(next);
         }
@@ -135,7 +136,7 @@ private:
         b.axpby(1.0, x, 0.0, u.view().feature_range(0, config_.features));
         const view_t<B> place = u.view().feature_range(config_.features, config_.embedding);
         if (t.items() == 1)
-            b.map(detail::assign{}, place, per_feature{const_vector_t<B>(t.data(), t.features())});
+            b.map(functors::assign{}, place, per_feature{const_vector_t<B>(t.data(), t.features())});
         else
             b.axpby(1.0, t, 0.0, place);
         for (std::size_t k = 0; k < layers_.size(); ++k) {
@@ -190,7 +191,7 @@ private:
             batch<B> next(b, l.in, n);
             linear_vjp<B>(b, g, l.weight.of(p), next);
             if (config_.normalize) layer_norm_vjp<B>(b, saved.value_[k - 1], next, next);
-            b.map(detail::multiply{}, next.view(), saved.slope_[k - 1].cview());
+            b.map(functors::multiply{}, next.view(), saved.slope_[k - 1].cview());
             u = std::move(next);
         }
     }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/diffusion/concept.hpp>
 #include <diem/diffusion/gaussian.hpp>
@@ -18,21 +19,6 @@
 #include <diem/solver/gmres.hpp>
 
 namespace diem::posterior {
-
-namespace detail {
-struct subtract_from_data {  // r = y - r
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& r, const V& y) const {
-        r = y - r;
-    }
-};
-struct sum {  // out = a + b
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& out, const V& a, const V& b) const {
-        out = a + b;
-    }
-};
-}  // namespace detail
 
 /// Moment matching posterior sampling: the posterior denoiser of a prior's denoiser d and an observation y = A x + e,
 ///
@@ -202,7 +188,7 @@ private:
         const index_t n = mean.items();
         batch<B> r(b, a.rows(), n), v(b, a.rows(), n), w(b, features(), n);
         a.apply(b, mean, r.view());
-        b.map(detail::subtract_from_data{}, r.view(), part.y());
+        b.map(functors::subtract_from{}, r.view(), part.y());
 
         using A = typename Part::operator_type;
         using N = typename Part::noise_type;
@@ -216,7 +202,7 @@ private:
             else
                 in_m(b, u.cview(), w.view());
         }
-        b.map(detail::sum{}, out, mean, w.cview());
+        b.map(functors::sum{}, out, mean, w.cview());
         return result;
     }
     template <class Part, class V>

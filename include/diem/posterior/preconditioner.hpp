@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/linop/concept.hpp>
 #include <diem/linop/covariance.hpp>
@@ -28,13 +29,6 @@ struct weighted_factor {  // column k of item i: t = s_i * u_k
     DIEM_HOST_DEVICE void operator()(index_t column, const T* s, const T* u, T* t) const {
         const index_t i = column / rank, k = column - i * rank;
         for (index_t j = 0; j < features; ++j) t[column * features + j] = s[i * features + j] * u[k * features + j];
-    }
-};
-struct add_identity {
-    index_t rank;
-    template <class T>
-    DIEM_HOST_DEVICE void operator()(index_t i, T* c) const {
-        for (index_t k = 0; k < rank; ++k) c[i * rank * rank + k * (rank + 1)] += T(1);
     }
 };
 struct subtract_product {
@@ -83,7 +77,7 @@ public:
                            const_matrices_t<B>(as_matrices(part, n, r)), op::none, T(0),
                            as_matrices(c_.view().item_range(first, count), r, r));
         }
-        b.launch(items, r, detail::add_identity{r}, c_.view().data());
+        b.launch(items, r, functors::add_identity{r}, c_.view().data());
         auto info = b.template allocate<int>(items);
         b.cholesky(as_matrices(c_.view(), r, r), vector_t<B, int>(info.view()));
     }
@@ -93,10 +87,10 @@ public:
     [[nodiscard]] index_t items() const { return e_.items(); }
     void apply(B& b, const_view_t<B> p, view_t<B> q) const {
         const index_t r = v_.rank();
-        b.map(linop::detail::divide{}, q, p, e_.cview());
+        b.map(functors::quotient{}, q, p, e_.cview());
         if (r == 0) return;
         batch<B> t(b, rows(), items()), s(b, r, items());
-        b.map(linop::detail::multiply{}, t.view(), p, g_.cview());
+        b.map(functors::product{}, t.view(), p, g_.cview());
         b.gemm(T(1), v_.u(), op::transpose, t.cview(), op::none, T(0), s.view());
         const auto l = as_matrices(c_.cview(), r, r);
         b.trsm(l, op::none, as_columns(s.view()));

@@ -8,6 +8,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 #include <diem/diffusion/gaussian.hpp>
@@ -51,13 +52,6 @@ struct row_products {
     DIEM_HOST_DEVICE void operator()(index_t j, const T* u, T* p) const {
         for (index_t b = 0; b < rank; ++b)
             for (index_t a = 0; a < rank; ++a) p[a + rank * (b + rank * j)] = u[j + a * features] * u[j + b * features];
-    }
-};
-struct add_unit_matrix {
-    index_t rank;
-    template <class T>
-    DIEM_HOST_DEVICE void operator()(index_t i, T* c) const {
-        for (index_t k = 0; k < rank; ++k) c[i * rank * rank + k * (rank + 1)] += T(1);
     }
 };
 struct unit_matrices {
@@ -161,7 +155,7 @@ public:
         b.fill(h.view(), T(0));
         if (r > 0) {
             b.gemm(T(1), products_.cview(), op::none, w.cview(), op::none, T(0), l_.view());
-            b.launch(items, r, add_unit_matrix{r}, l_.view().data());
+            b.launch(items, r, functors::add_identity{r}, l_.view().data());
             batch<B, int> info(b, items, 1);
             b.cholesky(as_matrices(l_.view(), r, r), info.flat());
             check_positive_definite(b, const_vector_t<B, int>(info.flat()), first);

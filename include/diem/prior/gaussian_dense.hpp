@@ -6,6 +6,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/prior/gaussian_conditional.hpp>
@@ -24,18 +25,6 @@ struct add_diagonal_of {
     template <class T>
     DIEM_HOST_DEVICE void operator()(index_t j, const T* d, T* c) const {
         c[j + j * features] += d[j];
-    }
-};
-struct difference_to_data {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& r, const V& y) const {
-        r = y - r;
-    }
-};
-struct add_feature {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& x, const V& mu) const {
-        x += mu;
     }
 };
 struct dense_evidence {
@@ -93,9 +82,9 @@ public:
         const const_matrices_t<B> l(as_matrices(s.cview(), rows, rows));
         b.trsm(l, op::none, k);
         b.fill(mean, T(0));
-        b.map(add_feature{}, mean, per_feature{prior_.mu()});
+        b.map(functors::add{}, mean, per_feature{prior_.mu()});
         a.apply(b, const_view_t<B>(mean), w.view());
-        b.map(difference_to_data{}, w.view(), observed.y());
+        b.map(functors::subtract_from{}, w.view(), observed.y());
         b.trsm(l, op::none, as_columns(w.view()));
         b.gemm_batched(T(1), const_matrices_t<B>(k), op::transpose, const_matrices_t<B>(as_columns(w.cview())),
                        op::none, T(1), as_columns(mean));

@@ -11,6 +11,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/em/fit.hpp>
@@ -53,13 +54,6 @@ template <Backend B>
 }
 
 namespace detail {
-
-struct subtract_mean {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& x, const V& mu) const {
-        x -= mu;
-    }
-};
 
 template <class Observation>
 inline constexpr bool is_elementwise = linop::ElementwiseOperator<typename Observation::operator_type> &&
@@ -137,7 +131,7 @@ template <Backend B, class Observation>
     const T each = T(1) / static_cast<T>(n);
     b.fill(weight.view(), each);
     b.gemm(T(1), means.cview(), op::none, weight.cview(), op::none, T(0), out.mean.view());
-    b.map(detail::subtract_mean{}, means.view(), per_feature{const_vector_t<B>(out.mean.flat())});
+    b.map(functors::subtract{}, means.view(), per_feature{const_vector_t<B>(out.mean.flat())});
     b.gemm(each, means.cview(), op::none, means.cview(), op::transpose, each, out.covariance.view());
     return out;
 }

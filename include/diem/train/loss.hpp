@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 #include <diem/train/concept.hpp>
@@ -50,18 +51,6 @@ struct add_noise {
         z = x + sigma * z;
     }
 };
-struct denoising_error {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& e, const V& x_hat, const V& x) const {
-        e = x_hat - x;
-    }
-};
-struct scale_in_place {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& e, const V& factor) const {
-        e = factor * e;
-    }
-};
 
 /// w = 1 / sigma^2 + 1: loss_i = w / D |e|^2 and the factor 2 w / (n D) that makes e its cotangent.
 template <class T>
@@ -102,11 +91,11 @@ void denoising_loss_at(B& b, M& model, const_view_t<B> x, view_t<B> x_t, const_v
     check_size("train::denoising_loss", "grad", grad.size(), std::as_const(model).parameters().size());
     batch<B> factor(b, n, 1);
     const auto linearization = model.linearize(b, x_t, diffusion::noise_level<B>(sigma), mode);
-    b.map(detail::denoising_error{}, x_t, const_view_t<B>(linearization.mean()), x);
+    b.map(functors::difference{}, x_t, const_view_t<B>(linearization.mean()), x);
     b.dot(x_t, x_t, item_loss);
     b.launch(n, 16, detail::weigh_error<T>{static_cast<double>(features), static_cast<double>(total)}, sigma.data(),
              item_loss.data(), factor.view().data());
-    b.map(detail::scale_in_place{}, x_t, per_item{const_vector_t<B>(factor.flat())});
+    b.map(functors::multiply{}, x_t, per_item{const_vector_t<B>(factor.flat())});
     linearization.vjp_params(b, x_t, grad, update);
 }
 

@@ -11,6 +11,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/train/detail/factor_analysis.hpp>
 #include <diem/train/detail/leading_eigenpairs.hpp>
@@ -48,12 +49,6 @@ struct ppca_result {
 
 namespace detail {
 
-struct subtract_feature {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& x, const V& mu) const {
-        y = x - mu;
-    }
-};
 template <Backend B>
 void check_ppca(const ppca_options& o, index_t features) {
     check_value("train::ppca", o.rank >= 0 && o.rank <= features,
@@ -178,7 +173,7 @@ template <Backend B>
     batch<B> centred(b, n, samples), ones(b, samples, 1);
     b.fill(ones.view(), T(1) / static_cast<T>(samples));
     b.gemm(T(1), x, op::none, ones.cview(), op::none, T(0), out.mean.view());
-    b.map(detail::subtract_feature{}, centred.view(), x, per_feature{const_vector_t<B>(out.mean.flat())});
+    b.map(functors::difference{}, centred.view(), x, per_feature{const_vector_t<B>(out.mean.flat())});
     double trace = 0;
     for (const double v : detail::item_dots<B>(b, centred, centred)) trace += v;
     trace /= static_cast<double>(samples);

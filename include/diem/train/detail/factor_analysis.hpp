@@ -3,18 +3,13 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/train/detail/leading_eigenpairs.hpp>
 
 /// Covariances as products, and the updates of factor analysis on them.
 namespace diem::train::detail {
 
-struct divide_feature {
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& y, const V& x, const V& d) const {
-        y = x / d;
-    }
-};
 /// rest[j] = max(diagonal of C - row j of a times row j of b, least)
 struct remaining_variance {
     index_t features, rank;
@@ -102,7 +97,7 @@ void factor_analysis(B& b, const Covariance& c, index_t iterations, double least
     if (r == 0) return set_rest(u, u);
     batch<B> w(b, n, r), beta(b, n, r), cb(b, n, r), m(b, r, r), inverse(b, r, r);
     for (index_t k = 0; k < iterations; ++k) {
-        b.map(divide_feature{}, w.view(), const_view_t<B>(u), per_feature{const_vector_t<B>({d.data(), n})});
+        b.map(functors::quotient{}, w.view(), const_view_t<B>(u), per_feature{const_vector_t<B>({d.data(), n})});
         b.gemm(T(1), const_view_t<B>(u), op::transpose, w.cview(), op::none, T(0), m.view());
         b.launch(r, 1, add_to_diagonal{r, 1.0}, m.view().data());
         invert(b, m, inverse);
