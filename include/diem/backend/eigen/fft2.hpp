@@ -117,7 +117,8 @@ private:
         const index_t count = std::min(lanes, width_ - block * lanes);
         const T scale = scale_;
         for (index_t k = 0; k < height_; ++k) {
-            const T *__restrict re = from + 2 * lanes * k + re_, *__restrict im = from + 2 * lanes * k + im_;
+            const T* __restrict re = from + 2 * lanes * k + re_;
+            const T* __restrict im = from + 2 * lanes * k + im_;
             T* __restrict to = y + 2 * (to_centred(k, height_) * width_ + block * lanes);
             if (count == lanes)
                 for (index_t l = 0; l < lanes; ++l) {
