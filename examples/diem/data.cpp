@@ -26,6 +26,12 @@ io::array<float> load_items(const fs::path& path, bool finite) {
     return a;
 }
 
+void make_folder(const fs::path& folder) {
+    std::error_code code;
+    fs::create_directories(folder, code);
+    if (code) throw io_error(folder.string() + ": cannot create the folder: " + code.message());
+}
+
 io::shape_type shape_of(index_t items, index_t features, const std::optional<support::image_shape>& image) {
     if (image && image->height * image->width * image->channels == features)
         return {items, image->height, image->width, image->channels};

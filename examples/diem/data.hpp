@@ -29,6 +29,9 @@ using observation_type = diem::posterior::observation<backend_type, any_operator
 /// finite (where `finite`).
 [[nodiscard]] diem::io::array<float> load_items(const std::filesystem::path& path, bool finite = true);
 
+/// With the folders above it. Throws io_error.
+void make_folder(const std::filesystem::path& folder);
+
 /// Writes items of `features` values, with the extents of the image where there is one.
 void save_items(backend_type& b, const std::filesystem::path& path, image_view x,
                 const std::optional<support::image_shape>& image);

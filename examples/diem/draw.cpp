@@ -28,11 +28,6 @@ loaded_prior open(backend_type& b, const draw_command& o) {
     if (o.batch) sampling.batch = *o.batch;
     return p;
 }
-void make_folder(const path& out) {
-    std::error_code code;
-    std::filesystem::create_directories(out, code);
-    if (code) throw io_error(out.string() + ": cannot create the folder: " + code.message());
-}
 
 }  // namespace
 
@@ -67,8 +62,11 @@ int posterior(const posterior_command& o) {
                           " values, the prior of " + o.checkpoint.string() + " has " + std::to_string(p.features()));
     auto sampling = p.config.em.sampling;
     sampling.samples_per_observation = o.samples;
-    const auto draws = draw_posterior(b, p.model ? &*p.model : nullptr, p.estimate ? &*p.estimate : nullptr, p.mean(),
-                                      m, p.mmps, sampling, o.seed);
+    posterior_draws draws{images(b, m.features(), m.items() * o.samples), {}};
+    const bool exact = !p.model && draw_masked(b, *p.estimate, m, o.seed, draws.x.view());
+    if (!exact)
+        draws = draw_posterior(b, p.model ? &*p.model : nullptr, p.estimate ? &*p.estimate : nullptr, p.mean(), m,
+                               p.mmps, sampling, o.seed);
     const auto mean = support::mean_of_samples(b, draws.x.cview(), m.items());
 
     // Samples of one observation stand together in the file.
@@ -93,14 +91,18 @@ int posterior(const posterior_command& o) {
         io::save_png(o.out / "samples.png", row(draws.x.cview()));
         io::save_png(o.out / "mean.png", row(mean.cview()));
     }
-    const auto& d = draws.diagnostics;
     std::cout << o.samples << " posterior samples of each of " << m.items()
               << " observations: " << (o.out / "samples.npy").string() << ' ' << io::to_string(grouped.shape)
-              << ", mean.npy\n"
-              << "data residual " << support::number(d.data_residual) << " (near " << support::number(m.share)
-              << " where samples fit the data); solver: " << support::number(100 * d.solver_shares[0], 1)
-              << " % converged, " << support::number(100 * d.solver_shares[1], 1) << " % at the limit of iterations, "
-              << support::number(100 * (d.solver_shares[2] + d.solver_shares[3]), 1) << " % broke down\n";
+              << ", mean.npy\n";
+    const auto& d = draws.diagnostics;
+    if (exact)
+        std::cout << "exact draws, by the closed form of a Gaussian prior and a mask\n";
+    else
+        std::cout << "data residual " << support::number(d.data_residual) << " (near " << support::number(m.share)
+                  << " where samples fit the data); solver: " << support::number(100 * d.solver_shares[0], 1)
+                  << " % converged, " << support::number(100 * d.solver_shares[1], 1)
+                  << " % at the limit of iterations, "
+                  << support::number(100 * (d.solver_shares[2] + d.solver_shares[3]), 1) << " % broke down\n";
     return 0;
 }
 

@@ -31,9 +31,7 @@ public:
         if (used && !o_.resume && !o_.overwrite)
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
-        std::error_code code;
-        fs::create_directories(o_.out, code);
-        if (code) throw io_error(o_.out.string() + ": cannot create the folder: " + code.message());
+        make_folder(o_.out);
         if (o_.overwrite) {  // nothing of a longer run before stays beside the new one
             for (const auto& folder : {o_.out, o_.out / "checkpoint"}) {
                 if (!fs::is_directory(folder)) continue;

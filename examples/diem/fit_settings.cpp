@@ -38,6 +38,7 @@ void read_stages(io::config_object& c, fit_settings& s, const measured& m) {
     g.rank = std::min<index_t>(64, features);
     g.e_step = mask && features > 1024 ? prior::gaussian_e_step::draws : prior::gaussian_e_step::moments;
     g.mmps.precondition = mask;
+    g.mmps.max_iterations = 64;
     c.object("gaussian", [&](io::config_object& o) {
         support::read_gaussian(o, g, features);
         if (!mask && g.e_step == prior::gaussian_e_step::draws)
@@ -53,7 +54,8 @@ void read_stages(io::config_object& c, fit_settings& s, const measured& m) {
     em.training.adam.ema_decay = 0.99;
     em.training.report_every = 50;
     c.optional("seed", em.seed);
-    em.initial_mmps = gaussian_mmps();
+    em.initial_mmps = g.mmps;
+    em.initial_mmps->precondition = false;  // its operator may be any
     if (c.contains("network")) support::read_network(c, "network", s.prior.network.emplace(nn::mlp_config{}));
     const bool has_em = c.object("em", [&](io::config_object& o) {
         support::read_em(o, em, m.items());

@@ -18,4 +18,15 @@ em::fit_result<gaussian> fit_gaussian(backend_type& b, const support::gaussian_s
     return support::fit_gaussian_stage(b, settings, m.observed(b), seed);
 }
 
+bool draw_masked(backend_type& b, const gaussian& model, const measured& m, std::uint64_t seed,
+                 view_t<backend_type> x) {
+    const auto* mask = m.a.as_mask();
+    if (mask == nullptr) return false;
+    const auto observed = posterior::observe(b, m.y.cview(), *mask, m.noise);
+    random_key key{.seed = seed, .lane = random_lane::prior_sample};
+    for (index_t first = 0; first < x.items(); first += m.items(), ++key.step)
+        prior::draw_posteriors(b, model, observed, key, x.item_range(first, m.items()));
+    return true;
+}
+
 }  // namespace program

@@ -10,6 +10,9 @@ namespace program {
 
 using namespace diem;
 
+static_assert(nn::Network<support::any_network<backend_type>, backend_type>);
+static_assert(linop::LinearOperator<any_operator, backend_type>);
+
 support::em_plan plan(backend_type& b, network& model, const prior::em_options& em, index_t observations) {
     return support::plan_em(b, model, em, observations);
 }

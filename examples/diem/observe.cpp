@@ -101,9 +101,7 @@ int observe(const observe_command& o) {
                         {.seed = o.seed, .lane = random_lane::observation}, y.view());
     const auto values = to_host(b, y);
 
-    std::error_code code;
-    std::filesystem::create_directories(o.out, code);
-    if (code) throw io_error(o.out.string() + ": cannot create the folder: " + code.message());
+    make_folder(o.out);
     if (!made.name.empty()) io::save_npy(o.out / made.name, made.values);
     io::save_npy(o.out / "truth.npy", truth);
     io::save_npy(o.out / "y.npy", made.a.as_mask() != nullptr ? truth.shape : io::shape_type{items, rows},

@@ -40,6 +40,10 @@ void draw(backend_type& b, network& model, diem::const_vector_t<backend_type> me
           const diem::prior::sampling_options& sampling, std::uint64_t seed, diem::view_t<backend_type> x,
           const char* label = nullptr);
 
+/// Exact posterior samples of masked observations under a Gaussian; false where A is no mask. Order as below.
+bool draw_masked(backend_type& b, const gaussian& model, const measured& m, std::uint64_t seed,
+                 diem::view_t<backend_type> x);
+
 /// Posterior samples: sample s n + i belongs to observation i. The model is the network, or the Gaussian itself.
 struct posterior_draws {
     images x;

@@ -48,7 +48,10 @@ template <diem::Backend B, class Model>
     p.sampling_bytes = model.activation_bytes(std::min(o.sampling.batch, observations));
     p.training_bytes = model.activation_bytes(micro, true);
 
-    const index_t n = std::min<index_t>(8, std::min(o.sampling.batch, micro));
+    // A few items of a large network, a batch of a small one, whose passes would else be all overhead.
+    const auto each = static_cast<index_t>(model.activation_bytes(1, true));
+    const index_t n = std::min(
+        {std::max<index_t>(8, (index_t{1} << 24) / std::max<index_t>(each, 1)), o.sampling.batch, observations, micro});
     batch<B> x(b, model.features(), n), y(b, model.features(), n);
     b.fill_normal(random_key{.seed = 1}, x.view());
     for (int k = 0; k < 2; ++k) {  // the first warms up
