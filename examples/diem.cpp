@@ -32,15 +32,15 @@ constexpr const char* overview =
 constexpr const char* operator_help =
     "Operators (files are relative to the JSON file):\n"
     "  {\"type\": \"identity\"}\n"
-    "  {\"type\": \"mask\", \"values\": \"masks.npy\"}      0 and 1, of one item or of each; \"channels\": 3 where a "
+    "  {\"type\": \"mask\", \"values\": \"masks.npy\"}    0 and 1, of one item or of each; \"channels\": 3 where a "
     "value holds\n"
     "                                             for so many entries; hidden values of y may be NaN\n"
-    "  {\"type\": \"dense\", \"matrix\": \"a.npy\"}         (rows, columns) for all items, or (items, rows, columns)\n"
+    "  {\"type\": \"dense\", \"matrix\": \"a.npy\"}       (rows, columns) for all items, or (items, rows, columns)\n"
     "  {\"type\": \"averaging\", \"shape\": [8, 8, 1], \"block\": 2}";
 
 constexpr const char* fit_help =
     "Fits a Gaussian prior, then, where the configuration has a network, a diffusion prior by EM from it.\n"
-    "The configuration, with what is there if left out (file names are relative to it):\n\n"
+    "The configuration; the first three keys are required, file names are relative to it:\n\n"
     "  {\n"
     "    \"observations\": \"y.npy\",            (items, rows), or images\n"
     "    \"operator\": \"operator.json\",        or the operator itself\n"
