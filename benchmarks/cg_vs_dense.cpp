@@ -195,9 +195,5 @@ int main(int argc, char** argv) {
                     ->Args({n, items})
                     ->Unit(benchmark::kMillisecond)
                     ->UseRealTime();
-    benchmark::Initialize(&argc, argv);
-    add_context(B(threads()).threads());
-    benchmark::RunSpecifiedBenchmarks();
-    benchmark::Shutdown();
-    return 0;
+    return run_benchmarks(argc, argv, B(threads()).threads());
 }

@@ -22,3 +22,13 @@ inline void add_context(int threads) {
     benchmark::AddCustomContext("flags", DIEM_BUILD_FLAGS);
     benchmark::AddCustomContext("commit", DIEM_COMMIT);
 }
+
+/// The rest of main, once all is registered. The exit status.
+inline int run_benchmarks(int argc, char** argv, int threads) {
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+    add_context(threads);
+    benchmark::RunSpecifiedBenchmarks();
+    benchmark::Shutdown();
+    return 0;
+}

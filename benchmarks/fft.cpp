@@ -90,10 +90,6 @@ BENCHMARK(sense)->Apply(one_size);
 }  // namespace
 
 int main(int argc, char** argv) {
-    benchmark::Initialize(&argc, argv);
-    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-    add_context(B(threads()).threads());
-    benchmark::RunSpecifiedBenchmarks();
-    benchmark::Shutdown();
-    return right ? 0 : 1;
+    const int status = run_benchmarks(argc, argv, B(threads()).threads());
+    return right ? status : 1;
 }

@@ -132,9 +132,5 @@ int main(int argc, char** argv) {
         ->Unit(unit)
         ->UseRealTime();
     benchmark::RegisterBenchmark("lap", lap)->Arg(lap_items)->Unit(unit)->UseRealTime();
-    benchmark::Initialize(&argc, argv);
-    add_context(B(threads()).threads());
-    benchmark::RunSpecifiedBenchmarks();
-    benchmark::Shutdown();
-    return 0;
+    return run_benchmarks(argc, argv, B(threads()).threads());
 }

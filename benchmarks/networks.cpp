@@ -210,9 +210,5 @@ int main(int argc, char** argv) {
     }
     add("pc_step/mlp", pc_step);
     add("train/mlp", train_mlp);
-    benchmark::Initialize(&argc, argv);
-    add_context(B(threads()).threads());
-    benchmark::RunSpecifiedBenchmarks();
-    benchmark::Shutdown();
-    return 0;
+    return run_benchmarks(argc, argv, B(threads()).threads());
 }

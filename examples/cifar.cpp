@@ -10,6 +10,7 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -51,6 +52,8 @@ const support::image_shape shape{32, 32, 3};
 
 struct program_options {
     fs::path data, out = "out/cifar", config;
+    std::optional<double> keep;             ///< instead of the configuration's
+    std::optional<std::string> covariance;  ///< of the E-step with the network, likewise
     int threads = 0;
     bool resume = false, plan_only = false, smoke = false;
 };
@@ -256,6 +259,8 @@ int main(int argc, char** argv) {
     CLI::App app("Learns a prior of CIFAR-10 from masked images, and samples posteriors");
     app.add_option("--data", o.data, "folder of data_batch_1.bin .. 5 and test_batch.bin");
     app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
+    app.add_option("--keep", o.keep, "share of the pixels observed, instead of the configuration's");
+    app.add_option("--covariance", o.covariance, "of the network's E-step, instead of the configuration's");
     app.add_option("--out", o.out, "folder for pictures, checkpoints and report.json")->capture_default_str();
     app.add_option("--threads", o.threads, "0: one per core")->capture_default_str();
     app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
@@ -264,6 +269,11 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
     try {
         auto s = support::read_cifar_settings(o.config);
+        if (o.keep) {
+            check_value("--keep", *o.keep > 0 && *o.keep <= 1, "expected a share above 0, at most 1");
+            s.keep = *o.keep;
+        }
+        if (o.covariance) s.em.mmps.cov_x = posterior::covariance_from(*o.covariance);
         if (o.smoke) {
             support::shrink(s);
             if (o.data.empty()) write_stand_in(o.data = o.out / "stand-in");

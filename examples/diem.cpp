@@ -78,6 +78,13 @@ void add_draw_options(CLI::App& c, draw_command& o) {
     c.add_option("--threads", o.threads, "0: one per core")->check(CLI::NonNegativeNumber)->capture_default_str();
 }
 
+/// How y = A x + e was, or will be, made.
+void add_observation_options(CLI::App& c, path& description, std::string& sigma_y) {
+    c.add_option("--operator", description, "JSON file, see below")->required();
+    c.add_option("--sigma-y", sigma_y, "standard deviation of the noise: a number, or npy with one per row")
+        ->required();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -119,9 +126,7 @@ int main(int argc, char** argv) {
         "samples.png (the first sample) and mean.png of the first 16 observations.");
     add_draw_options(*c, p);
     c->add_option("observations", p.observations, "y, npy: (items, rows), or images")->required();
-    c->add_option("--operator", p.description, "JSON file, see below")->required();
-    c->add_option("--sigma-y", p.sigma_y, "standard deviation of the noise: a number, or npy with one per row")
-        ->required();
+    add_observation_options(*c, p.description, p.sigma_y);
     c->add_option("--samples", p.samples, "of each observation")->check(CLI::PositiveNumber)->capture_default_str();
     c->callback([&] { command = [&] { return posterior(p); }; });
 
@@ -164,9 +169,7 @@ int main(int argc, char** argv) {
         "Example: diem observe images.npy --range 0 255 --operator mask.json --sigma-y 0.01 --out data\n"
         "Writes y.npy, truth.npy (scaled), operator.json, and masks.npy or matrices.npy where they were drawn.");
     c->add_option("truth", v.truth, "npy, items first")->required();
-    c->add_option("--operator", v.description, "JSON file, see below")->required();
-    c->add_option("--sigma-y", v.sigma_y, "standard deviation of the noise: a number, or npy with one per row")
-        ->required();
+    add_observation_options(*c, v.description, v.sigma_y);
     c->add_option("--out", v.out, "folder for the results")->required();
     c->add_option("--range", v.range, "the truth's values from LOW to HIGH are brought to [-2, 2]")->expected(2);
     c->add_option("--first", v.first, "item to begin with")->capture_default_str();
