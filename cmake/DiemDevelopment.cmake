@@ -33,12 +33,13 @@ if(DIEM_NATIVE AND NOT CMAKE_CROSSCOMPILING AND CMAKE_SYSTEM_PROCESSOR MATCHES "
 endif()
 target_compile_options(diem_development INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${DIEM_ARCH_FLAGS}>)
 # Units of nvcc: its own warnings, and the same processor for their host code.
-list(JOIN DIEM_ARCH_FLAGS "," diem_cuda_arch_flags)
 target_compile_options(diem_development INTERFACE
     $<$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>:-Xcompiler=-Wall,-Wextra>
-    "$<$<AND:$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>,$<BOOL:${diem_cuda_arch_flags}>>:-Xcompiler=${diem_cuda_arch_flags}>"
     $<$<AND:$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>,$<BOOL:${DIEM_WERROR}>>:--Werror=all-warnings>)
 if(DIEM_ARCH_FLAGS)
+    list(JOIN DIEM_ARCH_FLAGS "," diem_cuda_arch_flags)
+    target_compile_options(diem_development INTERFACE
+        "$<$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>:-Xcompiler=${diem_cuda_arch_flags}>")
     list(GET DIEM_ARCH_FLAGS 0 diem_arch_message)
     message(STATUS "diem: tests, examples and benchmarks are built with ${diem_arch_message}")
 endif()
