@@ -68,6 +68,7 @@ set(DIEM_HEADERS
     include/diem/metrics/psnr.hpp
     include/diem/metrics/sinkhorn.hpp
     include/diem/metrics/ssim.hpp
+    include/diem/model/any_network.hpp
     include/diem/model/config.hpp
     include/diem/model/preconditioned.hpp
     include/diem/nn/activation.hpp

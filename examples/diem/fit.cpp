@@ -144,7 +144,7 @@ int fit(const fit_command& o) {
                   << std::endl;
     std::optional<network> model;
     if (s.prior.network) {
-        model.emplace(b, support::any_network<backend_type>(*s.prior.network));
+        model.emplace(b, model::any_network<backend_type>(*s.prior.network));
         model->initialize(b, {.seed = em.seed});
         support::print_plan(std::cout, plan(b, *model, em, m.items()), em);
     }

@@ -64,7 +64,7 @@ void read_stages(io::config_object& c, fit_settings& s, const measured& m) {
     if (has_em && !s.prior.network) c.fail("em", "there is no \"network\" to train");
     if (s.prior.network) {
         // Throws where the sizes of the network do not fit together.
-        const support::any_network<backend_type> net(*s.prior.network);
+        const model::any_network<backend_type> net(*s.prior.network);
         if (net.features() != features)
             c.fail("network", "is for " + std::to_string(net.features()) + " features, the operator takes " +
                                   std::to_string(features));

@@ -10,7 +10,7 @@ namespace program {
 
 using namespace diem;
 
-static_assert(nn::Network<support::any_network<backend_type>, backend_type>);
+static_assert(nn::Network<model::any_network<backend_type>, backend_type>);
 static_assert(linop::LinearOperator<any_operator, backend_type>);
 
 support::em_plan plan(backend_type& b, network& model, const prior::em_options& em, index_t observations) {

@@ -71,7 +71,7 @@ loaded_prior load_prior(backend_type& b, const std::filesystem::path& file) {
     if (kind != "diffusion_prior") in.fail("holds a " + kind + ", expected a gaussian_prior or a diffusion_prior");
     p.config = config_from(in.config(), file.string());
     if (!p.config.network) in.fail("does not say how its network is built");
-    p.model.emplace(b, support::any_network<backend_type>(*p.config.network));
+    p.model.emplace(b, model::any_network<backend_type>(*p.config.network));
     p.learned = prior::get_prior(b, in, p.model->table());
     if (p.learned->laps == 0) in.fail("its network is not trained: no lap is done yet");
     prior::load_into(b, *p.learned, *p.model);

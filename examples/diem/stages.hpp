@@ -6,13 +6,13 @@
 
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/em/fit.hpp>
+#include <diem/model/any_network.hpp>
 #include <diem/model/preconditioned.hpp>
 #include <diem/prior/diffusion_prior.hpp>
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/em_result.hpp>
 
 #include "diem/data.hpp"
-#include "support/any_network.hpp"
 #include "support/gaussian_stage.hpp"
 #include "support/plan.hpp"
 
@@ -21,7 +21,7 @@ namespace program {
 
 using gaussian = diem::diffusion::gaussian<backend_type>;
 using learned_prior = diem::prior::diffusion_prior<backend_type>;
-using network = diem::model::preconditioned<backend_type, support::any_network<backend_type>>;
+using network = diem::model::preconditioned<backend_type, diem::model::any_network<backend_type>>;
 
 /// Masks have exact E-steps that cost little; other operators are formed as matrices by `moments`.
 [[nodiscard]] diem::em::fit_result<gaussian> fit_gaussian(backend_type& b, const support::gaussian_settings& s,

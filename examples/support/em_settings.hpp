@@ -84,7 +84,7 @@ inline void read_sampler(config_object& c, const std::string& key, diem::prior::
             {"sigma_max", s.sigma_max}};
 }
 
-/// {"covariance", "solver", "max_iterations", "relative_tolerance", "switch_sigma", "precondition"}
+/// {"covariance", "solver", "max_iterations", "relative_tolerance", "check_every", "switch_sigma", "precondition"}
 inline void read_posterior(config_object& c, const std::string& key, diem::posterior::mmps_options& m) {
     c.object(key, [&](config_object& o) {
         const auto named = [&](const char* name_key, auto& target, auto from) {
@@ -100,6 +100,7 @@ inline void read_posterior(config_object& c, const std::string& key, diem::poste
         named("solver", m.solver, diem::posterior::solver_from);
         o.optional("max_iterations", m.max_iterations).at_least(0);
         o.optional("relative_tolerance", m.relative_tolerance).at_least(0.0);
+        o.optional("check_every", m.check_every).at_least(0);
         o.optional("switch_sigma", m.switch_sigma).above(0.0);
         o.optional("precondition", m.precondition);
     });
@@ -108,7 +109,8 @@ inline void read_posterior(config_object& c, const std::string& key, diem::poste
 [[nodiscard]] inline diem::io::json posterior_json(const diem::posterior::mmps_options& m) {
     return {{"covariance", to_string(m.cov_x)},   {"solver", to_string(m.solver)},
             {"max_iterations", m.max_iterations}, {"relative_tolerance", m.relative_tolerance},
-            {"switch_sigma", m.switch_sigma},     {"precondition", m.precondition}};
+            {"check_every", m.check_every},       {"switch_sigma", m.switch_sigma},
+            {"precondition", m.precondition}};
 }
 
 /// {"steps", "epochs", "batch", "micro_batch", "dropout", "rate": {"schedule", "initial", "final"}, "max_norm", "ema_decay",

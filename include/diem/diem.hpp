@@ -91,6 +91,7 @@
 #include <diem/diffusion/sampler.hpp>
 #include <diem/diffusion/schedule.hpp>
 
+#include <diem/model/any_network.hpp>
 #include <diem/model/config.hpp>
 #include <diem/model/preconditioned.hpp>
 

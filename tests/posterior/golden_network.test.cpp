@@ -20,35 +20,34 @@ using posterior::solver_choice;
 TEMPLATE_TEST_CASE("golden: MMPS with a U-Net", "[golden]", DIEM_TEST_BACKENDS) {
     using B = TestType;
     B b = test::make_backend<B>();
-    for (auto& file : test::golden_files("mmps_unet"))
-        test::with_golden_network(b, file, file.config().at("net"), [&](auto& model) {
-            const auto x_t = test::load_input(b, file, "x_t"), y = test::load_input(b, file, "y"),
-                       mask = test::load_input(b, file, "mask"), sigma = test::load_input(b, file, "sigma");
-            const index_t d = x_t.features(), n = x_t.items();
-            const double sigma_y = file.config().at("sigma_y").template get<double>();
-            const double rtol = file.config().value("rtol", 0.0);
-            const auto observation = posterior::observe(b, y.view(), linop::mask<B>::per_item(mask.view()),
-                                                        linop::isotropic_covariance(d, sigma_y * sigma_y));
-            const diffusion::noise_level<B> level(const_vector_t<B>(sigma.flat()));
-            batch<B> out(b, d, n);
-            model.denoise(b, x_t.view(), level, out.view());
-            test::check_golden(file, "x_hat", to_host(b, out));
-            for (const auto& m : file.config().at("iterations"))
-                for (const auto& [name, solver] :
-                     {std::pair{"cg", solver_choice::cg}, {"gmres", solver_choice::gmres}}) {
-                    posterior::mmps p(
-                        b, model, observation,
-                        {.solver = solver, .max_iterations = m.template get<index_t>(), .relative_tolerance = rtol});
-                    p.denoise(b, x_t.view(), level, out.view());
-                    const std::string prefix = name + std::to_string(m.template get<int>());
-                    test::check_golden(file, prefix + "/mean", to_host(b, out));
-                    test::check_golden(file, prefix + "/updates", to_host(b, p.last_solve().updates()));
-                    test::check_golden(file, prefix + "/status", to_host(b, p.last_solve().status()));
-                    const auto norms = p.last_solve().to_host(b).residual_norms;
-                    test::check_golden(file, prefix + "/residual_norm",
-                                       std::vector<scalar_t<B>>(norms.begin(), norms.end()));
-                }
-        });
+    for (auto& file : test::golden_files("mmps_unet")) {
+        auto model = test::load_network(b, file, file.config().at("net"));
+        const auto x_t = test::load_input(b, file, "x_t"), y = test::load_input(b, file, "y"),
+                   mask = test::load_input(b, file, "mask"), sigma = test::load_input(b, file, "sigma");
+        const index_t d = x_t.features(), n = x_t.items();
+        const double sigma_y = file.config().at("sigma_y").template get<double>();
+        const double rtol = file.config().value("rtol", 0.0);
+        const auto observation = posterior::observe(b, y.view(), linop::mask<B>::per_item(mask.view()),
+                                                    linop::isotropic_covariance(d, sigma_y * sigma_y));
+        const diffusion::noise_level<B> level(const_vector_t<B>(sigma.flat()));
+        batch<B> out(b, d, n);
+        model.denoise(b, x_t.view(), level, out.view());
+        test::check_golden(file, "x_hat", to_host(b, out));
+        for (const auto& m : file.config().at("iterations"))
+            for (const auto& [name, solver] : {std::pair{"cg", solver_choice::cg}, {"gmres", solver_choice::gmres}}) {
+                posterior::mmps p(
+                    b, model, observation,
+                    {.solver = solver, .max_iterations = m.template get<index_t>(), .relative_tolerance = rtol});
+                p.denoise(b, x_t.view(), level, out.view());
+                const std::string prefix = name + std::to_string(m.template get<int>());
+                test::check_golden(file, prefix + "/mean", to_host(b, out));
+                test::check_golden(file, prefix + "/updates", to_host(b, p.last_solve().updates()));
+                test::check_golden(file, prefix + "/status", to_host(b, p.last_solve().status()));
+                const auto norms = p.last_solve().to_host(b).residual_norms;
+                test::check_golden(file, prefix + "/residual_norm",
+                                   std::vector<scalar_t<B>>(norms.begin(), norms.end()));
+            }
+    }
     SUCCEED();
 }
 
@@ -60,35 +59,35 @@ TEMPLATE_TEST_CASE("golden: samplers with a network", "[golden]", DIEM_TEST_BACK
         const auto type = f.config().at("model").at("type").template get<std::string>();
         return type == "mlp" || type == "unet";
     };
-    for (auto& file : test::golden_files("samplers", wanted))
-        test::with_golden_network(b, file, file.config().at("model"), [&](auto& model) {
-            const auto x_1 = test::load_input(b, file, "x_1");
-            const index_t d = x_1.features(), n = x_1.items();
-            const auto pc = file.template input<T>("noise_pc");
-            const index_t steps = pc.shape[0], corrections = pc.shape[1];
-            const auto ddpm_noise = to_backend(b, file.template input<T>("noise_ddpm").data, d, n * steps);
-            const auto pc_noise = to_backend(b, pc.data, d, n * steps * corrections);
-            const diffusion::given_noise<B> noise{{}, ddpm_noise.view(), pc_noise.view()};
-            const diffusion::ve_log_linear schedule{file.config().at("a").template get<double>(),
-                                                    file.config().at("b").template get<double>()};
-            diffusion::sample_options<B> options;
-            options.steps = steps;
-            options.start_given = true;
-            const auto check = [&](const std::string& name, const auto& scheme) {
-                batch<B> x(b, d, n);
-                b.copy(x_1.view(), x.view());
-                std::vector<T> states = to_host(b, x_1);
-                diffusion::sample(b, model, schedule, scheme, options, noise, x.view(), [&](index_t, index_t, double) {
-                    const auto now = to_host(b, x);
-                    states.insert(states.end(), now.begin(), now.end());
-                    return true;
-                });
-                test::check_golden(file, name + "/states", states);
-                test::check_golden(file, name + "/final", to_host(b, x));
-            };
-            check("ddpm", diffusion::ddpm{});
-            check("ddim", diffusion::ddim{});
-            check("pc", diffusion::predictor_corrector{corrections, file.config().value("tau", 0.1)});
-        });
+    for (auto& file : test::golden_files("samplers", wanted)) {
+        auto model = test::load_network(b, file, file.config().at("model"));
+        const auto x_1 = test::load_input(b, file, "x_1");
+        const index_t d = x_1.features(), n = x_1.items();
+        const auto pc = file.template input<T>("noise_pc");
+        const index_t steps = pc.shape[0], corrections = pc.shape[1];
+        const auto ddpm_noise = to_backend(b, file.template input<T>("noise_ddpm").data, d, n * steps);
+        const auto pc_noise = to_backend(b, pc.data, d, n * steps * corrections);
+        const diffusion::given_noise<B> noise{{}, ddpm_noise.view(), pc_noise.view()};
+        const diffusion::ve_log_linear schedule{file.config().at("a").template get<double>(),
+                                                file.config().at("b").template get<double>()};
+        diffusion::sample_options<B> options;
+        options.steps = steps;
+        options.start_given = true;
+        const auto check = [&](const std::string& name, const auto& scheme) {
+            batch<B> x(b, d, n);
+            b.copy(x_1.view(), x.view());
+            std::vector<T> states = to_host(b, x_1);
+            diffusion::sample(b, model, schedule, scheme, options, noise, x.view(), [&](index_t, index_t, double) {
+                const auto now = to_host(b, x);
+                states.insert(states.end(), now.begin(), now.end());
+                return true;
+            });
+            test::check_golden(file, name + "/states", states);
+            test::check_golden(file, name + "/final", to_host(b, x));
+        };
+        check("ddpm", diffusion::ddpm{});
+        check("ddim", diffusion::ddim{});
+        check("pc", diffusion::predictor_corrector{corrections, file.config().value("tau", 0.1)});
+    }
     SUCCEED();
 }

@@ -165,6 +165,9 @@ TEMPLATE_TEST_CASE("solvers agree, and the preconditioner needs one or two itera
         CHECK(
             relative_error(p.run(b, {.solver = solver_choice::gmres, .max_iterations = 60, .relative_tolerance = rtol}),
                            exact) <= 1e-7);
+        // Items that are done stay as they are, whether the host asks or not.
+        for (const index_t every : {0, 7})
+            CHECK(p.run(b, {.max_iterations = 200, .relative_tolerance = rtol, .check_every = every}) == exact);
         CHECK(relative_error(
                   p.run(b, {.solver = solver_choice::bicgstab, .max_iterations = 200, .relative_tolerance = rtol}),
                   exact) <= 1e-7);
@@ -302,6 +305,7 @@ TEST_CASE("mmps refuses what does not fit", "[posterior]") {
     CHECK_THROWS_AS(posterior::mmps(b, p.prior, p.observation(b), {.cov_x = covariance::blended}), value_error);
     CHECK_THROWS_AS(posterior::mmps(b, p.prior, p.observation(b), {.precondition = true}), value_error);
     CHECK_THROWS_AS(posterior::mmps(b, p.prior, p.observation(b), {.max_iterations = -1}), value_error);
+    CHECK_THROWS_AS(posterior::mmps(b, p.prior, p.observation(b), {.check_every = -1}), value_error);
     CHECK_THROWS_AS(posterior::observe(b, p.y.cview().item_range(0, 2), p.forward(), p.noise()), shape_error);
     posterior::mmps posterior(b, p.prior, p.observation(b));
     batch<B> out(b, 8, 2);

@@ -1,35 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <variant>
+#include <string>
+#include <vector>
 
-#include <diem/model/config.hpp>
+#include <diem/model/any_network.hpp>
 #include <diem/model/preconditioned.hpp>
-#include <diem/nn/mlp.hpp>
-#include <diem/nn/unet.hpp>
 
 #include "support/golden.hpp"
 
 namespace diem::test {
 
-/// Calls f(model) with the preconditioned network of a golden file: `net` describes it, the file holds its parameters.
-template <class B, class F>
-void with_golden_network(B& b, golden_file& file, const io::json& net, const F& f) {
-    const auto run = [&](auto network) {
-        using T = scalar_t<B>;
-        model::preconditioned<B, decltype(network)> m(b, std::move(network));
-        const auto flat = m.mutable_parameters();
-        for (const auto& entry : m.table().entries()) {
-            const auto value = file.template parameter<T>(entry.name);
-            b.upload(host_view<const T>(value.data.data(), value.size(), 1), as_batch(entry.of(flat)));
-        }
-        f(m);
-    };
+template <class B>
+using golden_model = model::preconditioned<B, model::any_network<B>>;
+
+/// The preconditioned network of a golden file: `net` describes it, the file holds its parameters. Their names, shapes and
+/// order must be those of the file.
+template <class B>
+golden_model<B> load_network(B& b, golden_file& file, const io::json& net, const model::preconditioning& options = {}) {
+    using T = scalar_t<B>;
     const auto config = model::parse_network(net);
-    if (const auto* mlp = std::get_if<nn::mlp_config>(&config))
-        run(nn::mlp<B>(*mlp));
-    else
-        run(nn::unet<B>(std::get<nn::unet_config>(config)));
+    CHECK(model::parse_network(model::to_json(config)).index() == config.index());
+    golden_model<B> m(b, model::any_network<B>(config), options);
+    const auto names = file.parameters();
+    REQUIRE(names.size() == m.table().entries().size());
+    const auto flat = m.mutable_parameters();
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        const auto& entry = m.table().entries()[i];
+        CHECK(entry.name == names[i]);
+        const auto value = file.template parameter<T>(names[i]);
+        CHECK(entry.shape == std::vector<index_t>(value.shape.begin(), value.shape.end()));
+        b.upload(host_view<const T>(value.data.data(), value.size(), 1), as_batch(entry.of(flat)));
+    }
+    return m;
 }
 
 /// An input as a batch: its first axis counts the items.

@@ -3,32 +3,24 @@
 #include <cmath>
 #include <cstdlib>
 #include <utility>
-#include <variant>
 #include <vector>
 
-#include <diem/model/config.hpp>
-#include <diem/model/preconditioned.hpp>
 #include <diem/train/loss.hpp>
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"
-#include "support/golden.hpp"
+#include "support/golden_network.hpp"
 
 using namespace diem;
 
 namespace {
 
-template <class B, class Net>
-void run(B& b, test::golden_file& file, Net network) {
+template <class B>
+void run(B& b, test::golden_file& file, bool recompute) {
     using T = scalar_t<B>;
-    model::preconditioned<B, Net> m(b, std::move(network));
-    const auto flat = m.mutable_parameters();
-    for (const auto& entry : m.table().entries()) {
-        const auto value = file.parameter<T>(entry.name);
-        b.upload(host_view<const T>(value.data.data(), value.size(), 1), as_batch(entry.of(flat)));
-    }
-    const auto x = file.input<T>("x"), z = file.input<T>("z");
-    const auto t = file.input<double>("t");
+    auto m = test::load_network(b, file, file.config().at("net"), {.recompute = recompute});
+    const auto x = file.template input<T>("x"), z = file.template input<T>("z");
+    const auto t = file.template input<double>("t");
     const double log_min = std::log(file.config().at("a").template get<double>());
     const double log_max = std::log(file.config().at("b").template get<double>());
     const index_t features = x.features(), items = x.items();
@@ -57,16 +49,11 @@ void run(B& b, test::golden_file& file, Net network) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("the denoising loss equals the golden files", "", float, double) {
-    using B = test::main_backend<TestType>;
-    B b = test::make_backend<B>(2);
+TEMPLATE_TEST_CASE("the denoising loss equals the golden files", "", DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    B b = test::make_backend<B>();
     auto files = test::golden_files("denoiser");
     CHECK((!files.empty() || std::getenv("DIEM_GOLDENS") != nullptr));
-    for (auto& file : files) {
-        const auto config = model::parse_network(file.config().at("net"));
-        if (const auto* mlp = std::get_if<nn::mlp_config>(&config))
-            run(b, file, nn::mlp<B>(*mlp));
-        else
-            run(b, file, nn::unet<B>(std::get<nn::unet_config>(config)));
-    }
+    for (auto& file : files)
+        for (const bool recompute : {false, true}) run(b, file, recompute);
 }

@@ -49,6 +49,7 @@ public:
         : model_(model), observation_(std::move(observation)), options_(options), estimate_(estimate), tally_(b) {
         check_size("mmps", "model.features()", model.features(), observation_.forward_operator().cols());
         check_value("mmps", options.max_iterations >= 0, "max_iterations is negative");
+        check_value("mmps", options.check_every >= 0, "check_every is negative");
         const covariance c = options.cov_x;
         const bool needed =
             c == covariance::gaussian || c == covariance::gaussian_heuristic || c == covariance::blended;
@@ -217,7 +218,7 @@ private:
         solver::solver_options o;
         o.max_iterations = options_.max_iterations;
         o.relative_tolerance = options_.relative_tolerance;
-        o.check_every = options_.relative_tolerance > 0 ? 1 : 0;
+        o.check_every = options_.relative_tolerance > 0 ? options_.check_every : 0;
         switch (options_.solver) {
             case solver_choice::gmres:
                 return solver::gmres(b, m, r, v, o);

@@ -30,10 +30,12 @@ struct mmps_options {
     solver_choice solver = solver_choice::cg;
     index_t max_iterations = 1;     ///< of the solver, one VJP each (bicgstab: two)
     double relative_tolerance = 0;  ///< of ||y - A x_hat||; 0: all iterations are made
-    double switch_sigma = 3;        ///< of `blended`, data units
-    index_t block_items = 0;        ///< items worked on together; 0: what suits the backend's caches where the model is
-                                    ///< analytic, else the whole batch
-    bool precondition = false;      ///< by the Gaussian estimate; needs element-wise A and Sigma_y, and cg
+    index_t check_every = 1;        ///< with a tolerance, the host asks every so many iterations whether all items are
+        ///< done (waiting for a device); 0: never, so that the step can be captured as a graph
+    double switch_sigma = 3;    ///< of `blended`, data units
+    index_t block_items = 0;    ///< items worked on together; 0: what suits the backend's caches where the model is
+                                ///< analytic, else the whole batch
+    bool precondition = false;  ///< by the Gaussian estimate; needs element-wise A and Sigma_y, and cg
 };
 
 namespace detail {

@@ -11,17 +11,17 @@
 #include <diem/nn/network.hpp>
 #include <diem/nn/unet.hpp>
 
-namespace support {
+namespace diem::model {
 
-/// An MLP or a U-Net, chosen when the program runs: a `diem::nn::Network`, so that what is built on networks is compiled
-/// once for both. Each call looks up the choice once.
-template <diem::Backend B>
+/// An MLP or a U-Net, chosen when the program runs: an `nn::Network`, so that what is built on networks is compiled once for
+/// both. Each call looks up the choice once.
+template <Backend B>
 class any_network {
-    using in = diem::const_view_t<B>;
-    using out = diem::view_t<B>;
-    using parameters_in = diem::const_vector_t<B>;
-    using mlp = diem::nn::mlp<B>;
-    using unet = diem::nn::unet<B>;
+    using in = const_view_t<B>;
+    using out = view_t<B>;
+    using parameters_in = const_vector_t<B>;
+    using mlp = nn::mlp<B>;
+    using unet = nn::unet<B>;
 
 public:
     class activations {
@@ -30,16 +30,16 @@ public:
     };
 
     /// Throws value_error where sizes are out of range.
-    explicit any_network(const diem::model::network_config& config)
+    explicit any_network(const network_config& config)
         : net_(std::visit([](const auto& c) { return make(c); }, config)) {}
 
-    [[nodiscard]] const diem::nn::parameter_table& parameters() const {
-        return std::visit([](const auto& n) -> const diem::nn::parameter_table& { return n.parameters(); }, net_);
+    [[nodiscard]] const nn::parameter_table& parameters() const {
+        return std::visit([](const auto& n) -> const nn::parameter_table& { return n.parameters(); }, net_);
     }
-    [[nodiscard]] diem::index_t features() const {
+    [[nodiscard]] index_t features() const {
         return std::visit([](const auto& n) { return n.features(); }, net_);
     }
-    [[nodiscard]] diem::index_t embedding() const {
+    [[nodiscard]] index_t embedding() const {
         return std::visit([](const auto& n) { return n.embedding(); }, net_);
     }
     void parameters_changed() {
@@ -48,7 +48,7 @@ public:
     void forward(B& b, parameters_in p, in x, in t, out y) {
         std::visit([&](auto& n) { n.forward(b, p, x, t, y); }, net_);
     }
-    void forward(B& b, parameters_in p, in x, in t, out y, const diem::nn::save_options& o, activations& saved) {
+    void forward(B& b, parameters_in p, in x, in t, out y, const nn::save_options& o, activations& saved) {
         std::visit(
             [&]<class N>(N& n) {
                 auto& own = saved.saved_.template emplace<typename N::activations>();
@@ -62,19 +62,18 @@ public:
     void vjp(B& b, parameters_in p, const activations& saved, in y_bar, out x_bar) {
         with(saved, [&](auto& n, const auto& own) { n.vjp(b, p, own, y_bar, x_bar); });
     }
-    void vjp_params(B& b, parameters_in p, const activations& saved, in y_bar, diem::vector_t<B> grad,
-                    diem::nn::update mode, out x_bar = {}) {
+    void vjp_params(B& b, parameters_in p, const activations& saved, in y_bar, vector_t<B> grad, nn::update mode,
+                    out x_bar = {}) {
         with(saved, [&](auto& n, const auto& own) { n.vjp_params(b, p, own, y_bar, grad, mode, x_bar); });
     }
-    [[nodiscard]] std::size_t activation_bytes(diem::index_t items, const diem::nn::save_options& o,
-                                               diem::index_t embeddings = 1) const {
+    [[nodiscard]] std::size_t activation_bytes(index_t items, const nn::save_options& o, index_t embeddings = 1) const {
         return std::visit([&](const auto& n) { return n.activation_bytes(items, o, embeddings); }, net_);
     }
 
 private:
     using choice = std::variant<mlp, unet>;
-    static choice make(const diem::nn::mlp_config& c) { return mlp(c); }
-    static choice make(const diem::nn::unet_config& c) { return unet(c); }
+    static choice make(const nn::mlp_config& c) { return mlp(c); }
+    static choice make(const nn::unet_config& c) { return unet(c); }
     template <class F>
     void with(const activations& saved, const F& f) {
         std::visit([&]<class N>(N& n) { f(n, std::get<typename N::activations>(saved.saved_)); }, net_);
@@ -83,4 +82,4 @@ private:
     choice net_;
 };
 
-}  // namespace support
+}  // namespace diem::model
