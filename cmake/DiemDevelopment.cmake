@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the project's own tests, examples and benchmarks are built with. Nothing of this reaches a user of diem::diem.
-add_library(diem_development INTERFACE)
-target_link_libraries(diem_development INTERFACE diem::diem)
+#   diem_flags        compiler options
+#   diem_development  these, and the functions of the Eigen backend that take long to compile, compiled once
+add_library(diem_flags INTERFACE)
+target_link_libraries(diem_flags INTERFACE diem::diem)
 
 # Eigen only runs on the host here. Without this definition it would lose its vector code in units built by nvcc, and one
 # program must not hold both versions of its functions.
-target_compile_definitions(diem_development INTERFACE EIGEN_NO_CUDA)
+target_compile_definitions(diem_flags INTERFACE EIGEN_NO_CUDA)
 
-target_compile_options(diem_development INTERFACE
+target_compile_options(diem_flags INTERFACE
     $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang,AppleClang>:-Wall -Wextra -Wpedantic -Wshadow>
     $<$<AND:$<BOOL:${DIEM_WERROR}>,$<COMPILE_LANG_AND_ID:CXX,GNU,Clang,AppleClang>>:-Werror>)
 
@@ -31,15 +33,27 @@ if(DIEM_NATIVE AND NOT CMAKE_CROSSCOMPILING AND CMAKE_SYSTEM_PROCESSOR MATCHES "
         set(DIEM_ARCH_FLAGS -march=x86-64-v3)
     endif()
 endif()
-target_compile_options(diem_development INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${DIEM_ARCH_FLAGS}>)
+target_compile_options(diem_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${DIEM_ARCH_FLAGS}>)
 # Units of nvcc: its own warnings, and the same processor for their host code.
-target_compile_options(diem_development INTERFACE
+target_compile_options(diem_flags INTERFACE
     $<$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>:-Xcompiler=-Wall,-Wextra>
     $<$<AND:$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>,$<BOOL:${DIEM_WERROR}>>:--Werror=all-warnings>)
 if(DIEM_ARCH_FLAGS)
     list(JOIN DIEM_ARCH_FLAGS "," diem_cuda_arch_flags)
-    target_compile_options(diem_development INTERFACE
+    target_compile_options(diem_flags INTERFACE
         "$<$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>:-Xcompiler=${diem_cuda_arch_flags}>")
     list(GET DIEM_ARCH_FLAGS 0 diem_arch_message)
     message(STATUS "diem: tests, examples and benchmarks are built with ${diem_arch_message}")
 endif()
+
+# See include/diem/backend/eigen/instantiate.hpp.
+foreach(scalar IN ITEMS float double)
+    file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/eigen_${scalar}.cpp"
+        CONTENT "#include <diem/backend/eigen/instantiate.hpp>\nDIEM_INSTANTIATE_EIGEN(, ${scalar})\n" @ONLY)
+endforeach()
+add_library(diem_eigen STATIC
+    "${CMAKE_CURRENT_BINARY_DIR}/eigen_float.cpp" "${CMAKE_CURRENT_BINARY_DIR}/eigen_double.cpp")
+target_link_libraries(diem_eigen PRIVATE diem_flags)
+add_library(diem_development INTERFACE)
+target_link_libraries(diem_development INTERFACE diem_flags diem_eigen)
+target_compile_definitions(diem_development INTERFACE DIEM_EXTERN_TEMPLATES)

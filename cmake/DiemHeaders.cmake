@@ -14,7 +14,9 @@ set(DIEM_HEADERS
     include/diem/backend/eigen/fft2.hpp
     include/diem/backend/eigen/gemm.hpp
     include/diem/backend/eigen/gemm_packed.hpp
+    include/diem/backend/eigen/instantiate.hpp
     include/diem/backend/eigen/low_rank_plan.hpp
+    include/diem/backend/eigen/matrix.hpp
     include/diem/backend/eigen/random.hpp
     include/diem/backend/fft.hpp
     include/diem/backend/functors.hpp

@@ -5,16 +5,14 @@
 #include <cstring>
 #include <memory>
 
-#include <Eigen/Cholesky>
-#include <Eigen/Core>
-#include <Eigen/Eigenvalues>
-
 #include <diem/backend/concept.hpp>
 #include <diem/backend/eigen/conv3x3_plan.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
 #include <diem/backend/eigen/fft2.hpp>
 #include <diem/backend/eigen/gemm.hpp>
+#include <diem/backend/eigen/instantiate.hpp>
 #include <diem/backend/eigen/low_rank_plan.hpp>
+#include <diem/backend/eigen/matrix.hpp>
 #include <diem/backend/eigen/random.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
@@ -149,9 +147,9 @@ public:
         const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
         const auto kernel = detail::eigen::choose_gemm(ta, tb, m, n, k);
         const auto part = [&](index_t i, index_t rows, index_t j, index_t cols) {
-            multiply(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
-                     b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
-                     c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
+            detail::eigen::multiply<T>(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
+                                       b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
+                                       c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
         };
         if (threads() == 1 || m * n * k < smallest_product) return part(0, m, 0, n);
         // Two parts per thread, along the longer side, whole register blocks each (48: of every vector length, so that an
@@ -172,8 +170,8 @@ public:
         const auto kernel = detail::eigen::choose_gemm(ta, tb, c.rows, c.cols, k);
         parallel(c.count, c.rows * c.cols * k / 8 + 1, [&](index_t first, index_t last) {
             for (index_t i = first; i < last; ++i)
-                multiply(kernel, alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride, b.leading, tb,
-                         beta, c.data + i * c.stride, c.leading, c.rows, c.cols, k);
+                detail::eigen::multiply<T>(kernel, alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride,
+                                           b.leading, tb, beta, c.data + i * c.stride, c.leading, c.rows, c.cols, k);
         });
     }
 
@@ -181,11 +179,8 @@ public:
         check_size("cholesky", "A.cols", a.cols, a.rows);
         check_size("cholesky", "info.size()", info.size(), a.count);
         parallel(a.count, a.rows * a.rows * a.rows / 24 + 1, [&](index_t first, index_t last) {
-            for (index_t i = first; i < last; ++i) {
-                matrix_map m(a.data + i * a.stride, a.rows, a.rows, leading(a.leading));
-                const auto failed = Eigen::internal::llt_inplace<T, Eigen::Lower>::blocked(m);
-                info.data()[i] = static_cast<int>(failed) + 1;  // -1 when all went well
-            }
+            for (index_t i = first; i < last; ++i)
+                info.data()[i] = detail::eigen::cholesky_in_place<T>(a.data + i * a.stride, a.leading, a.rows);
         });
     }
     template <class U>
@@ -194,24 +189,16 @@ public:
         check_size("trsm", "X.rows", x.rows, l.rows);
         check_size("trsm", "L.count", l.count, x.count);
         parallel(x.count, l.rows * l.rows * x.cols / 8 + 1, [&](index_t first, index_t last) {
-            for (index_t i = first; i < last; ++i) {
-                const const_matrix_map m(l.data + i * l.stride, l.rows, l.rows, leading(l.leading));
-                matrix_map v(x.data + i * x.stride, x.rows, x.cols, leading(x.leading));
-                if (t == op::none)
-                    m.template triangularView<Eigen::Lower>().solveInPlace(v);
-                else
-                    m.template triangularView<Eigen::Lower>().transpose().solveInPlace(v);
-            }
+            for (index_t i = first; i < last; ++i)
+                detail::eigen::solve_lower<T>(l.data + i * l.stride, l.leading, t, l.rows, x.data + i * x.stride,
+                                              x.leading, x.cols);
         });
     }
     void eigh(const batch_view<T*>& a, const vector_view<T*>& w) {
         const index_t n = a.features();
         check_shape("eigh", "A", a, n, n);
         check_size("eigh", "w.size()", w.size(), n);
-        matrix_map m(a.data(), n, n, leading(a.stride()));
-        const Eigen::SelfAdjointEigenSolver<matrix> solver{matrix(m)};
-        m = solver.eigenvectors();
-        Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1>>(w.data(), n) = solver.eigenvalues();
+        detail::eigen::eigen_decomposition<T>(a.data(), a.stride(), n, w.data());
     }
 
     template <class U>
@@ -225,11 +212,6 @@ public:
     void fill_uniform(const random_key& key, const batch_view<T*>& y) { random<false>(key, y); }
 
 private:
-    using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
-    using leading = Eigen::OuterStride<>;
-    using matrix_map = Eigen::Map<matrix, 0, leading>;
-    using const_matrix_map = Eigen::Map<const matrix, 0, leading>;
-
     using fft_plans = detail::eigen::fft_plans<T>;
 
     eigen_backend(std::shared_ptr<pool> memory, std::shared_ptr<fft_plans> fft)
@@ -269,32 +251,6 @@ private:
                 detail::eigen::random_row<Normal>(key, static_cast<std::uint32_t>(i), y.data() + i * y.stride(),
                                                   y.features());
         });
-    }
-    static void multiply(detail::eigen::gemm_kernel kernel, T alpha, const T* pa, index_t lda, op ta, const T* pb,
-                         index_t ldb, op tb, T beta, T* pc, index_t ldc, index_t m, index_t n, index_t k) {
-        using enum detail::eigen::gemm_kernel;
-        if (m == 0 || n == 0) return;
-        if (kernel != library && k > 0 && alpha != 0) {
-            const detail::eigen::gemm_part<T> p{alpha, pa, lda, pb, ldb, beta, pc, ldc, m, n, k};
-            return kernel == outer ? p.template by_panels<true>() : p.template by_panels<false>();
-        }
-        matrix_map c(pc, m, n, leading(ldc));
-        if (beta == 0)
-            c.setZero();
-        else if (beta != 1)
-            c *= beta;
-        if (k == 0 || alpha == 0) return;
-        const bool na = ta == op::none, nb = tb == op::none;
-        const const_matrix_map a(pa, na ? m : k, na ? k : m, leading(lda));
-        const const_matrix_map b(pb, nb ? k : n, nb ? n : k, leading(ldb));
-        if (na && nb)
-            c.noalias() += alpha * a * b;
-        else if (nb)
-            c.noalias() += alpha * a.transpose() * b;
-        else if (na)
-            c.noalias() += alpha * a * b.transpose();
-        else
-            c.noalias() += alpha * a.transpose() * b.transpose();
     }
 
     std::shared_ptr<pool> pool_ = std::make_shared<pool>();
