@@ -41,15 +41,22 @@ public:
     void run(index_t count, index_t grain, const F& f) {
         grain = std::max<index_t>(grain, 1);
         if (count <= 0) return;
-        if (workers_.empty() || count <= grain) {
-            f(index_t{0}, count);
-            return;
-        }
+        if (workers_.empty() || count <= grain) return f(index_t{0}, count);
+        share(
+            count, grain, [](const void* g, index_t a, index_t b) { (*static_cast<const F*>(g))(a, b); }, &f);
+    }
+
+private:
+    static constexpr int spins = 20000;
+    using call_type = void (*)(const void*, index_t, index_t);
+
+    // Not part of the template above: that one is compiled for each of hundreds of functions.
+    void share(index_t count, index_t grain, call_type call, const void* body) {
         const index_t pieces = 4 * static_cast<index_t>(threads());
         chunk_ = std::max((count + pieces - 1) / pieces, grain);
         count_ = count;
-        call_ = [](const void* g, index_t a, index_t b) { (*static_cast<const F*>(g))(a, b); };
-        body_ = &f;
+        call_ = call;
+        body_ = body;
         next_.store(0, std::memory_order_relaxed);
         busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
         generation_.fetch_add(1, std::memory_order_release);
@@ -61,10 +68,6 @@ public:
             busy_.wait(left, std::memory_order_acquire);
         if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     }
-
-private:
-    static constexpr int spins = 20000;
-
     void take_chunks() {
         try {
             for (index_t a = next_.fetch_add(chunk_); a < count_; a = next_.fetch_add(chunk_))
@@ -95,7 +98,7 @@ private:
     std::atomic<index_t> next_{0};
     std::atomic<int> busy_{0};
     std::atomic<bool> stop_{false};
-    void (*call_)(const void*, index_t, index_t) = nullptr;
+    call_type call_ = nullptr;
     const void* body_ = nullptr;
     index_t count_ = 0, chunk_ = 1;
     std::mutex mutex_;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <diem/backend/eigen/conv3x3.hpp>
+#include <diem/backend/eigen/elementwise.hpp>
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/matrix.hpp>
+#include <diem/backend/eigen/random.hpp>
 
 /// What takes long to compile in eigen_backend<T>, as explicit instantiations. A project of many units that defines
 /// DIEM_EXTERN_TEMPLATES for all of them compiles it in one:
@@ -21,6 +23,12 @@
     linkage template void diem::detail::eigen::solve_lower<T>(const T*, diem::index_t, diem::op, diem::index_t, T*,   \
                                                               diem::index_t, diem::index_t);                          \
     linkage template void diem::detail::eigen::eigen_decomposition<T>(T*, diem::index_t, diem::index_t, T*);          \
+    linkage template void diem::detail::eigen::axpby_row<T>(T, const T*, T, T*, diem::index_t);                       \
+    linkage template double diem::detail::eigen::dot_row<T>(const T*, const T*, diem::index_t);                       \
+    linkage template void diem::detail::eigen::random_row<true, T>(const diem::random_key&, std::uint32_t, T*,        \
+                                                                   diem::index_t);                                    \
+    linkage template void diem::detail::eigen::random_row<false, T>(const diem::random_key&, std::uint32_t, T*,       \
+                                                                    diem::index_t);                                   \
     linkage template void diem::detail::gemm_packed<T>(const T*, diem::index_t, diem::index_t, diem::index_t,         \
                                                        const T*, diem::index_t, const T*, T*, diem::index_t, bool);   \
     linkage template void diem::conv3x3_transform_weights<T>(const diem::conv3x3_shape&, diem::conv_pass,             \
