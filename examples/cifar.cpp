@@ -11,7 +11,6 @@
 #include <filesystem>
 #include <iostream>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,12 +20,11 @@
 #include <diem/backend/eigen.hpp>
 #include <diem/io/cifar.hpp>
 #include <diem/io/json.hpp>
-#include <diem/linop/subsample.hpp>
-#include <diem/metrics/frechet.hpp>
 #include <diem/model/config.hpp>
 #include <diem/model/preconditioned.hpp>
 #include <diem/prior/diffusion_em.hpp>
 
+#include "support/cifar_files.hpp"
 #include "support/cifar_settings.hpp"
 #include "support/diffusion_stage.hpp"
 #include "support/gaussian_stage.hpp"
@@ -36,11 +34,11 @@
 #include "support/plan.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/sample_figures.hpp"
 
 using namespace diem;
 using support::backend_type;
 using support::cifar_settings;
-using support::image_view;
 using support::images;
 using gaussian = diffusion::gaussian<backend_type>;
 using network = model::preconditioned<backend_type, nn::unet<backend_type>>;
@@ -51,37 +49,22 @@ namespace {
 const support::image_shape shape{32, 32, 3};
 
 struct program_options {
-    fs::path data, out = "out/cifar", config;
+    fs::path data, out = "out/cifar", config, classifier;
     std::optional<double> keep;             ///< instead of the configuration's
     std::optional<std::string> covariance;  ///< of the E-step with the network, likewise
     int threads = 0;
     bool resume = false, plan_only = false, smoke = false;
 };
 
-images load(backend_type& b, const std::vector<std::filesystem::path>& files, index_t limit) {
-    const auto data = io::load_cifar10<float>(files, limit);
-    if (data.images.shape[0] < limit)
-        throw io_error("only " + std::to_string(data.images.shape[0]) + " images in " +
-                       files.front().parent_path().string() + ", " + std::to_string(limit) + " asked for");
-    return to_backend(b, data.images.data, 3072, data.images.shape[0]);
-}
-
-/// Squared Frechet distance of images averaged over 4 x 4 blocks (192 features), pixels in [0, 1].
-double averaged_distance(backend_type& b, image_view x, image_view truth) {
-    const linop::subsample average(32, 32, 3, 4);
-    images a(b, 192, x.items()), c(b, 192, truth.items());
-    average.apply<backend_type>(b, x, a.view());
-    average.apply<backend_type>(b, truth, c.view());
-    eigen_backend<double> wide(b.threads());
-    return metrics::frechet_distance(wide, b, a.cview(), c.cview()) / 16;
-}
+/// Where unconditional samples are compared with test images.
+using real_images = std::optional<support::sample_figures>;
 
 /// Figures and pictures of one prior.
 template <class Model>
 io::json evaluate(backend_type& b, const std::string& name, Model& model, const gaussian& estimate,
                   const_vector_t<backend_type> mean, const posterior::mmps_options& mmps,
                   prior::sampling_options sampling, const cifar_settings& s, const support::masked_images& test,
-                  image_view truth, const fs::path& out) {
+                  real_images& real, const fs::path& out) {
     sampling.sampler = prior::sampler_choice::ddpm;
     sampling.samples_per_observation = s.evaluation.samples;
     images x;
@@ -93,10 +76,11 @@ io::json evaluate(backend_type& b, const std::string& name, Model& model, const 
                                                   });
     bar.finish();
     support::save_posterior_picture(b, out / ("posterior_" + name + ".png"), test, x.cview(),
-                                    std::min<index_t>(16, test.items()), 2);
-    const index_t count = std::max<index_t>(s.evaluation.free_samples, 16);
+                                    std::min(s.evaluation.pictures, test.items()), 2);
+    const index_t count = std::max(s.evaluation.free_samples, s.evaluation.pictures);
     const auto free = support::unconditional(b, model, sampling, mean, count);
-    io::save_png(out / ("samples_" + name + ".png"), support::picture_row(b, free.cview().item_range(0, 16), shape, 2));
+    io::save_png(out / ("samples_" + name + ".png"),
+                 support::picture_row(b, free.cview().item_range(0, s.evaluation.pictures), shape, 2));
     io::json figure{{"stage", name},
                     {"psnr_sample_db", figures.sample},
                     {"psnr_mean_db", figures.mean},
@@ -104,7 +88,7 @@ io::json evaluate(backend_type& b, const std::string& name, Model& model, const 
                     {"outside_share", figures.diagnostics.outside_share},
                     {"solver_shares", figures.diagnostics.solver_shares},
                     {"seconds", figures.diagnostics.e_seconds}};
-    if (s.evaluation.free_samples > 1) figure["frechet_averaged"] = averaged_distance(b, free.cview(), truth);
+    if (real) figure.update((*real)(b, free.cview()));
     return figure;
 }
 
@@ -116,7 +100,7 @@ struct diffusion_outcome {
 /// The diffusion prior, by EM from the Gaussian one. Its figures are added to `stages`.
 diffusion_outcome run_diffusion(backend_type& b, const cifar_settings& s, const program_options& o,
                                 const support::masked_images& train, gaussian& initial,
-                                const support::masked_images& test, image_view truth, io::json& stages) {
+                                const support::masked_images& test, real_images& real, io::json& stages) {
     network model(b, nn::unet<backend_type>(*s.network));
     model.initialize(b, {.seed = s.seed});
     support::print_plan(std::cout, support::plan_em(b, model, s.em, s.observations), s.em);
@@ -130,7 +114,7 @@ diffusion_outcome run_diffusion(backend_type& b, const cifar_settings& s, const 
     const auto result = support::fit_diffusion_stage(
         b, model, train.observed(b), initial, em, [&](const prior::lap_diagnostics& d, const auto&, const auto& next) {
             prior::load_into(b, next, model);
-            const auto free = support::unconditional(b, model, em.sampling, next.mean.flat(), 16);
+            const auto free = support::unconditional(b, model, em.sampling, next.mean.flat(), s.evaluation.pictures);
             io::save_png(o.out / ("lap_" + std::to_string(d.lap) + ".png"),
                          support::picture_row(b, free.cview(), shape, 2));
         });
@@ -139,7 +123,7 @@ diffusion_outcome run_diffusion(backend_type& b, const cifar_settings& s, const 
     if (result.status == prior::em_status::cancelled || result.prior.laps == 0) return outcome;
     const auto mmps = prior::e_step_mmps(b, em, result.prior);
     stages.push_back(evaluate(b, "diffusion", model, *result.prior.estimate, result.prior.mean.flat(), mmps,
-                              em.sampling, s, test, truth, o.out));
+                              em.sampling, s, test, real, o.out));
     return outcome;
 }
 
@@ -151,12 +135,16 @@ int run(const cifar_settings& s, const program_options& o) {
     fs::create_directories(o.out);
     backend_type b(o.threads);
     const auto masked = [&](const std::vector<fs::path>& files, index_t count, std::uint32_t purpose) {
-        return support::mask_images(b, load(b, files, count), shape, s.keep, s.sigma_y, s.seed, purpose);
+        return support::mask_images(b, support::load_cifar(b, files, count).x, shape, s.keep, s.sigma_y, s.seed,
+                                    purpose);
     };
     const auto train = masked(io::cifar10_train_files(o.data), s.observations, 0);
     const auto test = masked(io::cifar10_test_files(o.data), s.evaluation.images, 1);
-    const auto truth =
-        load(b, io::cifar10_test_files(o.data), std::max(s.evaluation.images, 4 * s.evaluation.free_samples));
+    real_images real;
+    if (const index_t count = s.evaluation.free_samples; count > 1)
+        real.emplace(b,
+                     support::load_cifar(b, io::cifar10_test_files(o.data), std::max(s.evaluation.images, 4 * count)).x,
+                     o.classifier);
     std::cout << train.items() << " images with " << support::number(100 * (1 - s.keep), 0)
               << " % of their pixels deleted, noise " << s.sigma_y << " in [-2, 2]; Gaussian of rank "
               << s.gaussian.rank << " from " << s.gaussian.observations << " of them in " << s.gaussian.laps
@@ -172,7 +160,7 @@ int run(const cifar_settings& s, const program_options& o) {
     const double fit_seconds = elapsed();
     io::json stages = io::json::array();
     stages.push_back(evaluate(b, "gaussian", fitted.prior, fitted.prior, fitted.prior.mu(), s.gaussian.mmps,
-                              s.gaussian.sampling, s, test, truth.cview(), o.out));
+                              s.gaussian.sampling, s, test, real, o.out));
     images exact(b, test.truth.features(), test.items());
     prior::posterior_means(b, fitted.prior, test.observed(b), exact.view());
     const double exact_mean = support::psnr(b, exact, test.truth.cview());
@@ -182,7 +170,7 @@ int run(const cifar_settings& s, const program_options& o) {
     std::cout << "test images, after the last lap: " << support::number(unseen, 2) << "\n" << std::endl;
 
     diffusion_outcome outcome;
-    if (s.network) outcome = run_diffusion(b, s, o, train, fitted.prior, test, truth.cview(), stages);
+    if (s.network) outcome = run_diffusion(b, s, o, train, fitted.prior, test, real, stages);
     if (o.plan_only) return 0;
     if (outcome.status == prior::em_status::cancelled) return 130;
 
@@ -195,9 +183,9 @@ int run(const cifar_settings& s, const program_options& o) {
         rows.push_back({name + ": one posterior sample", support::number(stage["psnr_sample_db"].get<double>())});
         rows.push_back({name + ": mean of " + std::to_string(s.evaluation.samples) + " samples",
                         support::number(stage["psnr_mean_db"].get<double>())});
-        if (stage.contains("frechet_averaged"))
-            rows.push_back({name + ": Frechet distance, 4 x 4 averages",
-                            support::number(stage["frechet_averaged"].get<double>(), 3)});
+        for (const auto& [key, title] : support::sample_figure_names)
+            if (stage.contains(key))
+                rows.push_back({name + ": " + title, support::number(stage[key].get<double>(), 3)});
     }
     support::print_table(std::cout, {"", "PSNR"}, rows);
     const double seconds = elapsed();
@@ -232,26 +220,6 @@ int run(const cifar_settings& s, const program_options& o) {
     return outcome.status == prior::em_status::completed ? 0 : 1;
 }
 
-/// Writes small files in CIFAR's layout (colour gradients), for the smoke run.
-void write_stand_in(const std::filesystem::path& folder) {
-    std::filesystem::create_directories(folder);
-    auto files = io::cifar10_train_files(folder);
-    files.push_back(io::cifar10_test_files(folder).front());
-    std::uint32_t number = 0;
-    for (const auto& path : files) {
-        std::string bytes;
-        for (int i = 0; i < 32; ++i, ++number) {
-            bytes.push_back(static_cast<char>(i % 10));
-            for (std::uint32_t c = 0; c < 3; ++c)
-                for (int p = 0; p < 1024; ++p)
-                    bytes.push_back(static_cast<char>(
-                        static_cast<int>(127 + 60 * normal<double>({.seed = 5}, number, c) +
-                                         2 * normal<double>({.seed = 6}, number, c) * (p % 32 - 16))));
-        }
-        io::write_atomically(path, std::as_bytes(std::span(bytes)));
-    }
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -261,6 +229,9 @@ int main(int argc, char** argv) {
     app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
     app.add_option("--keep", o.keep, "share of the pixels observed, instead of the configuration's");
     app.add_option("--covariance", o.covariance, "of the network's E-step, instead of the configuration's");
+    app.add_option("--classifier", o.classifier,
+                   "of examples/classifier: also compares its features of samples and images")
+        ->check(CLI::ExistingFile);
     app.add_option("--out", o.out, "folder for pictures, checkpoints and report.json")->capture_default_str();
     app.add_option("--threads", o.threads, "0: one per core")->capture_default_str();
     app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
@@ -276,8 +247,10 @@ int main(int argc, char** argv) {
         if (o.covariance) s.em.mmps.cov_x = posterior::covariance_from(*o.covariance);
         if (o.smoke) {
             support::shrink(s);
-            if (o.data.empty()) write_stand_in(o.data = o.out / "stand-in");
+            if (o.data.empty()) support::write_cifar_stand_in(o.data = o.out / "stand-in");
         }
+        check_value("--classifier", o.classifier.empty() || s.evaluation.free_samples > 1,
+                    "needs a configuration with \"free_samples\" of at least 2");
         if (o.data.empty()) throw value_error("--data is missing");
         return run(s, o);
     } catch (const std::exception& e) {

@@ -32,6 +32,7 @@ struct cifar_settings {
     struct {
         diem::index_t images = 64, samples = 4;  ///< posterior samples of so many test images
         diem::index_t free_samples = 0;          ///< unconditional samples for the distance to the test images
+        diem::index_t pictures = 16;             ///< images in a row of a picture
     } evaluation;
 };
 
@@ -63,6 +64,7 @@ struct cifar_settings {
             o.optional("images", s.evaluation.images).at_least(1).at_most(10000);
             o.optional("samples", s.evaluation.samples).at_least(1);
             o.optional("free_samples", s.evaluation.free_samples).at_least(0);
+            o.optional("pictures", s.evaluation.pictures).at_least(1);
         });
     });
     return s;
@@ -71,14 +73,15 @@ struct cifar_settings {
 /// The same pipeline at a size that takes seconds.
 inline void shrink(cifar_settings& s) {
     const auto at_most = [](diem::index_t& value, diem::index_t bound) { value = std::min(value, bound); };
-    at_most(s.observations, 8);
-    at_most(s.gaussian.observations, 8);
+    at_most(s.observations, 4);
+    at_most(s.gaussian.observations, 4);
     at_most(s.gaussian.rank, 4);
     at_most(s.gaussian.laps, 2);
     at_most(s.gaussian.sampling.steps, 4);
-    at_most(s.evaluation.images, 4);
+    at_most(s.evaluation.images, 2);
+    at_most(s.evaluation.pictures, 2);
     s.evaluation.samples = 1;
-    s.evaluation.free_samples = 0;
+    s.evaluation.free_samples = 2;
     at_most(s.em.laps, 1);
     at_most(s.em.refresh.rank, 4);
     at_most(s.em.sampling.steps, 3);
