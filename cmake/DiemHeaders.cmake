@@ -64,7 +64,9 @@ set(DIEM_HEADERS
     include/diem/linop/mask.hpp
     include/diem/linop/mri.hpp
     include/diem/linop/subsample.hpp
+    include/diem/metrics/detail/bounded_exp.hpp
     include/diem/metrics/detail/sinkhorn_kernel.hpp
+    include/diem/metrics/detail/sinkhorn_problems.hpp
     include/diem/metrics/frechet.hpp
     include/diem/metrics/inception_score.hpp
     include/diem/metrics/psnr.hpp

@@ -14,9 +14,7 @@
 #include <filesystem>
 #include <iostream>
 #include <limits>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -124,10 +122,15 @@ std::vector<double> from_logs(std::vector<double> w) {
     return w;
 }
 
-/// Divergence of q(x_t | y) to p(x_t | y) for each choice at one noise level. Points x_t come in equal parts from p(x_t)
-/// and from p(x_t | y); weighted by importance they stand for either posterior, so that two equal ones differ by nothing.
-std::vector<double> divergences(backend_type& b, const settings& s, const problem& p, std::uint64_t seed,
-                                std::size_t level) {
+/// Points x_t, and weights on them that stand for p(x_t | y) and for q(x_t | y) of each choice. Points come in equal parts from
+/// p(x_t) and from p(x_t | y); weighted by importance they stand for either posterior, so that two equal ones differ by
+/// nothing.
+struct weighted_points {
+    std::vector<double> x, target;
+    std::vector<std::vector<double>> of_choice;
+};
+
+weighted_points weigh(backend_type& b, const settings& s, const problem& p, std::uint64_t seed, std::size_t level) {
     const double sigma = s.sigmas[level];
     const index_t d = s.features, n = s.points, half = n / 2;
     const diffusion::mixture<backend_type> prior(b, p.prior), exact(b, p.posterior);
@@ -150,17 +153,8 @@ std::vector<double> divergences(backend_type& b, const settings& s, const proble
         proposal[i] = ratio > 0 ? ratio + std::log1p(std::exp(-ratio)) : std::log1p(std::exp(ratio));
         target[i] = ratio - proposal[i];
     }
-    target = from_logs(std::move(target));
-
-    auto sinkhorn = s.sinkhorn;
-    if (s.scaled) sinkhorn.regularization *= std::max(1.0, sigma * sigma);
-    if (s.annealed) sinkhorn.start_regularization = 50 * std::max(1.0, sigma * sigma);
-    const auto transport = [&](const std::vector<double>& u, const std::vector<double>& v) {
-        return metrics::transport(b, x.cview(), u, x.cview(), v, sinkhorn).cost;
-    };
-    const double self = transport(target, target);
+    weighted_points out{to_host(b, x), from_logs(std::move(target)), {}};
     const double v_gaussian = projected_harmonic(p.cov_x, p.a, sigma);
-    std::vector<double> out;
     for (const covariance choice : choices) {
         std::vector<double> w(count);
         for (std::size_t i = 0; i < count; ++i) {
@@ -187,8 +181,55 @@ std::vector<double> divergences(backend_type& b, const settings& s, const proble
             v += s.sigma_y * s.sigma_y;
             w[i] = -((p.y - fitted) * (p.y - fitted) / v + std::log(v)) / 2 - proposal[i];
         }
-        w = from_logs(std::move(w));
-        out.push_back(std::max(transport(target, w) - (self + transport(w, w)) / 2, 1e-6));
+        out.of_choice.push_back(from_logs(std::move(w)));
+    }
+    return out;
+}
+
+/// What is found of one seed at one noise level.
+struct finding {
+    std::vector<double> divergence;  ///< over `choices`
+    double marginal_error = 0;       ///< the largest of its transports: how far they are from converged
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(finding, divergence, marginal_error)
+
+/// Debiased divergences of q(x_t | y) to p(x_t | y) at one noise level, for each of the seeds: all their transports in one
+/// batch. That of p(x_t | y) to itself is common to the choices.
+std::vector<finding> divergences(backend_type& b, const settings& s, const std::vector<std::uint64_t>& seeds,
+                                 std::size_t level) {
+    std::vector<double> x, u, v;
+    index_t problems = 0;
+    for (const std::uint64_t seed : seeds) {
+        const weighted_points p = weigh(b, s, problem(s, seed), seed, level);
+        const auto add = [&](const std::vector<double>& from, const std::vector<double>& to) {
+            x.insert(x.end(), p.x.begin(), p.x.end());
+            u.insert(u.end(), from.begin(), from.end());
+            v.insert(v.end(), to.begin(), to.end());
+            ++problems;
+        };
+        add(p.target, p.target);
+        for (const auto& w : p.of_choice) {
+            add(p.target, w);
+            add(w, w);
+        }
+    }
+    const double scale = std::max(1.0, s.sigmas[level] * s.sigmas[level]);
+    auto options = s.sinkhorn;
+    if (s.scaled) options.regularization *= scale;
+    if (s.annealed) options.start_regularization = 50 * scale;
+    const auto points = to_backend(b, x, s.features, problems * s.points);
+    const auto results = metrics::transports(b, points.cview(), u, points.cview(), v, problems, options);
+    for (const auto& r : results)
+        check_value("covariances", std::isfinite(r.cost), "a transport is " + std::string(to_string(r.status)));
+    std::vector<finding> out(seeds.size());
+    auto r = results.begin();
+    for (auto& of_seed : out) {
+        const auto self = r++;
+        of_seed.marginal_error = self->marginal_error;
+        for (std::size_t k = 0; k < choices.size(); ++k, r += 2) {
+            of_seed.divergence.push_back(std::max(r[0].cost - (self->cost + r[1].cost) / 2, 1e-6));
+            of_seed.marginal_error = std::max({of_seed.marginal_error, r[0].marginal_error, r[1].marginal_error});
+        }
     }
     return out;
 }
@@ -212,51 +253,45 @@ io::json fingerprint(const settings& s) {
 int run(const settings& s, const fs::path& out, int threads, bool resume) {
     const auto start = std::chrono::steady_clock::now();
     fs::create_directories(out);
-    const int workers = threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    backend_type b(threads);
     std::cout << s.seeds << " mixtures of " << s.components << " components, " << s.sigmas.size() << " noise levels, "
-              << s.points << " points each; " << workers << " threads" << std::endl;
+              << s.points << " points each; " << b.threads() << " threads" << std::endl;
     const auto levels = static_cast<index_t>(s.sigmas.size()), total = s.seeds * levels;
     // What is found, number seed * levels + level; stored now and then for a resumed run.
-    std::vector<std::vector<double>> found(static_cast<std::size_t>(total));
+    std::vector<finding> found(static_cast<std::size_t>(total));
     const io::json key = fingerprint(s);
     const fs::path state = out / "state.json";
     index_t done = 0;
     if (resume && fs::exists(state)) {
         const auto stored = io::load_json(state);
         if (stored.at("settings") != key) throw config_error(state.string() + ": of a run with other settings");
-        found = stored.at("found").get<std::vector<std::vector<double>>>();
-        for (const auto& f : found) done += f.empty() ? 0 : 1;
+        found = stored.at("found").get<std::vector<finding>>();
+        for (const auto& f : found) done += f.divergence.empty() ? 0 : 1;
     }
     const auto store = [&] { io::save_json(state, {{"settings", key}, {"found", found}}); };
     support::progress bar("posteriors", static_cast<long>(total), static_cast<long>(done));
-    // Each thread takes whole problems, on a backend of its own: they are too small to be shared.
+    // So many seeds at once that their transports fill the threads, and not so many that the state is seldom stored.
+    const auto together = static_cast<std::size_t>(std::max<index_t>(4096 / s.points, 1));
     support::catch_interrupts();
-    std::mutex mutex;
-    index_t next = 0;
     double stored_at = 0;
-    const auto work = [&] {
-        backend_type b(1);
-        std::unique_lock lock(mutex);
-        while (!support::interrupted()) {
-            while (next < total && !found[static_cast<std::size_t>(next)].empty()) ++next;
-            if (next >= total) return;
-            const index_t k = next++;
-            lock.unlock();
-            const auto seed = static_cast<std::uint64_t>(k / levels);
-            auto result = divergences(b, s, problem(s, seed), seed, static_cast<std::size_t>(k % levels));
-            lock.lock();
-            found[static_cast<std::size_t>(k)] = std::move(result);
-            bar.update(static_cast<long>(++done));
-            if (bar.elapsed() - stored_at >= 10) {
-                store();
-                stored_at = bar.elapsed();
-            }
+    for (std::size_t level = 0; level < s.sigmas.size(); ++level) {
+        const auto at = [&](std::uint64_t seed) -> auto& { return found[seed * s.sigmas.size() + level]; };
+        std::vector<std::uint64_t> todo;
+        for (std::uint64_t seed = 0; seed < static_cast<std::uint64_t>(s.seeds); ++seed)
+            if (at(seed).divergence.empty()) todo.push_back(seed);
+        while (!todo.empty() && !support::interrupted()) {
+            const auto rest = todo.size() - std::min(todo.size(), together);
+            const std::vector<std::uint64_t> seeds(todo.begin() + static_cast<std::ptrdiff_t>(rest), todo.end());
+            todo.resize(rest);
+            const auto results = divergences(b, s, seeds, level);
+            for (std::size_t k = 0; k < seeds.size(); ++k) at(seeds[k]) = results[k];
+            done += static_cast<index_t>(seeds.size());
+            bar.update(static_cast<long>(done));
+            if (bar.elapsed() - stored_at < 10) continue;
+            store();
+            stored_at = bar.elapsed();
         }
-    };
-    std::vector<std::thread> others;
-    for (int t = 1; t < workers; ++t) others.emplace_back(work);
-    work();
-    for (auto& t : others) t.join();
+    }
     store();
     if (done < total) {
         bar.finish();
@@ -266,8 +301,12 @@ int run(const settings& s, const fs::path& out, int threads, bool resume) {
     // values[choice][level][seed]
     std::vector<std::vector<std::vector<double>>> values(choices.size(),
                                                          std::vector<std::vector<double>>(s.sigmas.size()));
-    for (std::size_t k = 0; k < found.size(); ++k)
-        for (std::size_t c = 0; c < choices.size(); ++c) values[c][k % s.sigmas.size()].push_back(found[k][c]);
+    std::vector<double> marginal_errors(s.sigmas.size());
+    for (std::size_t k = 0; k < found.size(); ++k) {
+        const std::size_t level = k % s.sigmas.size();
+        for (std::size_t c = 0; c < choices.size(); ++c) values[c][level].push_back(found[k].divergence[c]);
+        marginal_errors[level] = std::max(marginal_errors[level], found[k].marginal_error);
+    }
     bar.finish();
 
     io::json results = io::json::array(), wins = io::json::array();
@@ -311,7 +350,7 @@ int run(const settings& s, const fs::path& out, int threads, bool resume) {
     support::print_table(std::cout, head, rows);
     io::save_json(out / "report.json", {{"program", "covariances"},
                                         {"environment", support::environment()},
-                                        {"threads", workers},
+                                        {"threads", b.threads()},
                                         {"seeds", s.seeds},
                                         {"components", s.components},
                                         {"thickness", s.thickness},
@@ -322,6 +361,8 @@ int run(const settings& s, const fs::path& out, int threads, bool resume) {
                                         {"annealed", s.annealed},
                                         {"annealing", s.sinkhorn.annealing},
                                         {"iterations", s.sinkhorn.iterations},
+                                        {"tolerance", s.sinkhorn.tolerance},
+                                        {"largest_marginal_error", marginal_errors},
                                         {"sigmas", s.sigmas},
                                         {"results", results},
                                         {"tweedie_wins_by", wins},
@@ -335,12 +376,18 @@ int run(const settings& s, const fs::path& out, int threads, bool resume) {
 int main(int argc, char** argv) {
     fs::path out = "out/covariances", config;
     int threads = 0;
-    index_t seeds = 0;
+    index_t seeds = 0, points = 0;
+    int iterations = 0;
+    std::vector<double> sigmas;
     bool smoke = false, resume = false;
     CLI::App app("Compares covariances for the likelihood of an observation given a noisy point");
     app.add_option("--config", config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
     app.add_option("--out", out, "folder for report.json")->capture_default_str();
     app.add_option("--seeds", seeds, "instead of the configuration's");
+    app.add_option("--points", points, "x_t of each posterior, instead of the configuration's")
+        ->check(CLI::Range(2, 1 << 20));
+    app.add_option("--sigmas", sigmas, "noise levels, instead of the configuration's")->check(CLI::PositiveNumber);
+    app.add_option("--iterations", iterations, "of Sinkhorn, instead of the configuration's");
     app.add_option("--threads", threads, "0: one per core")->capture_default_str();
     app.add_flag("--resume", resume, "go on from the state in --out, where there is one");
     app.add_flag("--smoke", smoke, "a small run that takes seconds");
@@ -348,6 +395,9 @@ int main(int argc, char** argv) {
     try {
         settings s = read_settings(config);
         if (seeds > 0) s.seeds = seeds;
+        if (points > 0) s.points = points;
+        if (iterations > 0) s.sinkhorn.iterations = iterations;
+        if (!sigmas.empty()) s.sigmas = sigmas;
         if (smoke) {
             s.seeds = 2;
             s.points = 64;

@@ -80,7 +80,7 @@ public:
 
 private:
     static constexpr index_t depth = 256;  ///< of x in one go: a panel of that length fits the first cache
-    static constexpr index_t group = 12;   ///< items that one reading of u serves
+    static constexpr index_t group = (12 + S::rows - 1) / S::rows * S::rows;  ///< items that one reading of u serves
 
     void expand_panel(const T* diagonal, index_t count, index_t columns, const T* packed, const T* t, index_t ldt,
                       const T* x, index_t ldx, T* y, index_t ldy) const {
