@@ -2,6 +2,8 @@
 
 // What only a device has: errors, its memory, the grid.
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -151,7 +153,7 @@ TEST_CASE("cuda host: a failing call is named with its code, once", "[cuda]") {
     CHECK(contains(fails("cudaMemcpyAsync", 700, read), "cudaMemcpyAsync failed: cudaErrorIllegalAddress"));
     CHECK(contains(fails("cudaStreamSynchronize", 700, read), "cudaStreamSynchronize failed: cudaErrorIllegalAddress"));
     const auto product = [&] { b.gemm(1, x.cview(), op::none, x.cview(), op::none, 0, y.view()); };
-    CHECK(contains(fails("cublasgemm", 13, product), "cublasSgemm failed: CUBLAS_STATUS_EXECUTION_FAILED (13)"));
+    CHECK(contains(fails("cublasgemm", 13, product), "cublasGemmEx failed: CUBLAS_STATUS_EXECUTION_FAILED (13)"));
     batch<B, int> info(b, 1, 1);
     const auto factor = [&] { b.cholesky(matrices_t<B>(y.view().data(), 3, 3, 3, 9, 1), info.flat()); };
     CHECK(contains(fails("cusolverDnpotrf", 6, factor), "cusolverDnSpotrf failed: CUSOLVER_STATUS_EXECUTION_FAILED"));
@@ -236,3 +238,36 @@ TEST_CASE("cuda host: host code that reads device memory crashes", "[cuda]") {
     CHECK(WIFSIGNALED(status));
 }
 #endif
+
+TEST_CASE("cuda: products with rounded operands are options") {
+    const index_t n = 37;
+    const auto product = [&](cuda_precision precision, bool batched) {
+        B b({.products = precision});
+        batch<B> x(b, n, n), y(b, n, n), z(b, n, n);
+        b.fill_normal({.seed = 1}, x.view());
+        b.fill_normal({.seed = 2}, y.view());
+        if (batched)
+            b.gemm_batched(1, const_matrices_t<B>(x.cview().data(), n, n, n, n * n, 1), op::transpose,
+                           const_matrices_t<B>(y.cview().data(), n, n, n, n * n, 1), op::none, 0,
+                           matrices_t<B>(z.view().data(), n, n, n, n * n, 1));
+        else
+            b.gemm(1, x.cview(), op::transpose, y.cview(), op::none, 0, z.view());
+        return to_host(b, z);
+    };
+    for (const bool batched : {false, true}) {
+        const auto exact = product(cuda_precision::float32, batched);
+        const auto largest = [&](cuda_precision precision) {
+            const auto got = product(precision, batched);
+            float error = 0;
+            for (std::size_t k = 0; k < got.size(); ++k) error = std::max(error, std::abs(got[k] - exact[k]));
+            return error;
+        };
+        // Sums of 37 products of normal numbers, each with a relative error of at most 2^-10 and 2^-7.
+        CHECK(largest(cuda_precision::tf32) <= 37 * 4.0F / 1024);
+        CHECK(largest(cuda_precision::bf16) <= 37 * 4.0F / 128);
+#if !defined(__CUDACC__)  // a device may have no such units
+        CHECK(largest(cuda_precision::tf32) > 1e-4F);
+        CHECK(largest(cuda_precision::bf16) > 1e-3F);
+#endif
+    }
+}

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <utility>
 
 #include <diem/cuda.cuh>
 #include <diem/linop/covariance.hpp>
@@ -94,9 +95,11 @@ void step(B& b, index_t items) {
 
 int main(int argc, char** argv) try {
     const index_t items = argc > 1 ? std::atoll(argv[1]) : 256;
-    for (const bool tf32 : {false, true}) {
-        std::printf("== %s\n", tf32 ? "tf32" : "float32");
-        B b({.tf32 = tf32});
+    constexpr std::pair<const char*, cuda_precision> products[] = {
+        {"float32", cuda_precision::float32}, {"tf32", cuda_precision::tf32}, {"bf16", cuda_precision::bf16}};
+    for (const auto& [name, precision] : products) {
+        std::printf("== %s\n", name);
+        B b({.products = precision});
         primitives(b);
         step(b, items);
     }

@@ -6,6 +6,8 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <vector>
 
 enum cublasStatus_t : int {
@@ -18,7 +20,14 @@ enum cublasOperation_t { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 };
 enum cublasFillMode_t { CUBLAS_FILL_MODE_LOWER = 0 };
 enum cublasSideMode_t { CUBLAS_SIDE_LEFT = 0 };
 enum cublasDiagType_t { CUBLAS_DIAG_NON_UNIT = 0 };
-enum cublasMath_t { CUBLAS_DEFAULT_MATH = 0, CUBLAS_TF32_TENSOR_OP_MATH = 3 };
+enum cublasComputeType_t {
+    CUBLAS_COMPUTE_32F = 68,
+    CUBLAS_COMPUTE_32F_FAST_16BF = 75,
+    CUBLAS_COMPUTE_32F_FAST_TF32 = 77,
+    CUBLAS_COMPUTE_64F = 70,
+};
+enum cublasGemmAlgo_t { CUBLAS_GEMM_DEFAULT = -1 };
+enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_64F = 1 };
 struct cuda_host_blas {};
 using cublasHandle_t = cuda_host_blas*;
 
@@ -35,14 +44,29 @@ bool legal(const T* a, std::int64_t rows, std::int64_t cols, std::int64_t leadin
     return device::get().owns(a, static_cast<std::size_t>((cols - 1) * leading + rows) * sizeof(T));
 }
 
+/// x with so many bits behind the leading one, to nearest even; 0: as it is.
 template <class T>
-void product(cublasOperation_t ta, cublasOperation_t tb, std::int64_t m, std::int64_t n, std::int64_t k, T alpha,
+T rounded(T x, int bits) {
+    if (bits == 0 || sizeof(T) != 4) return x;
+    std::uint32_t word;
+    std::memcpy(&word, &x, 4);
+    const int dropped = 23 - bits;
+    word += (1U << (dropped - 1)) - 1 + (word >> dropped & 1U);
+    word &= ~((1U << dropped) - 1);
+    std::memcpy(&x, &word, 4);
+    return x;
+}
+
+template <class T>
+void product(int bits, cublasOperation_t ta, cublasOperation_t tb, std::int64_t m, std::int64_t n, std::int64_t k, T alpha,
              const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
     std::vector<T> packed;
-    if (ta == CUBLAS_OP_T) {  // columns of op(A) contiguous
+    if (ta == CUBLAS_OP_T || bits > 0) {  // columns of op(A) contiguous
         packed.resize(static_cast<std::size_t>(m * k));
         for (std::int64_t i = 0; i < m; ++i)
-            for (std::int64_t l = 0; l < k; ++l) packed[static_cast<std::size_t>(i + l * m)] = a[l + i * lda];
+            for (std::int64_t l = 0; l < k; ++l)
+                packed[static_cast<std::size_t>(i + l * m)] =
+                    rounded(ta == CUBLAS_OP_T ? a[l + i * lda] : a[i + l * lda], bits);
         a = packed.data();
         lda = m;
     }
@@ -50,7 +74,7 @@ void product(cublasOperation_t ta, cublasOperation_t tb, std::int64_t m, std::in
     for (std::int64_t j = 0; j < n; ++j) {
         std::fill(sum.begin(), sum.end(), T(0));
         for (std::int64_t l = 0; l < k; ++l) {
-            const T s = tb == CUBLAS_OP_N ? b[l + j * ldb] : b[j + l * ldb];
+            const T s = rounded(tb == CUBLAS_OP_N ? b[l + j * ldb] : b[j + l * ldb], bits);
             const T* const column = a + l * lda;
             T* const to = sum.data();
             for (std::int64_t i = 0; i < m; ++i) to[i] += s * column[i];
@@ -62,11 +86,12 @@ void product(cublasOperation_t ta, cublasOperation_t tb, std::int64_t m, std::in
     }
 }
 template <class T>
-cublasStatus_t gemm(const char* call, cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, std::int64_t m,
+cublasStatus_t gemm(cublasComputeType_t compute, cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, std::int64_t m,
                     std::int64_t n, std::int64_t k, T alpha, const T* a, std::int64_t lda, long long sa, const T* b,
                     std::int64_t ldb, long long sb, T beta, T* c, std::int64_t ldc, long long sc, std::int64_t count) {
-    if (const auto status = blas_failure(call)) return status;
+    if (const auto status = blas_failure("cublasgemm")) return status;
     if (h == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
+    if ((compute == CUBLAS_COMPUTE_64F) != (sizeof(T) == 8)) return CUBLAS_STATUS_INVALID_VALUE;
     if (count < 0 || sa < 0 || sb < 0 || (count > 1 && sc < (n - 1) * ldc + m && sc < m))
         return CUBLAS_STATUS_INVALID_VALUE;
     for (std::int64_t i = 0; i < count; ++i)
@@ -75,8 +100,9 @@ cublasStatus_t gemm(const char* call, cublasHandle_t h, cublasOperation_t ta, cu
             !legal(c + i * sc, m, n, ldc))
             return CUBLAS_STATUS_INVALID_VALUE;
     const scope inside;
+    const int bits = compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? 10 : compute == CUBLAS_COMPUTE_32F_FAST_16BF ? 7 : 0;
     for (std::int64_t i = 0; i < count; ++i)
-        product(ta, tb, m, n, k, alpha, a + i * sa, lda, b + i * sb, ldb, beta, c + i * sc, ldc);
+        product(bits, ta, tb, m, n, k, alpha, a + i * sa, lda, b + i * sb, ldb, beta, c + i * sc, ldc);
     return CUBLAS_STATUS_SUCCESS;
 }
 template <class T>
@@ -146,24 +172,33 @@ inline cublasStatus_t cublasDestroy(cublasHandle_t h) {
     return CUBLAS_STATUS_SUCCESS;
 }
 inline cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t) { return CUBLAS_STATUS_SUCCESS; }
-inline cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
 inline cublasStatus_t cublasSetWorkspace(cublasHandle_t, void*, std::size_t) { return CUBLAS_STATUS_SUCCESS; }
 
-#define CUDA_HOST_BLAS(T, P)                                                                                           \
-    inline cublasStatus_t cublas##P##gemm_64(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb,             \
-                                             std::int64_t m, std::int64_t n, std::int64_t k, const T* alpha,           \
-                                             const T* a, std::int64_t lda, const T* b, std::int64_t ldb,               \
-                                             const T* beta, T* c, std::int64_t ldc) {                                  \
-        return cuda_host::gemm<T>("cublasgemm", h, ta, tb, m, n, k, *alpha, a, lda, 0, b, ldb, 0, *beta, c, ldc, 0,    \
-                                  1);                                                                                  \
-    }                                                                                                                  \
-    inline cublasStatus_t cublas##P##gemmStridedBatched_64(                                                            \
-        cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, std::int64_t m, std::int64_t n, std::int64_t k,  \
-        const T* alpha, const T* a, std::int64_t lda, long long sa, const T* b, std::int64_t ldb, long long sb,        \
-        const T* beta, T* c, std::int64_t ldc, long long sc, std::int64_t count) {                                     \
-        return cuda_host::gemm<T>("cublasgemm", h, ta, tb, m, n, k, *alpha, a, lda, sa, b, ldb, sb, *beta, c, ldc, sc, \
-                                  count);                                                                              \
-    }                                                                                                                  \
+inline cublasStatus_t cublasGemmStridedBatchedEx_64(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb,
+                                                    std::int64_t m, std::int64_t n, std::int64_t k, const void* alpha,
+                                                    const void* a, cudaDataType_t at, std::int64_t lda, long long sa,
+                                                    const void* b, cudaDataType_t bt, std::int64_t ldb, long long sb,
+                                                    const void* beta, void* c, cudaDataType_t ct, std::int64_t ldc,
+                                                    long long sc, std::int64_t count, cublasComputeType_t compute,
+                                                    cublasGemmAlgo_t) {
+    if (at != bt || at != ct) return CUBLAS_STATUS_INVALID_VALUE;
+    const auto run = [&]<class T>(T) {
+        return cuda_host::gemm<T>(compute, h, ta, tb, m, n, k, *static_cast<const T*>(alpha),
+                                  static_cast<const T*>(a), lda, sa, static_cast<const T*>(b), ldb, sb,
+                                  *static_cast<const T*>(beta), static_cast<T*>(c), ldc, sc, count);
+    };
+    return at == CUDA_R_32F ? run(0.0F) : run(0.0);
+}
+inline cublasStatus_t cublasGemmEx_64(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, std::int64_t m,
+                                      std::int64_t n, std::int64_t k, const void* alpha, const void* a,
+                                      cudaDataType_t at, std::int64_t lda, const void* b, cudaDataType_t bt,
+                                      std::int64_t ldb, const void* beta, void* c, cudaDataType_t ct, std::int64_t ldc,
+                                      cublasComputeType_t compute, cublasGemmAlgo_t algorithm) {
+    return cublasGemmStridedBatchedEx_64(h, ta, tb, m, n, k, alpha, a, at, lda, 0, b, bt, ldb, 0, beta, c, ct, ldc, 0, 1,
+                                         compute, algorithm);
+}
+
+#define CUDA_HOST_BLAS(T, P) \
     inline cublasStatus_t cublas##P##trsm_64(cublasHandle_t h, cublasSideMode_t, cublasFillMode_t,                     \
                                              cublasOperation_t t, cublasDiagType_t, std::int64_t m, std::int64_t n,    \
                                              const T* alpha, const T* l, std::int64_t ldl, T* x, std::int64_t ldx) {   \

@@ -137,7 +137,7 @@ public:
         if (m == 0 || n == 0) return;
         if (k == 0) return scale(beta, c);
         device_->activate();
-        detail::cuda::gemm<T>(device_->blas(), ta, tb, m, n, k, alpha, detail::raw(a.data()),
+        detail::cuda::gemm<T>(*device_, ta, tb, m, n, k, alpha, detail::raw(a.data()),
                               leading(a.stride(), a.features()), detail::raw(b.data()),
                               leading(b.stride(), b.features()), beta, detail::raw(c.data()), leading(c.stride(), m));
     }
@@ -153,7 +153,7 @@ public:
             return;
         }
         device_->activate();
-        detail::cuda::gemm_strided<T>(device_->blas(), ta, tb, c.rows, c.cols, k, alpha, detail::raw(a.data),
+        detail::cuda::gemm_strided<T>(*device_, ta, tb, c.rows, c.cols, k, alpha, detail::raw(a.data),
                                       leading(a.leading, a.rows), a.stride, detail::raw(b.data),
                                       leading(b.leading, b.rows), b.stride, beta, detail::raw(c.data),
                                       leading(c.leading, c.rows), c.stride, c.count);

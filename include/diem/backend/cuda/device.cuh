@@ -22,9 +22,17 @@ inline int cuda_device_count(std::string* why = nullptr) {
     return 0;
 }
 
+/// To what float32 products may round their operands, for tensor cores: faster, less accurate. Sums stay float32; float64
+/// products are never rounded. Where a device has no such units, cuBLAS computes in float32.
+enum class cuda_precision {
+    float32,  ///< not at all
+    tf32,     ///< 10 bits
+    bf16,     ///< 7 bits
+};
+
 struct cuda_options {
-    int device = 0;     ///< ordinal of the device
-    bool tf32 = false;  ///< float32 products may round their operands to 10 bits (tensor cores): faster, less accurate
+    int device = 0;  ///< ordinal of the device
+    cuda_precision products = cuda_precision::float32;
     std::size_t workspace_bytes = std::size_t{32} << 20;  ///< of cuBLAS; fixed, so that its results repeat
 };
 
@@ -33,7 +41,7 @@ namespace detail::cuda {
 /// A stream of one device with the library handles bound to it.
 class device {
 public:
-    explicit device(const cuda_options& o) : ordinal_(o.device) {
+    explicit device(const cuda_options& o) : ordinal_(o.device), products_(o.products) {
         std::string why = "there is none";
         const int count = cuda_device_count(&why);
         if (count == 0) throw device_error("cuda_backend: no CUDA device (" + why + ")");
@@ -45,8 +53,6 @@ public:
             checked(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
             checked(cublasCreate(&blas_), "cublasCreate");
             checked(cublasSetStream(blas_, stream_), "cublasSetStream");
-            checked(cublasSetMathMode(blas_, o.tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH),
-                    "cublasSetMathMode");
             if (o.workspace_bytes > 0) {
                 checked(cudaMalloc(&workspace_, o.workspace_bytes), "cudaMalloc");
                 checked(cublasSetWorkspace(blas_, workspace_, o.workspace_bytes), "cublasSetWorkspace");
@@ -68,6 +74,7 @@ public:
     [[nodiscard]] int ordinal() const { return ordinal_; }
     [[nodiscard]] cudaStream_t stream() const { return stream_; }
     [[nodiscard]] cublasHandle_t blas() const { return blas_; }
+    [[nodiscard]] cuda_precision products() const { return products_; }
     [[nodiscard]] cusolverDnHandle_t solver() const { return solver_; }
 
 private:
@@ -80,6 +87,7 @@ private:
     }
 
     int ordinal_;
+    cuda_precision products_;
     cudaStream_t stream_ = nullptr;
     cublasHandle_t blas_ = nullptr;
     cusolverDnHandle_t solver_ = nullptr;

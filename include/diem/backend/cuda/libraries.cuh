@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include <diem/backend/concept.hpp>
+#include <diem/backend/cuda/device.cuh>
 #include <diem/backend/cuda/error.cuh>
 
 /// Calls of cuBLAS and cuSOLVER, one name for float and double. Raw device pointers, column-major, lower triangles.
@@ -20,27 +21,32 @@ template <class T>
 inline constexpr bool single = std::is_same_v<T, float>;
 
 template <class T>
-void gemm(cublasHandle_t h, op ta, op tb, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,
+inline constexpr cudaDataType_t data_type = single<T> ? CUDA_R_32F : CUDA_R_64F;
+
+template <class T>
+cublasComputeType_t compute_type(cuda_precision products) {
+    if (!single<T>) return CUBLAS_COMPUTE_64F;
+    return products == cuda_precision::tf32   ? CUBLAS_COMPUTE_32F_FAST_TF32
+           : products == cuda_precision::bf16 ? CUBLAS_COMPUTE_32F_FAST_16BF
+                                              : CUBLAS_COMPUTE_32F;
+}
+
+template <class T>
+void gemm(const device& d, op ta, op tb, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,
           std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
-    if constexpr (single<T>)
-        checked(cublasSgemm_64(h, operation(ta), operation(tb), m, n, k, &alpha, a, lda, b, ldb, &beta, c, ldc),
-                "cublasSgemm");
-    else
-        checked(cublasDgemm_64(h, operation(ta), operation(tb), m, n, k, &alpha, a, lda, b, ldb, &beta, c, ldc),
-                "cublasDgemm");
+    checked(
+        cublasGemmEx_64(d.blas(), operation(ta), operation(tb), m, n, k, &alpha, a, data_type<T>, lda, b, data_type<T>,
+                        ldb, &beta, c, data_type<T>, ldc, compute_type<T>(d.products()), CUBLAS_GEMM_DEFAULT),
+        "cublasGemmEx");
 }
 template <class T>
-void gemm_strided(cublasHandle_t h, op ta, op tb, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,
+void gemm_strided(const device& d, op ta, op tb, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,
                   std::int64_t lda, std::int64_t sa, const T* b, std::int64_t ldb, std::int64_t sb, T beta, T* c,
                   std::int64_t ldc, std::int64_t sc, std::int64_t count) {
-    if constexpr (single<T>)
-        checked(cublasSgemmStridedBatched_64(h, operation(ta), operation(tb), m, n, k, &alpha, a, lda, sa, b, ldb, sb,
-                                             &beta, c, ldc, sc, count),
-                "cublasSgemmStridedBatched");
-    else
-        checked(cublasDgemmStridedBatched_64(h, operation(ta), operation(tb), m, n, k, &alpha, a, lda, sa, b, ldb, sb,
-                                             &beta, c, ldc, sc, count),
-                "cublasDgemmStridedBatched");
+    checked(cublasGemmStridedBatchedEx_64(d.blas(), operation(ta), operation(tb), m, n, k, &alpha, a, data_type<T>, lda,
+                                          sa, b, data_type<T>, ldb, sb, &beta, c, data_type<T>, ldc, sc, count,
+                                          compute_type<T>(d.products()), CUBLAS_GEMM_DEFAULT),
+            "cublasGemmStridedBatchedEx");
 }
 
 /// X = op(L)^-1 X, X m x n.
