@@ -35,18 +35,13 @@ batch<B> curve(B& b, index_t problems, index_t n, int d, double shift, double no
     return to_backend(b, x, d, problems * n);
 }
 
-metrics::sinkhorn_options twenty_iterations() {
+/// f(options) is what is timed.
+template <class F>
+void iterations(benchmark::State& state, const F& f) {
     metrics::sinkhorn_options o;
     o.iterations = 20;
     o.tolerance = 0;
     o.check_every = 1000;
-    return o;
-}
-
-/// f(options) is what is timed.
-template <class F>
-void iterations(benchmark::State& state, const F& f) {
-    const auto o = twenty_iterations();
     const std::clock_t start = std::clock();
     for (auto _ : state) f(o);
     const double cpu = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
@@ -66,25 +61,21 @@ void single(benchmark::State& state) {
     });
 }
 
-template <class Real>
-void together(benchmark::State& state) {
+/// Many problems, at once or one after another.
+template <class Real, bool Together>
+void many(benchmark::State& state) {
     B b(threads());
     const index_t problems = state.range(0), n = state.range(1);
     const auto u = curve(b, problems, n, 3, 0, 0, 0), v = curve(b, problems, n, 3, 0.5, 0.02, 1);
     iterations(state, [&](const auto& o) {
-        benchmark::DoNotOptimize(metrics::transports<Real>(b, u.cview(), {}, v.cview(), {}, problems, o).front().cost);
-    });
-}
-
-template <class Real>
-void alone(benchmark::State& state) {
-    B b(threads());
-    const index_t problems = state.range(0), n = state.range(1);
-    const auto u = curve(b, problems, n, 3, 0, 0, 0), v = curve(b, problems, n, 3, 0.5, 0.02, 1);
-    iterations(state, [&](const auto& o) {
-        for (index_t p = 0; p < problems; ++p)
+        if constexpr (Together)
             benchmark::DoNotOptimize(
-                metrics::transport<Real>(b, u.cview().item_range(p * n, n), v.cview().item_range(p * n, n), o).cost);
+                metrics::transports<Real>(b, u.cview(), {}, v.cview(), {}, problems, o).front().cost);
+        else
+            for (index_t p = 0; p < problems; ++p)
+                benchmark::DoNotOptimize(
+                    metrics::transport<Real>(b, u.cview().item_range(p * n, n), v.cview().item_range(p * n, n), o)
+                        .cost);
     });
 }
 
@@ -105,10 +96,10 @@ void batch_sizes(benchmark::internal::Benchmark* b) {
 
 BENCHMARK(single<double>)->Name("double")->Apply(sizes);
 BENCHMARK(single<float>)->Name("float")->Apply(sizes);
-BENCHMARK(together<double>)->Name("double_batch")->Apply(batch_sizes);
-BENCHMARK(together<float>)->Name("float_batch")->Apply(batch_sizes);
-BENCHMARK(alone<double>)->Name("double_alone")->Apply(batch_sizes);
-BENCHMARK(alone<float>)->Name("float_alone")->Apply(batch_sizes);
+BENCHMARK((many<double, true>))->Name("double_batch")->Apply(batch_sizes);
+BENCHMARK((many<float, true>))->Name("float_batch")->Apply(batch_sizes);
+BENCHMARK((many<double, false>))->Name("double_alone")->Apply(batch_sizes);
+BENCHMARK((many<float, false>))->Name("float_alone")->Apply(batch_sizes);
 
 }  // namespace
 

@@ -1,41 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "support/golden.hpp"
-
-#include <diem/diffusion/gaussian.hpp>
-#include <diem/diffusion/mixture.hpp>
-#include <diem/diffusion/sampler.hpp>
-
-#include <string>
 #include <vector>
+
+#include <diem/diffusion/mixture.hpp>
 
 #include "diffusion/helpers.hpp"
 #include "support/backends.hpp"
 #include "support/catch.hpp"
+#include "support/golden_samplers.hpp"
 
 using namespace diem;
 using namespace diem::test;
 namespace dif = diem::diffusion;
 
 namespace {
-
-// A row-major matrix (rows, cols) is column-major cols x rows; these make it column-major rows x cols.
-template <class T>
-std::vector<T> transposed(const std::vector<T>& a, index_t rows, index_t cols) {
-    std::vector<T> out(a.size());
-    for (index_t i = 0; i < rows; ++i)
-        for (index_t j = 0; j < cols; ++j)
-            out[static_cast<std::size_t>(j * rows + i)] = a[static_cast<std::size_t>(i * cols + j)];
-    return out;
-}
-
-template <Backend B>
-dif::gaussian<B> read_gaussian(B& b, golden_file& file) {
-    using T = scalar_t<B>;
-    const auto mu = file.input<T>("mu"), d = file.input<T>("d"), u = file.input<T>("u");
-    const index_t features = mu.shape[0], rank = u.shape[1];
-    return {b, to_backend(b, mu.data, features, 1), to_backend(b, d.data, features, 1),
-            to_backend(b, transposed(u.data, features, rank), features, rank)};
-}
 
 dif::mixture_parameters read_mixture(golden_file& file) {
     const auto mean = file.input<double>("mean");
@@ -50,7 +27,7 @@ TEMPLATE_TEST_CASE("golden: gaussian", "[golden]", DIEM_TEST_BACKENDS) {
     auto b = make_backend<B>();
     std::vector<golden_file> files = golden_files("gaussian");
     for (auto& file : files) {
-        const auto prior = read_gaussian(b, file);
+        const auto prior = load_gaussian(b, file);
         const index_t features = prior.features();
         const auto x_t = file.input<T>("x_t").data;
         const auto levels = file.input<T>("sigma").data;
@@ -122,43 +99,19 @@ TEMPLATE_TEST_CASE("golden: mixture", "[golden]", DIEM_TEST_BACKENDS) {
 
 TEMPLATE_TEST_CASE("golden: samplers, Gaussian model", "[golden]", DIEM_TEST_BACKENDS) {
     using B = TestType;
-    using T = typename B::scalar;
     auto b = make_backend<B>();
     std::vector<golden_file> files = golden_files(
         "samplers", [](const golden_file& file) { return file.config().at("model").at("type") == "gaussian"; });
     for (auto& file : files) {
-        const auto prior = read_gaussian(b, file);
+        const auto prior = load_gaussian(b, file);
         const auto& config = file.config();
-        const auto steps = config.at("steps").get<index_t>(), items = config.at("items").get<index_t>();
-        const index_t features = prior.features();
+        const auto steps = config.at("steps").get<index_t>();
         const dif::ve_log_linear schedule(config.at("a").get<double>(), config.at("b").get<double>());
         std::vector<double> sigma;
         for (index_t i = 0; i <= steps; ++i) sigma.push_back(schedule.sigma(dif::time_at(i, steps)));
         check_golden(file, "sigma", sigma);
 
-        const auto x_1 = file.input<T>("x_1").data, step = file.input<T>("noise_ddpm").data;
-        const auto pc = file.input<T>("noise_pc");
-        const index_t corrections = pc.shape[1];
-        const auto step_noise = to_backend(b, step, features, steps * items);
-        const auto pc_noise = to_backend(b, pc.data, features, steps * corrections * items);
-        const dif::given_noise<B> noise{{}, step_noise.view(), pc_noise.view()};
-        const auto run = [&](const std::string& name, const auto& sampler) {
-            auto x = to_backend(b, x_1, features, items);
-            std::vector<T> states = x_1;
-            const auto progress = [&](index_t, index_t, double) {
-                const auto state = to_host(b, x);
-                states.insert(states.end(), state.begin(), state.end());
-                return true;
-            };
-            const auto result = dif::sample(b, prior, schedule, sampler, {.steps = steps, .start_given = true}, noise,
-                                            x.view(), progress);
-            CHECK(result.finished);
-            check_golden(file, name + "/states", states);
-            check_golden(file, name + "/final", to_host(b, x));
-        };
-        run("ddpm", dif::ddpm{});
-        run("ddim", dif::ddim{});
-        run("pc", dif::predictor_corrector{.corrections = corrections});
+        check_samplers(b, file, prior);
     }
     CHECK((!files.empty() || std::getenv("DIEM_GOLDENS") != nullptr));
 }

@@ -5,9 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include <diem/diffusion/gaussian.hpp>
-#include <diem/diffusion/sampler.hpp>
-#include <diem/diffusion/schedule.hpp>
 #include <diem/linop/compose.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/dense.hpp>
@@ -15,29 +12,12 @@
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"
-#include "support/golden.hpp"
+#include "support/golden_samplers.hpp"
 
 using namespace diem;
 using posterior::solver_choice;
 
 namespace {
-
-template <class B>
-batch<B> load(B& b, test::golden_file& file, const std::string& name, index_t features, index_t items) {
-    return to_backend(b, file.input<typename B::scalar>(name).data, features, items);
-}
-
-template <class B>
-diffusion::gaussian<B> load_prior(B& b, test::golden_file& file) {
-    using T = typename B::scalar;
-    const auto u = file.input<T>("u");
-    const index_t d = u.shape[0], r = u.shape[1];
-    std::vector<T> columns(u.data.size());
-    for (index_t j = 0; j < d; ++j)
-        for (index_t k = 0; k < r; ++k)
-            columns[static_cast<std::size_t>(k * d + j)] = u.data[static_cast<std::size_t>(j * r + k)];
-    return {b, load(b, file, "mu", d, 1), load(b, file, "d", d, 1), to_backend(b, columns, d, r)};
-}
 
 /// The rows of A follow one another: the memory of the column-major A'.
 template <class B>
@@ -56,14 +36,14 @@ TEMPLATE_TEST_CASE("golden: MMPS with a Gaussian prior", "[golden]", DIEM_TEST_B
     B b = test::make_backend<B>();
     int checked = 0;
     for (auto& file : test::golden_files("mmps_gaussian")) {
-        auto prior = load_prior(b, file);
+        auto prior = test::load_gaussian(b, file);
         const auto shape = file.input<T>("A").shape;
-        const index_t n = shape[0], rows = shape[1], d = shape[2];
-        const auto x_t = load(b, file, "x_t", d, n), y = load(b, file, "y", rows, n),
-                   sigma = load(b, file, "sigma", n, 1);
+        const index_t n = shape[0], d = shape[2];
+        const auto x_t = test::load_input(b, file, "x_t"), y = test::load_input(b, file, "y"),
+                   sigma = test::load_input(b, file, "sigma");
         const auto observation =
             posterior::observe(b, y.view(), load_operator(b, file),
-                               linop::diagonal_covariance<B>::per_item(b, load(b, file, "cov_y", rows, n)));
+                               linop::diagonal_covariance<B>::per_item(b, test::load_input(b, file, "cov_y")));
         batch<B> out(b, d, n);
         const diffusion::noise_level<B> level(const_vector_t<B>(sigma.view().data(), n));
         prior.denoise(b, x_t.view(), level, out.view());
@@ -96,47 +76,19 @@ TEMPLATE_TEST_CASE("golden: MMPS with a Gaussian prior", "[golden]", DIEM_TEST_B
 
 TEMPLATE_TEST_CASE("golden: posterior sampling", "[golden]", DIEM_TEST_BACKENDS) {
     using B = TestType;
-    using T = typename B::scalar;
     B b = test::make_backend<B>();
     const auto wanted = [](const test::golden_file& f) { return f.config().at("model").at("type") == "posterior"; };
     for (auto& file : test::golden_files("samplers", wanted)) {
-        auto prior = load_prior(b, file);
-        const auto& config = file.config();
-        const auto& model = config.at("model");
-        const auto steps = config.at("steps").template get<index_t>(), n = config.at("items").template get<index_t>();
-        const auto corrections = file.template input<T>("noise_pc").shape[1];
-        const index_t d = prior.features();
+        auto prior = test::load_gaussian(b, file);
+        const auto& model = file.config().at("model");
         const auto rows = model.at("rows").template get<index_t>();
         const double sigma_y = model.at("sigma_y").template get<double>();
-        const auto y = load(b, file, "y", rows, n), x_1 = load(b, file, "x_1", d, n);
-        const auto step_noise = load(b, file, "noise_ddpm", d, n * steps);
-        const auto pc_noise = load(b, file, "noise_pc", d, n * steps * corrections);
+        const auto y = test::load_input(b, file, "y");
         posterior::mmps p(b, prior,
                           posterior::observe(b, y.view(), load_operator(b, file),
                                              linop::isotropic_covariance(rows, sigma_y * sigma_y)),
                           {.max_iterations = model.at("iterations").template get<index_t>()});
-        const diffusion::ve_log_linear schedule{config.at("a").template get<double>(),
-                                                config.at("b").template get<double>()};
-        const diffusion::given_noise<B> noise{{}, step_noise.view(), pc_noise.view()};
-        diffusion::sample_options<B> options;
-        options.steps = steps;
-        options.start_given = true;
-
-        const auto check = [&](const std::string& name, const auto& scheme) {
-            batch<B> x(b, d, n);
-            b.copy(x_1.view(), x.view());
-            std::vector<T> states = to_host(b, x_1);
-            diffusion::sample(b, p, schedule, scheme, options, noise, x.view(), [&](index_t, index_t, double) {
-                const auto now = to_host(b, x);
-                states.insert(states.end(), now.begin(), now.end());
-                return true;
-            });
-            test::check_golden(file, name + "/states", states);
-            test::check_golden(file, name + "/final", to_host(b, x));
-        };
-        check("ddpm", diffusion::ddpm{});
-        check("ddim", diffusion::ddim{});
-        check("pc", diffusion::predictor_corrector{corrections, config.value("tau", 0.1)});
+        test::check_samplers(b, file, p);
     }
     SUCCEED();
 }

@@ -4,8 +4,6 @@
 #include <string>
 #include <vector>
 
-#include <diem/diffusion/sampler.hpp>
-#include <diem/diffusion/schedule.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/posterior/mmps.hpp>
@@ -13,6 +11,7 @@
 #include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/golden_network.hpp"
+#include "support/golden_samplers.hpp"
 
 using namespace diem;
 using posterior::solver_choice;
@@ -53,7 +52,6 @@ TEMPLATE_TEST_CASE("golden: MMPS with a U-Net", "[golden]", DIEM_TEST_BACKENDS) 
 
 TEMPLATE_TEST_CASE("golden: samplers with a network", "[golden]", DIEM_TEST_BACKENDS) {
     using B = TestType;
-    using T = scalar_t<B>;
     B b = test::make_backend<B>();
     const auto wanted = [](const test::golden_file& f) {
         const auto type = f.config().at("model").at("type").template get<std::string>();
@@ -61,33 +59,7 @@ TEMPLATE_TEST_CASE("golden: samplers with a network", "[golden]", DIEM_TEST_BACK
     };
     for (auto& file : test::golden_files("samplers", wanted)) {
         auto model = test::load_network(b, file, file.config().at("model"));
-        const auto x_1 = test::load_input(b, file, "x_1");
-        const index_t d = x_1.features(), n = x_1.items();
-        const auto pc = file.template input<T>("noise_pc");
-        const index_t steps = pc.shape[0], corrections = pc.shape[1];
-        const auto ddpm_noise = to_backend(b, file.template input<T>("noise_ddpm").data, d, n * steps);
-        const auto pc_noise = to_backend(b, pc.data, d, n * steps * corrections);
-        const diffusion::given_noise<B> noise{{}, ddpm_noise.view(), pc_noise.view()};
-        const diffusion::ve_log_linear schedule{file.config().at("a").template get<double>(),
-                                                file.config().at("b").template get<double>()};
-        diffusion::sample_options<B> options;
-        options.steps = steps;
-        options.start_given = true;
-        const auto check = [&](const std::string& name, const auto& scheme) {
-            batch<B> x(b, d, n);
-            b.copy(x_1.view(), x.view());
-            std::vector<T> states = to_host(b, x_1);
-            diffusion::sample(b, model, schedule, scheme, options, noise, x.view(), [&](index_t, index_t, double) {
-                const auto now = to_host(b, x);
-                states.insert(states.end(), now.begin(), now.end());
-                return true;
-            });
-            test::check_golden(file, name + "/states", states);
-            test::check_golden(file, name + "/final", to_host(b, x));
-        };
-        check("ddpm", diffusion::ddpm{});
-        check("ddim", diffusion::ddim{});
-        check("pc", diffusion::predictor_corrector{corrections, file.config().value("tau", 0.1)});
+        test::check_samplers(b, file, model);
     }
     SUCCEED();
 }

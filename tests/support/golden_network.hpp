@@ -7,7 +7,7 @@
 #include <diem/model/any_network.hpp>
 #include <diem/model/preconditioned.hpp>
 
-#include "support/golden.hpp"
+#include "support/golden_batch.hpp"
 
 namespace diem::test {
 
@@ -33,13 +33,6 @@ golden_model<B> load_network(B& b, golden_file& file, const io::json& net, const
         b.upload(host_view<const T>(value.data.data(), value.size(), 1), as_batch(entry.of(flat)));
     }
     return m;
-}
-
-/// An input as a batch: its first axis counts the items.
-template <class B>
-batch<B> load_input(B& b, golden_file& file, const std::string& name) {
-    const auto a = file.template input<scalar_t<B>>(name);
-    return to_backend(b, a.data, a.features(), a.items());
 }
 
 }  // namespace diem::test

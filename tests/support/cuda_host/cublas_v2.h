@@ -198,7 +198,7 @@ inline cublasStatus_t cublasGemmEx_64(cublasHandle_t h, cublasOperation_t ta, cu
                                          compute, algorithm);
 }
 
-#define CUDA_HOST_BLAS(T, P) \
+#define CUDA_HOST_BLAS(T, P)                                                                                           \
     inline cublasStatus_t cublas##P##trsm_64(cublasHandle_t h, cublasSideMode_t, cublasFillMode_t,                     \
                                              cublasOperation_t t, cublasDiagType_t, std::int64_t m, std::int64_t n,    \
                                              const T* alpha, const T* l, std::int64_t ldl, T* x, std::int64_t ldx) {   \
