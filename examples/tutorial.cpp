@@ -68,8 +68,8 @@ int main() {
     // The posterior is a denoiser like the prior: any sampler draws from it.
     diem::posterior::mmps posterior(b, prior, diem::posterior::observe(b, y.cview(), detector, noise),
                                     {.max_iterations = 8, .relative_tolerance = 1e-3});
-    diem::diffusion::sample(b, posterior, diem::diffusion::ve_log_linear{}, diem::diffusion::ddpm{}, {.steps = 128},
-                            diem::random_key{.seed = 3}, x.view());
+    diem::diffusion::sample(b, posterior, diem::diffusion::ve_log_linear{}, diem::diffusion::dpm_solver_2m_sde{},
+                            {.steps = 64}, diem::random_key{.seed = 3}, x.view());
     // [sampling]
 
     const auto xs = diem::to_host(b, x), ts = diem::to_host(b, truth), ys = diem::to_host(b, y);

@@ -57,7 +57,9 @@ void read_network(config_object& c, const std::string& key, const std::string& e
 inline const std::vector<std::pair<std::string, diem::prior::sampler_choice>> sampler_names{
     {"ddpm", diem::prior::sampler_choice::ddpm},
     {"ddim", diem::prior::sampler_choice::ddim},
-    {"predictor_corrector", diem::prior::sampler_choice::predictor_corrector}};
+    {"predictor_corrector", diem::prior::sampler_choice::predictor_corrector},
+    {"dpm_solver_2m", diem::prior::sampler_choice::dpm_solver_2m},
+    {"dpm_solver_2m_sde", diem::prior::sampler_choice::dpm_solver_2m_sde}};
 
 /// {"name", "steps", "batch", "samples_per_observation", "sigma_min", "sigma_max"}
 inline void read_sampler(config_object& c, const std::string& key, diem::prior::sampling_options& s) {

@@ -17,13 +17,15 @@ diffusion::gaussian<B> correlated(B& b) {
     return {b, to_backend(b, std::vector<T>{1, -1, T(0.5), 2, 0}, 5, 1),
             to_backend(b, std::vector<T>(5, T(low_variance)), 5, 1), to_backend(b, u, 5, 1)};
 }
-enum class scheme { ddpm, ddim, pc, heun };
+enum class scheme { ddpm, ddim, pc, heun, dpm_solver_2m, dpm_solver_2m_sde };
 template <class F>
 void for_each_scheme(const F& f) {
     f(scheme::ddpm, diffusion::ddpm{});
     f(scheme::ddim, diffusion::ddim{});
     f(scheme::pc, diffusion::predictor_corrector{});
     f(scheme::heun, diffusion::heun{});
+    f(scheme::dpm_solver_2m, diffusion::dpm_solver_2m{});
+    f(scheme::dpm_solver_2m_sde, diffusion::dpm_solver_2m_sde{});
 }
 
 }  // namespace diem::test

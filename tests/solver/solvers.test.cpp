@@ -289,7 +289,7 @@ TEMPLATE_TEST_CASE("cg: the best iterate is returned where the curvature ends it
     CHECK(report.updates[0] == 0);
 }
 
-TEMPLATE_TEST_CASE("cg: sums of by-products belong to x, whatever the status", "[solver]", DIEM_TEST_BACKENDS) {
+TEMPLATE_TEST_CASE("cg, gmres: sums of by-products belong to x, whatever the status", "[solver]", DIEM_TEST_BACKENDS) {
     using B = TestType;
     B b = make_backend<B>();
     const index_t n = 6, items = 3, rows = 4;
@@ -299,31 +299,42 @@ TEMPLATE_TEST_CASE("cg: sums of by-products belong to x, whatever the status", "
             matrices.view().item_range(2, 1).feature_range(0, 1));
     const with_byproduct<B> m{linop::dense<B>::per_item(matrices, n, n)};
     const auto rhs = random_batch(b, n, items, 22);
-    for (const bool start : {false, true})
-        for (const bool preconditioned : {false, true})
-            for (const index_t k : {0, 1, 2, 3, 6, 12}) {
-                CAPTURE(start, preconditioned, k);
-                solver_options o;
-                o.max_iterations = k;
-                o.relative_tolerance = 32 * epsilon<B>();
-                o.use_start_vector = start;
-                auto x = random_batch(b, n, items, 23);
-                batch<B> aux(b, rows, items), expected(b, n, items);
-                const auto report =
-                    (preconditioned ? solver::cg_with_byproduct<B>(b, m, linop::scaling(n, 0.5), rhs, x, aux, o)
-                                    : solver::cg_with_byproduct<B>(b, m, rhs, x, aux, o))
-                        .to_host(b);
-                CHECK(report.products <= k + (start ? 1 : 0));
-                m.apply(b, x, expected);
-                b.axpby(0.0, expected.cview(), 3.0, expected.view());
-                const auto want = to_host(b, expected.cview().feature_range(0, rows));
-                CHECK(close(to_host(b, aux), want, 1 + largest(want), 512 * epsilon<B>()));
-                // The same x as without the by-product.
-                auto plain = random_batch(b, n, items, 23);
-                (void)(preconditioned ? solver::cg<B>(b, m, linop::scaling(n, 0.5), rhs, plain, o)
-                                      : solver::cg<B>(b, m, rhs, plain, o));
-                CHECK(to_host(b, plain) == to_host(b, x));
-            }
+    const auto half = linop::scaling(n, 0.5);
+    for (const method which : {method::cg, method::gmres})
+        for (const bool start : {false, true})
+            for (const bool preconditioned : {false, true})
+                for (const index_t k : {0, 1, 2, 3, 6, 12}) {
+                    CAPTURE(name(which), start, preconditioned, k);
+                    solver_options o;
+                    o.max_iterations = k;
+                    o.relative_tolerance = 32 * epsilon<B>();
+                    o.use_start_vector = start;
+                    auto x = random_batch(b, n, items, 23);
+                    batch<B> aux(b, rows, items), expected(b, n, items);
+                    const auto report =
+                        [&] {
+                            if (which == method::gmres)
+                                return preconditioned ? solver::gmres_with_byproduct<B>(b, m, half, rhs, x, aux, o)
+                                                      : solver::gmres_with_byproduct<B>(b, m, rhs, x, aux, o);
+                            return preconditioned ? solver::cg_with_byproduct<B>(b, m, half, rhs, x, aux, o)
+                                                  : solver::cg_with_byproduct<B>(b, m, rhs, x, aux, o);
+                        }()
+                            .to_host(b);
+                    CHECK(report.products <= k + (start ? 1 : 0));
+                    m.apply(b, x, expected);
+                    b.axpby(0.0, expected.cview(), 3.0, expected.view());
+                    const auto want = to_host(b, expected.cview().feature_range(0, rows));
+                    CHECK(close(to_host(b, aux), want, 1 + largest(want), 512 * epsilon<B>()));
+                    // The same x as without the by-product.
+                    auto plain = random_batch(b, n, items, 23);
+                    if (which == method::gmres)
+                        (void)(preconditioned ? solver::gmres<B>(b, m, half, rhs, plain, o)
+                                              : solver::gmres<B>(b, m, rhs, plain, o));
+                    else
+                        (void)(preconditioned ? solver::cg<B>(b, m, half, rhs, plain, o)
+                                              : solver::cg<B>(b, m, rhs, plain, o));
+                    CHECK(to_host(b, plain) == to_host(b, x));
+                }
 }
 
 TEMPLATE_TEST_CASE("solvers: start vectors", "[solver]", DIEM_TEST_BACKENDS) {

@@ -44,4 +44,10 @@ struct elementwise_tag {};
 template <class A>
 concept ElementwiseOperator = std::same_as<typename A::elementwise_tag, elementwise_tag>;
 
+/// An operator whose product gives away another one: `apply_with_byproduct(b, p, q, w)`, q = M p and w = W p.
+template <class A, class B>
+concept ByproductOperator = LinearOperator<A, B> && requires(const A& a, B& b, const_view_t<B> p, view_t<B> q) {
+    a.apply_with_byproduct(b, p, q, q);
+};
+
 }  // namespace diem::linop

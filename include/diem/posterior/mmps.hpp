@@ -25,8 +25,8 @@ namespace diem::posterior {
 ///     E[x | x_t, y] ~ x_hat + V A'v,  (Sigma_y + A V A') v = y - A x_hat,  x_hat = d(x_t),  V = sigma^2 J'.
 ///
 /// A `Denoiser`, so that every sampler samples the posterior p(x | y) unchanged. One call with m iterations of cg costs one
-/// forward pass and m VJPs: while cg sums alpha p, V A'v is summed from the V A'p that the products made. With gmres and
-/// bicgstab, and where M has another V than the correction, one VJP more. Exact for a Gaussian prior and a converged solve.
+/// or gmres costs one forward pass and m VJPs: V A'v is summed from the V A'p that the products made. With bicgstab, and where
+/// M has another V than the correction, one VJP more. Exact for a Gaussian prior and a converged solve.
 /// Options say what stands for V, `estimate` is a Gaussian estimate of the prior for those that need one.
 ///
 /// Items of x_t and of the observation correspond; items whose solve breaks down keep the best iterate and are counted in
@@ -55,8 +55,8 @@ public:
             c == covariance::gaussian || c == covariance::gaussian_heuristic || c == covariance::blended;
         check_value("mmps", estimate != nullptr || !(needed || options.precondition),
                     "this covariance, or a preconditioner, needs a Gaussian estimate of the prior");
-        check_value("mmps", !options.precondition || (preconditionable && options.solver == solver_choice::cg),
-                    "the preconditioner needs an element-wise A and Sigma_y, and cg");
+        check_value("mmps", !options.precondition || (preconditionable && options.solver != solver_choice::bicgstab),
+                    "the preconditioner needs an element-wise A and Sigma_y, and cg or gmres");
         if (estimate != nullptr) check_size("mmps", "estimate.features()", estimate->features(), model.features());
     }
 
@@ -195,7 +195,7 @@ private:
         using N = typename Part::noise_type;
         const innovation<B, A, N, V> m(a, part.noise(), in_m, n);
         auto result = solve(b, part, m, sigma, correction == nullptr, r.cview(), v.view(), w.view());
-        if (correction != nullptr || options_.solver != solver_choice::cg) {
+        if (correction != nullptr || options_.solver == solver_choice::bicgstab) {
             batch<B> u(b, features(), n);
             a.apply_adjoint(b, v.cview(), u.view());
             if (correction != nullptr)
@@ -219,22 +219,20 @@ private:
         o.max_iterations = options_.max_iterations;
         o.relative_tolerance = options_.relative_tolerance;
         o.check_every = options_.relative_tolerance > 0 ? options_.check_every : 0;
-        switch (options_.solver) {
-            case solver_choice::gmres:
-                return solver::gmres(b, m, r, v, o);
-            case solver_choice::bicgstab:
-                return solver::bicgstab(b, m, r, v, o);
-            case solver_choice::cg:
-                break;
-        }
+        const auto run = [&](const auto&... preconditioner) {
+            if (options_.solver == solver_choice::gmres)
+                return byproduct ? solver::gmres_with_byproduct(b, m, preconditioner..., r, v, w, o)
+                                 : solver::gmres(b, m, preconditioner..., r, v, o);
+            return byproduct ? solver::cg_with_byproduct(b, m, preconditioner..., r, v, w, o)
+                             : solver::cg(b, m, preconditioner..., r, v, o);
+        };
+        if (options_.solver == solver_choice::bicgstab) return solver::bicgstab(b, m, r, v, o);
         if constexpr (preconditionable) {
-            if (options_.precondition) {
-                const gaussian_preconditioner<B> p(b, part.forward_operator(), part.noise(),
-                                                   estimate_->harmonic(b, sigma.common()), r.items());
-                return byproduct ? solver::cg_with_byproduct(b, m, p, r, v, w, o) : solver::cg(b, m, p, r, v, o);
-            }
+            if (options_.precondition)
+                return run(gaussian_preconditioner<B>(b, part.forward_operator(), part.noise(),
+                                                      estimate_->harmonic(b, sigma.common()), r.items()));
         }
-        return byproduct ? solver::cg_with_byproduct(b, m, r, v, w, o) : solver::cg(b, m, r, v, o);
+        return run();
     }
 
     Model& model_;

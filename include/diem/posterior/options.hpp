@@ -35,7 +35,7 @@ struct mmps_options {
     double switch_sigma = 3;    ///< of `blended`, data units
     index_t block_items = 0;    ///< items worked on together; 0: what suits the backend's caches where the model is
                                 ///< analytic, else the whole batch
-    bool precondition = false;  ///< by the Gaussian estimate; needs element-wise A and Sigma_y, and cg
+    bool precondition = false;  ///< by the Gaussian estimate; needs element-wise A and Sigma_y, and cg or gmres
 };
 
 namespace detail {

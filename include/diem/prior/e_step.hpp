@@ -21,7 +21,7 @@
 /// The E-step: posterior samples of every observation, in batches, so that it can stop and go on.
 namespace diem::prior {
 
-enum class sampler_choice { ddpm, ddim, predictor_corrector };
+enum class sampler_choice { ddpm, ddim, predictor_corrector, dpm_solver_2m, dpm_solver_2m_sde };
 
 struct sampling_options {
     sampler_choice sampler = sampler_choice::ddpm;
@@ -119,16 +119,18 @@ void run_sampler(B& b, Model& model, const sampling_options& o, const_vector_t<B
                  view_t<B> x) {
     const diffusion::ve_log_linear schedule(o.sigma_min, o.sigma_max);
     const diffusion::sample_options<B> options{.steps = o.steps, .mean = mean};
+    const auto run = [&](const auto& scheme) { diffusion::sample(b, model, schedule, scheme, options, key, x); };
     switch (o.sampler) {
         case sampler_choice::ddpm:
-            diffusion::sample(b, model, schedule, diffusion::ddpm{}, options, key, x);
-            break;
+            return run(diffusion::ddpm{});
         case sampler_choice::ddim:
-            diffusion::sample(b, model, schedule, diffusion::ddim{}, options, key, x);
-            break;
+            return run(diffusion::ddim{});
         case sampler_choice::predictor_corrector:
-            diffusion::sample(b, model, schedule, diffusion::predictor_corrector{}, options, key, x);
-            break;
+            return run(diffusion::predictor_corrector{});
+        case sampler_choice::dpm_solver_2m:
+            return run(diffusion::dpm_solver_2m{});
+        case sampler_choice::dpm_solver_2m_sde:
+            return run(diffusion::dpm_solver_2m_sde{});
     }
 }
 

@@ -26,12 +26,6 @@ namespace diem::solver {
 
 using cg_options = solver_options;
 
-/// An operator whose product gives away another one: `apply_with_byproduct(b, p, q, w)`, q = M p and w = W p.
-template <class A, class B>
-concept ByproductOperator = linop::LinearOperator<A, B> && requires(const A& a, B& b, const_view_t<B> p, view_t<B> q) {
-    a.apply_with_byproduct(b, p, q, q);
-};
-
 namespace detail {
 
 /// One solve. `Byproduct`: aux = W x is kept along with x.
@@ -200,13 +194,13 @@ solver_result<B> cg(B& b, const A& m, const P& preconditioner, const_view_t<B> r
 /// Solves M x = rhs and sets aux = W x, the sum of alpha_j W p_j, where the products give W p_j for free. `aux` has as many
 /// features as W has rows; it belongs to the x returned, whatever the status.
 template <Backend B, linop::SymmetricOperator<B> A>
-    requires ByproductOperator<A, B>
+    requires linop::ByproductOperator<A, B>
 solver_result<B> cg_with_byproduct(B& b, const A& m, const_view_t<B> rhs, view_t<B> x, view_t<B> aux,
                                    const cg_options& options = {}) {
     return detail::run_cg<true>(b, m, detail::no_preconditioner{}, rhs, x, aux, options);
 }
 template <Backend B, linop::SymmetricOperator<B> A, linop::SymmetricOperator<B> P>
-    requires ByproductOperator<A, B>
+    requires linop::ByproductOperator<A, B>
 solver_result<B> cg_with_byproduct(B& b, const A& m, const P& preconditioner, const_view_t<B> rhs, view_t<B> x,
                                    view_t<B> aux, const cg_options& options = {}) {
     return detail::run_cg<true>(b, m, preconditioner, rhs, x, aux, options);

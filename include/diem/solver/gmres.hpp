@@ -25,24 +25,27 @@ using gmres_options = solver_options;
 
 namespace detail {
 
-template <Backend B, class A, class P>
+/// One solve. `Byproduct`: aux = W x is made along with x.
+template <Backend B, class A, class P, bool Byproduct>
 class gmres_run {
     using T = scalar_t<B>;
 
 public:
-    gmres_run(B& b, const A& a, const P& preconditioner, const_view_t<B> rhs, view_t<B> x, const solver_options& o)
-        : b_(b), a_(a), preconditioner_(preconditioner), options_(o), rhs_(rhs), x_(x), n_(rhs.features()),
+    gmres_run(B& b, const A& a, const P& preconditioner, const_view_t<B> rhs, view_t<B> x, view_t<B> aux,
+              const solver_options& o)
+        : b_(b), a_(a), preconditioner_(preconditioner), options_(o), rhs_(rhs), x_(x), aux_(aux), n_(rhs.features()),
           count_(rhs.items()), recorded_(o.record_history ? o.max_iterations + 1 : 0), at_{o.max_iterations},
           result_(b, count_, recorded_), items_(b.template allocate<gmres_item>(count_)), scalars_(b, count_, 4),
           dense_(b, at_.size(), count_), flag_(b, 1, 1), basis_(b, n_, (o.max_iterations + 1) * count_),
-          z_(b, preconditions<P> ? n_ : 0, count_) {}
+          z_(b, preconditions<P> ? n_ : 0, count_),
+          images_(b, Byproduct ? aux.features() : 0, o.max_iterations * count_) {}
 
     solver_result<B> operator()() {
         start();
         index_t k = 0;  // iterations made
         for (; k < options_.max_iterations && go_on(k); ++k) {
             const auto w = basis(k + 1);
-            product(basis(k), w);
+            product(k, w);
             if constexpr (host_threads<B>)
                 b_.launch(count_, 8 * (k + 1) * n_, gmres_fused_step{{at_, k, recorded_, epsilon()}, n_, count_},
                           items_.data(), dense_.view().data(), basis_.cview().data(), w.data(),
@@ -62,13 +65,16 @@ private:
         if (options_.check_every == 0 || k % options_.check_every != 0) return true;
         return any_running<B, gmres_item>(b_, items_.data(), count_, flag_.flat());
     }
-    void product(const_view_t<B> v, view_t<B> w) {
+    void product(index_t k, view_t<B> w) {
+        const_view_t<B> direction = basis(k);
         if constexpr (preconditions<P>) {
-            preconditioner_.apply(b_, v, z_.view());
-            a_.apply(b_, z_.cview(), w);
-        } else {
-            a_.apply(b_, v, w);
+            preconditioner_.apply(b_, direction, z_.view());
+            direction = z_.cview();
         }
+        if constexpr (Byproduct)
+            a_.apply_with_byproduct(b_, direction, w, images_.view().item_range(k * count_, count_));
+        else
+            a_.apply(b_, direction, w);
         ++products_;
     }
 
@@ -79,7 +85,10 @@ private:
         b_.copy(rhs_, v);
         if (options_.use_start_vector) {
             batch<B> q(b_, n_, count_);
-            a_.apply(b_, const_view_t<B>(x_), q.view());
+            if constexpr (Byproduct)
+                a_.apply_with_byproduct(b_, const_view_t<B>(x_), q.view(), aux_);
+            else
+                a_.apply(b_, const_view_t<B>(x_), q.view());
             ++products_;
             b_.axpby(-1.0, q.cview(), 1.0, v);
         }
@@ -88,10 +97,14 @@ private:
                   items_.data(), dense_.view().data(), bb.data(), rr.data(), scale.data(), keep.data(),
                   result_.history().data());
         b_.axpby(0.0, const_view_t<B>(v), scale, v);
-        if (options_.use_start_vector)
-            b_.axpby(0.0, const_view_t<B>(x_), keep, x_);
-        else
-            b_.fill(x_, T(0));
+        const auto keep_start = [&](view_t<B> values) {
+            if (options_.use_start_vector)
+                b_.axpby(0.0, const_view_t<B>(values), keep, values);
+            else
+                b_.fill(values, T(0));
+        };
+        keep_start(x_);
+        if constexpr (Byproduct) keep_start(aux_);
     }
     void primitives(index_t k, view_t<B> w) {
         const auto before = scalar(0), after = scalar(1), c = scalar(2), minus = scalar(3);
@@ -119,8 +132,11 @@ private:
         batch<B> sum(b_, preconditions<P> ? n_ : 0, count_);
         const auto target = preconditions<P> ? sum.view() : x_;
         if constexpr (preconditions<P>) b_.fill(target, T(0));
-        for (index_t j = 0; j < steps; ++j)
-            b_.axpby(y.flat().range(j * count_, count_), const_view_t<B>(basis(j)), 1.0, target);
+        for (index_t j = 0; j < steps; ++j) {
+            const auto weights = y.flat().range(j * count_, count_);
+            b_.axpby(weights, const_view_t<B>(basis(j)), 1.0, target);
+            if constexpr (Byproduct) b_.axpby(weights, images_.cview().item_range(j * count_, count_), 1.0, aux_);
+        }
         if constexpr (preconditions<P>) {
             preconditioner_.apply(b_, sum.cview(), z_.view());
             // P is not asked for items without a column: they keep their start, whatever P makes of zero.
@@ -135,23 +151,24 @@ private:
     const P& preconditioner_;
     const solver_options options_;
     const_view_t<B> rhs_;
-    view_t<B> x_;
+    view_t<B> x_, aux_;
     index_t n_, count_, recorded_, products_ = 0;
     gmres_layout at_;
     solver_result<B> result_;
     buffer_t<B, gmres_item> items_;
     batch<B, double> scalars_, dense_;
     batch<B, int> flag_;
-    batch<B> basis_, z_;
+    batch<B> basis_, z_, images_;  // images: W of each direction
 };
 
-template <Backend B, class A, class P>
-solver_result<B> run_gmres(B& b, const A& a, const P& preconditioner, const_view_t<B> rhs, view_t<B> x,
+template <bool Byproduct, Backend B, class A, class P>
+solver_result<B> run_gmres(B& b, const A& a, const P& preconditioner, const_view_t<B> rhs, view_t<B> x, view_t<B> aux,
                            const solver_options& options) {
     check_options("gmres", options);
     check_system("gmres", a, rhs, x);
     check_preconditioner("gmres", preconditioner, rhs.features(), rhs.items());
-    return gmres_run<B, A, P>(b, a, preconditioner, rhs, x, options)();
+    if constexpr (Byproduct) check_size("gmres", "aux.items()", aux.items(), rhs.items());
+    return gmres_run<B, A, P, Byproduct>(b, a, preconditioner, rhs, x, aux, options)();
 }
 
 }  // namespace detail
@@ -160,14 +177,27 @@ solver_result<B> run_gmres(B& b, const A& a, const P& preconditioner, const_view
 /// n x items. Throws shape_error, value_error.
 template <Backend B, linop::LinearOperator<B> A>
 solver_result<B> gmres(B& b, const A& m, const_view_t<B> rhs, view_t<B> x, const gmres_options& options = {}) {
-    return detail::run_gmres(b, m, detail::no_preconditioner{}, rhs, x, options);
+    return detail::run_gmres<false>(b, m, detail::no_preconditioner{}, rhs, x, view_t<B>{}, options);
 }
 
 /// The same with a preconditioner, one more product with it.
 template <Backend B, linop::LinearOperator<B> A, linop::LinearOperator<B> P>
 solver_result<B> gmres(B& b, const A& m, const P& preconditioner, const_view_t<B> rhs, view_t<B> x,
                        const gmres_options& options = {}) {
-    return detail::run_gmres(b, m, preconditioner, rhs, x, options);
+    return detail::run_gmres<false>(b, m, preconditioner, rhs, x, view_t<B>{}, options);
+}
+
+/// Solves M x = rhs and sets aux = W x, where the products give W p for free, see `cg_with_byproduct`. Memory: max_iterations
+/// vectors of aux more.
+template <Backend B, linop::ByproductOperator<B> A>
+solver_result<B> gmres_with_byproduct(B& b, const A& m, const_view_t<B> rhs, view_t<B> x, view_t<B> aux,
+                                      const gmres_options& options = {}) {
+    return detail::run_gmres<true>(b, m, detail::no_preconditioner{}, rhs, x, aux, options);
+}
+template <Backend B, linop::ByproductOperator<B> A, linop::LinearOperator<B> P>
+solver_result<B> gmres_with_byproduct(B& b, const A& m, const P& preconditioner, const_view_t<B> rhs, view_t<B> x,
+                                      view_t<B> aux, const gmres_options& options = {}) {
+    return detail::run_gmres<true>(b, m, preconditioner, rhs, x, aux, options);
 }
 
 }  // namespace diem::solver
