@@ -17,6 +17,7 @@
 #include <diem/backend/eigen/conv3x3.hpp>
 #include <diem/backend/eigen/conv3x3_direct.hpp>
 #include <diem/backend/eigen/conv3x3_plan.hpp>
+#include <diem/backend/eigen/conv3x3_streamed.hpp>
 #include <diem/backend/eigen/conv3x3_transforms.hpp>
 #include <diem/backend/eigen/conv3x3_winograd.hpp>
 #include <diem/backend/eigen/elementwise.hpp>

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <diem/backend/eigen/conv3x3.hpp>
+#include <diem/backend/eigen/conv3x3_streamed.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/core/view.hpp>
 
@@ -11,7 +12,7 @@ namespace diem {
 
 /// The 3x3 convolution of one layer on the Eigen backend. The transformed kernels of the forward pass and of the input VJP
 /// are kept until `changed` where they are small; large ones (36 / 9 of the parameters, twice, would dominate the memory of a
-/// big network) are transformed in each call, which costs 5 - 20 % of the call. The work is split among the backend's threads.
+/// big network) are transformed in each call, which costs 5 - 20 % of the call, or piece by piece (conv3x3_streamed.hpp). The work is split among the backend's threads.
 /// Images are contiguous, (height, width, channels).
 template <class T>
 class conv3x3_plan {
@@ -32,9 +33,10 @@ public:
     void forward(B& b, vector_view<const T*> kernel, vector_view<const T*> bias, batch_view<const T*> x,
                  batch_view<T*> y, bool accumulate) {
         const conv3x3_shape g = of(x.items());
+        const T* const offset = bias.size() > 0 ? bias.data() : nullptr;
+        if (streamed(b, g, kernel, offset, x.data(), y.data(), accumulate)) return;
         buffer temporary;
         const T* const w = weights(b, conv_pass::forward, kernel, temporary);
-        const T* const offset = bias.size() > 0 ? bias.data() : nullptr;
         split(b, g, conv_pass::forward, [&](index_t first, index_t last, T* workspace) {
             conv3x3_forward<T>(g, algorithm_, w, offset, x.data(), y.data(), accumulate, first, last, workspace);
         });
@@ -94,6 +96,35 @@ private:
         fresh_[k] = keep;
         return to.data();
     }
+    /// The forward pass, where the kernel is too large to be kept transformed and the images are too few to pay for transforming
+    /// it as a whole. (The input VJP, which must transpose the kernel, was measured to gain nothing.)
+    template <class B>
+    bool streamed(B& b, const conv3x3_shape& g, vector_view<const T*> kernel, const T* bias, const T* x, T* y,
+                  bool accumulate) {
+        const index_t size = conv3x3_weights_size<T>(g, conv_pass::forward, algorithm_);
+        if (size * static_cast<index_t>(sizeof(T)) <= largest_kept) return false;
+        const auto algorithm = conv3x3_algorithm(g, conv_pass::forward, algorithm_);
+        return detail::with_conv3x3<T>(algorithm, [&]<class A>(A) {
+            if constexpr (requires { A::tile; }) {
+                using stream = detail::conv3x3_streamed<T, A::tile>;
+                const index_t tiles = stream::tiles(g), panels = stream::panels(g);
+                if (tiles > most_streamed || panels < b.threads()) return false;
+                auto planes = b.template allocate<T>(stream::planes_size(g));
+                b.parallel(tiles, 64 * g.in, [&](index_t first, index_t last) {
+                    auto workspace = b.template allocate<T>(stream::images_workspace_size(g));
+                    stream::transform_images(g, x, planes.data(), first, last, workspace.data());
+                });
+                b.parallel(panels, 64 * tiles * g.in, [&](index_t first, index_t last) {
+                    auto workspace = b.template allocate<T>(stream::results_workspace_size());
+                    stream::results(g, kernel.data(), bias, planes.data(), y, accumulate, first, last,
+                                    workspace.data());
+                });
+                return true;
+            } else {
+                return false;
+            }
+        });
+    }
     /// One part per thread: a part should fill the kernels' blocks, and reads all weights.
     template <class B, class F>
     void split(B& b, const conv3x3_shape& g, conv_pass pass, const F& f) {
@@ -108,6 +139,7 @@ private:
     }
     static constexpr index_t smallest_work = 1 << 17;
     static constexpr index_t largest_kept = 3 << 20;  ///< bytes
+    static constexpr index_t most_streamed = 256;     ///< tiles
 
     conv3x3_shape shape_;
     conv_algorithm algorithm_ = conv_algorithm::automatic;

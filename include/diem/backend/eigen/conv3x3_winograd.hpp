@@ -17,7 +17,7 @@ struct conv3x3_winograd {
     using S = simd<T>;
     using V = typename S::vec;
     using F = winograd_transform<M>;
-    static constexpr int size = F::size, points = size * size;
+    static constexpr int tile = M, size = F::size, points = size * size;
     static constexpr index_t group = 2 * S::panel;  ///< result channels computed together
 
     static constexpr index_t tiles_min = 24, tiles_max = 96;  ///< tiles transformed together
@@ -45,22 +45,25 @@ struct conv3x3_winograd {
 
     /// The panels of result channels first .. last - 1.
     static void pack(const conv3x3_shape& g, const T* kernel, T* packed, index_t first, index_t last) {
-        const index_t factor = factor_size(g.in, g.out);
+        for (index_t p = first; p < last; ++p)
+            pack_piece(g, kernel, packed + p * g.in * S::panel, factor_size(g.in, g.out), p * S::panel, 0, g.in);
+    }
+    /// The panel from result channel n, channels c_first .. c_last - 1; points are `factor` apart.
+    static void pack_piece(const conv3x3_shape& g, const T* kernel, T* packed, index_t factor, index_t n,
+                           index_t c_first, index_t c_last) {
         T taps[9 * S::panel] = {};
-        packed += first * g.in * S::panel;
-        for (index_t n = first * S::panel; n < std::min(g.out, last * S::panel); n += S::panel)
-            for (index_t c = 0; c < g.in; ++c, packed += S::panel) {
-                const index_t count = std::min<index_t>(S::panel, g.out - n);
-                if (count == S::panel) {
-                    transform_kernel(kernel + c * g.out + n, g.in * g.out, packed, factor);
-                    continue;
-                }
-                for (index_t t = 0; t < 9; ++t) {
-                    std::copy_n(kernel + (t * g.in + c) * g.out + n, count, taps + t * S::panel);
-                    std::fill_n(taps + t * S::panel + count, S::panel - count, T(0));
-                }
-                transform_kernel(taps, S::panel, packed, factor);
+        const index_t count = std::min<index_t>(S::panel, g.out - n);
+        for (index_t c = c_first; c < c_last; ++c, packed += S::panel) {
+            if (count == S::panel) {
+                transform_kernel(kernel + c * g.out + n, g.in * g.out, packed, factor);
+                continue;
             }
+            for (index_t t = 0; t < 9; ++t) {
+                std::copy_n(kernel + (t * g.in + c) * g.out + n, count, taps + t * S::panel);
+                std::fill_n(taps + t * S::panel + count, S::panel - count, T(0));
+            }
+            transform_kernel(taps, S::panel, packed, factor);
+        }
     }
 
     /// The same of the kernel turned by half a turn and transposed. Transposes blocks of panel x panel channels.

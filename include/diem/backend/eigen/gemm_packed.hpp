@@ -90,6 +90,13 @@ struct tile_sums {
         }
     }
 
+    /// Goes on from sums that were written whole, see `write`.
+    template <class Row>
+    void read(Row row) {
+        DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v) at[i][v] =
+            S::load(row(i) + v * S::width);
+    }
+
     /// += A B with A in R rows (row i is rows[i][0 .. depth - 1]) and B one packed panel.
     void add(const T* const* rows, index_t depth, const T* b) {
         const T* a[R];

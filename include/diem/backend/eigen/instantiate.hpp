@@ -2,6 +2,7 @@
 #pragma once
 
 #include <diem/backend/eigen/conv3x3.hpp>
+#include <diem/backend/eigen/conv3x3_streamed.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/matrix.hpp>
@@ -39,7 +40,9 @@
     linkage template void diem::conv3x3_vjp_input<T>(const diem::conv3x3_shape&, diem::conv_algorithm, const T*,      \
                                                      const T*, T*, bool, diem::index_t, diem::index_t, T*);           \
     linkage template void diem::conv3x3_vjp_params<T>(const diem::conv3x3_shape&, diem::conv_algorithm, const T*,     \
-                                                      const T*, T*, T*, bool, const diem::conv3x3_block&, T*);
+                                                      const T*, T*, T*, bool, const diem::conv3x3_block&, T*);        \
+    linkage template struct diem::detail::conv3x3_streamed<T, 2>;                                                     \
+    linkage template struct diem::detail::conv3x3_streamed<T, 4>;
 
 #if defined(DIEM_EXTERN_TEMPLATES)
 DIEM_INSTANTIATE_EIGEN(extern, float)

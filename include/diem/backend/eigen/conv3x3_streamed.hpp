@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+
+#include <diem/backend/eigen/conv3x3.hpp>
+
+/// The forward pass by Winograd's method where the kernel is large and the tiles are few: a transformed
+/// kernel, 36 / 9 of the original, would be written to memory and read back for a handful of products. Here the images are
+/// transformed first, as a whole; then each panel of result channels transforms the kernel piece by piece, in a cache, and
+/// uses each piece at once. Work is split over panels, not over images, so that the kernel is read once. Sums are made in
+/// the order of `conv3x3_winograd::run`.
+namespace diem::detail {
+
+template <class T, int M>
+struct conv3x3_streamed {
+    using W = conv3x3_winograd<T, M>;
+    using S = simd<T>;
+    static constexpr int size = W::size, points = W::points;
+    static constexpr index_t depth = 64;       ///< channels of a piece of the kernel
+    static constexpr index_t tile_block = 64;  ///< tiles that share a transformed piece
+    static constexpr index_t piece = depth * S::panel + S::panel;
+    static constexpr index_t ld_sums = S::panel + S::width;
+
+    static index_t across(const conv3x3_shape& g) { return (g.width + M - 1) / M; }
+    static index_t per_item(const conv3x3_shape& g) { return (g.height + M - 1) / M * across(g); }
+    static index_t tiles(const conv3x3_shape& g) { return g.items * per_item(g); }
+    static index_t panels(const conv3x3_shape& g) { return (g.out + S::panel - 1) / S::panel; }
+    static index_t plane(const conv3x3_shape& g) { return W::plane_size(tiles(g), W::pitch(g.in)); }
+    /// f(item, first row, first column) of a tile.
+    template <class F>
+    static void at(const conv3x3_shape& g, index_t tile, const F& f) {
+        const index_t item = tile / per_item(g), inside = tile % per_item(g);
+        f(item, inside / across(g) * M, inside % across(g) * M);
+    }
+
+    /// Elements of the transformed images; and of the workspace of each concurrent call of the two functions below.
+    static index_t planes_size(const conv3x3_shape& g) { return points * plane(g); }
+    static index_t images_workspace_size(const conv3x3_shape& g) { return round_up(g.in, S::panel); }
+    static index_t results_workspace_size() { return points * (piece + W::plane_size(tile_block, ld_sums)) + S::panel; }
+
+    /// Tiles first .. last - 1 of x.
+    static void transform_images(const conv3x3_shape& g, const T* x, T* planes, index_t first, index_t last,
+                                 T* workspace) {
+        std::fill_n(workspace, g.in, T(0));
+        const T* const outside = workspace;
+        for (index_t t = first; t < last; ++t)
+            at(g, t, [&](index_t item, index_t i, index_t j) {
+                const T* sources[size * size];
+                W::template place<size>(x + item * g.x_step(), g.height, g.width, g.in, i - 1, j - 1, outside, sources);
+                W::template transform<size>(sources, 1, g.in, planes + t * W::pitch(g.in), plane(g));
+            });
+    }
+
+    /// y (+)= conv(x) + bias for the panels first .. last - 1 of its channels; `bias` may be null.
+    static void results(const conv3x3_shape& g, const T* kernel, const T* bias, const T* planes, T* y, bool accumulate,
+                        index_t first, index_t last, T* workspace) {
+        T* const pieces = workspace;
+        T* const sums = pieces + points * piece;
+        const index_t sum_plane = W::plane_size(tile_block, ld_sums);
+        for (index_t panel = first; panel < last; ++panel)
+            for (index_t t = 0; t < tiles(g); t += tile_block) {
+                const index_t n = panel * S::panel, channels = std::min<index_t>(S::panel, g.out - n);
+                const index_t count = std::min(tile_block, tiles(g) - t);
+                for (index_t c = 0; c < g.in; c += depth) {
+                    const index_t part = std::min(depth, g.in - c);
+                    W::pack_piece(g, kernel, pieces, piece, n, c, c + part);
+                    for (int k = 0; k < points; ++k)
+                        add(planes + k * plane(g) + t * W::pitch(g.in) + c, W::pitch(g.in), count, part,
+                            pieces + k * piece, channels, sums + k * sum_plane, c > 0);
+                }
+                for (index_t s = 0; s < count; ++s)
+                    at(g, t + s, [&](index_t item, index_t i, index_t j) {
+                        T* targets[M * M];
+                        W::template place<M>(y + item * g.y_step(), g.height, g.width, g.out, i, j,
+                                             static_cast<T*>(nullptr), targets);
+                        W::inverse(sums + s * ld_sums, sum_plane, ld_sums, 1, channels, bias ? bias + n : nullptr,
+                                   targets, n, accumulate);
+                    });
+            }
+    }
+
+private:
+    /// sums (+)= planes times a piece: the sums go on, so that pieces make no difference to them.
+    static void add(const T* planes, index_t ld, index_t count, index_t part, const T* packed, index_t channels,
+                    T* sums, bool go_on) {
+        tile_blocks<T>(count, channels, [&]<int R, int V>(index_t r) {
+            const T* rows[R];
+            DIEM_UNROLL for (int i = 0; i < R; ++i) rows[i] = planes + (r + i) * ld;
+            const auto to = [&](int i) { return sums + (r + i) * ld_sums; };
+            tile_sums<T, R, V> tile(nullptr, 0);
+            if (go_on) tile.read(to);
+            tile.add(rows, part, packed);
+            tile.write(to, V * S::width, false);
+        });
+    }
+};
+
+}  // namespace diem::detail
