@@ -33,7 +33,8 @@ inline constexpr std::array<std::pair<const char*, const char*>, 3> sample_figur
 template <diem::Backend B, diem::Backend Wide>
 class sample_figures {
 public:
-    /// Sums are taken on `wide`, which must outlive the object. The last two where `file` holds a classifier (examples/classifier.cpp); an empty path leaves them out.
+    /// Sums are taken on `wide`, which must outlive the object. The last two figures where `file` holds a classifier
+    /// (examples/classifier.cpp); an empty path leaves them out.
     sample_figures(B& b, Wide& wide, diem::const_view_t<B> truth, const std::filesystem::path& file)
         : wide_(&wide), averages_(moments(b, averaged(b, truth))) {
         if (file.empty()) return;
