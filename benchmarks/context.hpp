@@ -15,6 +15,24 @@ inline int threads() {
 /// DIEM_SMOKE is set: the smallest sizes.
 inline bool smoke() { return std::getenv("DIEM_SMOKE") != nullptr; }
 
+/// With that many threads, where the backend has threads.
+template <class B>
+B make_backend() {
+    if constexpr (requires { B(threads()); })
+        return B(threads());
+    else
+        return B();
+}
+
+/// The loop of a case: each call with all that it queued.
+template <class B, class F>
+void timed(benchmark::State& state, B& b, const F& f) {
+    for (auto _ : state) {
+        f();
+        b.synchronize();
+    }
+}
+
 /// What every benchmark prints about itself: threads used, cores, compiler flags, commit.
 inline void add_context(int threads) {
     benchmark::AddCustomContext("threads", std::to_string(threads));

@@ -4,54 +4,25 @@
 // samples with those of test images. A stand-in for Inception-v3: what comes of it is neither FID nor Inception score.
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <iostream>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include <CLI/CLI.hpp>
 
-#include <diem/backend/eigen.hpp>
-#include <diem/io/cifar.hpp>
 #include <diem/io/config.hpp>
-#include <diem/io/json.hpp>
-#include <diem/train/augmentation.hpp>
-#include <diem/train/optimizer.hpp>
-#include <diem/train/trainer.hpp>
 
+#include "classifier/program.hpp"
+#include "support/backend_choice.hpp"
 #include "support/cifar_files.hpp"
 #include "support/classifier_file.hpp"
 #include "support/em_settings.hpp"
-#include "support/masked_images.hpp"
-#include "support/progress.hpp"
-#include "support/report.hpp"
-#include "support/sample_figures.hpp"
 
 using namespace diem;
-using support::backend_type;
-using network = support::classifier<backend_type>;
+using classify::settings;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct settings {
-    support::classifier_config network;
-    train::training_options training;
-    std::uint64_t seed = 0;
-    index_t train_images = 50000, test_images = 10000;
-};
-
-struct program_options {
-    fs::path data, out = "out/classifier", config;
-    int threads = 0;
-    bool smoke = false;
-};
 
 /// Throws config_error, naming the file and the key.
 settings read_settings(const fs::path& path) {
@@ -77,119 +48,16 @@ void shrink(settings& s) {
     s.training.batch = std::min<index_t>(s.training.batch, 8);
 }
 
-/// Trains with Adam; the network is left with the averaged weights. Returns the running mean of the loss, as in
-/// train::training_report.
-double fit(backend_type& b, network& net, const support::labelled_images& data, const settings& s) {
-    const auto& t = s.training;
-    train::check_training(t);
-    train::optimizer<backend_type> adam(b, net.parameters(), t.adam);
-    const train::item_stream stream{s.seed, data.x.items()};
-    batch<backend_type> x(b, data.x.features(), t.batch), grad(b, net.table().size(), 1);
-    std::vector<int> labels(static_cast<std::size_t>(t.batch));
-    double recent = 0;
-    support::progress bar("training", static_cast<long>(t.steps));
-    for (index_t step = 0; step < t.steps; ++step) {
-        const index_t first = step * t.batch;
-        train::gather_batch<backend_type>(b, data.x, stream, first, t.augmentation,
-                                          {.seed = s.seed, .step = static_cast<std::uint32_t>(step)}, x);
-        for (index_t i = 0; i < t.batch; ++i)
-            labels[static_cast<std::size_t>(i)] = data.labels[static_cast<std::size_t>(stream(first + i))];
-        const double loss = net.gradient(b, x, to_backend(b, labels, t.batch, 1).flat(), grad.flat());
-        if (!std::isfinite(loss))
-            throw value_error("loss is " + std::to_string(loss) + " at step " + std::to_string(step));
-        adam.update(b, net.mutable_parameters(), grad.flat(), train::learning_rate(t.rate, step, t.steps));
-        recent = step == 0 ? loss : 0.98 * recent + 0.02 * loss;
-        bar.update(static_cast<long>(step + 1), "loss " + support::number(recent, 3));
-    }
-    b.copy(as_batch(std::as_const(adam).average()), as_batch(net.mutable_parameters()));
-    return recent;
-}
-
-/// Share of the images whose largest logit is that of their label.
-double accuracy(backend_type& b, network& net, const support::labelled_images& data) {
-    const auto logits = to_host(b, net.forward(b, data.x).logits);
-    const auto classes = net.config().classes;
-    index_t right = 0;
-    for (index_t i = 0; i < data.x.items(); ++i) {
-        const auto* const z = logits.data() + i * classes;
-        right += std::max_element(z, z + classes) - z == data.labels[static_cast<std::size_t>(i)] ? 1 : 0;
-    }
-    return static_cast<double>(right) / static_cast<double>(data.x.items());
-}
-
-/// What the features say of images that are real and of images that are not: the first `real` test images against the next
-/// `count`, and against these with 75 % of the pixels at their mean.
-io::json compare(backend_type& b, const fs::path& file, support::image_view test, index_t real, index_t count) {
-    support::sample_figures figures(b, test.item_range(0, real), file);
-    support::images other(b, test.features(), count);
-    b.copy(test.item_range(real, count), other.view());
-    const auto of_real = figures(b, other);
-    const auto masked = support::mask_images(b, std::move(other), {32, 32, 3}, 0.25, 1e-3, 0, 0);
-    const auto of_filled = figures(b, support::filled(b, masked, support::observed_means(b, masked)));
-    std::cout << "\nagainst " << real << " test images:\n";
-    std::vector<std::vector<std::string>> rows;
-    for (const auto& [key, title] : support::sample_figure_names)
-        rows.push_back(
-            {title, support::number(of_real[key].get<double>(), 3), support::number(of_filled[key].get<double>(), 3)});
-    support::print_table(std::cout, {"", std::to_string(count) + " others", "75 % of pixels at their mean"}, rows);
-    return {{"real_images", real}, {"images", count}, {"real", of_real}, {"mean_filled", of_filled}};
-}
-
-int run(const settings& s, const program_options& o) {
-    const auto start = std::chrono::steady_clock::now();
-    const auto elapsed = [&] {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    };
-    check_size("classifier", "network.classes", s.network.classes, 10);
-    fs::create_directories(o.out);
-    backend_type b(o.threads);
-    network net(b, s.network, {.seed = s.seed});
-    const auto train = support::load_cifar(b, io::cifar10_train_files(o.data), s.train_images);
-    const auto test = support::load_cifar(b, io::cifar10_test_files(o.data), s.test_images);
-    std::cout << net.table().size() << " parameters, " << net.features() << " features; " << s.training.steps
-              << " steps of " << s.training.batch << " of " << train.x.items() << " images; " << b.threads()
-              << " threads" << std::endl;
-    const double loss = fit(b, net, train, s), seconds = elapsed();
-    const double share = accuracy(b, net, test);
-    std::cout << "loss " << support::number(loss, 3) << ", " << support::number(100 * share, 2) << " % of "
-              << test.x.items() << " test images right, " << support::number(seconds, 0) << " s" << std::endl;
-
-    const io::json about{{"loss", loss}, {"test_accuracy", share}};
-    const auto file = o.out / "classifier.safetensors";
-    support::save_classifier(file, b, net, about);
-    const index_t half = test.x.items() / 2;
-    io::json comparisons = io::json::array();
-    comparisons.push_back(compare(b, file, test.x, half, half));
-    if (half > 1024)
-        comparisons.push_back(compare(b, file, test.x, 1024, 256));  // as many as in cifar's configurations
-    io::save_json(o.out / "report.json", {{"program", "classifier"},
-                                          {"environment", support::environment()},
-                                          {"threads", b.threads()},
-                                          {"seed", s.seed},
-                                          {"network", support::to_json(s.network)},
-                                          {"parameters", net.table().size()},
-                                          {"train_images", train.x.items()},
-                                          {"test_images", test.x.items()},
-                                          {"steps", s.training.steps},
-                                          {"batch", s.training.batch},
-                                          {"loss", loss},
-                                          {"test_accuracy", share},
-                                          {"comparisons", comparisons},
-                                          {"training_seconds", seconds},
-                                          {"seconds", elapsed()}});
-    std::cout << "\nclassifier.safetensors and report.json are in " << fs::absolute(o.out).string() << '\n';
-    return 0;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-    program_options o;
+    classify::program_options o;
     CLI::App app("Trains a small classifier of CIFAR-10, whose features stand in for those of Inception-v3");
     app.add_option("--data", o.data, "folder of data_batch_1.bin .. 5 and test_batch.bin");
     app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
     app.add_option("--out", o.out, "folder for classifier.safetensors and report.json")->capture_default_str();
-    app.add_option("--threads", o.threads, "0: one per core")->capture_default_str();
+    support::add_backend_option(app, o.backend);
+    app.add_option("--threads", o.threads, "of the Eigen backend; 0: one per core")->capture_default_str();
     app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up images");
     CLI11_PARSE(app, argc, argv);
     try {
@@ -199,7 +67,10 @@ int main(int argc, char** argv) {
             if (o.data.empty()) support::write_cifar_stand_in(o.data = o.out / "stand-in");
         }
         if (o.data.empty()) throw value_error("--data is missing");
-        return run(s, o);
+        o.backend = support::choose_backend(o.backend);
+        if constexpr (support::has_cuda)
+            if (o.backend == "cuda") return classify::run_on_cuda(s, o);
+        return classify::run_on_eigen(s, o);
     } catch (const std::exception& e) {
         std::cerr << "classifier: " << e.what() << '\n';
         return 1;

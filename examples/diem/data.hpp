@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include <diem/backend/eigen.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/linop/covariance.hpp>
@@ -18,9 +19,9 @@
 namespace program {
 
 using diem::index_t;
-using support::backend_type;
-using support::image_view;
-using support::images;
+using backend_type = diem::eigen_backend<float>;
+using images = diem::batch<backend_type>;
+using image_view = diem::const_view_t<backend_type>;
 using any_operator = support::any_operator<backend_type>;
 using noise_type = diem::linop::diagonal_covariance<backend_type>;
 using observation_type = diem::posterior::observation<backend_type, any_operator, noise_type>;

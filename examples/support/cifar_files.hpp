@@ -16,14 +16,15 @@
 /// CIFAR-10 for the programs that read it.
 namespace support {
 
+template <diem::Backend B>
 struct labelled_images {
-    images x;                          ///< 3072 x items
+    diem::batch<B> x;                  ///< 3072 x items
     std::vector<std::uint8_t> labels;  ///< 0 .. 9
 };
 
 /// The first `count` records of these files. Throws io_error where there are fewer.
-[[nodiscard]] inline labelled_images load_cifar(backend_type& b, const std::vector<std::filesystem::path>& files,
-                                                index_t count) {
+template <diem::Backend B>
+[[nodiscard]] labelled_images<B> load_cifar(B& b, const std::vector<std::filesystem::path>& files, index_t count) {
     auto data = diem::io::load_cifar10<float>(files, count);
     if (data.images.shape[0] < count)
         throw diem::io_error("only " + std::to_string(data.images.shape[0]) + " images in " +

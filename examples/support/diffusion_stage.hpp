@@ -11,19 +11,17 @@
 #include <diem/prior/diffusion_em.hpp>
 
 #include "support/em_monitor.hpp"
-#include "support/image_batches.hpp"
 #include "support/interrupt.hpp"
 
 /// The second stage of the programs that learn from a configuration: a diffusion prior by EM from the Gaussian one.
 namespace support {
 
 /// Unconditional samples of any prior, always with the same random numbers.
-template <class Model>
-[[nodiscard]] images unconditional(backend_type& b, Model& model, const diem::prior::sampling_options& sampling,
-                                   diem::const_vector_t<backend_type> mean, diem::index_t count,
-                                   std::uint64_t seed = 17) {
-    images x(b, model.features(), count);
-    diem::prior::sample_prior<backend_type>(b, model, sampling, mean, {.seed = seed}, x.view());
+template <diem::Backend B, class Model>
+[[nodiscard]] diem::batch<B> unconditional(B& b, Model& model, const diem::prior::sampling_options& sampling,
+                                           diem::const_vector_t<B> mean, diem::index_t count, std::uint64_t seed = 17) {
+    diem::batch<B> x(b, model.features(), count);
+    diem::prior::sample_prior<B>(b, model, sampling, mean, {.seed = seed}, x.view());
     return x;
 }
 

@@ -4,28 +4,26 @@
 #include <cmath>
 #include <vector>
 
-#include <diem/backend/eigen.hpp>
+#include <diem/backend/batch.hpp>
 #include <diem/metrics/psnr.hpp>
 
 #include "support/image_grid.hpp"
 
-/// Images as batches of the backend that the examples run on: figures, pictures.
+/// Images as batches of float32 of any backend: figures, pictures.
 namespace support {
 
-using backend_type = diem::eigen_backend<float>;
-using images = diem::batch<backend_type>;
-using image_view = diem::const_view_t<backend_type>;
-
 /// 10 log10(range^2 / mean squared error) over all values of all items, dB; the range is that of data in [-2, 2] if not given.
-[[nodiscard]] inline double psnr(backend_type& b, image_view x, image_view truth, double data_range = 4) {
+template <diem::Backend B>
+[[nodiscard]] double psnr(B& b, diem::const_view_t<B> x, diem::const_view_t<B> truth, double data_range = 4) {
     double sum = 0;
     for (const double e : diem::metrics::mean_squared_error(b, x, truth)) sum += e;
     return 10 * std::log10(data_range * data_range * static_cast<double>(truth.items()) / sum);
 }
 
 /// Mean over s of samples s n + i.
-[[nodiscard]] inline images mean_of_samples(backend_type& b, image_view x, diem::index_t items) {
-    images mean(b, x.features(), items);
+template <diem::Backend B>
+[[nodiscard]] diem::batch<B> mean_of_samples(B& b, diem::const_view_t<B> x, diem::index_t items) {
+    diem::batch<B> mean(b, x.features(), items);
     const diem::index_t count = x.items() / items;
     b.fill(mean.view(), 0.0F);
     for (diem::index_t s = 0; s < count; ++s)
@@ -34,8 +32,9 @@ using image_view = diem::const_view_t<backend_type>;
 }
 
 /// Images as a picture, in rows of `columns` (0: all in one row); `masks` (or an empty view): deleted pixels are shown as such.
-[[nodiscard]] inline image picture_row(backend_type& b, image_view x, const image_shape& shape, diem::index_t scale,
-                                       image_view masks = {}, diem::index_t columns = 0) {
+template <diem::Backend B>
+[[nodiscard]] image picture_row(B& b, diem::const_view_t<B> x, const image_shape& shape, diem::index_t scale,
+                                diem::const_view_t<B> masks = {}, diem::index_t columns = 0) {
     const auto host = diem::to_host(b, x);
     const std::vector<float> hidden = masks.items() > 0 ? diem::to_host(b, masks) : std::vector<float>{};
     const diem::host_view<const float> view(host.data(), x.features(), x.items());

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <diem/backend/eigen.hpp>
+#include <diem/backend/batch.hpp>
 #include <diem/io/png.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/mask.hpp>
@@ -22,32 +22,35 @@
 namespace support {
 
 /// y = mask x + noise, the truth kept beside it for figures only.
+template <diem::Backend B>
 struct masked_images {
     image_shape shape;
-    images truth, y, values;  ///< D x n; values: the masks, 0 or 1
-    diem::linop::mask<backend_type> mask;
+    diem::batch<B> truth, y, values;  ///< D x n; values: the masks, 0 or 1
+    diem::linop::mask<B> mask;
     diem::linop::isotropic_covariance noise;
 
     [[nodiscard]] diem::index_t items() const { return truth.items(); }
-    [[nodiscard]] auto observed(backend_type& b) const { return diem::posterior::observe(b, y.cview(), mask, noise); }
+    [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y.cview(), mask, noise); }
 };
 
 /// Deletes each pixel (all its channels) with probability 1 - keep and adds noise of standard deviation sigma_y, in data
 /// units. `purpose` keeps the random numbers of two sets apart.
-[[nodiscard]] inline masked_images mask_images(backend_type& b, images truth, const image_shape& shape, double keep,
-                                               double sigma_y, std::uint64_t seed, std::uint32_t purpose) {
+template <diem::Backend B>
+[[nodiscard]] masked_images<B> mask_images(B& b, diem::batch<B> truth, const image_shape& shape, double keep,
+                                           double sigma_y, std::uint64_t seed, std::uint32_t purpose) {
     const diem::index_t n = truth.features(), items = truth.items();
-    images values(b, n, items), y(b, n, items);
+    diem::batch<B> values(b, n, items), y(b, n, items);
     const diem::random_key key{.seed = seed, .lane = diem::random_lane::user + 2 * purpose};
     diem::linop::draw_mask(b, key, keep, shape.channels, values.view());
-    auto mask = diem::linop::mask<backend_type>::per_item(values.cview());
+    auto mask = diem::linop::mask<B>::per_item(values.cview());
     const diem::linop::isotropic_covariance noise(n, sigma_y * sigma_y);
     diem::posterior::simulate(b, mask, noise, truth.cview(), key.with_lane(key.lane + 1), y.view());
     return {shape, std::move(truth), std::move(y), std::move(values), std::move(mask), noise};
 }
 
 /// Mean of the observed values of each feature, known from observations alone; 0 where it was never observed.
-[[nodiscard]] inline std::vector<float> observed_means(backend_type& b, const masked_images& data) {
+template <diem::Backend B>
+[[nodiscard]] std::vector<float> observed_means(B& b, const masked_images<B>& data) {
     const auto y = diem::to_host(b, data.y), m = diem::to_host(b, data.values);
     const auto n = static_cast<std::size_t>(data.truth.features());
     std::vector<double> sum(n), count(n);
@@ -61,7 +64,8 @@ struct masked_images {
 }
 
 /// The observation with deleted pixels replaced by `value` (one per feature).
-[[nodiscard]] inline images filled(backend_type& b, const masked_images& data, const std::vector<float>& value) {
+template <diem::Backend B>
+[[nodiscard]] diem::batch<B> filled(B& b, const masked_images<B>& data, const std::vector<float>& value) {
     auto y = diem::to_host(b, data.y);
     const auto m = diem::to_host(b, data.values);
     for (std::size_t k = 0; k < y.size(); ++k)
@@ -78,14 +82,13 @@ struct posterior_figures {
 
 /// Draws posterior samples of every observation with any prior and compares with the truth. `x` receives them: sample s n + i
 /// belongs to observation i. `go_on(done, total)` as in prior::sample_posteriors.
-template <class Model, class GoOn>
-posterior_figures sample_held_out(backend_type& b, Model& model, const masked_images& data,
-                                  const diem::diffusion::gaussian<backend_type>* estimate,
+template <diem::Backend B, class Model, class GoOn>
+posterior_figures sample_held_out(B& b, Model& model, const masked_images<B>& data,
+                                  const diem::diffusion::gaussian<B>* estimate,
                                   const diem::posterior::mmps_options& mmps,
-                                  const diem::prior::sampling_options& sampling,
-                                  diem::const_vector_t<backend_type> start_mean, std::uint64_t seed, images& x,
-                                  GoOn&& go_on) {
-    x = images(b, data.truth.features(), data.items() * sampling.samples_per_observation);
+                                  const diem::prior::sampling_options& sampling, diem::const_vector_t<B> start_mean,
+                                  std::uint64_t seed, diem::batch<B>& x, GoOn&& go_on) {
+    x = diem::batch<B>(b, data.truth.features(), data.items() * sampling.samples_per_observation);
     diem::prior::e_step_state state;
     diem::prior::sample_posteriors(b, model, data.observed(b), estimate, mmps, sampling, {}, start_mean, seed, x.view(),
                                    state, [&](const diem::prior::e_step_state& s) { return go_on(s.done, x.items()); });
@@ -98,9 +101,10 @@ posterior_figures sample_held_out(backend_type& b, Model& model, const masked_im
 }
 
 /// Rows: observed, one sample, mean of the samples, truth; the first `count` held-out images.
-inline void save_posterior_picture(backend_type& b, const std::filesystem::path& path, const masked_images& data,
-                                   image_view x, diem::index_t count, diem::index_t scale) {
-    const images mean = mean_of_samples(b, x, data.items());
+template <diem::Backend B>
+void save_posterior_picture(B& b, const std::filesystem::path& path, const masked_images<B>& data,
+                            diem::const_view_t<B> x, diem::index_t count, diem::index_t scale) {
+    const auto mean = mean_of_samples(b, x, data.items());
     diem::io::save_png(path, stack({picture_row(b, data.y.cview().item_range(0, count), data.shape, scale,
                                                 data.values.cview().item_range(0, count)),
                                     picture_row(b, x.item_range(0, count), data.shape, scale),

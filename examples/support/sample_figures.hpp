@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include <diem/backend/eigen.hpp>
+#include <diem/backend/batch.hpp>
 #include <diem/io/json.hpp>
 #include <diem/linop/subsample.hpp>
 #include <diem/metrics/frechet.hpp>
@@ -15,7 +15,6 @@
 #include <diem/nn/activation.hpp>
 
 #include "support/classifier_file.hpp"
-#include "support/image_batches.hpp"
 
 /// How near unconditional samples of 32 x 32 x 3 images come to real ones. Stand-ins of FID and Inception score, which need
 /// the weights of Inception-v3: only figures of equal numbers of images, and of the same classifier, compare.
@@ -31,42 +30,44 @@ inline constexpr std::array<std::pair<const char*, const char*>, 3> sample_figur
 ///   frechet_averaged  of the images averaged over 4 x 4 blocks (192 features), pixels in [0, 1],
 ///   frechet_features  of the features of a classifier, as they are,
 /// and class_score, the formula of the Inception score (one split) on the classifier's probabilities.
+template <diem::Backend B, diem::Backend Wide>
 class sample_figures {
 public:
-    /// The last two where `file` holds a classifier (examples/classifier.cpp); an empty path leaves them out.
-    sample_figures(backend_type& b, image_view truth, const std::filesystem::path& file)
-        : wide_(b.threads()), averages_(moments(b, averaged(b, truth))) {
+    /// Sums are taken on `wide`, which must outlive the object. The last two figures where `file` holds a classifier
+    /// (examples/classifier.cpp); an empty path leaves them out.
+    sample_figures(B& b, Wide& wide, diem::const_view_t<B> truth, const std::filesystem::path& file)
+        : wide_(&wide), averages_(moments(b, averaged(b, truth))) {
         if (file.empty()) return;
         net_.emplace(load_classifier(file, b));
         features_ = moments(b, net_->forward(b, truth).features);
     }
 
-    [[nodiscard]] diem::io::json operator()(backend_type& b, image_view x) {
+    [[nodiscard]] diem::io::json operator()(B& b, diem::const_view_t<B> x) {
         using diem::metrics::frechet_distance;
         diem::io::json figures{
-            {"frechet_averaged", frechet_distance(wide_, moments(b, averaged(b, x)), averages_) / 16}};
+            {"frechet_averaged", frechet_distance(*wide_, moments(b, averaged(b, x)), averages_) / 16}};
         if (net_) {
             auto r = net_->forward(b, x);
-            diem::nn::softmax_forward<backend_type>(b, r.logits, r.logits);
-            figures["frechet_features"] = frechet_distance(wide_, moments(b, r.features), features_);
-            figures["class_score"] = diem::metrics::inception_score<backend_type>(b, r.logits, 1).mean;
+            diem::nn::softmax_forward(b, r.logits, r.logits);
+            figures["frechet_features"] = frechet_distance(*wide_, moments(b, r.features), features_);
+            figures["class_score"] = diem::metrics::inception_score(b, r.logits, 1).mean;
         }
         return figures;
     }
 
 private:
-    [[nodiscard]] static images averaged(backend_type& b, image_view x) {
-        images y(b, 192, x.items());
-        diem::linop::subsample(32, 32, 3, 4).apply<backend_type>(b, x, y);
+    [[nodiscard]] static diem::batch<B> averaged(B& b, diem::const_view_t<B> x) {
+        diem::batch<B> y(b, 192, x.items());
+        diem::linop::subsample(32, 32, 3, 4).apply(b, x, y);
         return y;
     }
-    [[nodiscard]] diem::metrics::moments moments(backend_type& b, const images& x) {
-        return diem::metrics::moments_of(wide_, b, x.cview());
+    [[nodiscard]] diem::metrics::moments moments(B& b, const diem::batch<B>& x) {
+        return diem::metrics::moments_of(*wide_, b, x.cview());
     }
 
-    diem::eigen_backend<double> wide_;
+    Wide* wide_;
     diem::metrics::moments averages_, features_;
-    std::optional<classifier<backend_type>> net_;
+    std::optional<classifier<B>> net_;
 };
 
 }  // namespace support

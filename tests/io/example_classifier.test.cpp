@@ -152,14 +152,14 @@ TEST_CASE("classifier: files") {
 
 TEST_CASE("sample figures: images against themselves, and shifted") {
     const test::temporary_folder folder;
-    using support::backend_type;
-    backend_type b(2);
-    const support::classifier<backend_type> net(b, {{32, 32, 3}, {4, 5}, {2, 2}, 10}, {.seed = 1});
+    eigen_backend<float> b(2);
+    eigen wide(2);
+    const support::classifier<eigen_backend<float>> net(b, {{32, 32, 3}, {4, 5}, {2, 2}, 10}, {.seed = 1});
     support::save_classifier(folder / "net.safetensors", b, net, {});
-    support::images x(b, 3072, 300);
+    batch<eigen_backend<float>> x(b, 3072, 300);
     b.fill_normal({.seed = 2, .lane = random_lane::user}, x.view());
 
-    support::sample_figures figures(b, x, folder / "net.safetensors");
+    support::sample_figures figures(b, wide, x, folder / "net.safetensors");
     const auto same = figures(b, x);
     CHECK(same.size() == support::sample_figure_names.size());
     CHECK(same["frechet_averaged"].get<double>() <= 1e-9);
@@ -167,12 +167,12 @@ TEST_CASE("sample figures: images against themselves, and shifted") {
     CHECK(same["class_score"].get<double>() >= 1);
     CHECK(same["class_score"].get<double>() <= 10);
 
-    support::images one(b, 3072, 300);
+    batch<eigen_backend<float>> one(b, 3072, 300);
     b.fill(one.view(), 1.0F);
     b.axpby(1.0, one.cview(), 1.0, x.view());
     const auto shifted = figures(b, x);
     CHECK(std::abs(shifted["frechet_averaged"].get<double>() - 192 / 16.0) <= 1e-5);
     CHECK(shifted["frechet_features"].get<double>() >= 1e-3);
-    CHECK(support::sample_figures(b, x, {})(b, x).size() == 1);
-    CHECK_THROWS_AS(support::sample_figures(b, x, folder / "none"), io_error);
+    CHECK(support::sample_figures(b, wide, x, {})(b, x).size() == 1);
+    CHECK_THROWS_AS(support::sample_figures(b, wide, x, folder / "none"), io_error);
 }

@@ -195,13 +195,15 @@ using dpm_solver_2m = detail::multistep<false>;
 /// variance that `ddpm` keeps with a thousand.
 using dpm_solver_2m_sde = detail::multistep<true>;
 
+/// What `memory(b, features, items)` of a multistep scheme returns.
+template <class S, class B>
+using memory_of = decltype(std::declval<const S&>().memory(std::declval<B&>(), index_t{}, index_t{}));
+
 /// `memory(b, features, items)` is what `step` takes beside the arguments of a `Sampler`, and may change.
 template <class S, class B, class M, class N>
-concept MultistepSampler =
-    Denoiser<M, B> && NoiseSource<N, B> &&
-    requires(const S& s, B& b, M& model, step_info info, const N& noise, view_t<B> x, index_t n) {
-        requires requires(decltype(s.memory(b, n, n))& memory) { s.step(b, model, info, noise, x, memory); };
-    };
+concept MultistepSampler = Denoiser<M, B> && NoiseSource<N, B> &&
+                           requires(const S& s, B& b, M& model, step_info info, const N& noise, view_t<B> x,
+                                    memory_of<S, B>& memory) { s.step(b, model, info, noise, x, memory); };
 
 template <Backend B>
 struct sample_options {

@@ -41,7 +41,7 @@ namespace cuda_host {
 /// The device, and what a test may set.
 class device {
 public:
-    int count = 1;                                    ///< devices that are found
+    int count = visible();                            ///< devices that are found
     std::size_t capacity = std::size_t{8} << 30;      ///< bytes
     std::string fail_call;                            ///< this call fails once ...
     int fail_code = 0;                                ///< ... with this code
@@ -112,6 +112,11 @@ public:
     }
 
 private:
+    /// One, unless CUDA_VISIBLE_DEVICES hides it as it would a real one.
+    static int visible() {
+        const char* const devices = std::getenv("CUDA_VISIBLE_DEVICES");
+        return devices != nullptr && *devices == '\0' ? 0 : 1;
+    }
     static constexpr std::size_t gap = 256, filled = std::size_t{1} << 24, reserve = std::size_t{1} << 38;
     device() {
         void* const p = mmap(nullptr, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

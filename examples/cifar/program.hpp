@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "support/cifar_settings.hpp"
+
+namespace cifar {
+
+struct program_options {
+    std::filesystem::path data, out = "out/cifar", config, classifier;
+    std::optional<double> keep;             ///< instead of the configuration's
+    std::optional<std::string> covariance;  ///< of the E-step with the network, likewise
+    std::string backend = "auto";           ///< for `run_on_...`: "eigen" or "cuda"
+    int threads = 0;
+    bool resume = false, plan_only = false, smoke = false;
+};
+
+/// The whole program on one backend; returns its exit status. The second is there in builds with CUDA only.
+int run_on_eigen(const support::cifar_settings& s, const program_options& o);
+int run_on_cuda(const support::cifar_settings& s, const program_options& o);
+
+}  // namespace cifar

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <diem/backend/batch.hpp>
+#include <diem/io/cifar.hpp>
+#include <diem/io/json.hpp>
+#include <diem/train/augmentation.hpp>
+#include <diem/train/optimizer.hpp>
+#include <diem/train/trainer.hpp>
+
+#include "classifier/program.hpp"
+#include "support/cifar_files.hpp"
+#include "support/classifier_file.hpp"
+#include "support/masked_images.hpp"
+#include "support/progress.hpp"
+#include "support/report.hpp"
+#include "support/sample_figures.hpp"
+
+namespace classify {
+
+using namespace diem;
+
+/// Trains with Adam; the network is left with the averaged weights. Returns the running mean of the loss, as in
+/// train::training_report.
+template <Backend B>
+double fit(B& b, support::classifier<B>& net, const support::labelled_images<B>& data, const settings& s) {
+    const auto& t = s.training;
+    train::check_training(t);
+    train::optimizer<B> adam(b, net.parameters(), t.adam);
+    const train::item_stream stream{s.seed, data.x.items()};
+    batch<B> x(b, data.x.features(), t.batch), grad(b, net.table().size(), 1);
+    std::vector<int> labels(static_cast<std::size_t>(t.batch));
+    double recent = 0;
+    support::progress bar("training", static_cast<long>(t.steps));
+    for (index_t step = 0; step < t.steps; ++step) {
+        const index_t first = step * t.batch;
+        train::gather_batch<B>(b, data.x, stream, first, t.augmentation,
+                               {.seed = s.seed, .step = static_cast<std::uint32_t>(step)}, x);
+        for (index_t i = 0; i < t.batch; ++i)
+            labels[static_cast<std::size_t>(i)] = data.labels[static_cast<std::size_t>(stream(first + i))];
+        const double loss = net.gradient(b, x, to_backend(b, labels, t.batch, 1).flat(), grad.flat());
+        if (!std::isfinite(loss))
+            throw value_error("loss is " + std::to_string(loss) + " at step " + std::to_string(step));
+        adam.update(b, net.mutable_parameters(), grad.flat(), train::learning_rate(t.rate, step, t.steps));
+        recent = step == 0 ? loss : 0.98 * recent + 0.02 * loss;
+        bar.update(static_cast<long>(step + 1), "loss " + support::number(recent, 3));
+    }
+    b.copy(as_batch(std::as_const(adam).average()), as_batch(net.mutable_parameters()));
+    return recent;
+}
+
+/// Share of the images whose largest logit is that of their label.
+template <Backend B>
+double accuracy(B& b, support::classifier<B>& net, const support::labelled_images<B>& data) {
+    const auto logits = to_host(b, net.forward(b, data.x).logits);
+    const auto classes = net.config().classes;
+    index_t right = 0;
+    for (index_t i = 0; i < data.x.items(); ++i) {
+        const auto* const z = logits.data() + i * classes;
+        right += std::max_element(z, z + classes) - z == data.labels[static_cast<std::size_t>(i)] ? 1 : 0;
+    }
+    return static_cast<double>(right) / static_cast<double>(data.x.items());
+}
+
+/// What the features say of images that are real and of images that are not: the first `real` test images against the next
+/// `count`, and against these with 75 % of the pixels at their mean.
+template <Backend B, Backend Wide>
+io::json compare(B& b, Wide& wide, const std::filesystem::path& file, const_view_t<B> test, index_t real,
+                 index_t count) {
+    support::sample_figures figures(b, wide, test.item_range(0, real), file);
+    batch<B> other(b, test.features(), count);
+    b.copy(test.item_range(real, count), other.view());
+    const auto of_real = figures(b, other);
+    const auto masked = support::mask_images(b, std::move(other), {32, 32, 3}, 0.25, 1e-3, 0, 0);
+    const auto of_filled = figures(b, support::filled(b, masked, support::observed_means(b, masked)));
+    std::cout << "\nagainst " << real << " test images:\n";
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& [key, title] : support::sample_figure_names)
+        rows.push_back({title, support::number(of_real[key].template get<double>(), 3),
+                        support::number(of_filled[key].template get<double>(), 3)});
+    support::print_table(std::cout, {"", std::to_string(count) + " others", "75 % of pixels at their mean"}, rows);
+    return {{"real_images", real}, {"images", count}, {"real", of_real}, {"mean_filled", of_filled}};
+}
+
+template <Backend B, Backend Wide>
+int run(B& b, Wide& wide, const settings& s, const program_options& o) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto elapsed = [&] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
+    check_size("classifier", "network.classes", s.network.classes, 10);
+    std::filesystem::create_directories(o.out);
+    support::classifier<B> net(b, s.network, {.seed = s.seed});
+    const auto train = support::load_cifar(b, io::cifar10_train_files(o.data), s.train_images);
+    const auto test = support::load_cifar(b, io::cifar10_test_files(o.data), s.test_images);
+    std::cout << net.table().size() << " parameters, " << net.features() << " features; " << s.training.steps
+              << " steps of " << s.training.batch << " of " << train.x.items() << " images; "
+              << support::place(o.backend, b.threads()) << std::endl;
+    const double loss = fit(b, net, train, s), seconds = elapsed();
+    const double share = accuracy(b, net, test);
+    std::cout << "loss " << support::number(loss, 3) << ", " << support::number(100 * share, 2) << " % of "
+              << test.x.items() << " test images right, " << support::number(seconds, 0) << " s" << std::endl;
+
+    const io::json about{{"loss", loss}, {"test_accuracy", share}};
+    const auto file = o.out / "classifier.safetensors";
+    support::save_classifier(file, b, net, about);
+    const index_t half = test.x.items() / 2;
+    io::json comparisons = io::json::array();
+    comparisons.push_back(compare(b, wide, file, test.x, half, half));
+    if (half > 1024)
+        comparisons.push_back(compare(b, wide, file, test.x, 1024, 256));  // as many as in cifar's configurations
+    io::save_json(o.out / "report.json", {{"program", "classifier"},
+                                          {"environment", support::environment()},
+                                          {"backend", o.backend},
+                                          {"threads", b.threads()},
+                                          {"seed", s.seed},
+                                          {"network", support::to_json(s.network)},
+                                          {"parameters", net.table().size()},
+                                          {"train_images", train.x.items()},
+                                          {"test_images", test.x.items()},
+                                          {"steps", s.training.steps},
+                                          {"batch", s.training.batch},
+                                          {"loss", loss},
+                                          {"test_accuracy", share},
+                                          {"comparisons", comparisons},
+                                          {"training_seconds", seconds},
+                                          {"seconds", elapsed()}});
+    std::cout << "\nclassifier.safetensors and report.json are in " << std::filesystem::absolute(o.out).string()
+              << '\n';
+    return 0;
+}
+
+}  // namespace classify

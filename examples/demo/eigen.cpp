@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <diem/backend/eigen.hpp>
+
+#include "demo/run.hpp"
+
+namespace demo {
+
+int run_on_eigen(const program_options& o) {
+    diem::eigen_backend<float> b(o.threads);
+    diem::eigen_backend<double> wide(b.threads());
+    return run(b, wide, o);
+}
+
+}  // namespace demo

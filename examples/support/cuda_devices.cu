@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include <diem/cuda.cuh>
+
+namespace support {
+
+int cuda_devices(std::string& why) { return diem::cuda_device_count(&why); }
+
+}  // namespace support
