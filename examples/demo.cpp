@@ -11,6 +11,7 @@
 
 #include "demo/program.hpp"
 #include "support/backend_choice.hpp"
+#include "support/em_settings.hpp"
 
 int main(int argc, char** argv) {
     demo::program_options o;
@@ -26,6 +27,10 @@ int main(int argc, char** argv) {
     app.add_option("--laps", o.laps, "EM iterations of the diffusion prior; 0: the Gaussian prior alone")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
+    app.add_option("--sampler", o.sampling.sampler, "of the E-step and of all posterior samples")
+        ->transform(CLI::CheckedTransformer(support::sampler_names))
+        ->default_str("dpm_solver_2m_sde");
+    app.add_option("--steps", o.sampling.steps, "of that sampler")->capture_default_str();
     app.add_option("--free-steps", o.free_steps, "of the sampler for unconditional samples")->capture_default_str();
     app.add_option("--rank", o.rank, "of its covariance")->check(CLI::Range(0, 64))->capture_default_str();
     app.add_option("--rest", o.rest, "what stands beside the low rank")
@@ -47,7 +52,7 @@ int main(int argc, char** argv) {
         o.samples = 2;
         o.free_samples = 32;
         o.free_steps = 8;
-        o.sampling.steps = o.e_step_steps = 8;
+        o.sampling.steps = 8;
     }
     try {
         o.backend = support::choose_backend(o.backend);

@@ -160,7 +160,6 @@ inline prior::em_options em_options_of(const program_options& o) {
     prior::em_options em;
     em.laps = o.laps;
     em.sampling = o.sampling;
-    em.sampling.steps = o.e_step_steps;
     em.sampling.samples_per_observation = o.samples_per_observation;
     // Samples of the Gaussian prior: its Jacobian is exact, so that the solver may run to its tolerance.
     em.initial_mmps = posterior::mmps_options{.max_iterations = 64, .relative_tolerance = 1e-3};

@@ -44,8 +44,8 @@ struct subtract_product {
 ///
 ///     E = Sigma_y + A^2 v,  C = I + u' A^2 E^-1 u = L L',  M_0^-1 p = E^-1 (p - A u C^-1 u' A E^-1 p).
 ///
-/// With a Gaussian prior it is M^-1, and cg needs one iteration. With learned Jacobians, which are not symmetric, it was
-/// seen to make MMPS worse. Costs r^2 D per item to make, memory 3 D + r^2 per item.
+/// With a Gaussian prior it is M^-1, and cg needs one iteration. With learned Jacobians, which are not symmetric, it
+/// wants gmres: cg was seen to become worse. Costs r^2 D per item to make, memory 3 D + r^2 per item.
 template <Backend B>
 class gaussian_preconditioner {
     using T = scalar_t<B>;
