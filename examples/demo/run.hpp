@@ -67,21 +67,19 @@ struct gaussian_monitor {
     B& b;
     support::progress& bar;
     index_t laps;
-    std::vector<index_t> shown{};
     std::vector<support::image> rows{};
 
     void lap_start(index_t lap, const gaussian<B>& prior) {
         for (const index_t k : {index_t{0}, index_t{1}, index_t{2}, index_t{4}, index_t{8}, index_t{16}})
-            if (lap == k && lap < laps) add(lap, prior);
+            if (lap == k && lap < laps) add(prior);
     }
     void lap_end(const em::lap_record& r, const prior::gaussian_moments<B>& s, const gaussian<B>&) const {
         bar.update(static_cast<long>(r.lap + 1),
                    "log p(y) " + support::number(r.objective / static_cast<double>(s.items), 3));
     }
-    void add(index_t lap, const gaussian<B>& prior) {
+    void add(const gaussian<B>& prior) {
         batch<B> x(b, prior.features(), 16);
         prior.sample(b, {.seed = 1, .lane = random_lane::prior_sample}, x.view());
-        shown.push_back(lap);
         rows.push_back(support::picture_row(b, x.cview(), {8, 8, 1}, 4));
     }
 };
@@ -98,7 +96,7 @@ em::fit_result<gaussian<B>> fit(B& b, const program_options& o, const digits<B>&
          .seed = o.seed},
         monitor);
     bar.finish();
-    monitor.add(result.laps, result.prior);
+    monitor.add(result.prior);
     rows = std::move(monitor.rows);
     return result;
 }

@@ -70,13 +70,20 @@ struct start_at {  // x = mean + sigma z, x holds z
     }
 };
 
+/// x += scale z - tau (x - x_hat)
+template <Backend B, class N>
+void noisy_move(B& b, const_view_t<B> x_hat, double tau, double scale, const N& noise, std::uint32_t lane, index_t draw,
+                view_t<B> x) {
+    batch<B> z(b, x.features(), x.items());
+    noise.draw(b, lane, draw, z.view());
+    b.map(toward_mean_noisy{tau, scale}, x, x_hat, z.cview());
+}
 template <Backend B, class M, class N>
 void langevin_move(B& b, M& model, double level, double tau, double scale, const N& noise, std::uint32_t lane,
                    index_t draw, view_t<B> x) {
-    batch<B> x_hat(b, x.features(), x.items()), z(b, x.features(), x.items());
+    batch<B> x_hat(b, x.features(), x.items());
     model.denoise(b, x, level, x_hat.view());
-    noise.draw(b, lane, draw, z.view());
-    b.map(toward_mean_noisy{tau, scale}, x, x_hat.cview(), z.cview());
+    noisy_move<B>(b, x_hat.cview(), tau, scale, noise, lane, draw, x);
 }
 
 }  // namespace detail
@@ -85,6 +92,12 @@ void langevin_move(B& b, M& model, double level, double tau, double scale, const
 struct step_info {
     index_t index;
     double sigma_t, sigma_s;
+
+    /// 1 - sigma_s^2 / sigma_t^2: how far the reverse SDE moves towards x_hat.
+    [[nodiscard]] double tau() const {
+        const double ratio = sigma_s / sigma_t;
+        return 1 - ratio * ratio;
+    }
 };
 
 /// `step(b, model, info, noise, x)` moves x from noise level sigma_t to sigma_s, in place.
@@ -99,7 +112,7 @@ concept Sampler = Denoiser<M, B> && NoiseSource<N, B> &&
 struct ddpm {
     template <Backend B, class M, class N>
     void step(B& b, M& model, const step_info& info, const N& noise, view_t<B> x) const {
-        const double ratio = info.sigma_s / info.sigma_t, tau = 1 - ratio * ratio;
+        const double tau = info.tau();
         detail::langevin_move(b, model, info.sigma_t, tau, info.sigma_s * std::sqrt(tau), noise,
                               random_lane::sampler_noise, info.index, x);
     }
@@ -154,8 +167,8 @@ struct multistep_memory {
 
 namespace detail {
 
-/// Exponential integrators of second order by extrapolation: `first_order` x with x_hat replaced by
-/// x_hat + h / (2 h') (x_hat - x_hat'), where h = log(sigma_t / sigma_s) and ' is the step before.
+/// Exponential integrators of second order: the step of `ddpm` or `ddim` with x_hat + h / (2 h') (x_hat - x_hat') in the
+/// place of x_hat, where h = log(sigma_t / sigma_s) and ' marks the step before.
 template <bool Stochastic>
 struct multistep {
     template <Backend B>
@@ -173,14 +186,12 @@ struct multistep {
             b.copy(x_hat.cview(), last.x_hat.view());
         }
         last.sigma = info.sigma_t;
-        const double ratio = info.sigma_s / info.sigma_t;
         if constexpr (Stochastic) {
-            const double tau = 1 - ratio * ratio;
-            batch<B> z(b, x.features(), x.items());
-            noise.draw(b, random_lane::sampler_noise, info.index, z.view());
-            b.map(toward_mean_noisy{tau, info.sigma_s * std::sqrt(tau)}, x, x_hat.cview(), z.cview());
+            const double tau = info.tau();
+            noisy_move<B>(b, x_hat.cview(), tau, info.sigma_s * std::sqrt(tau), noise, random_lane::sampler_noise,
+                          info.index, x);
         } else {
-            b.map(toward_mean{1 - ratio}, x, x_hat.cview());
+            b.map(toward_mean{1 - info.sigma_s / info.sigma_t}, x, x_hat.cview());
         }
     }
 };
@@ -191,8 +202,8 @@ struct multistep {
 /// Second order, one denoiser call, no noise.
 using dpm_solver_2m = detail::multistep<false>;
 
-/// SDE-DPM-Solver++(2M) (their appendix, eq. 18): DDPM's step with x_hat extrapolated. One denoiser call. With 64 steps it keeps the
-/// variance that `ddpm` keeps with a thousand.
+/// SDE-DPM-Solver++(2M), from their appendix: DDPM's step with x_hat extrapolated. One denoiser call. With 64 steps it
+/// keeps the variance that `ddpm` keeps with a thousand.
 using dpm_solver_2m_sde = detail::multistep<true>;
 
 /// What `memory(b, features, items)` of a multistep scheme returns.
@@ -204,6 +215,17 @@ template <class S, class B, class M, class N>
 concept MultistepSampler = Denoiser<M, B> && NoiseSource<N, B> &&
                            requires(const S& s, B& b, M& model, step_info info, const N& noise, view_t<B> x,
                                     memory_of<S, B>& memory) { s.step(b, model, info, noise, x, memory); };
+
+namespace detail {
+struct no_memory {};
+template <class S, class B>
+auto memory_for(const S& sampler, B& b, index_t features, index_t items) {
+    if constexpr (requires { sampler.memory(b, features, items); })
+        return sampler.memory(b, features, items);
+    else
+        return no_memory{};
+}
+}  // namespace detail
 
 template <Backend B>
 struct sample_options {
@@ -251,18 +273,14 @@ sample_result sample(B& b, M& model, const S& schedule, const Scheme& sampler, c
                 b.axpby(0.0, const_view_t<B>(x), sigma, x);
             }
         }
-        auto move = [&] {
-            if constexpr (one_step) {
-                return [&](const step_info& info) { sampler.step(b, model, info, noise, x); };
-            } else {
-                return [&, memory = sampler.memory(b, x.features(), x.items())](const step_info& info) mutable {
-                    sampler.step(b, model, info, noise, x, memory);
-                };
-            }
-        }();
+        [[maybe_unused]] auto memory = detail::memory_for(sampler, b, x.features(), x.items());
         for (index_t i = 0; i < options.steps; ++i) {
             const double next = schedule.sigma(time_at(i + 1, options.steps));
-            move({i, sigma, next});
+            const step_info info{i, sigma, next};
+            if constexpr (one_step)
+                sampler.step(b, model, info, noise, x);
+            else
+                sampler.step(b, model, info, noise, x, memory);
             sigma = next;
             if (!progress(i + 1, options.steps, sigma)) return {i + 1, sigma, false};
         }

@@ -45,7 +45,7 @@ public:
         index_t k = 0;  // iterations made
         for (; k < options_.max_iterations && go_on(k); ++k) {
             const auto w = basis(k + 1);
-            product(k, w);
+            product(directed(k), w, image(k));
             if constexpr (host_threads<B>)
                 b_.launch(count_, 8 * (k + 1) * n_, gmres_fused_step{{at_, k, recorded_, epsilon()}, n_, count_},
                           items_.data(), dense_.view().data(), basis_.cview().data(), w.data(),
@@ -65,16 +65,21 @@ private:
         if (options_.check_every == 0 || k % options_.check_every != 0) return true;
         return any_running<B, gmres_item>(b_, items_.data(), count_, flag_.flat());
     }
-    void product(index_t k, view_t<B> w) {
-        const_view_t<B> direction = basis(k);
+    /// W of direction k.
+    [[nodiscard]] view_t<B> image(index_t k) { return images_.view().item_range(k * count_, count_); }
+    /// v_k, or P v_k.
+    [[nodiscard]] const_view_t<B> directed(index_t k) {
         if constexpr (preconditions<P>) {
-            preconditioner_.apply(b_, direction, z_.view());
-            direction = z_.cview();
+            preconditioner_.apply(b_, basis(k), z_.view());
+            return z_.cview();
         }
+        return basis(k);
+    }
+    void product(const_view_t<B> v, view_t<B> w, [[maybe_unused]] view_t<B> aux) {
         if constexpr (Byproduct)
-            a_.apply_with_byproduct(b_, direction, w, images_.view().item_range(k * count_, count_));
+            a_.apply_with_byproduct(b_, v, w, aux);
         else
-            a_.apply(b_, direction, w);
+            a_.apply(b_, v, w);
         ++products_;
     }
 
@@ -85,11 +90,7 @@ private:
         b_.copy(rhs_, v);
         if (options_.use_start_vector) {
             batch<B> q(b_, n_, count_);
-            if constexpr (Byproduct)
-                a_.apply_with_byproduct(b_, const_view_t<B>(x_), q.view(), aux_);
-            else
-                a_.apply(b_, const_view_t<B>(x_), q.view());
-            ++products_;
+            product(x_, q.view(), aux_);
             b_.axpby(-1.0, q.cview(), 1.0, v);
         }
         b_.dot(const_view_t<B>(v), const_view_t<B>(v), rr);
@@ -135,7 +136,7 @@ private:
         for (index_t j = 0; j < steps; ++j) {
             const auto weights = y.flat().range(j * count_, count_);
             b_.axpby(weights, const_view_t<B>(basis(j)), 1.0, target);
-            if constexpr (Byproduct) b_.axpby(weights, images_.cview().item_range(j * count_, count_), 1.0, aux_);
+            if constexpr (Byproduct) b_.axpby(weights, const_view_t<B>(image(j)), 1.0, aux_);
         }
         if constexpr (preconditions<P>) {
             preconditioner_.apply(b_, sum.cview(), z_.view());
@@ -158,7 +159,7 @@ private:
     buffer_t<B, gmres_item> items_;
     batch<B, double> scalars_, dense_;
     batch<B, int> flag_;
-    batch<B> basis_, z_, images_;  // images: W of each direction
+    batch<B> basis_, z_, images_;
 };
 
 template <bool Byproduct, Backend B, class A, class P>

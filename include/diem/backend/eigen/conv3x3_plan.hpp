@@ -12,8 +12,8 @@ namespace diem {
 
 /// The 3x3 convolution of one layer on the Eigen backend. The transformed kernels of the forward pass and of the input VJP
 /// are kept until `changed` where they are small; large ones (36 / 9 of the parameters, twice, would dominate the memory of a
-/// big network) are transformed in each call, which costs 5 - 20 % of the call, or piece by piece (conv3x3_streamed.hpp). The work is split among the backend's threads.
-/// Images are contiguous, (height, width, channels).
+/// big network) are transformed in each call, as a whole, which costs 5 - 20 % of the call, or piece by piece
+/// (conv3x3_streamed.hpp). The work is split among the backend's threads. Images are contiguous, (height, width, channels).
 template <class T>
 class conv3x3_plan {
 public:
@@ -79,12 +79,17 @@ private:
     }
     using buffer = pool_buffer<T*, caching_pool<host_memory>>;
 
+    /// Whether the transformed kernel of a pass is small enough to be kept.
+    [[nodiscard]] bool kept(conv_pass pass) const {
+        return conv3x3_weights_size<T>(shape_, pass, algorithm_) * static_cast<index_t>(sizeof(T)) <= largest_kept;
+    }
+
     /// The transformed kernel; `temporary` owns it where it is not kept.
     template <class B>
     const T* weights(B& b, conv_pass pass, vector_view<const T*> kernel, buffer& temporary) {
         const int k = pass == conv_pass::forward ? 0 : 1;
         const index_t size = conv3x3_weights_size<T>(shape_, pass, algorithm_);
-        const bool keep = size * static_cast<index_t>(sizeof(T)) <= largest_kept;
+        const bool keep = kept(pass);
         buffer& to = keep ? weights_[k] : temporary;
         if (to.size() == 0) to = b.template allocate<T>(size);
         if (!(keep && fresh_[k])) {
@@ -96,13 +101,12 @@ private:
         fresh_[k] = keep;
         return to.data();
     }
-    /// The forward pass, where the kernel is too large to be kept transformed and the images are too few to pay for transforming
-    /// it as a whole. (The input VJP, which must transpose the kernel, was measured to gain nothing.)
+    /// The forward pass, where the kernel is too large to be kept transformed and the images are too few to pay for
+    /// transforming it as a whole; else false. (The input VJP, which must transpose the kernel, was measured to gain nothing.)
     template <class B>
     bool streamed(B& b, const conv3x3_shape& g, vector_view<const T*> kernel, const T* bias, const T* x, T* y,
                   bool accumulate) {
-        const index_t size = conv3x3_weights_size<T>(g, conv_pass::forward, algorithm_);
-        if (size * static_cast<index_t>(sizeof(T)) <= largest_kept) return false;
+        if (kept(conv_pass::forward)) return false;
         const auto algorithm = conv3x3_algorithm(g, conv_pass::forward, algorithm_);
         return detail::with_conv3x3<T>(algorithm, [&]<class A>(A) {
             if constexpr (requires { A::tile; }) {

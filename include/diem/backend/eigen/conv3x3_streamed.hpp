@@ -5,11 +5,11 @@
 
 #include <diem/backend/eigen/conv3x3.hpp>
 
-/// The forward pass by Winograd's method where the kernel is large and the tiles are few: a transformed
-/// kernel, 36 / 9 of the original, would be written to memory and read back for a handful of products. Here the images are
-/// transformed first, as a whole; then each panel of result channels transforms the kernel piece by piece, in a cache, and
-/// uses each piece at once. Work is split over panels, not over images, so that the kernel is read once. Sums are made in
-/// the order of `conv3x3_winograd::run`.
+/// The forward pass by Winograd's method where the kernel is large and the tiles are few: a transformed kernel, 36 / 9 of
+/// the original, would be written to memory and read back for a handful of products. Here the images are transformed first,
+/// as a whole; then each panel of result channels transforms the kernel piece by piece, in a cache, and uses each piece at
+/// once. Work is split over panels, not over images, so that the kernel is read once. Sums are made in the order of
+/// `conv3x3_winograd::run`: which of the two is taken, by the numbers of images and threads, makes no difference to them.
 namespace diem::detail {
 
 template <class T, int M>
@@ -37,7 +37,7 @@ struct conv3x3_streamed {
     /// Elements of the transformed images; and of the workspace of each concurrent call of the two functions below.
     static index_t planes_size(const conv3x3_shape& g) { return points * plane(g); }
     static index_t images_workspace_size(const conv3x3_shape& g) { return round_up(g.in, S::panel); }
-    static index_t results_workspace_size() { return points * (piece + W::plane_size(tile_block, ld_sums)) + S::panel; }
+    static index_t results_workspace_size() { return points * (piece + W::plane_size(tile_block, ld_sums)); }
 
     /// Tiles first .. last - 1 of x.
     static void transform_images(const conv3x3_shape& g, const T* x, T* planes, index_t first, index_t last,
@@ -81,7 +81,7 @@ struct conv3x3_streamed {
     }
 
 private:
-    /// sums (+)= planes times a piece: the sums go on, so that pieces make no difference to them.
+    /// sums = planes times a piece, or go on from there. (gemm_packed adds a product to what is there, another order of sums.)
     static void add(const T* planes, index_t ld, index_t count, index_t part, const T* packed, index_t channels,
                     T* sums, bool go_on) {
         tile_blocks<T>(count, channels, [&]<int R, int V>(index_t r) {

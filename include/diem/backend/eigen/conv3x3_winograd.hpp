@@ -66,7 +66,7 @@ struct conv3x3_winograd {
         }
     }
 
-    /// The same of the kernel turned by half a turn and transposed. Transposes blocks of panel x panel channels.
+    /// `pack` of the kernel turned by half a turn and transposed. Transposes blocks of panel x panel channels.
     static void pack_adjoint(const conv3x3_shape& g, const T* kernel, T* packed, index_t first, index_t last) {
         const index_t factor = factor_size(g.out, g.in);
         T taps[S::panel][9 * S::panel] = {};
