@@ -75,6 +75,8 @@ set(DIEM_HEADERS
     include/diem/metrics/ssim.hpp
     include/diem/model/any_network.hpp
     include/diem/model/config.hpp
+    include/diem/model/detail/coefficients.hpp
+    include/diem/model/gaussian_skip.hpp
     include/diem/model/preconditioned.hpp
     include/diem/nn/activation.hpp
     include/diem/nn/attention.hpp

@@ -25,6 +25,12 @@ int main(int argc, char** argv) {
     app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
     app.add_option("--keep", o.keep, "share of the pixels observed, instead of the configuration's");
     app.add_option("--covariance", o.covariance, "of the network's E-step, instead of the configuration's");
+    app.add_option("--solver", o.solver, "of the network's E-step, instead of the configuration's");
+    app.add_option("--iterations", o.iterations, "of that solver at most, instead of the configuration's")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--gaussian-skip", o.gaussian_skip,
+                   "whether the network adds to the Gaussian's denoiser, instead of the configuration's");
+    app.add_option("--seed", o.seed, "of all random numbers, instead of the configuration's");
     app.add_option("--classifier", o.classifier,
                    "of examples/classifier: also compares its features of samples and images")
         ->check(CLI::ExistingFile);
@@ -42,6 +48,10 @@ int main(int argc, char** argv) {
             s.keep = *o.keep;
         }
         if (o.covariance) s.em.mmps.cov_x = posterior::covariance_from(*o.covariance);
+        if (o.solver) s.em.mmps.solver = posterior::solver_from(*o.solver);
+        if (o.iterations) s.em.mmps.max_iterations = *o.iterations;
+        if (o.gaussian_skip) s.em.gaussian_skip = *o.gaussian_skip;
+        if (o.seed) s.seed = s.em.seed = *o.seed;
         if (o.smoke) {
             support::shrink(s);
             if (o.data.empty()) support::write_cifar_stand_in(o.data = o.out / "stand-in");

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
+
+#include <diem/core/view.hpp>
 
 #include "support/cifar_settings.hpp"
 
@@ -11,9 +14,13 @@ namespace cifar {
 
 struct program_options {
     std::filesystem::path data, out = "out/cifar", config, classifier;
-    std::optional<double> keep;             ///< instead of the configuration's
-    std::optional<std::string> covariance;  ///< of the E-step with the network, likewise
-    std::string backend = "auto";           ///< for `run_on_...`: "eigen" or "cuda"
+    // Instead of the configuration's, the middle three of the E-step with the network:
+    std::optional<double> keep;
+    std::optional<std::string> covariance, solver;
+    std::optional<diem::index_t> iterations;
+    std::optional<bool> gaussian_skip;
+    std::optional<std::uint64_t> seed;
+    std::string backend = "auto";  ///< for `run_on_...`: "eigen" or "cuda"
     int threads = 0;
     bool resume = false, plan_only = false, smoke = false;
 };

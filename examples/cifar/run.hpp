@@ -25,6 +25,7 @@
 #include "support/gaussian_stage.hpp"
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
+#include "support/lap_log.hpp"
 #include "support/masked_images.hpp"
 #include "support/plan.hpp"
 #include "support/progress.hpp"
@@ -46,7 +47,7 @@ class pipeline {
 public:
     pipeline(B& b, Wide& wide, const support::cifar_settings& s, const program_options& o)
         : b_(b), s_(s), o_(o), train_(masked(io::cifar10_train_files(o.data), s.observations, 0)),
-          test_(masked(io::cifar10_test_files(o.data), s.evaluation.images, 1)) {
+          test_(masked(io::cifar10_test_files(o.data), s.evaluation.images, 1)), laps_(o.out / "laps.json") {
         if (const index_t count = s.evaluation.free_samples; count > 1)
             real_.emplace(
                 b, wide,
@@ -103,7 +104,7 @@ public:
                        {"psnr_mean_fill_db", mean_fill},
                        {"psnr_exact_gaussian_mean_db", exact_mean},
                        {"stages", stages_},
-                       {"laps", laps_},
+                       {"laps", laps_.entries()},
                        {"status", prior::to_string(status_)},
                        {"gaussian_seconds", fit_seconds},
                        {"seconds", seconds}});
@@ -131,7 +132,8 @@ private:
     template <class Model>
     void evaluate(const std::string& name, Model& model, const gaussian& estimate, const_vector_t<B> mean,
                   const posterior::mmps_options& mmps, prior::sampling_options sampling) {
-        sampling.sampler = prior::sampler_choice::ddpm;
+        // Of all priors of a run, so that they compare.
+        sampling.sampler = s_.network ? s_.em.sampling.sampler : prior::sampler_choice::ddpm;
         sampling.samples_per_observation = s_.evaluation.samples;
         batch<B> x;
         support::progress bar("posterior samples, " + name, static_cast<long>(test_.items() * s_.evaluation.samples));
@@ -143,8 +145,7 @@ private:
         bar.finish();
         support::save_posterior_picture(b_, o_.out / ("posterior_" + name + ".png"), test_, x.cview(),
                                         std::min(s_.evaluation.pictures, test_.items()), 2);
-        const index_t count = std::max(s_.evaluation.free_samples, s_.evaluation.pictures);
-        const auto free = support::unconditional(b_, model, sampling, mean, count);
+        const auto free = unconditional(model, sampling, mean);
         save_row("samples_" + name, free);
         io::json figure{{"stage", name},
                         {"psnr_sample_db", figures.sample},
@@ -155,6 +156,12 @@ private:
                         {"seconds", figures.diagnostics.e_seconds}};
         if (real_) figure.update((*real_)(b_, free.cview()));
         stages_.push_back(std::move(figure));
+    }
+    template <class Model>
+    [[nodiscard]] batch<B> unconditional(Model& model, const prior::sampling_options& sampling,
+                                         const_vector_t<B> mean) {
+        return support::unconditional(b_, model, sampling, mean,
+                                      std::max(s_.evaluation.free_samples, s_.evaluation.pictures));
     }
 
     /// The diffusion prior, by EM from the Gaussian one.
@@ -168,16 +175,18 @@ private:
         em.folder = o_.out / "checkpoint";
         em.resume = o_.resume;
         em.config = model::to_json(*s_.network);
-        // One file per lap, so that a resumed run still has the rows before it.
-        const auto result = support::fit_diffusion_stage(
-            b_, model, train_.observed(b_), initial, em,
-            [&](const prior::lap_diagnostics& d, const auto&, const auto& next) {
-                prior::load_into(b_, next, model);
-                save_row("lap_" + std::to_string(d.lap),
-                         support::unconditional(b_, model, em.sampling, next.mean.flat(), s_.evaluation.pictures));
-            });
+        if (o_.resume) laps_.restore(em.laps);
+        const auto result =
+            support::fit_diffusion_stage(b_, model, train_.observed(b_), initial, em,
+                                         [&](const prior::lap_diagnostics& d, const auto&, const auto& next) {
+                                             prior::load_into(b_, next, model);
+                                             const auto free = unconditional(model, em.sampling, next.mean.flat());
+                                             save_row("lap_" + std::to_string(d.lap), free);
+                                             io::json entry = prior::to_json(d);
+                                             if (real_) entry.update((*real_)(b_, free.cview()));
+                                             laps_.add(std::move(entry));
+                                         });
         status_ = result.status;
-        for (const auto& d : result.prior.history) laps_.push_back(prior::to_json(d));
         if (result.status == prior::em_status::cancelled || result.prior.laps == 0) return;
         evaluate("diffusion", model, *result.prior.estimate, result.prior.mean.flat(),
                  prior::e_step_mmps(b_, em, result.prior), em.sampling);
@@ -212,7 +221,8 @@ private:
     const program_options& o_;
     support::masked_images<B> train_, test_;
     std::optional<support::sample_figures<B, Wide>> real_;  ///< what unconditional samples are compared with
-    io::json stages_ = io::json::array(), laps_ = io::json::array();
+    io::json stages_ = io::json::array();
+    support::lap_log laps_;
     prior::em_status status_ = prior::em_status::completed;
 };
 

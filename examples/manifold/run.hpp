@@ -31,6 +31,7 @@
 #include "support/curve.hpp"
 #include "support/em_monitor.hpp"
 #include "support/interrupt.hpp"
+#include "support/lap_log.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 
@@ -66,7 +67,8 @@ class evaluation {
 public:
     evaluation(B& b, const settings& s, const problem<B>& data, std::filesystem::path out)
         : b_(b), s_(s), data_(data), out_(std::move(out)),
-          self_(metrics::transport(b, data.truth_a.cview(), data.truth_b.cview(), s.sinkhorn).cost) {
+          self_(metrics::transport(b, data.truth_a.cview(), data.truth_b.cview(), s.sinkhorn).cost),
+          laps_(out_ / "laps.json") {
         save(data.truth_a.cview(), "truth.npy");
     }
     /// max(T(a, x) - T(a, b), 1e-6) of the first samples, those beyond (-3, 3) left out as in the paper's code.
@@ -98,24 +100,16 @@ public:
         entry["distance_to_observed_point"] = error(x);
         entry["samples_file"] = "samples_" + std::to_string(d.lap) + ".npy";
         save(x, entry["samples_file"].get<std::string>());
-        laps_.erase(std::remove_if(laps_.begin(), laps_.end(), [&](const io::json& e) { return e["lap"] >= d.lap; }),
-                    laps_.end());
-        laps_.push_back(entry);
-        io::save_json(out_ / "laps.json", {{"laps", laps_}});
+        laps_.add(std::move(entry));
     }
     /// Figures of the laps before a resume.
-    void restore(index_t laps) {
-        if (!std::filesystem::exists(out_ / "laps.json")) return;
-        const auto stored = io::load_json(out_ / "laps.json");
-        for (const auto& entry : stored.at("laps"))
-            if (entry.at("lap").get<index_t>() < laps) laps_.push_back(entry);
-    }
+    void restore(index_t laps) { laps_.restore(laps); }
     void save(const_view_t<B> x, const std::string& name) const {
         const auto part = x.item_range(0, std::min(x.items(), s_.samples));
         const auto values = to_host(b_, part);
         io::save_npy(out_ / name, {part.items(), part.features()}, std::span<const float>(values));
     }
-    [[nodiscard]] const std::vector<io::json>& laps() const { return laps_; }
+    [[nodiscard]] const std::vector<io::json>& laps() const { return laps_.entries(); }
     [[nodiscard]] double self() const { return self_; }
 
 private:
@@ -124,7 +118,7 @@ private:
     const problem<B>& data_;
     std::filesystem::path out_;
     double self_;
-    std::vector<io::json> laps_;
+    support::lap_log laps_;
 };
 
 template <Backend B, class Model>

@@ -149,11 +149,12 @@ inline void read_training(config_object& c, const std::string& key, diem::train:
     });
 }
 
-/// {"laps", "switch_factor", "refresh": {"mean", "estimate", "rank", "samples"}, "sampler", "posterior", "training"}, of
+/// {"laps", "switch_factor", "gaussian_skip", "refresh": {"mean", "estimate", "rank", "samples"}, "sampler", "posterior", "training"}, of
 /// `items` observations.
 inline void read_em(config_object& o, diem::prior::em_options& em, diem::index_t items) {
     o.optional("laps", em.laps).at_least(0);
     o.optional("switch_factor", em.switch_factor).at_least(0.0);
+    o.optional("gaussian_skip", em.gaussian_skip);
     o.object("refresh", [&](config_object& r) {
         r.optional("mean", em.refresh.mean);
         r.optional("estimate", em.refresh.estimate);

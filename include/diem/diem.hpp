@@ -96,6 +96,7 @@
 
 #include <diem/model/any_network.hpp>
 #include <diem/model/config.hpp>
+#include <diem/model/gaussian_skip.hpp>
 #include <diem/model/preconditioned.hpp>
 
 #include <diem/posterior/innovation.hpp>

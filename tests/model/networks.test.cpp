@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,10 +56,12 @@ double inner(B& b, const_view_t<B> x, const_view_t<B> y) {
 
 /// Derivatives agree with one another and, in double, with differences, in every mode of saving, with dropout.
 template <class B, class Net>
-void check_network(B& b, const Net& prototype, const model::preconditioning& options) {
+void check_network(B& b, const Net& prototype, const model::preconditioning& options,
+                   const std::optional<diffusion::gaussian<B>>& skip = std::nullopt) {
     using T = scalar_t<B>;
     model_t<B, Net> m(b, Net(prototype.config()), options);
     randomize(b, m);
+    m.set_skip(b, skip);
     const index_t d = m.features(), n = 3;
     const auto x = draw(b, d, n, 0), u = draw(b, d, n, 1), g = draw(b, d, n, 2);
     const auto sigma = to_backend(b, std::vector<T>{T(0.3), T(2), T(0.02)}, 1, n);
@@ -138,6 +141,7 @@ void check_network(B& b, const Net& prototype, const model::preconditioning& opt
     model::preconditioning other = options;
     other.recompute = !options.recompute;
     model_t<B, Net> r(m.buffer(), Net(prototype.config()), other);
+    r.set_skip(b, skip);
     const auto rl = r.linearize(b, x, levels, training);
     rl.vjp_params(b, g, again.flat(), nn::update::overwrite);
     CHECK(relative_error(to_host(b, again), to_host(b, grad)) <= 256 * rounding);
@@ -159,6 +163,10 @@ TEMPLATE_TEST_CASE("derivatives of the MLP", "[model]", DIEM_TEST_BACKENDS) {
     for (const nn::mlp_config& c :
          {nn::mlp_config{5, {16, 9}, 8, true}, nn::mlp_config{3, {7}, 4, false}, nn::mlp_config{2, {}, 4, true}})
         check_network(b, nn::mlp<TestType>(c), {});
+    using T = scalar_t<TestType>;
+    check_network(b, nn::mlp<TestType>({5, {16, 9}, 8, true}), {},
+                  std::optional(diffusion::gaussian<TestType>(
+                      b, draw(b, 5, 1, 50), to_backend(b, std::vector<T>(5, T(0.3)), 5, 1), draw(b, 5, 2, 51))));
 }
 
 TEST_CASE("the planned bytes are what a linearisation keeps", "[model]") {

@@ -54,11 +54,18 @@ struct problem {
     network net;
     diffusion::gaussian<B> gaussian;
 
-    problem()
+    /// The Gaussian is N(0, I), or has a direction of its own.
+    explicit problem(bool correlated = false)
         : net(b, nn::mlp<B>({.features = 4, .hidden = {32, 32}, .embedding = 8})),
           gaussian(b, to_backend(b, std::vector<T>(4, T(0)), 4, 1), to_backend(b, std::vector<T>(4, T(1)), 4, 1),
                    batch<B>(b, 4, 0)) {
         net.initialize(b, {.seed = 1});
+        if (correlated) {
+            batch<B> u(b, 4, 1);
+            b.fill_normal({.seed = 7, .lane = random_lane::user}, u.view());
+            gaussian = {b, to_backend(b, std::vector<T>(4, T(0.1)), 4, 1),
+                        to_backend(b, std::vector<T>(4, T(0.5)), 4, 1), std::move(u)};
+        }
         b.fill_normal({.seed = 2, .lane = random_lane::user}, x.view());
         b.launch(items, 16, two_clusters<T>{{.seed = 3, .lane = random_lane::user}}, x.view().data());
         linop::draw_mask<B>(b, {.seed = 4, .lane = random_lane::user}, 0.6, 1, masks.view());
@@ -198,31 +205,50 @@ TEST_CASE("twelve laps of the default hold; with more iterations they hold or ar
 
 TEST_CASE("a diffusion EM that is cancelled anywhere and resumed equals one that is not, to the bit") {
     using B = test::main_backend<float>;
-    problem<B> whole;
-    const auto expected = whole.fit(whole.options());
+    const auto options = [](bool skip) {
+        auto o = problem<B>::options();
+        o.gaussian_skip = skip;
+        return o;
+    };
+    problem<B> plain(true), skipping(true);
+    const auto of_plain = plain.fit(options(false)), of_skipping = skipping.fit(options(true));
+    CHECK(to_host(plain.b, of_plain.prior.weights) != to_host(plain.b, of_skipping.prior.weights));
     // 5 batches and 60 steps a lap: in the first E-step, between steps, in training, at the last step of a lap, later.
     for (const int when : {1, 4, 5, 6, 30, 65, 68, 71, 100, 194}) {
         const folder f;
         std::atomic<bool> cancel = false;
+        const bool skip = when % 2 == 0;
+        const auto& expected = skip ? of_skipping : of_plain;
         {
-            problem<B> p;
-            auto o = p.options();
+            problem<B> p(true);
+            auto o = options(skip);
             o.folder = f.path;
             o.cancel = &cancel;
             const auto stopped = p.fit(o, stopper{cancel, when});
             CHECK(stopped.status == prior::em_status::cancelled);
             CHECK(stopped.report.find("resume") != std::string::npos);
         }
-        problem<B> p;
+        problem<B> p(true);
         p.net.initialize(p.b, {.seed = 99});  // nothing must come from here
-        auto o = p.options();
+        auto o = options(skip);
         o.folder = f.path;
         o.resume = true;
         const auto resumed = p.fit(o);
         CHECK(resumed.status == prior::em_status::completed);
         check_same(p, resumed, expected);
         CHECK(fs::exists(f.path / "prior_2.safetensors"));
-        check_same(p, {prior::load_prior(f.path / "prior_2.safetensors", p.b, p.net.table()), {}, {}, {}}, expected);
+        const auto stored = prior::load_prior(f.path / "prior_2.safetensors", p.b, p.net.table());
+        CHECK(stored.skip.has_value() == skip);
+        check_same(p, {stored.clone(p.b), {}, {}, {}}, expected);
+        // A model that loads it is that prior, whatever it was before.
+        problem<B> other;
+        const auto x = to_backend(p.b, std::vector<float>{1, -1, 0.5F, 2}, 4, 1);
+        batch<B> y(p.b, 4, 1), z(p.b, 4, 1);
+        other.net.set_skip(p.b, p.gaussian);
+        prior::load_into(p.b, stored, other.net);
+        other.net.denoise(p.b, x, 0.7, y);
+        p.net.denoise(p.b, x, 0.7, z);
+        CHECK(to_host(p.b, y) == to_host(p.b, z));
         // A run that is done stays done.
         check_same(p, p.fit(o), expected);
     }
@@ -318,6 +344,17 @@ TEST_CASE("several samples per observation, other samplers and covariances, refr
     o.sampling.sampler = prior::sampler_choice::ddim;
     o.mmps.cov_x = posterior::covariance::gaussian;
     CHECK(p.fit(o).status == prior::em_status::completed);
+}
+
+TEST_CASE("a Gaussian skip connection needs an estimate") {
+    using B = test::main_backend<float>;
+    problem<B> p;
+    auto o = p.options();
+    o.gaussian_skip = true;
+    const auto seen = p.observed();
+    CHECK_THROWS_AS(
+        prior::fit_diffusion(p.b, p.net, p.net.table(), seen, p.gaussian, prior::untrained_prior<B>(p.b, p.net), o),
+        value_error);
 }
 
 TEST_CASE("samples that are not finite are counted and replaced") {

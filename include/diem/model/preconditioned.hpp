@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
+#include <cstddef>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/diffusion/concept.hpp>
+#include <diem/diffusion/gaussian.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/model/detail/coefficients.hpp>
+#include <diem/model/gaussian_skip.hpp>
 #include <diem/nn/embedding.hpp>
 #include <diem/nn/network.hpp>
 
@@ -26,82 +31,6 @@ struct training {
     random_key key{};  ///< seed, step and first item; the lane is `random_lane::dropout`
 };
 
-namespace detail {
-/// c_skip = d^2 / (s^2 + d^2), c_out = s d / sqrt(s^2 + d^2), c_in = 1 / sqrt(s^2 + d^2), c_in c_out, c_noise = log s.
-struct coefficients {
-    double skip, out, in, in_out, noise;
-    DIEM_HOST_DEVICE static coefficients of(double s, double d) {
-        using std::log;
-        using std::sqrt;
-        const double sum = s * s + d * d, in = 1 / sqrt(sum);
-        return {d * d / sum, s * d * in, in, s * d / sum, log(s)};
-    }
-};
-template <class T>
-struct coefficients_body {
-    double sigma_data;
-    index_t items;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* sigma, double* table, T* noise) const {
-        const coefficients c = coefficients::of(static_cast<double>(sigma[i]), sigma_data);
-        table[i] = c.skip;
-        table[items + i] = c.out;
-        table[2 * items + i] = c.in;
-        table[3 * items + i] = c.in_out;
-        noise[i] = static_cast<T>(c.noise);
-    }
-};
-
-/// The coefficients of a batch: numbers on the host, or one per item in the backend's memory.
-template <Backend B>
-class coefficient_table {
-public:
-    enum row { skip, out, in, in_out };
-    coefficient_table() = default;
-    /// Also gives c_noise, 1 x (1 or items).
-    coefficient_table(B& b, diffusion::noise_level<B> sigma, double sigma_data, batch<B>& noise) {
-        using T = scalar_t<B>;
-        if (sigma.shared()) {
-            check_positive("model::preconditioned", "sigma", sigma.common());
-            common_ = coefficients::of(sigma.common(), sigma_data);
-            noise = batch<B>(b, 1, 1);
-            b.fill(noise.view(), static_cast<T>(common_.noise));
-        } else {
-            const index_t n = sigma.per_item().size();
-            shared_ = false;
-            table_ = batch<B, double>(b, n, 4);
-            noise = batch<B>(b, 1, n);
-            b.launch(n, 64, coefficients_body<T>{sigma_data, n}, sigma.per_item().data(), table_.view().data(),
-                     noise.view().data());
-        }
-    }
-    /// y = c_a x + c_b y, by item.
-    void combine(B& b, row a, const_view_t<B> x, row c, view_t<B> y) const {
-        if (shared_)
-            b.axpby(number(a), x, number(c), y);
-        else
-            b.axpby(column(a), x, column(c), y);
-    }
-    /// y = c_a x.
-    void scale(B& b, row a, const_view_t<B> x, view_t<B> y) const {
-        if (shared_)
-            b.axpby(number(a), x, 0.0, y);
-        else
-            b.axpby(column(a), x, 0.0, y);
-    }
-
-private:
-    [[nodiscard]] double number(row r) const {
-        return r == skip ? common_.skip : r == out ? common_.out : r == in ? common_.in : common_.in_out;
-    }
-    [[nodiscard]] const_vector_t<B, double> column(row r) const {
-        return {table_.view().data() + static_cast<index_t>(r) * table_.features(), table_.features()};
-    }
-    bool shared_ = true;
-    coefficients common_{};
-    batch<B, double> table_;
-};
-}  // namespace detail
-
 template <Backend B, class Net>
 class preconditioned;
 
@@ -109,7 +38,7 @@ class preconditioned;
 template <Backend B, class Net>
 class preconditioned_linearization {
 public:
-    /// J = c_skip I + c_out c_in J_net, for all items or a range of them.
+    /// J = c_skip I + c_out c_in J_net (with a `gaussian_skip`, S instead of c_skip I), for all items or a range of them.
     class jacobian_operator {
     public:
         using operator_tag = linop::linear_tag;
@@ -165,19 +94,23 @@ private:
         else
             model_->net_.jvp(b, model_->parameters(), saved_, in, out);
         coefficients_.combine(b, table::skip, in, table::in_out, out);
+        if (model_->skip_) model_->skip_->add(b, gains_, in, out);
     }
 
     preconditioned<B, Net>* model_;
     detail::coefficient_table<B> coefficients_;
     typename Net::activations saved_;
-    batch<B> x_hat_;
+    batch<B> x_hat_, gains_;
 };
 
 /// A network as a denoiser (Karras et al., NeurIPS 2022, arXiv 2206.00364):
 ///
 ///     E[x | x_t] ~ c_skip x_t + c_out net(c_in x_t, embedding(c_noise))
 ///     c_skip = d^2 / (s^2 + d^2), c_out = s d / sqrt(s^2 + d^2), c_in = 1 / sqrt(s^2 + d^2), d = sigma_data
-/// with c_noise = log s (Karras: log(s) / 4). Sharing one sigma, embedding and modulations are computed once for the batch.
+/// with c_noise = log s (Karras: log(s) / 4). c_skip x_t is the denoiser of N(0, d^2 I); with `set_skip` that of a Gaussian
+/// estimate of the data takes its place, which leaves less to learn, and V = s^2 J' nearly right where s is large:
+///     E[x | x_t] ~ mu + S (x_t - mu) + c_out net(c_in x_t, embedding(c_noise)),  S: see `gaussian_skip`
+/// Sharing one sigma, embedding and modulations are computed once for the batch.
 /// Not to be used from two threads at once: the network keeps prepared weights.
 template <Backend B, class Net>
 class preconditioned {
@@ -207,6 +140,13 @@ public:
         return parameters_->flat();
     }
     [[nodiscard]] const std::shared_ptr<batch<B>>& buffer() const { return parameters_; }
+    /// Null where there is none.
+    [[nodiscard]] const gaussian_skip<B>* skip() const { return skip_.get(); }
+    /// From now on the network adds to this Gaussian's denoiser; nothing: to that of N(0, sigma_data^2 I) again.
+    void set_skip(B& b, const std::optional<diffusion::gaussian<B>>& prior) {
+        if (prior) check_size("model::set_skip", "prior.features()", prior->features(), features());
+        skip_ = prior ? std::make_shared<const gaussian_skip<B>>(b, *prior) : nullptr;
+    }
     /// Drops what was prepared from the old values.
     void parameters_changed() { net_.parameters_changed(); }
     /// Initial weights of the reference: U(-1, 1) / sqrt(fan in), biases zero.
@@ -216,12 +156,12 @@ public:
         check_arguments("model::denoise", x_t, sigma);
         check_shape("model::denoise", "x_hat", x_hat, x_t.features(), x_t.items());
         batch<B> noise;
-        const detail::coefficient_table<B> c(b, sigma, options_.sigma_data, noise);
+        const detail::coefficient_table<B> c(b, sigma, options_.sigma_data, rest(), noise);
         batch<B> embedding(b, net_.embedding(), noise.items()), scaled(b, x_t.features(), x_t.items());
         nn::embedding_forward<B>(b, noise, embedding);
         c.scale(b, coefficients::in, x_t, scaled);
         net_.forward(b, parameters(), scaled, embedding, x_hat);
-        c.combine(b, coefficients::skip, x_t, coefficients::out, x_hat);
+        add_skip(b, c, skip_ ? skip_->gains(b, sigma) : batch<B>(), x_t, x_hat);
     }
 
     /// For JVPs and VJPs with respect to x_t.
@@ -237,7 +177,8 @@ public:
     /// Bytes that a linearisation keeps for a batch, in evaluation or in training (with one sigma per item).
     [[nodiscard]] std::size_t activation_bytes(index_t items, bool for_training = false) const {
         return net_.activation_bytes(items, saving(for_training, {}), for_training ? items : 1) +
-               static_cast<std::size_t>(features() * items) * sizeof(scalar_t<B>);
+               static_cast<std::size_t>(features() * items) * sizeof(scalar_t<B>) +
+               (skip_ ? static_cast<std::size_t>(skip_->rank() * (for_training ? items : 1)) * sizeof(scalar_t<B>) : 0);
     }
 
 private:
@@ -256,19 +197,31 @@ private:
         check_arguments("model::linearize", x_t, sigma);
         linearization l(*this);
         batch<B> noise;
-        l.coefficients_ = coefficients(b, sigma, options_.sigma_data, noise);
+        l.coefficients_ = coefficients(b, sigma, options_.sigma_data, rest(), noise);
         batch<B> embedding(b, net_.embedding(), noise.items()), scaled(b, x_t.features(), x_t.items());
         nn::embedding_forward<B>(b, noise, embedding);
         l.coefficients_.scale(b, coefficients::in, x_t, scaled);
         l.x_hat_ = batch<B>(b, x_t.features(), x_t.items());
         net_.forward(b, parameters(), scaled, embedding, l.x_hat_, save, l.saved_);
-        l.coefficients_.combine(b, coefficients::skip, x_t, coefficients::out, l.x_hat_);
+        if (skip_) l.gains_ = skip_->gains(b, sigma);
+        add_skip(b, l.coefficients_, l.gains_, x_t, l.x_hat_);
         return l;
+    }
+    [[nodiscard]] double rest() const { return skip_ ? skip_->rest() : options_.sigma_data * options_.sigma_data; }
+    /// From the network's output to x_hat.
+    void add_skip(B& b, const coefficients& c, const batch<B>& gains, const_view_t<B> x_t, view_t<B> x_hat) const {
+        if (!skip_) return c.combine(b, coefficients::skip, x_t, coefficients::out, x_hat);
+        batch<B> centred(b, x_t.features(), x_t.items());
+        b.map(functors::difference{}, centred.view(), x_t, per_feature{skip_->mu()});
+        c.combine(b, coefficients::skip, centred.cview(), coefficients::out, x_hat);
+        skip_->add(b, gains, centred.cview(), x_hat);
+        b.map(functors::add{}, x_hat, per_feature{skip_->mu()});
     }
 
     Net net_;
     preconditioning options_;
     std::shared_ptr<batch<B>> parameters_;
+    std::shared_ptr<const gaussian_skip<B>> skip_;
 };
 
 }  // namespace diem::model

@@ -272,6 +272,11 @@ template <Backend B, train::TrainableModel<B> M, class Observation, diffusion::S
     using engine_type = detail::diffusion_em<B, M, Observation, Initial, std::remove_reference_t<Monitor>>;
     engine_type engine(b, model, table, observed, initial, options, monitor);
     auto prior = engine.restore(std::move(start));
+    if (options.gaussian_skip && prior.laps == 0 && !prior.skip) {
+        check_value("prior::fit_diffusion", prior.estimate.has_value(), "gaussian_skip needs a prior with an estimate");
+        prior.skip = prior.estimate;
+    }
+    set_skip(b, prior, model);
 
     using samples_type = detail::em_samples<B>;
     const auto e_step = [&](diffusion_prior<B>& p, index_t lap) { return engine.e_step(p, lap); };

@@ -23,10 +23,11 @@ struct diffusion_prior {
     batch<B> average;  ///< moving average: the weights to sample with
     batch<B> mean;     ///< D x 1, of the data: where samplers start
     std::optional<diffusion::gaussian<B>>
-        estimate;                          ///< Gaussian estimate of the data, for the covariances that need one
-    sample_moments<B> moments;             ///< of the last lap's samples
-    std::vector<lap_diagnostics> history;  ///< one entry per lap behind it
-    index_t laps = 0;                      ///< M-steps behind it; 0: untrained weights
+        estimate;                                ///< Gaussian estimate of the data, for the covariances that need one
+    std::optional<diffusion::gaussian<B>> skip;  ///< whose denoiser the network adds to, see `model::preconditioned`
+    sample_moments<B> moments;                   ///< of the last lap's samples
+    std::vector<lap_diagnostics> history;        ///< one entry per lap behind it
+    index_t laps = 0;                            ///< M-steps behind it; 0: untrained weights
 
     [[nodiscard]] diffusion_prior clone(B& b) const {
         const auto copy = [&](const batch<B>& from) {
@@ -34,7 +35,7 @@ struct diffusion_prior {
             b.copy(from.view(), to.view());
             return to;
         };
-        return {copy(weights), copy(average), copy(mean), estimate, {copy(moments.mean), copy(moments.deviation)},
+        return {copy(weights), copy(average), copy(mean), estimate, skip, {copy(moments.mean), copy(moments.deviation)},
                 history,       laps};
     }
 };
@@ -58,13 +59,23 @@ template <Backend B, train::TrainableModel<B> M>
     return p;
 }
 
-/// Puts the averaged weights into the model, which is then the prior's score model.
+/// Gives the model the prior's skip connection. Throws value_error where there is one and the model takes none.
+template <Backend B, train::TrainableModel<B> M>
+void set_skip(B& b, const diffusion_prior<B>& prior, M& model) {
+    if constexpr (requires { model.set_skip(b, prior.skip); })
+        model.set_skip(b, prior.skip);
+    else
+        check_value("prior::set_skip", !prior.skip, "this model takes no Gaussian skip connection");
+}
+
+/// Puts the averaged weights and the skip connection into the model, which is then the prior's score model.
 template <Backend B, train::TrainableModel<B> M>
 void load_into(B& b, const diffusion_prior<B>& prior, M& model) {
+    set_skip(b, prior, model);
     b.copy(prior.average.view(), as_batch(vector_t<B>(model.mutable_parameters())));
 }
 
-/// Adds a prior to a file: last/NAME, average/NAME, mean, estimate/{mu,d,u}, moments/{mean,deviation}; what the state
+/// Adds a prior to a file: last/NAME, average/NAME, mean, estimate/{mu,d,u}, skip/{mu,d,u}, moments/{mean,deviation}; what the state
 /// has to say about them comes from `prior_state`.
 template <Backend B>
 void put_prior(B& b, checkpoint_writer<B>& out, const nn::parameter_table& table, const diffusion_prior<B>& p) {
@@ -72,6 +83,7 @@ void put_prior(B& b, checkpoint_writer<B>& out, const nn::parameter_table& table
     out.flat(b, "average/", table, p.average.flat());
     out.batch_as(b, "mean", p.mean.view());
     if (p.estimate) put_gaussian(b, out, *p.estimate);
+    if (p.skip) put_gaussian(b, out, *p.skip, "skip/");
     if (p.moments.mean.features() > 0) {
         out.batch_as(b, "moments/mean", p.moments.mean.view());
         out.batch_as(b, "moments/deviation", p.moments.deviation.view());
@@ -85,6 +97,7 @@ template <Backend B>
             {"laps", p.laps},
             {"features", p.mean.features()},
             {"estimate_rank", p.estimate ? io::json(p.estimate->rank()) : io::json(nullptr)},
+            {"skip_rank", p.skip ? io::json(p.skip->rank()) : io::json(nullptr)},
             {"moments", p.moments.mean.features() > 0},
             {"history", history}};
 }
@@ -106,11 +119,15 @@ template <Backend B>
         return to_backend(b, in.batch_as(name, features, items), features, items);
     };
     p.mean = read("mean", 1);
-    const auto rank = in.template state<io::json>("estimate_rank");
-    if (!rank.is_null()) {
-        if (!rank.is_number_unsigned()) in.fail("state \"estimate_rank\" is not a size");
-        p.estimate = get_gaussian(b, in, features, rank.template get<index_t>());
-    }
+    const auto read_gaussian = [&](const char* key,
+                                   const std::string& prefix) -> std::optional<diffusion::gaussian<B>> {
+        const auto rank = in.template state<io::json>(key);
+        if (rank.is_null()) return std::nullopt;
+        if (!rank.is_number_unsigned()) in.fail("state \"" + std::string(key) + "\" is not a size");
+        return get_gaussian(b, in, features, rank.template get<index_t>(), prefix);
+    };
+    p.estimate = read_gaussian("estimate_rank", "estimate/");
+    if (in.state().contains("skip_rank")) p.skip = read_gaussian("skip_rank", "skip/");
     if (in.template state<bool>("moments")) {
         p.moments.mean = read("moments/mean", 1);
         p.moments.deviation = read("moments/deviation", 1);

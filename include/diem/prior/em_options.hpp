@@ -37,6 +37,9 @@ struct em_options {
     std::optional<posterior::mmps_options> initial_mmps{};
     /// The switching sigma of `blended`, in units of the data's spread (see `spread_of`); 0: mmps.switch_sigma as it is.
     double switch_factor = 3;
+    /// The network learns the difference to the denoiser of the first Gaussian estimate, see `model::preconditioned`. Deviates
+    /// from the paper; see docs/stability.md.
+    bool gaussian_skip = false;
     refresh_options refresh{};
     train::training_options training{};  ///< of each M-step, with fresh optimiser and average
     guard_options guard{};
@@ -90,6 +93,7 @@ namespace detail {
         {"mmps", solver(o.mmps)},
         {"initial_mmps", o.initial_mmps ? solver(*o.initial_mmps) : io::json(nullptr)},
         {"switch_factor", o.switch_factor},
+        {"gaussian_skip", o.gaussian_skip},
         {"refresh", {o.refresh.mean, o.refresh.estimate, o.refresh.rank, o.refresh.samples}},
         {"sampling",
          {static_cast<int>(s.sampler), s.steps, s.batch, s.samples_per_observation, s.sigma_min, s.sigma_max}},

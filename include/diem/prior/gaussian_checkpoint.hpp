@@ -9,27 +9,29 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/prior/checkpoint.hpp>
 
-/// Gaussian priors in files, alone or as a part of others: tensors estimate/{mu,d,u}.
+/// Gaussian priors in files, alone or as a part of others: tensors <prefix>{mu,d,u}.
 namespace diem::prior {
 
 /// Adds N(mu, diag(d) + u u') to a file.
 template <Backend B>
-void put_gaussian(B& b, checkpoint_writer<B>& out, const diffusion::gaussian<B>& g) {
-    out.batch_as(b, "estimate/mu", as_batch(g.mu()));
-    out.batch_as(b, "estimate/d", as_batch(g.d()));
-    out.batch_as(b, "estimate/u", g.u());
+void put_gaussian(B& b, checkpoint_writer<B>& out, const diffusion::gaussian<B>& g,
+                  const std::string& prefix = "estimate/") {
+    out.batch_as(b, prefix + "mu", as_batch(g.mu()));
+    out.batch_as(b, prefix + "d", as_batch(g.d()));
+    out.batch_as(b, prefix + "u", g.u());
 }
 /// Reads it. Throws io_error: other sizes, numbers that are not finite, d < 0.
 template <Backend B>
-[[nodiscard]] diffusion::gaussian<B> get_gaussian(B& b, checkpoint_reader<B>& in, index_t features, index_t rank) {
+[[nodiscard]] diffusion::gaussian<B> get_gaussian(B& b, checkpoint_reader<B>& in, index_t features, index_t rank,
+                                                  const std::string& prefix = "estimate/") {
     const auto read = [&](const std::string& name, index_t items) {
         return to_backend(b, in.batch_as(name, features, items), features, items);
     };
-    auto mu = read("estimate/mu", 1), d = read("estimate/d", 1), u = read("estimate/u", rank);
+    auto mu = read(prefix + "mu", 1), d = read(prefix + "d", 1), u = read(prefix + "u", rank);
     try {
         return {b, std::move(mu), std::move(d), std::move(u)};
     } catch (const value_error& e) {
-        in.fail(std::string("estimate: ") + e.what());
+        in.fail(prefix + ": " + e.what());
     }
 }
 
