@@ -63,7 +63,6 @@ public:
     template <class B>
     void forward(B& b, const_vector_t<B> kernel, const_vector_t<B> bias, const_view_t<B> x, view_t<B> y,
                  bool accumulate) {
-        if (x.items() == 0) return;
         const T* const w = filter(b, kernel);
         blocks(x.items(), [&](index_t first, index_t count) {
             run<detail::cuda::cudnn_forward>(b, count, raw(x.item_range(first, count)), w, accumulate,
@@ -74,7 +73,6 @@ public:
     }
     template <class B>
     void vjp(B& b, const_vector_t<B> kernel, const_view_t<B> y_bar, view_t<B> x_bar, bool accumulate) {
-        if (x_bar.items() == 0) return;
         const T* const w = filter(b, kernel);
         blocks(x_bar.items(), [&](index_t first, index_t count) {
             run<detail::cuda::cudnn_vjp>(b, count, w, raw(y_bar.item_range(first, count)), accumulate,
