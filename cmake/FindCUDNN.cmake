@@ -20,7 +20,9 @@ find_package_handle_standard_args(CUDNN REQUIRED_VARS CUDNN_LIBRARY CUDNN_INCLUD
 
 if(CUDNN_FOUND AND NOT TARGET CUDNN::cudnn)
     add_library(CUDNN::cudnn UNKNOWN IMPORTED)
+    # Not as a system folder: nvcc searches the folder of its toolkit before those, and that may have another cudnn.h.
     set_target_properties(CUDNN::cudnn PROPERTIES
         IMPORTED_LOCATION "${CUDNN_LIBRARY}"
-        INTERFACE_INCLUDE_DIRECTORIES "${CUDNN_INCLUDE_DIR}")
+        INTERFACE_INCLUDE_DIRECTORIES "${CUDNN_INCLUDE_DIR}"
+        SYSTEM OFF)
 endif()
