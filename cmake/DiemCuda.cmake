@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-# The CUDA backend: target diem::cuda, and what the project's own CUDA units are built with.
+# The CUDA backend: target diem::cuda, with cuDNN diem::cudnn, and what the project's own CUDA units are built with.
 #
 #   DIEM_CUDA       build the tests with nvcc, for a device
+#   DIEM_CUDNN      with DIEM_CUDA: find cuDNN (hint CUDNN_ROOT) and build what is tested with it
 #   DIEM_CUDA_HOST  build the same tests with the C++ compiler on the stand-in of tests/support/cuda_host: no CUDA needed
 option(DIEM_CUDA "Build with nvcc: the tests run on a CUDA device" OFF)
+option(DIEM_CUDNN "With DIEM_CUDA: find cuDNN, for convolutions" OFF)
 option(DIEM_CUDA_HOST "Run the tests of the CUDA backend on the host, without CUDA" OFF)
 if(DIEM_CUDA AND DIEM_CUDA_HOST)
     message(FATAL_ERROR "diem: DIEM_CUDA and DIEM_CUDA_HOST exclude one another")
+endif()
+if(DIEM_CUDNN AND NOT DIEM_CUDA)
+    message(FATAL_ERROR "diem: DIEM_CUDNN needs DIEM_CUDA (DIEM_CUDA_HOST has its stand-in of cuDNN without it)")
 endif()
 
 # What runs on the CUDA backend links diem::cuda.
@@ -33,9 +38,20 @@ if(DIEM_CUDA)
     target_link_libraries(diem_cuda INTERFACE diem CUDA::cudart CUDA::cublas CUDA::cufft CUDA::cusolver)
     target_compile_definitions(diem_cuda INTERFACE EIGEN_NO_CUDA)
     add_library(diem::cuda ALIAS diem_cuda)
+    if(DIEM_CUDNN)
+        find_package(CUDNN 8)
+        if(NOT CUDNN_FOUND)
+            message(FATAL_ERROR "diem: DIEM_CUDNN is on, but cuDNN 8 or later was not found: "
+                "set CUDNN_ROOT to the folder that has include/cudnn.h and lib/libcudnn.so")
+        endif()
+        add_library(diem_cudnn INTERFACE)
+        target_link_libraries(diem_cudnn INTERFACE diem_cuda CUDNN::cudnn)
+        add_library(diem::cudnn ALIAS diem_cudnn)
+    endif()
 elseif(DIEM_CUDA_HOST)
     add_library(diem_cuda INTERFACE)
     target_link_libraries(diem_cuda INTERFACE diem)
     target_include_directories(diem_cuda INTERFACE "${PROJECT_SOURCE_DIR}/tests/support/cuda_host")
     add_library(diem::cuda ALIAS diem_cuda)
+    add_library(diem::cudnn ALIAS diem_cuda)
 endif()

@@ -136,6 +136,8 @@ set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/bodies.cuh
     include/diem/backend/cuda/conv3x3.cuh
     include/diem/backend/cuda/cuda_backend.cuh
+    include/diem/backend/cuda/cudnn.cuh
+    include/diem/backend/cuda/cudnn_conv3x3.cuh
     include/diem/backend/cuda/device.cuh
     include/diem/backend/cuda/error.cuh
     include/diem/backend/cuda/fft.cuh
@@ -143,4 +145,5 @@ set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/libraries.cuh
     include/diem/backend/cuda/memory.cuh
     include/diem/backend/cuda/pointer.cuh
-    include/diem/cuda.cuh)
+    include/diem/cuda.cuh
+    include/diem/cudnn.cuh)

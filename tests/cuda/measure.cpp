@@ -8,7 +8,11 @@
 #include <string>
 #include <utility>
 
+#if defined(DIEM_TEST_CUDNN)
+#include <diem/cudnn.cuh>
+#else
 #include <diem/cuda.cuh>
+#endif
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/model/config.hpp>
@@ -20,7 +24,11 @@ using namespace diem;
 
 namespace {
 
+#if defined(DIEM_TEST_CUDNN)
+using B = cuda_backend<float, cudnn_conv3x3>;
+#else
 using B = cuda_backend<float>;
+#endif
 
 /// Seconds of one call, by events on the stream, after two calls that warm up.
 template <class F>

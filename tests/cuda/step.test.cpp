@@ -4,7 +4,11 @@
 // of MMPS with a U-Net costs to compile, see docs/cuda.md.
 #include <vector>
 
+#if defined(DIEM_TEST_CUDNN)
+#include <diem/cudnn.cuh>
+#else
 #include <diem/cuda.cuh>
+#endif
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/model/preconditioned.hpp>
@@ -17,7 +21,11 @@ using namespace diem;
 
 namespace {
 
+#if defined(DIEM_TEST_CUDNN)
+using B = cuda_backend<float, cudnn_conv3x3>;
+#else
 using B = cuda_backend<float>;
+#endif
 
 struct problem {
     B b;

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 
 #include <diem/backend/concept.hpp>
+#include <diem/backend/cuda/device.cuh>
 #include <diem/core/macros.hpp>
 #include <diem/core/view.hpp>
 
@@ -72,6 +74,15 @@ struct add_value {
         y += x;
     }
 };
+/// sum = sum of the columns of `pixels` + old sum: a product with ones, so that its order is fixed.
+template <class B>
+void sum_pixels(B& b, const_view_t<B> pixels, scalar_t<B> old, vector_t<B> sum) {
+    using T = scalar_t<B>;
+    const auto ones = b.template allocate<T>(pixels.items());
+    b.fill(view_t<B>(ones.data(), pixels.items(), 1), T(1));
+    b.gemm(T(1), pixels, op::none, const_view_t<B>(ones.data(), pixels.items(), 1), op::none, old,
+           view_t<B>(sum.data(), sum.size(), 1));
+}
 
 }  // namespace detail::cuda
 
@@ -82,6 +93,11 @@ struct add_value {
 template <class T>
 class cuda_conv3x3 {
 public:
+    /// What the layers of a backend share: here nothing.
+    struct shared {
+        explicit shared(const std::shared_ptr<detail::cuda::device>&) {}
+    };
+
     cuda_conv3x3(index_t height, index_t width, index_t in, index_t out, index_t stride)
         : height_(height), width_(width), in_(in), out_(out), stride_(stride), rows_((height + stride - 1) / stride),
           columns_((width + stride - 1) / stride) {}
@@ -130,12 +146,7 @@ public:
             const const_view_t<B> from = y_bar.item_range(first, count).reshaped(out_, pixels);
             b.gemm(T(1), from, op::none, const_view_t<B>(patches.data(), depth(), pixels), op::transpose, old,
                    view_t<B>(kernel_bar.data(), out_, depth()));
-            if (bias_bar.size() > 0) {
-                const auto ones = b.template allocate<T>(pixels);
-                b.fill(view_t<B>(ones.data(), pixels, 1), T(1));
-                b.gemm(T(1), from, op::none, const_view_t<B>(ones.data(), pixels, 1), op::none, old,
-                       view_t<B>(bias_bar.data(), out_, 1));
-            }
+            if (bias_bar.size() > 0) detail::cuda::sum_pixels(b, from, old, bias_bar);
         });
     }
 

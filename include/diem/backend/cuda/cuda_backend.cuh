@@ -31,7 +31,8 @@ namespace diem {
 /// Primitives are queued and return at once; only `upload`, `download`, `synchronize` and `eigh` wait for the device. One
 /// object serves one caller at a time; several may share a device. Results repeat from run to run. Every call is checked:
 /// device_error names call, code and place. An error of a kernel that was queued earlier appears in a later call.
-template <std::floating_point T = float>
+/// `Convolution<T>` is the form of 3x3 convolutions, `cuda_conv3x3` or `cudnn_conv3x3` (diem/cudnn.cuh).
+template <std::floating_point T = float, template <class> class Convolution = cuda_conv3x3>
 class cuda_backend {
     static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>);
 
@@ -42,8 +43,8 @@ public:
     using pool = caching_pool<device_memory>;
     template <class U>
     using buffer = pool_buffer<pointer<U>, pool>;
-    /// The 3x3 convolution of a device, see nn/conv_plan.hpp.
-    using conv3x3 = cuda_conv3x3<T>;
+    /// See nn/conv_plan.hpp.
+    using conv3x3 = Convolution<T>;
     using fine_grained_tag = void;
 
     /// Throws device_error where there is no such device.
@@ -61,6 +62,8 @@ public:
     /// The stream, for callers that add their own work or record a graph.
     [[nodiscard]] cudaStream_t stream() const { return device_->stream(); }
     [[nodiscard]] int ordinal() const { return device_->ordinal(); }
+    /// For `conv3x3`.
+    [[nodiscard]] typename conv3x3::shared& convolutions() { return *convolutions_; }
 
     template <class P, class Q>
     void copy(const batch_view<P>& from, const batch_view<Q>& to) {
@@ -312,6 +315,7 @@ private:
     std::shared_ptr<detail::cuda::device> device_;
     std::shared_ptr<pool> pool_ = std::make_shared<pool>();
     std::shared_ptr<detail::cuda::fft_plans<T>> fft_ = std::make_shared<detail::cuda::fft_plans<T>>(device_);
+    std::shared_ptr<typename conv3x3::shared> convolutions_ = std::make_shared<typename conv3x3::shared>(device_);
 };
 
 }  // namespace diem
