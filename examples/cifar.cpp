@@ -10,7 +10,6 @@
 #include <CLI/CLI.hpp>
 
 #include <diem/core/check.hpp>
-#include <diem/posterior/options.hpp>
 
 #include "cifar/program.hpp"
 #include "support/backend_choice.hpp"
@@ -23,14 +22,8 @@ int main(int argc, char** argv) {
     CLI::App app("Learns a prior of CIFAR-10 from masked images, and samples posteriors");
     app.add_option("--data", o.data, "folder of data_batch_1.bin .. 5 and test_batch.bin");
     app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
-    app.add_option("--keep", o.keep, "share of the pixels observed, instead of the configuration's");
-    app.add_option("--covariance", o.covariance, "of the network's E-step, instead of the configuration's");
-    app.add_option("--solver", o.solver, "of the network's E-step, instead of the configuration's");
-    app.add_option("--iterations", o.iterations, "of that solver at most, instead of the configuration's")
-        ->check(CLI::PositiveNumber);
-    app.add_option("--gaussian-skip", o.gaussian_skip,
-                   "whether the network adds to the Gaussian's denoiser, instead of the configuration's");
-    app.add_option("--seed", o.seed, "of all random numbers, instead of the configuration's");
+    app.add_option("--set", o.changes,
+                   "KEY=VALUE: an entry instead of the configuration's, as em.posterior.solver=cg; repeatable");
     app.add_option("--classifier", o.classifier,
                    "of examples/classifier: also compares its features of samples and images")
         ->check(CLI::ExistingFile);
@@ -42,16 +35,7 @@ int main(int argc, char** argv) {
     app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up images");
     CLI11_PARSE(app, argc, argv);
     try {
-        auto s = support::read_cifar_settings(o.config);
-        if (o.keep) {
-            check_value("--keep", *o.keep > 0 && *o.keep <= 1, "expected a share above 0, at most 1");
-            s.keep = *o.keep;
-        }
-        if (o.covariance) s.em.mmps.cov_x = posterior::covariance_from(*o.covariance);
-        if (o.solver) s.em.mmps.solver = posterior::solver_from(*o.solver);
-        if (o.iterations) s.em.mmps.max_iterations = *o.iterations;
-        if (o.gaussian_skip) s.em.gaussian_skip = *o.gaussian_skip;
-        if (o.seed) s.seed = s.em.seed = *o.seed;
+        auto s = support::read_cifar_settings(o.config, o.changes);
         if (o.smoke) {
             support::shrink(s);
             if (o.data.empty()) support::write_cifar_stand_in(o.data = o.out / "stand-in");

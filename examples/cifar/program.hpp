@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
-
-#include <diem/core/view.hpp>
+#include <vector>
 
 #include "support/cifar_settings.hpp"
 
@@ -14,13 +11,8 @@ namespace cifar {
 
 struct program_options {
     std::filesystem::path data, out = "out/cifar", config, classifier;
-    // Instead of the configuration's, the middle three of the E-step with the network:
-    std::optional<double> keep;
-    std::optional<std::string> covariance, solver;
-    std::optional<diem::index_t> iterations;
-    std::optional<bool> gaussian_skip;
-    std::optional<std::uint64_t> seed;
-    std::string backend = "auto";  ///< for `run_on_...`: "eigen" or "cuda"
+    std::vector<std::string> changes;  ///< of the configuration, KEY=VALUE
+    std::string backend = "auto";      ///< for `run_on_...`: "eigen" or "cuda"
     int threads = 0;
     bool resume = false, plan_only = false, smoke = false;
 };

@@ -16,7 +16,6 @@ struct program_options {
     std::string rest = "diagonal";
     diem::index_t laps = 10, width = 256, training_steps = 2000,
                   samples_per_observation = 8;  ///< of the diffusion prior
-    bool gaussian_skip = true;                  ///< the network adds to the Gaussian prior's denoiser
     diem::index_t held_out = 261, samples = 8, free_samples = 2048, free_steps = 256;
     double keep = 0.25, sigma_y = 1e-2;
     /// Of second order: DDPM would lose 12 % of the variance in 64 steps, and samples to learn from lose it lap by lap.

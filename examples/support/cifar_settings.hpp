@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <diem/io/config.hpp>
 #include <diem/model/config.hpp>
@@ -36,11 +38,14 @@ struct cifar_settings {
     } evaluation;
 };
 
-/// Throws config_error, naming the file and the key.
-[[nodiscard]] inline cifar_settings read_cifar_settings(const std::filesystem::path& path) {
+/// The file's settings with the `changes`, each KEY=VALUE (see io::set_entry). Throws config_error, naming the file and the
+/// key.
+[[nodiscard]] inline cifar_settings read_cifar_settings(const std::filesystem::path& path,
+                                                        const std::vector<std::string>& changes) {
     cifar_settings s;
-    if (path.empty()) return s;
-    diem::io::read_config(diem::io::load_config(path), [&](config_object& c) {
+    auto source = path.empty() ? diem::io::config_source{diem::io::json::object()} : diem::io::load_config(path);
+    for (const auto& change : changes) diem::io::set_entry(source, change);
+    diem::io::read_config(source, [&](config_object& c) {
         c.ignore("comment");
         c.optional("observations", s.observations).at_least(1).at_most(50000);
         c.optional("keep", s.keep).above(0.0).at_most(1.0);

@@ -142,3 +142,21 @@ TEST_CASE("config: files") {
     CHECK(contains(message_of<io_error>([&] { (void)load_config(folder / "c.json"); }), "offset 7"));
     CHECK_THROWS_AS(load_config(folder / "absent.json"), io_error);
 }
+
+TEST_CASE("config: entries set from outside") {
+    config_source c{json{{"a", 1}, {"b", {{"c", 2}}}}, "file.json"};
+    set_entry(c, "a=2.5");
+    set_entry(c, "b.c=[1, 2]");
+    set_entry(c, "b.name=cg");
+    set_entry(c, "new.deep=true");
+    set_entry(c, "text=a=b");
+    CHECK(c.value ==
+          json{{"a", 2.5}, {"b", {{"c", {1, 2}}, {"name", "cg"}}}, {"new", {{"deep", true}}}, {"text", "a=b"}});
+    const auto message = [&](const char* assignment) {
+        return message_of<config_error>([&] { set_entry(c, assignment); });
+    };
+    CHECK(message("a") == "file.json: \"a\": expected KEY=VALUE");
+    CHECK(message("b..c=1") == "file.json: \"b..c=1\": expected KEY=VALUE, with no empty key");
+    CHECK(message("=1") == "file.json: \"=1\": expected KEY=VALUE, with no empty key");
+    CHECK(message("a.c=1") == "file.json: \"a\": is no object, so that it has no keys to set");
+}

@@ -200,6 +200,25 @@ struct config_source {
     return {load_json(path, {.comments = true}), path.string()};
 }
 
+/// "a.b=VALUE" sets key b of the object at a, which is made where it is not there. VALUE is JSON, or a string where it is none.
+/// Throws config_error: no "=", an empty key, or what is on the way is no object.
+inline void set_entry(config_source& source, const std::string& assignment) {
+    const auto end = assignment.find('=');
+    if (end == std::string::npos) detail::config_fail(source.where, assignment, "expected KEY=VALUE");
+    const std::string path = assignment.substr(0, end), text = assignment.substr(end + 1);
+    json* at = &source.value;
+    for (std::size_t first = 0; first <= path.size();) {
+        const std::size_t next = std::min(path.find('.', first), path.size());
+        if (next == first) detail::config_fail(source.where, assignment, "expected KEY=VALUE, with no empty key");
+        if (!at->is_object() && !at->is_null())
+            detail::config_fail(source.where, path.substr(0, first - 1), "is no object, so that it has no keys to set");
+        at = &(*at)[path.substr(first, next - first)];
+        first = next + 1;
+    }
+    *at = json::parse(text, nullptr, false);
+    if (at->is_discarded()) *at = text;
+}
+
 /// Calls `read(config_object&)` for the top object, then refuses keys that were not asked for.
 template <class Read>
 void read_config(const config_source& source, Read&& read) {
