@@ -42,6 +42,13 @@ inline net cifar() {
     return {{32, 32, 3, 1, {128, 256, 384}, {5, 5, 5}, 256, {{1, 4}}}, smoke() ? 1 : 4, smoke() ? 1 : 4};
 }
 
+/// The batch of the paper, for a device.
+inline net cifar_256() {
+    net n = cifar();
+    n.items = n.train_items = 256;
+    return n;
+}
+
 /// 2 x multiply-adds of a forward pass of one item.
 inline double flop(const nn::unet_config& c) {
     const auto conv = [](double in, double out, double s) { return 18 * in * out * s * s; };
@@ -196,9 +203,9 @@ void add_cases(const std::string& prefix) {
     const auto add = [&](const std::string& name, auto f, const auto&... args) {
         benchmark::RegisterBenchmark((prefix + name).c_str(), f, args...)->Unit(benchmark::kMillisecond)->UseRealTime();
     };
-    const std::vector<std::pair<std::string, net>> nets =
-        smoke() ? std::vector<std::pair<std::string, net>>{{"small", small()}}
-                : std::vector<std::pair<std::string, net>>{{"small", small()}, {"cifar", cifar()}};
+    std::vector<std::pair<std::string, net>> nets{{"small", small()}};
+    if (!smoke()) nets.emplace_back("cifar", cifar());
+    if (FineGrained<B> && !smoke()) nets.emplace_back("cifar_256", cifar_256());
     for (const auto& [name, n] : nets) {
         add("forward/" + name, derivative<B>, n, product::forward);
         add("vjp/" + name, derivative<B>, n, product::vjp);
