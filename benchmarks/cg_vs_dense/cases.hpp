@@ -36,9 +36,10 @@ struct write_out {
     float variance;
     DIEM_HOST_DEVICE void operator()(index_t index, const float* mask, const float* v, float* m) const {
         const index_t parts = n / rows, column = index / parts, i = column / n, c = column - i * n;
+        const index_t first = (index - column * parts) * rows, end = first + rows;
         const float* own = mask + i * n;
-        for (index_t r = (index - column * parts) * rows, end = r + rows; r < end; ++r)
-            m[column * n + r] = own[c] * own[r] * v[c * n + r] + (r == c ? variance : 0.0F);
+        for (index_t r = first; r < end; ++r) m[column * n + r] = own[c] * own[r] * v[c * n + r];
+        if (first <= c && c < end) m[column * n + c] += variance;
     }
 };
 

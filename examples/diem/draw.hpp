@@ -20,10 +20,7 @@ template <Backend B>
 loaded_prior<B> open(B& b, const draw_command& o) {
     auto p = load_prior(b, o.checkpoint);
     if (!o.image.empty()) p.config.image = support::image_shape{o.image[0], o.image[1], o.image[2]};
-    if (const auto& i = p.config.image; i && i->height * i->width * i->channels != p.features())
-        throw shape_error("image " + io::to_string({i->height, i->width, i->channels}) + " has " +
-                          std::to_string(i->height * i->width * i->channels) + " values, the prior of " +
-                          o.checkpoint.string() + " " + std::to_string(p.features()));
+    check_image(p.config.image, p.features(), "the prior of " + o.checkpoint.string() + " has ");
     auto& sampling = p.config.em.sampling;
     if (o.steps) sampling.steps = *o.steps;
     if (o.batch) sampling.batch = *o.batch;

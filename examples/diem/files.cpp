@@ -188,15 +188,19 @@ double clear_hidden(io::array<float>& y, const std::vector<float>& seen, const f
     return 1 - static_cast<double>(hidden) / static_cast<double>(y.size());
 }
 
+void check_image(const std::optional<support::image_shape>& image, index_t features, const std::string& whose) {
+    if (!image) return;
+    const index_t values = image->height * image->width * image->channels;
+    if (values != features)
+        throw shape_error("the image shape " + io::to_string({image->height, image->width, image->channels}) + " has " +
+                          std::to_string(values) + " values, " + whose + std::to_string(features));
+}
 std::optional<support::image_shape> shape_of_x(const operator_description& d, bool mask, const io::shape_type& y,
                                                index_t features, std::optional<support::image_shape> given) {
     auto image = given;
     if (!image && d.type == "averaging" && (d.shape.channels == 1 || d.shape.channels == 3)) image = d.shape;
     if (!image && mask) image = image_of(y);
-    if (image && image->height * image->width * image->channels != features)
-        throw shape_error("the image shape " + io::to_string({image->height, image->width, image->channels}) + " has " +
-                          std::to_string(image->height * image->width * image->channels) + " values, the operator of " +
-                          d.where + " takes " + std::to_string(features));
+    check_image(image, features, "the operator of " + d.where + " takes ");
     return image;
 }
 

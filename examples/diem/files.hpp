@@ -86,6 +86,8 @@ void check_given(const operator_description& d);
 /// The share of the rest. Throws io_error where a value of the rest is not finite.
 double clear_hidden(diem::io::array<float>& y, const std::vector<float>& seen, const std::filesystem::path& file);
 
+/// Throws shape_error where an image has not `features` values; `whose`: "the prior of FILE has ".
+void check_image(const std::optional<support::image_shape>& image, index_t features, const std::string& whose);
 /// The shape of x: as given, else that of averaging or, behind a mask, of y. Throws shape_error where it has not `features`
 /// values.
 [[nodiscard]] std::optional<support::image_shape> shape_of_x(const operator_description& d, bool mask,

@@ -139,7 +139,7 @@ execute_process(COMMAND head -c 3000 run/mlp/prior.safetensors OUTPUT_FILE short
 fails("short.safetensors: " sample short.safetensors --out bad)
 fails("short.safetensors: " info short.safetensors)
 fails("data/y.npy: " info data/y.npy)
-fails("image .8, 8, 3. has 192 values" sample run/mlp/prior.safetensors --image 8 8 3 --out bad)
+fails("image shape .8, 8, 3. has 192 values, the prior of" sample run/mlp/prior.safetensors --image 8 8 3 --out bad)
 fails("dense/y.npy: shape .16, 8. does not fit" evaluate dense/y.npy data/truth.npy)
 fails("has 48 items" observe data/truth.npy --operator mask.json --sigma-y 0.1 --first 40 --count 9 --out bad)
 
