@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdlib>
 #include <string>
 #include <thread>
@@ -24,13 +25,24 @@ B make_backend() {
         return B();
 }
 
-/// The loop of a case: each call with all that it queued.
+/// Whether a case failed; the program's exit status then says so.
+inline bool any_failed = false;
+/// Ends a case whose result is wrong.
+inline void fail(benchmark::State& state, const std::string& why) {
+    state.SkipWithError(why.c_str());
+    any_failed = true;
+}
+
+/// The loop of a case: each call with all that it queued. Returns the seconds of a call.
 template <class B, class F>
-void timed(benchmark::State& state, B& b, const F& f) {
+double timed(benchmark::State& state, B& b, const F& f) {
+    const auto start = std::chrono::steady_clock::now();
     for (auto _ : state) {
         f();
         b.synchronize();
     }
+    const std::chrono::duration<double> all = std::chrono::steady_clock::now() - start;
+    return all.count() / static_cast<double>(state.iterations());
 }
 
 /// What every benchmark prints about itself: threads used, cores, compiler flags, commit.
@@ -48,5 +60,5 @@ inline int run_benchmarks(int argc, char** argv, int threads) {
     add_context(threads);
     benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();
-    return 0;
+    return any_failed ? 1 : 0;
 }

@@ -11,8 +11,8 @@
 //   train/mlp                          training step, 1024 items
 // Every case is checked before it is timed. `gflops` counts 2 x multiply-adds of convolutions (as if direct) and attention.
 // `peak_mb` is that of the whole process: run one case at a time (--benchmark_filter) for the case's own.
-// In builds with CUDA, and where there is a device, `cuda/...` are the same cases on the CUDA backend; `pool_mb` is then what
-// they take of the device's memory.
+// In builds with CUDA, and where there is a device, `cuda/...` are the same cases on the CUDA backend, and `cifar_256`, the
+// CIFAR U-Net with 256 items in each; `pool_mb` is then what they take of the device's memory.
 // DIEM_THREADS sets the number of threads (default: all cores).
 #include <diem/backend/eigen.hpp>
 

@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include "diem/commands.hpp"
+#include "support/backend_choice.hpp"
 
 using namespace program;
 
@@ -65,6 +66,22 @@ std::string one_line(std::string text) {
     return text;
 }
 
+void add_place_options(CLI::App& c, place_options& o) {
+    support::add_backend_option(c, o.backend);
+    c.add_option("--threads", o.threads, "of the Eigen backend; 0: one per core")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+}
+
+/// Where --backend says.
+template <class Command>
+int run(Command& o) {
+    o.backend = support::choose_backend(o.backend);
+    if constexpr (support::has_cuda)
+        if (o.backend == "cuda") return run_on_cuda(o);
+    return run_on_eigen(o);
+}
+
 void add_draw_options(CLI::App& c, draw_command& o) {
     c.add_option("checkpoint", o.checkpoint, "prior.safetensors of a fit, or a file of its folder checkpoint/")
         ->required();
@@ -75,7 +92,7 @@ void add_draw_options(CLI::App& c, draw_command& o) {
         ->expected(3)
         ->check(CLI::PositiveNumber);
     c.add_option("--seed", o.seed, "of the random numbers")->capture_default_str();
-    c.add_option("--threads", o.threads, "0: one per core")->check(CLI::NonNegativeNumber)->capture_default_str();
+    add_place_options(c, o);
 }
 
 /// How y = A x + e was, or will be, made.
@@ -102,11 +119,11 @@ int main(int argc, char** argv) {
         "checkpoint/ of a network. Ctrl-C saves and stops; --resume goes on where it was.");
     c->add_option("config", f.config, "JSON file, see below")->required();
     c->add_option("--out", f.out, "folder for the results")->required();
-    c->add_option("--threads", f.threads, "0: one per core")->check(CLI::NonNegativeNumber)->capture_default_str();
+    add_place_options(*c, f);
     auto* resume = c->add_flag("--resume", f.resume, "go on with the run in --out");
     c->add_flag("--overwrite", f.overwrite, "begin anew in --out, where there is a run")->excludes(resume);
     c->add_flag("--plan", f.plan, "check everything, say what it will cost, and stop");
-    c->callback([&] { command = [&] { return fit(f); }; });
+    c->callback([&] { command = [&] { return run(f); }; });
 
     sample_command s;
     c = app.add_subcommand("sample", "draw from a prior");
@@ -114,7 +131,7 @@ int main(int argc, char** argv) {
               " (the first 64), where x is an image.");
     add_draw_options(*c, s);
     c->add_option("--count", s.count, "samples")->check(CLI::PositiveNumber)->capture_default_str();
-    c->callback([&] { command = [&] { return sample(s); }; });
+    c->callback([&] { command = [&] { return run(s); }; });
 
     posterior_command p;
     c = app.add_subcommand("posterior", "draw from p(x | y) for observations");
@@ -128,7 +145,7 @@ int main(int argc, char** argv) {
     c->add_option("observations", p.observations, "y, npy: (items, rows), or images")->required();
     add_observation_options(*c, p.description, p.sigma_y);
     c->add_option("--samples", p.samples, "of each observation")->check(CLI::PositiveNumber)->capture_default_str();
-    c->callback([&] { command = [&] { return posterior(p); }; });
+    c->callback([&] { command = [&] { return run(p); }; });
 
     evaluate_command e;
     c = app.add_subcommand("evaluate", "compare samples with the truth");
@@ -150,8 +167,8 @@ int main(int argc, char** argv) {
     c->add_flag("--unpaired", e.unpaired, "samples of the prior: no sample belongs to an item of the truth");
     c->add_flag("--full", e.full, "also what takes long: both distances in any number of dimensions");
     c->add_option("--json", e.json, "file for the figures");
-    c->add_option("--threads", e.threads, "0: one per core")->check(CLI::NonNegativeNumber)->capture_default_str();
-    c->callback([&] { command = [&] { return evaluate(e); }; });
+    add_place_options(*c, e);
+    c->callback([&] { command = [&] { return run(e); }; });
 
     info_command i;
     c = app.add_subcommand("info", "say what a checkpoint holds");

@@ -17,6 +17,7 @@
 #include <diem/posterior/observation.hpp>
 #include <diem/train/ppca.hpp>
 
+#include "batches.hpp"
 #include "context.hpp"
 
 /// The cases of benchmarks/gaussian.cpp on any backend.
@@ -95,8 +96,7 @@ void mmps_step(benchmark::State& state, const posterior::mmps_options& options) 
                                x.view());
     };
     step();
-    for (const float v : to_host(b, x))
-        if (!std::isfinite(v)) return state.SkipWithError("the step is not finite");
+    if (!finite(b, x.cview())) return fail(state, "the step is not finite");
     timed(state, b, step);
     s.prior.denoise(b, x_t.cview(), sigma_t, r.view());
     b.map(functors::product{}, r.view(), r.cview(), s.mask.cview());
@@ -125,7 +125,7 @@ void lap(benchmark::State& state) {
     for (const double v : to_host(b, rr)) sum += v;
     const double ratio = std::sqrt(sum / static_cast<double>(r.view().size())) / 1e-3;
     state.counters["residual_over_noise"] = ratio;
-    if (!std::isfinite(ratio)) state.SkipWithError("the lap is not finite");
+    if (!std::isfinite(ratio)) fail(state, "the lap is not finite");
 }
 
 /// Every case, its name after `prefix`.

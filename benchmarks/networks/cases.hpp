@@ -23,6 +23,7 @@
 #include <diem/posterior/observation.hpp>
 #include <diem/train/trainer.hpp>
 
+#include "batches.hpp"
 #include "context.hpp"
 
 /// The cases of benchmarks/networks.cpp on any backend.
@@ -39,6 +40,13 @@ inline net small() {
 }
 inline net cifar() {
     return {{32, 32, 3, 1, {128, 256, 384}, {5, 5, 5}, 256, {{1, 4}}}, smoke() ? 1 : 4, smoke() ? 1 : 4};
+}
+
+/// The batch of the paper, for a device.
+inline net cifar_256() {
+    net n = cifar();
+    n.items = n.train_items = 256;
+    return n;
 }
 
 /// 2 x multiply-adds of a forward pass of one item.
@@ -67,26 +75,6 @@ void finish(benchmark::State& state, const B& b, double work) {
     if (work > 0)
         state.counters["gflops"] = benchmark::Counter(work * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
 }
-template <Backend B>
-bool finite(B& b, const_view_t<B> x) {
-    for (const float v : to_host(b, x))
-        if (!std::isfinite(v)) return false;
-    return true;
-}
-template <Backend B>
-batch<B> draw(B& b, index_t features, index_t items, std::uint32_t which) {
-    batch<B> x(b, features, items);
-    b.fill_normal({7, random_lane::user, which, 0}, x.view());
-    return x;
-}
-template <Backend B>
-double inner(B& b, const_view_t<B> x, const_view_t<B> y) {
-    batch<B, double> out(b, x.items(), 1);
-    b.dot(x, y, out.flat());
-    double sum = 0;
-    for (const double v : to_host(b, out)) sum += v;
-    return sum;
-}
 
 template <Backend B>
 auto make_unet(B& b, const net& n) {
@@ -106,7 +94,7 @@ void derivative(benchmark::State& state, const net& n, product what) {
     if (what == product::forward) {
         const auto step = [&] { m.denoise(b, x.view(), 1.0, y.view()); };
         step();
-        if (!finite(b, y.cview())) return state.SkipWithError("not finite");
+        if (!finite(b, y.cview())) return fail(state, "not finite");
         timed(state, b, step);
     } else {
         const auto l = m.linearize(b, x.view(), 1.0);
@@ -116,7 +104,7 @@ void derivative(benchmark::State& state, const net& n, product what) {
         j.apply_adjoint(b, x.view(), z.view());
         const double left = inner(b, x.view(), y.cview()), right = inner(b, z.cview(), u.view());
         const double scale = std::sqrt(inner(b, x.view(), x.view()) * inner(b, y.cview(), y.cview()));
-        if (!(std::abs(left - right) <= 1e-5 * scale)) return state.SkipWithError("<x, J u> differs from <J'x, u>");
+        if (!(std::abs(left - right) <= 1e-5 * scale)) return fail(state, "<x, J u> differs from <J'x, u>");
         timed(state, b, [&] {
             if (what == product::vjp)
                 j.apply_adjoint(b, u.view(), y.view());
@@ -140,7 +128,7 @@ void mmps_step(benchmark::State& state, const net& n, index_t iterations) {
     posterior::mmps p(b, m, posterior::observe(b, y.cview(), a, noise), {.max_iterations = iterations});
     const auto step = [&] { p.denoise(b, x.view(), 1.0, x_hat.view()); };
     step();
-    if (!finite(b, x_hat.cview())) return state.SkipWithError("not finite");
+    if (!finite(b, x_hat.cview())) return fail(state, "not finite");
     timed(state, b, step);
     finish(state, b, static_cast<double>(n.items) * flop(n.config) * static_cast<double>(1 + iterations));
 }
@@ -159,7 +147,7 @@ void train_step(benchmark::State& state, B& b, Model& m, index_t items, double w
         return train::fit_denoiser<B>(b, m, data.view(), o, training);
     };
     const auto report = step();
-    if (report.status != train::training_status::completed) return state.SkipWithError("not finite");
+    if (report.status != train::training_status::completed) return fail(state, "not finite");
     timed(state, b, step);
     finish(state, b, 3 * work);
 }
@@ -204,7 +192,7 @@ void pc_step(benchmark::State& state) {
         diffusion::predictor_corrector{}.step(b, p, info, diffusion::random_noise{random_key{4}}, x.view());
     };
     step();
-    if (!finite(b, x.cview())) return state.SkipWithError("not finite");
+    if (!finite(b, x.cview())) return fail(state, "not finite");
     timed(state, b, step);
     finish(state, b, 0);
 }
@@ -215,9 +203,9 @@ void add_cases(const std::string& prefix) {
     const auto add = [&](const std::string& name, auto f, const auto&... args) {
         benchmark::RegisterBenchmark((prefix + name).c_str(), f, args...)->Unit(benchmark::kMillisecond)->UseRealTime();
     };
-    const std::vector<std::pair<std::string, net>> nets =
-        smoke() ? std::vector<std::pair<std::string, net>>{{"small", small()}}
-                : std::vector<std::pair<std::string, net>>{{"small", small()}, {"cifar", cifar()}};
+    std::vector<std::pair<std::string, net>> nets{{"small", small()}};
+    if (!smoke()) nets.emplace_back("cifar", cifar());
+    if (FineGrained<B> && !smoke()) nets.emplace_back("cifar_256", cifar_256());
     for (const auto& [name, n] : nets) {
         add("forward/" + name, derivative<B>, n, product::forward);
         add("vjp/" + name, derivative<B>, n, product::vjp);

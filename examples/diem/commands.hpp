@@ -15,42 +15,51 @@ namespace program {
 
 using path = std::filesystem::path;
 
-struct fit_command {
-    path config, out;
+/// Of the commands that compute much.
+struct place_options {
+    std::string backend = "auto";  ///< for `run_on_...`: "eigen" or "cuda"
     int threads = 0;
+};
+
+struct fit_command : place_options {
+    path config, out;
     bool resume = false, overwrite = false, plan = false;
 };
-int fit(const fit_command& o);
 
 /// What `sample` and `posterior` share.
-struct draw_command {
+struct draw_command : place_options {
     path checkpoint, out;
     std::optional<diem::index_t> steps, batch;  ///< instead of the checkpoint's
     std::vector<diem::index_t> image;           ///< height, width, channels; empty: the checkpoint's
     std::uint64_t seed = 0;
-    int threads = 0;
 };
 struct sample_command : draw_command {
     diem::index_t count = 64;
 };
-int sample(const sample_command& o);
 
 struct posterior_command : draw_command {
     path observations, description;
     std::string sigma_y;
     diem::index_t samples = 4;
 };
-int posterior(const posterior_command& o);
 
-struct evaluate_command {
+struct evaluate_command : place_options {
     path samples, truth, json;
     double data_range = 4;
     std::vector<diem::index_t> image;
     double regularization = 1e-2;
     bool unpaired = false, full = false;
-    int threads = 0;
 };
-int evaluate(const evaluate_command& o);
+
+/// On one backend. The second ones are there in builds with CUDA only.
+int run_on_eigen(const fit_command& o);
+int run_on_eigen(const sample_command& o);
+int run_on_eigen(const posterior_command& o);
+int run_on_eigen(const evaluate_command& o);
+int run_on_cuda(const fit_command& o);
+int run_on_cuda(const sample_command& o);
+int run_on_cuda(const posterior_command& o);
+int run_on_cuda(const evaluate_command& o);
 
 struct info_command {
     path checkpoint;

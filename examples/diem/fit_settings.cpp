@@ -2,7 +2,14 @@
 #include "diem/fit_settings.hpp"
 
 #include <algorithm>
-#include <utility>
+#include <string>
+#include <vector>
+
+#include <diem/backend/reference.hpp>
+#include <diem/io/config.hpp>
+#include <diem/model/any_network.hpp>
+
+#include "support/em_settings.hpp"
 
 namespace program {
 
@@ -31,9 +38,9 @@ void read_sources(io::config_object& c, fit_settings& s, const std::string& wher
     if (!image.empty()) s.image = support::image_shape{image[0], image[1], image[2]};
 }
 
-void read_stages(io::config_object& c, fit_settings& s, const measured& m) {
-    const index_t features = m.features();
-    const bool mask = m.a.as_mask() != nullptr;
+void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) {
+    const index_t features = data.features;
+    const bool mask = data.mask;
     auto& g = s.gaussian;
     g.rank = std::min<index_t>(64, features);
     g.e_step = mask && features > 1024 ? prior::gaussian_e_step::draws : prior::gaussian_e_step::moments;
@@ -60,40 +67,38 @@ void read_stages(io::config_object& c, fit_settings& s, const measured& m) {
     em.initial_mmps->precondition = false;  // its operator may be any
     if (c.contains("network")) support::read_network(c, "network", s.prior.network.emplace(nn::mlp_config{}));
     const bool has_em = c.object("em", [&](io::config_object& o) {
-        support::read_em(o, em, m.items());
+        support::read_em(o, em, data.items);
         if (em.mmps.precondition) o.fail("posterior.precondition", "is for Gaussian priors only");
     });
     if (has_em && !s.prior.network) c.fail("em", "there is no \"network\" to train");
     if (s.prior.network) {
         // Throws where the sizes of the network do not fit together.
-        const model::any_network<backend_type> net(*s.prior.network);
+        const model::any_network<reference_backend<float>> net(*s.prior.network);
         if (net.features() != features)
             c.fail("network", "is for " + std::to_string(net.features()) + " features, the operator takes " +
                                   std::to_string(features));
     }
     c.optional("pictures", s.pictures).at_least(1);
-    s.prior.image = m.image;
+    s.prior.image = data.image;
     auto& a = em.training.augmentation;
-    if (m.image) {
-        a.height = m.image->height;
-        a.width = m.image->width;
-        a.channels = m.image->channels;
+    if (data.image) {
+        a.height = data.image->height;
+        a.width = data.image->width;
+        a.channels = data.image->channels;
     }
-    if (a.any() && !m.image) c.fail("em.training.augmentation", "needs \"image\"");
+    if (a.any() && !data.image) c.fail("em.training.augmentation", "needs \"image\"");
 }
 
 }  // namespace
 
-std::pair<fit_settings, measured> read_fit(backend_type& b, const fs::path& file) {
+fit_settings read_settings(const fs::path& file, const std::function<data_facts(const fit_settings&)>& load) {
     const auto source = io::load_config(file);
     fit_settings s;
-    std::optional<measured> m;
     io::read_config(source, [&](io::config_object& c) {
         read_sources(c, s, source.where, file.parent_path());
-        m = load_measured(b, s.observations, s.description, s.sigma, s.image);
-        read_stages(c, s, *m);
+        read_stages(c, s, load(s));
     });
-    return {std::move(s), std::move(*m)};
+    return s;
 }
 
 }  // namespace program

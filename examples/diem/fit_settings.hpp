@@ -2,18 +2,17 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
-#include <string>
-#include <vector>
+#include <utility>
 
-#include "diem/data.hpp"
-#include "diem/prior_file.hpp"
-#include "support/em_settings.hpp"
+#include "diem/measured.hpp"
+#include "diem/prior_config.hpp"
 #include "support/gaussian_stage.hpp"
 
 namespace program {
 
-/// The configuration of `diem fit`, with the observations it names.
+/// The configuration of `diem fit`.
 struct fit_settings {
     std::filesystem::path observations;
     operator_description description;
@@ -24,8 +23,25 @@ struct fit_settings {
     diem::index_t pictures = 16;  ///< images in a row of a picture
 };
 
-/// Reads the configuration, then the observations: defaults depend on them. Throws config_error and what load_measured
-/// throws.
-[[nodiscard]] std::pair<fit_settings, measured> read_fit(backend_type& b, const std::filesystem::path& file);
+/// What defaults depend on.
+struct data_facts {
+    index_t items, features;
+    bool mask;
+    std::optional<support::image_shape> image;
+};
+/// Reads the configuration; `load` is called when its sources are known, before the rest. Throws config_error.
+[[nodiscard]] fit_settings read_settings(const std::filesystem::path& file,
+                                         const std::function<data_facts(const fit_settings&)>& load);
+
+/// The configuration, and the observations that it names. Throws config_error and what load_measured throws.
+template <Backend B>
+[[nodiscard]] std::pair<fit_settings, measured<B>> read_fit(B& b, const std::filesystem::path& file) {
+    std::optional<measured<B>> m;
+    auto settings = read_settings(file, [&](const fit_settings& s) {
+        m = load_measured(b, s.observations, s.description, s.sigma, s.image);
+        return data_facts{m->items(), m->features(), m->a.as_mask() != nullptr, m->image};
+    });
+    return {std::move(settings), std::move(*m)};
+}
 
 }  // namespace program

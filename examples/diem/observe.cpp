@@ -5,13 +5,18 @@
 #include <utility>
 #include <vector>
 
+#include <diem/backend/eigen.hpp>
+
 #include "diem/commands.hpp"
-#include "diem/data.hpp"
+#include "diem/measured.hpp"
 #include "support/curve.hpp"
 
 namespace program {
 
 using namespace diem;
+
+/// Little work: one thread of the CPU.
+using cpu = eigen_backend<float>;
 
 namespace {
 
@@ -36,13 +41,13 @@ io::array<float> load_truth(const observe_command& o) {
 
 /// An operator with what has to be written beside it: the description that names its files, and a file drawn here.
 struct written_operator {
-    any_operator a;
+    support::any_operator<cpu> a;
     io::json description;
     std::string name{};  ///< of the file; empty: none
     io::array<float> values{};
 };
 
-written_operator make_operator(backend_type& b, const observe_command& o, const io::array<float>& truth) {
+written_operator make_operator(cpu& b, const observe_command& o, const io::array<float>& truth) {
     const auto d = load_description(o.description);
     io::json description = io::load_config(o.description).value;
     const index_t items = truth.items(), features = truth.features();
@@ -51,14 +56,14 @@ written_operator make_operator(backend_type& b, const observe_command& o, const 
             throw config_error(d.where + ": \"channels\": is " + std::to_string(d.channels) +
                                ", which does not divide the " + std::to_string(features) + " values of an item of " +
                                o.truth.string());
-        images masks(b, features, items);
+        batch<cpu> masks(b, features, items);
         linop::draw_mask(b, {.seed = o.seed, .lane = random_lane::user}, d.keep, d.channels, masks.view());
         io::array<float> values({items, features / d.channels});
         const auto all = to_host(b, masks);
         for (index_t k = 0; k < values.size(); ++k) values[k] = all[static_cast<std::size_t>(k * d.channels)];
         description.erase("keep");
         description["values"] = "masks.npy";
-        return {linop::mask<backend_type>::per_item(std::move(masks)), description, "masks.npy", std::move(values)};
+        return {linop::mask<cpu>::per_item(std::move(masks)), description, "masks.npy", std::move(values)};
     }
     if (d.rows > 0) {
         const auto columns = support::random_projections(d.rows, features, items, o.seed);
@@ -71,8 +76,8 @@ written_operator make_operator(backend_type& b, const observe_command& o, const 
         description.erase("rows");
         description["matrix"] = "matrices.npy";
         auto matrices = support::batch_of(b, columns, d.rows * features);
-        return {linop::dense<backend_type>::per_item(std::move(matrices), d.rows, features), description,
-                "matrices.npy", std::move(values)};
+        return {linop::dense<cpu>::per_item(std::move(matrices), d.rows, features), description, "matrices.npy",
+                std::move(values)};
     }
     if (!d.file.empty())
         description[d.type == "mask" ? "values" : "matrix"] = std::filesystem::absolute(d.file).string();
@@ -88,14 +93,14 @@ written_operator make_operator(backend_type& b, const observe_command& o, const 
 }  // namespace
 
 int observe(const observe_command& o) {
-    backend_type b(1);
+    cpu b(1);
     const auto truth = load_truth(o);
     const auto made = make_operator(b, o, truth);
     const index_t items = truth.items(), features = truth.features(), rows = made.a.rows();
     if (made.a.cols() != features)
         throw shape_error(o.description.string() + ": the operator takes " + std::to_string(made.a.cols()) +
                           " values, items of " + o.truth.string() + " have " + std::to_string(features));
-    images y(b, rows, items);
+    batch<cpu> y(b, rows, items);
     posterior::simulate(b, made.a, load_noise(b, sigma_source::of(o.sigma_y), rows),
                         to_backend(b, truth.data, features, items).cview(),
                         {.seed = o.seed, .lane = random_lane::observation}, y.view());

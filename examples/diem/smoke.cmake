@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-# cmake -D DIEM=program -D DATA=examples/data -P smoke.cmake, in an empty folder: every subcommand at a small size, then input
-# that is wrong.
+# cmake -D DIEM=program -D DATA=examples/data -D BACKEND=auto -P smoke.cmake, in an empty folder: every subcommand at a small
+# size, then input that is wrong.
 cmake_policy(VERSION 3.25)
 foreach(old data run again gaussian drawn restored bad averages dense)
     file(REMOVE_RECURSE ${old})
 endforeach()
 
-function(runs)  # the command succeeds
-    execute_process(COMMAND "${DIEM}" ${ARGN} RESULT_VARIABLE code OUTPUT_VARIABLE out ERROR_VARIABLE err)
+function(runs command)  # the command succeeds
+    if(command MATCHES "^(fit|sample|posterior|evaluate)$")
+        list(APPEND ARGN --backend ${BACKEND})
+    endif()
+    execute_process(COMMAND "${DIEM}" ${command} ${ARGN} RESULT_VARIABLE code OUTPUT_VARIABLE out ERROR_VARIABLE err)
     if(NOT code EQUAL 0)
-        message(FATAL_ERROR "diem ${ARGN}: ${code}\n${out}${err}")
+        message(FATAL_ERROR "diem ${command} ${ARGN}: ${code}\n${out}${err}")
     endif()
     set(out "${out}" PARENT_SCOPE)
 endfunction()
@@ -136,7 +139,7 @@ execute_process(COMMAND head -c 3000 run/mlp/prior.safetensors OUTPUT_FILE short
 fails("short.safetensors: " sample short.safetensors --out bad)
 fails("short.safetensors: " info short.safetensors)
 fails("data/y.npy: " info data/y.npy)
-fails("image .8, 8, 3. has 192 values" sample run/mlp/prior.safetensors --image 8 8 3 --out bad)
+fails("image shape .8, 8, 3. has 192 values, the prior of" sample run/mlp/prior.safetensors --image 8 8 3 --out bad)
 fails("dense/y.npy: shape .16, 8. does not fit" evaluate dense/y.npy data/truth.npy)
 fails("has 48 items" observe data/truth.npy --operator mask.json --sigma-y 0.1 --first 40 --count 9 --out bad)
 

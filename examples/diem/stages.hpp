@@ -12,46 +12,58 @@
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/em_result.hpp>
 
-#include "diem/data.hpp"
+#include "diem/measured.hpp"
 #include "support/gaussian_stage.hpp"
 #include "support/plan.hpp"
 
-/// What takes long to compile, each in one place: gaussian_stage.cpp and network_stage.cpp.
+/// What takes long to compile. For each backend there is a unit of gaussian_stage.hpp and one of network_stage.hpp, where the
+/// functions below are defined.
 namespace program {
 
-using gaussian = diem::diffusion::gaussian<backend_type>;
-using learned_prior = diem::prior::diffusion_prior<backend_type>;
-using network = diem::model::preconditioned<backend_type, diem::model::any_network<backend_type>>;
+template <Backend B>
+using gaussian = diem::diffusion::gaussian<B>;
+template <Backend B>
+using learned_prior = diem::prior::diffusion_prior<B>;
+template <Backend B>
+using network = diem::model::preconditioned<B, diem::model::any_network<B>>;
 
-/// Masks have exact E-steps that cost little; other operators are formed as matrices by `moments`.
-[[nodiscard]] diem::em::fit_result<gaussian> fit_gaussian(backend_type& b, const support::gaussian_settings& s,
-                                                          const measured& m, std::uint64_t seed);
+template <Backend B>
+struct gaussian_stage {
+    /// Masks have exact E-steps that cost little; other operators are formed as matrices by `moments`.
+    [[nodiscard]] static diem::em::fit_result<gaussian<B>> fit(B& b, const support::gaussian_settings& s,
+                                                               const measured<B>& m, std::uint64_t seed);
+    /// Exact posterior samples of masked observations under a Gaussian; false where A is no mask. Sample s n + i belongs to
+    /// observation i.
+    static bool draw_masked(B& b, const gaussian<B>& model, const measured<B>& m, std::uint64_t seed,
+                            diem::view_t<B> x);
+};
 
-[[nodiscard]] support::em_plan plan(backend_type& b, network& model, const diem::prior::em_options& em,
-                                    index_t observations);
-/// The diffusion prior by EM; the function is called with the prior of each lap.
-using lap_function = std::function<void(const diem::prior::lap_diagnostics&, const learned_prior&)>;
-[[nodiscard]] diem::prior::em_result<backend_type> fit_network(backend_type& b, network& model, const measured& m,
-                                                               gaussian& initial, const diem::prior::em_options& em,
-                                                               const lap_function& lap_end);
-
-/// Samples of the prior, item i a function of seed and i; with a bar, where it has a label.
-void draw(backend_type& b, network& model, diem::const_vector_t<backend_type> mean,
-          const diem::prior::sampling_options& sampling, std::uint64_t seed, diem::view_t<backend_type> x,
-          const char* label = nullptr);
-
-/// Exact posterior samples of masked observations under a Gaussian; false where A is no mask. Order as below.
-bool draw_masked(backend_type& b, const gaussian& model, const measured& m, std::uint64_t seed,
-                 diem::view_t<backend_type> x);
-
-/// Posterior samples: sample s n + i belongs to observation i. The model is the network, or the Gaussian itself.
+/// Posterior samples, in the order of `draw_masked`.
+template <Backend B>
 struct posterior_draws {
-    images x;
+    diem::batch<B> x;
     diem::prior::lap_diagnostics diagnostics;
 };
-[[nodiscard]] posterior_draws draw_posterior(backend_type& b, network* model, gaussian* estimate,
-                                             diem::const_vector_t<backend_type> mean, const measured& m,
-                                             const diem::posterior::mmps_options& mmps,
-                                             const diem::prior::sampling_options& sampling, std::uint64_t seed);
+
+template <Backend B>
+struct network_stage {
+    [[nodiscard]] static support::em_plan plan(B& b, network<B>& model, const diem::prior::em_options& em,
+                                               index_t observations);
+    /// The diffusion prior by EM; the function is called with the prior of each lap.
+    using lap_function = std::function<void(const diem::prior::lap_diagnostics&, const learned_prior<B>&)>;
+    [[nodiscard]] static diem::prior::em_result<B> fit(B& b, network<B>& model, const measured<B>& m,
+                                                       gaussian<B>& initial, const diem::prior::em_options& em,
+                                                       const lap_function& lap_end);
+    /// Samples of the prior, item i a function of seed and i; with a bar, where it has a label.
+    static void draw(B& b, network<B>& model, diem::const_vector_t<B> mean,
+                     const diem::prior::sampling_options& sampling, std::uint64_t seed, diem::view_t<B> x,
+                     const char* label = nullptr);
+    /// The model is the network, or (null) the Gaussian itself.
+    [[nodiscard]] static posterior_draws<B> draw_posterior(B& b, network<B>* model, gaussian<B>* estimate,
+                                                           diem::const_vector_t<B> mean, const measured<B>& m,
+                                                           const diem::posterior::mmps_options& mmps,
+                                                           const diem::prior::sampling_options& sampling,
+                                                           std::uint64_t seed);
+};
 
 }  // namespace program

@@ -1,30 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include <diem/backend/eigen.hpp>
+#include <diem/core/view.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
-#include <diem/linop/covariance.hpp>
-#include <diem/posterior/observation.hpp>
+#include <diem/linop/subsample.hpp>
 
-#include "support/any_operator.hpp"
-#include "support/image_batches.hpp"
+#include "support/image_grid.hpp"
 
-/// What a user brings: observations and truths as npy (items first), operators as JSON.
+/// What a user brings, in host memory: observations and truths as npy (items first), operators as JSON.
 namespace program {
 
 using diem::index_t;
-using backend_type = diem::eigen_backend<float>;
-using images = diem::batch<backend_type>;
-using image_view = diem::const_view_t<backend_type>;
-using any_operator = support::any_operator<backend_type>;
-using noise_type = diem::linop::diagonal_covariance<backend_type>;
-using observation_type = diem::posterior::observation<backend_type, any_operator, noise_type>;
 
 /// Numbers of any real type as float, items first. Throws io_error: no such file, no npy, no items, values that are not
 /// finite (where `finite`).
@@ -33,9 +25,7 @@ using observation_type = diem::posterior::observation<backend_type, any_operator
 /// With the folders above it. Throws io_error.
 void make_folder(const std::filesystem::path& folder);
 
-/// Writes items of `features` values, with the extents of the image where there is one.
-void save_items(backend_type& b, const std::filesystem::path& path, image_view x,
-                const std::optional<support::image_shape>& image);
+/// Items of `features` values, with the extents of the image where there is one.
 [[nodiscard]] diem::io::shape_type shape_of(index_t items, index_t features,
                                             const std::optional<support::image_shape>& image);
 
@@ -73,33 +63,36 @@ struct sigma_source {
     /// From a command line: a number, else a file.
     [[nodiscard]] static sigma_source of(const std::string& text);
 };
-[[nodiscard]] noise_type load_noise(backend_type& b, const sigma_source& sigma, index_t rows);
+/// sigma_y^2 of each row. Throws io_error, shape_error, value_error.
+[[nodiscard]] std::vector<float> load_variances(const sigma_source& sigma, index_t rows);
 
-/// The operator for `items` items. `rows`: of the observations, `name` their file. Throws io_error, shape_error,
-/// config_error (a description that is to be drawn).
-[[nodiscard]] any_operator load_operator(backend_type& b, const operator_description& d, index_t items, index_t rows,
-                                         const std::string& name);
-
-/// Observations y = A x + e with what is known about them.
-struct measured {
-    images y;
-    any_operator a;
-    noise_type noise;
-    std::optional<support::image_shape> image;  ///< of x
-    double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
-    [[nodiscard]] index_t items() const { return y.items(); }
-    [[nodiscard]] index_t features() const { return a.cols(); }
-    [[nodiscard]] observation_type observed(backend_type& b) const {
-        return diem::posterior::observe(b, y.cview(), a, noise);
-    }
+/// The numbers of a mask or of matrices (column-major), of one item for all or of each, `features` of them.
+struct operator_numbers {
+    std::vector<float> values;
+    index_t features, items, cols;
+    bool shared;
 };
-/// Values of y that a mask hides may be anything, NaN too: zeros take their place. `image` may be empty: then it is read off
-/// the shape of y, where that has one.
-[[nodiscard]] measured load_measured(backend_type& b, const std::filesystem::path& y, const operator_description& d,
-                                     const sigma_source& sigma, std::optional<support::image_shape> image);
+/// For `items` items of `rows` observations, `name` their file; type "mask", "dense" or "identity", a mask that hides nothing.
+/// Throws io_error, shape_error, value_error.
+[[nodiscard]] operator_numbers load_numbers(const operator_description& d, index_t items, index_t rows,
+                                            const std::string& name);
+/// Type "averaging". Throws shape_error.
+[[nodiscard]] diem::linop::subsample load_averaging(const operator_description& d, index_t rows,
+                                                    const std::string& name);
+/// Throws config_error where a description is to be drawn.
+void check_given(const operator_description& d);
 
-/// The first observations as a picture; false where y is no image.
-bool save_observed(backend_type& b, const std::filesystem::path& path, const measured& m, index_t count);
+/// Zeros in place of what is hidden, where `seen` (empty: everything; else repeated) is 0: there y may be anything, NaN too.
+/// The share of the rest. Throws io_error where a value of the rest is not finite.
+double clear_hidden(diem::io::array<float>& y, const std::vector<float>& seen, const std::filesystem::path& file);
+
+/// Throws shape_error where an image has not `features` values; `whose`: "the prior of FILE has ".
+void check_image(const std::optional<support::image_shape>& image, index_t features, const std::string& whose);
+/// The shape of x: as given, else that of averaging or, behind a mask, of y. Throws shape_error where it has not `features`
+/// values.
+[[nodiscard]] std::optional<support::image_shape> shape_of_x(const operator_description& d, bool mask,
+                                                             const diem::io::shape_type& y, index_t features,
+                                                             std::optional<support::image_shape> given);
 
 /// Pixels on the screen per pixel of an image.
 [[nodiscard]] inline index_t scale_of(const support::image_shape& s) {

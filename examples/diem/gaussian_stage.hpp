@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#pragma once
+
 #include <algorithm>
 
 #include "diem/stages.hpp"
@@ -7,8 +9,9 @@ namespace program {
 
 using namespace diem;
 
-em::fit_result<gaussian> fit_gaussian(backend_type& b, const support::gaussian_settings& s, const measured& m,
-                                      std::uint64_t seed) {
+template <Backend B>
+em::fit_result<gaussian<B>> gaussian_stage<B>::fit(B& b, const support::gaussian_settings& s, const measured<B>& m,
+                                                   std::uint64_t seed) {
     if (const auto* mask = m.a.as_mask())
         return support::fit_gaussian_stage(b, s, posterior::observe(b, m.y.cview(), *mask, m.noise), seed);
     // The matrices of a batch take at most about 256 MiB.
@@ -18,8 +21,9 @@ em::fit_result<gaussian> fit_gaussian(backend_type& b, const support::gaussian_s
     return support::fit_gaussian_stage(b, settings, m.observed(b), seed);
 }
 
-bool draw_masked(backend_type& b, const gaussian& model, const measured& m, std::uint64_t seed,
-                 view_t<backend_type> x) {
+template <Backend B>
+bool gaussian_stage<B>::draw_masked(B& b, const gaussian<B>& model, const measured<B>& m, std::uint64_t seed,
+                                    view_t<B> x) {
     const auto* mask = m.a.as_mask();
     if (mask == nullptr) return false;
     const auto observed = posterior::observe(b, m.y.cview(), *mask, m.noise);

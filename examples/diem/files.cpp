@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "diem/data.hpp"
+#include "diem/files.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -36,10 +36,6 @@ io::shape_type shape_of(index_t items, index_t features, const std::optional<sup
     if (image && image->height * image->width * image->channels == features)
         return {items, image->height, image->width, image->channels};
     return {items, features};
-}
-void save_items(backend_type& b, const fs::path& path, image_view x, const std::optional<support::image_shape>& image) {
-    const auto values = to_host(b, x);
-    io::save_npy(path, shape_of(x.items(), x.features(), image), std::span<const float>(values));
 }
 
 std::optional<support::image_shape> image_of(const io::shape_type& shape) {
@@ -101,7 +97,7 @@ sigma_source sigma_source::of(const std::string& text) {
         throw value_error("--sigma-y: is " + text + ", expected a number above 0 or an npy file");
     return {number, {}};
 }
-noise_type load_noise(backend_type& b, const sigma_source& sigma, index_t rows) {
+std::vector<float> load_variances(const sigma_source& sigma, index_t rows) {
     std::vector<float> variances(static_cast<std::size_t>(rows), static_cast<float>(sigma.value * sigma.value));
     if (!sigma.file.empty()) {
         const auto a = load_items(sigma.file);
@@ -114,14 +110,13 @@ noise_type load_noise(backend_type& b, const sigma_source& sigma, index_t rows) 
             variances[static_cast<std::size_t>(k)] = a[k] * a[k];
         }
     }
-    return noise_type::shared(b, to_backend(b, variances, rows, 1));
+    return variances;
 }
 
 namespace {
 
 /// A mask of one value per `channels` rows, one for all items or one per item.
-any_operator load_mask(backend_type& b, const operator_description& d, index_t items, index_t rows,
-                       const std::string& name) {
+operator_numbers load_mask(const operator_description& d, index_t items, index_t rows, const std::string& name) {
     const auto a = load_items(d.file);
     for (index_t k = 0; k < a.size(); ++k)
         if (a[k] != 0 && a[k] != 1)
@@ -135,14 +130,11 @@ any_operator load_mask(backend_type& b, const operator_description& d, index_t i
     std::vector<float> values;
     values.reserve(static_cast<std::size_t>(a.size() * d.channels));
     for (const float v : a.data) values.insert(values.end(), static_cast<std::size_t>(d.channels), v);
-    auto batch = to_backend(b, values, rows, shared ? 1 : items);
-    return shared ? linop::mask<backend_type>::shared(std::move(batch))
-                  : linop::mask<backend_type>::per_item(std::move(batch));
+    return {std::move(values), rows, shared ? 1 : items, rows, shared};
 }
 
 /// Row-major matrices of a file, (rows, cols) for all items or (items, rows, cols), as the column-major ones of the library.
-any_operator load_dense(backend_type& b, const operator_description& d, index_t items, index_t rows,
-                        const std::string& name) {
+operator_numbers load_dense(const operator_description& d, index_t items, index_t rows, const std::string& name) {
     const auto a = load_items(d.file);
     const std::size_t axes = a.shape.size();
     if (axes != 2 && axes != 3)
@@ -157,70 +149,59 @@ any_operator load_dense(backend_type& b, const operator_description& d, index_t 
         for (index_t r = 0; r < m; ++r)
             for (index_t c = 0; c < n; ++c)
                 values[static_cast<std::size_t>((i * n + c) * m + r)] = a[(i * m + r) * n + c];
-    if (axes == 2) return linop::dense<backend_type>::shared(to_backend(b, values, m, n));
-    return linop::dense<backend_type>::per_item(to_backend(b, values, m * n, count), m, n);
+    return {std::move(values), m * n, count, n, axes == 2};
 }
 
 }  // namespace
 
-any_operator load_operator(backend_type& b, const operator_description& d, index_t items, index_t rows,
-                           const std::string& name) {
+operator_numbers load_numbers(const operator_description& d, index_t items, index_t rows, const std::string& name) {
+    if (d.type == "mask") return load_mask(d, items, rows, name);
+    if (d.type == "dense") return load_dense(d, items, rows, name);
+    return {std::vector<float>(static_cast<std::size_t>(rows), 1.0F), rows, 1, rows, true};
+}
+linop::subsample load_averaging(const operator_description& d, index_t rows, const std::string& name) {
+    const linop::subsample a(d.shape.height, d.shape.width, d.shape.channels, d.block);
+    if (a.rows() != rows)
+        throw shape_error(d.where + ": averaging gives " + std::to_string(a.rows()) + " values, " + name + " has " +
+                          std::to_string(rows) + " per item");
+    return a;
+}
+void check_given(const operator_description& d) {
     if (d.drawn())
         throw config_error(d.where + ": \"" + (d.keep > 0 ? "keep" : "rows") +
                            "\" describes an operator to be drawn by diem observe; give \"" +
                            (d.keep > 0 ? "values" : "matrix") + "\", the file that holds it");
-    if (d.type == "mask") return load_mask(b, d, items, rows, name);
-    if (d.type == "dense") return load_dense(b, d, items, rows, name);
-    if (d.type == "averaging") {
-        const linop::subsample a(d.shape.height, d.shape.width, d.shape.channels, d.block);
-        if (a.rows() != rows)
-            throw shape_error(d.where + ": averaging gives " + std::to_string(a.rows()) + " values, " + name + " has " +
-                              std::to_string(rows) + " per item");
-        return a;
-    }
-    return linop::mask<backend_type>::shared(
-        to_backend(b, std::vector<float>(static_cast<std::size_t>(rows), 1.0F), rows, 1));
 }
 
-measured load_measured(backend_type& b, const fs::path& y, const operator_description& d, const sigma_source& sigma,
-                       std::optional<support::image_shape> image) {
-    auto values = load_items(y, false);
-    const index_t items = values.items(), rows = values.features();
-    auto a = load_operator(b, d, items, rows, y.string());
-    std::vector<float> seen;  // where a value is observed
-    if (const auto* mask = a.as_mask()) seen = to_host(b, mask->values().view());
+double clear_hidden(io::array<float>& y, const std::vector<float>& seen, const fs::path& file) {
+    const index_t rows = y.features();
     index_t hidden = 0;
-    for (index_t k = 0; k < values.size(); ++k) {
+    for (index_t k = 0; k < y.size(); ++k) {
         if (!seen.empty() && seen[static_cast<std::size_t>(k) % seen.size()] == 0) {
-            values[k] = 0;
+            y[k] = 0;
             ++hidden;
-        } else if (!std::isfinite(values[k])) {
-            throw io_error(y.string() + ": value " + std::to_string(k % rows) + " of item " + std::to_string(k / rows) +
-                           " is not finite");
+        } else if (!std::isfinite(y[k])) {
+            throw io_error(file.string() + ": value " + std::to_string(k % rows) + " of item " +
+                           std::to_string(k / rows) + " is not finite");
         }
     }
-    const double share = 1 - static_cast<double>(hidden) / static_cast<double>(values.size());
-    if (!image && d.type == "averaging" && (d.shape.channels == 1 || d.shape.channels == 3)) image = d.shape;
-    if (!image && a.as_mask()) image = image_of(values.shape);
-    if (image && image->height * image->width * image->channels != a.cols())
-        throw shape_error("the image shape " + io::to_string({image->height, image->width, image->channels}) + " has " +
-                          std::to_string(image->height * image->width * image->channels) + " values, the operator of " +
-                          d.where + " takes " + std::to_string(a.cols()));
-    auto noise = load_noise(b, sigma, rows);
-    return {to_backend(b, values.data, rows, items), std::move(a), std::move(noise), image, share};
+    return 1 - static_cast<double>(hidden) / static_cast<double>(y.size());
 }
 
-bool save_observed(backend_type& b, const fs::path& path, const measured& m, index_t count) {
-    if (!m.image || m.y.features() != m.features()) return false;
-    images hidden;
-    if (const auto* mask = m.a.as_mask()) {
-        hidden = images(b, m.features(), count);
-        for (index_t i = 0; i < count; ++i)
-            b.copy(mask->values().view().item_range(mask->is_shared() ? 0 : i, 1), hidden.view().item_range(i, 1));
-    }
-    io::save_png(
-        path, support::picture_row(b, m.y.cview().item_range(0, count), *m.image, scale_of(*m.image), hidden.cview()));
-    return true;
+void check_image(const std::optional<support::image_shape>& image, index_t features, const std::string& whose) {
+    if (!image) return;
+    const index_t values = image->height * image->width * image->channels;
+    if (values != features)
+        throw shape_error("the image shape " + io::to_string({image->height, image->width, image->channels}) + " has " +
+                          std::to_string(values) + " values, " + whose + std::to_string(features));
+}
+std::optional<support::image_shape> shape_of_x(const operator_description& d, bool mask, const io::shape_type& y,
+                                               index_t features, std::optional<support::image_shape> given) {
+    auto image = given;
+    if (!image && d.type == "averaging" && (d.shape.channels == 1 || d.shape.channels == 3)) image = d.shape;
+    if (!image && mask) image = image_of(y);
+    check_image(image, features, "the operator of " + d.where + " takes ");
+    return image;
 }
 
 }  // namespace program

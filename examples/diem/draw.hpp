@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#pragma once
+
 #include <algorithm>
 #include <iostream>
 #include <string>
@@ -13,30 +15,24 @@ namespace program {
 
 using namespace diem;
 
-namespace {
-
 /// The checkpoint with what the command line says instead of it.
-loaded_prior open(backend_type& b, const draw_command& o) {
+template <Backend B>
+loaded_prior<B> open(B& b, const draw_command& o) {
     auto p = load_prior(b, o.checkpoint);
     if (!o.image.empty()) p.config.image = support::image_shape{o.image[0], o.image[1], o.image[2]};
-    if (const auto& i = p.config.image; i && i->height * i->width * i->channels != p.features())
-        throw shape_error("image " + io::to_string({i->height, i->width, i->channels}) + " has " +
-                          std::to_string(i->height * i->width * i->channels) + " values, the prior of " +
-                          o.checkpoint.string() + " " + std::to_string(p.features()));
+    check_image(p.config.image, p.features(), "the prior of " + o.checkpoint.string() + " has ");
     auto& sampling = p.config.em.sampling;
     if (o.steps) sampling.steps = *o.steps;
     if (o.batch) sampling.batch = *o.batch;
     return p;
 }
 
-}  // namespace
-
-int sample(const sample_command& o) {
-    backend_type b(o.threads);
+template <Backend B>
+int sample(B& b, const sample_command& o) {
     auto p = open(b, o);
-    images x(b, p.features(), o.count);
+    batch<B> x(b, p.features(), o.count);
     if (p.model)
-        draw(b, *p.model, p.mean(), p.config.em.sampling, o.seed, x.view(), "samples");
+        network_stage<B>::draw(b, *p.model, p.mean(), p.config.em.sampling, o.seed, x.view(), "samples");
     else
         p.estimate->sample(b, {.seed = o.seed, .lane = random_lane::prior_sample}, x.view());
     make_folder(o.out);
@@ -52,8 +48,8 @@ int sample(const sample_command& o) {
     return 0;
 }
 
-int posterior(const posterior_command& o) {
-    backend_type b(o.threads);
+template <Backend B>
+int posterior(B& b, const posterior_command& o) {
     auto p = open(b, o);
     const auto m =
         load_measured(b, o.observations, load_description(o.description), sigma_source::of(o.sigma_y), p.config.image);
@@ -62,11 +58,11 @@ int posterior(const posterior_command& o) {
                           " values, the prior of " + o.checkpoint.string() + " has " + std::to_string(p.features()));
     auto sampling = p.config.em.sampling;
     sampling.samples_per_observation = o.samples;
-    posterior_draws draws{images(b, m.features(), m.items() * o.samples), {}};
-    const bool exact = !p.model && draw_masked(b, *p.estimate, m, o.seed, draws.x.view());
+    posterior_draws<B> draws{batch<B>(b, m.features(), m.items() * o.samples), {}};
+    const bool exact = !p.model && gaussian_stage<B>::draw_masked(b, *p.estimate, m, o.seed, draws.x.view());
     if (!exact)
-        draws = draw_posterior(b, p.model ? &*p.model : nullptr, p.estimate ? &*p.estimate : nullptr, p.mean(), m,
-                               p.mmps, sampling, o.seed);
+        draws = network_stage<B>::draw_posterior(b, p.model ? &*p.model : nullptr, p.estimate ? &*p.estimate : nullptr,
+                                                 p.mean(), m, p.mmps, sampling, o.seed);
     const auto mean = support::mean_of_samples(b, draws.x.cview(), m.items());
 
     // Samples of one observation stand together in the file.
@@ -86,7 +82,9 @@ int posterior(const posterior_command& o) {
     save_items(b, o.out / "mean.npy", mean.cview(), m.image);
     if (m.image) {
         const index_t shown = std::min<index_t>(m.items(), 16), scale = scale_of(*m.image);
-        const auto row = [&](image_view x) { return support::picture_row(b, x.item_range(0, shown), *m.image, scale); };
+        const auto row = [&](const_view_t<B> x) {
+            return support::picture_row(b, x.item_range(0, shown), *m.image, scale);
+        };
         save_observed(b, o.out / "observed.png", m, shown);
         io::save_png(o.out / "samples.png", row(draws.x.cview()));
         io::save_png(o.out / "mean.png", row(mean.cview()));

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#pragma once
+
 #include <chrono>
 #include <cmath>
 #include <iostream>
@@ -10,18 +12,18 @@
 
 #include "diem/commands.hpp"
 #include "diem/fit_settings.hpp"
+#include "diem/stages.hpp"
 #include "support/report.hpp"
 
 namespace program {
 
 using namespace diem;
 
-namespace {
-
 /// A run in its folder.
+template <Backend B>
 class fit_run {
 public:
-    fit_run(backend_type& b, const fit_command& o, fit_settings& s, const measured& m) : b_(b), o_(o), s_(s), m_(m) {}
+    fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m) : b_(b), o_(o), s_(s), m_(m) {}
 
     /// Refuses a folder that holds a run, unless it is to go on or to be begun anew.
     void prepare_folder() const {
@@ -48,7 +50,7 @@ public:
     }
 
     /// Fitted, or read where it is there.
-    gaussian first_stage() {
+    gaussian<B> first_stage() {
         const io::json settings = fingerprint();
         if (o_.resume && std::filesystem::exists(gaussian_path())) {
             auto stored = prior::load_gaussian(gaussian_path(), b_);
@@ -59,7 +61,7 @@ public:
             return std::move(stored.prior);
         }
         const auto start = std::chrono::steady_clock::now();
-        auto fitted = fit_gaussian(b_, s_.gaussian, m_, s_.prior.em.seed);
+        auto fitted = gaussian_stage<B>::fit(b_, s_.gaussian, m_, s_.prior.em.seed);
         support::print_evidence(std::cout, fitted.history, m_.items());
         io::json evidence = io::json::array();
         for (const double e : support::evidence_of(fitted.history, m_.items()))
@@ -71,7 +73,7 @@ public:
         save(gaussian_path(), fitted.prior);
         return std::move(fitted.prior);
     }
-    void save(const path& to, const gaussian& g) {
+    void save(const path& to, const gaussian<B>& g) {
         auto config = s_.prior;
         config.network.reset();
         config.em.mmps = gaussian_mmps();
@@ -79,20 +81,21 @@ public:
     }
 
     /// The network, and its status; Gaussian samples of the first stage are drawn by the caller.
-    prior::em_result<backend_type> second_stage(network& model, gaussian& initial) {
+    prior::em_result<B> second_stage(network<B>& model, gaussian<B>& initial) {
         auto em = s_.prior.em;
         em.folder = o_.out / "checkpoint";
         em.resume = o_.resume;
         em.config = to_json(s_.prior);
-        return fit_network(b_, model, m_, initial, em, [&](const prior::lap_diagnostics& d, const learned_prior& next) {
-            if (!m_.image) return;
-            prior::load_into(b_, next, model);
-            images x(b_, m_.features(), s_.pictures);
-            draw(b_, model, next.mean.flat(), em.sampling, 17, x.view());
-            picture("lap_" + std::to_string(d.lap) + ".png", x);
-        });
+        return network_stage<B>::fit(b_, model, m_, initial, em,
+                                     [&](const prior::lap_diagnostics& d, const learned_prior<B>& next) {
+                                         if (!m_.image) return;
+                                         prior::load_into(b_, next, model);
+                                         batch<B> x(b_, m_.features(), s_.pictures);
+                                         network_stage<B>::draw(b_, model, next.mean.flat(), em.sampling, 17, x.view());
+                                         picture("lap_" + std::to_string(d.lap) + ".png", x);
+                                     });
     }
-    void picture(const std::string& name, const images& x) const {
+    void picture(const std::string& name, const batch<B>& x) const {
         if (m_.image) io::save_png(o_.out / name, support::picture_row(b_, x.cview(), *m_.image, scale_of(*m_.image)));
     }
     [[nodiscard]] const io::json& notes() const { return notes_; }
@@ -110,15 +113,16 @@ private:
                 {"gaussian.posterior", support::posterior_json(g.mmps)}};
     }
 
-    backend_type& b_;
+    B& b_;
     const fit_command& o_;
     fit_settings& s_;
-    const measured& m_;
+    const measured<B>& m_;
     io::json notes_;
 };
 
 /// Data far outside [-2, 2] are no error of a Gaussian fit, but laps of the network would be rejected, and pictures be wrong.
-void warn_of_range(backend_type& b, const images& x) {
+template <Backend B>
+void warn_of_range(B& b, const batch<B>& x) {
     index_t outside = 0;
     for (const float v : to_host(b, x)) outside += v < -4 || v > 4 ? 1 : 0;
     const double share = static_cast<double>(outside) / static_cast<double>(x.features() * x.items());
@@ -127,38 +131,36 @@ void warn_of_range(backend_type& b, const images& x) {
                   << " % of the values of Gaussian samples lie outside [-4, 4]; scale data to about [-2, 2]\n";
 }
 
-}  // namespace
-
-int fit(const fit_command& o) {
+template <Backend B>
+int fit(B& b, const fit_command& o) {
     const auto start = std::chrono::steady_clock::now();
-    backend_type b(o.threads);
     auto [s, m] = read_fit(b, o.config);
     const auto& em = s.prior.em;
     std::cout << m.items() << " observations of " << m.y.features() << " values (" << s.description.type << " of "
               << m.features() << "); Gaussian of rank " << s.gaussian.rank << " in " << s.gaussian.laps << " laps; "
               << (s.prior.network ? "a network in " + std::to_string(em.laps) + " laps" : "no network") << "; "
-              << b.threads() << " threads" << std::endl;
+              << support::place(o.backend, b.threads()) << std::endl;
     if (m.share < 1)
         std::cout << "masks leave " << support::number(100 * m.share, 1)
                   << " % of the values: data residuals of a good fit are near " << support::number(m.share)
                   << std::endl;
-    std::optional<network> model;
+    std::optional<network<B>> model;
     if (s.prior.network) {
-        model.emplace(b, model::any_network<backend_type>(*s.prior.network));
+        model.emplace(b, model::any_network<B>(*s.prior.network));
         model->initialize(b, {.seed = em.seed});
-        support::print_plan(std::cout, plan(b, *model, em, m.items()), em);
+        support::print_plan(std::cout, network_stage<B>::plan(b, *model, em, m.items()), em);
     }
     if (o.plan) return 0;
 
-    fit_run run(b, o, s, m);
+    fit_run<B> run(b, o, s, m);
     run.prepare_folder();
     save_observed(b, o.out / "observed.png", m, std::min(s.pictures, m.items()));
     auto initial = run.first_stage();
-    images x(b, m.features(), std::max<index_t>(s.pictures, 64));
+    batch<B> x(b, m.features(), std::max<index_t>(s.pictures, 64));
     initial.sample(b, {.seed = 17, .lane = random_lane::prior_sample}, x.view());
     warn_of_range(b, x);
-    const auto shown = [&](const images& from) {
-        images part(b, from.features(), s.pictures);
+    const auto shown = [&](const batch<B>& from) {
+        batch<B> part(b, from.features(), s.pictures);
         b.copy(from.cview().item_range(0, s.pictures), part.view());
         return part;
     };
@@ -178,8 +180,8 @@ int fit(const fit_command& o) {
         if (learned) {
             prior::save_prior(o.out / "prior.safetensors", b, model->table(), result.prior, to_json(s.prior));
             if (m.image) {
-                images free(b, m.features(), s.pictures);
-                draw(b, *model, result.prior.mean.flat(), em.sampling, 17, free.view());
+                batch<B> free(b, m.features(), s.pictures);
+                network_stage<B>::draw(b, *model, result.prior.mean.flat(), em.sampling, 17, free.view());
                 run.picture("samples_diffusion.png", free);
             }
         }
@@ -188,6 +190,7 @@ int fit(const fit_command& o) {
     io::save_json(o.out / "report.json",
                   {{"program", "diem fit"},
                    {"environment", support::environment()},
+                   {"backend", o.backend},
                    {"threads", b.threads()},
                    {"seed", em.seed},
                    {"observations", m.items()},

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "diem/prior_file.hpp"
+#include "diem/prior_config.hpp"
 
-#include <utility>
+#include <variant>
 #include <vector>
 
-#include <diem/prior/diffusion_em.hpp>
-#include <diem/prior/gaussian_checkpoint.hpp>
+#include <diem/io/config.hpp>
 
 #include "support/em_settings.hpp"
 
@@ -54,34 +53,6 @@ prior_config config_from(const io::json& value, const std::string& where) {
         o.optional("seed", c.em.seed);
     });
     return c;
-}
-
-loaded_prior load_prior(backend_type& b, const std::filesystem::path& file) {
-    loaded_prior p;
-    prior::checkpoint_reader<backend_type> in(file);
-    const auto kind = in.state<std::string>("kind");
-    if (kind == "gaussian_prior") {
-        auto stored = prior::load_gaussian(file, b);
-        if (stored.config.contains("program")) p.config = config_from(stored.config, file.string());
-        p.config.network.reset();
-        p.estimate = std::move(stored.prior);
-        p.mmps = gaussian_mmps();
-        return p;
-    }
-    if (kind != "diffusion_prior") in.fail("holds a " + kind + ", expected a gaussian_prior or a diffusion_prior");
-    p.config = config_from(in.config(), file.string());
-    if (!p.config.network) in.fail("does not say how its network is built");
-    p.model.emplace(b, model::any_network<backend_type>(*p.config.network));
-    p.learned = prior::get_prior(b, in, p.model->table());
-    if (p.learned->laps == 0) in.fail("its network is not trained: no lap is done yet");
-    prior::load_into(b, *p.learned, *p.model);
-    p.estimate = p.learned->estimate;
-    p.mmps = prior::e_step_mmps(b, p.config.em, *p.learned);
-    const bool needs = p.mmps.cov_x == posterior::covariance::blended ||
-                       p.mmps.cov_x == posterior::covariance::gaussian ||
-                       p.mmps.cov_x == posterior::covariance::gaussian_heuristic;
-    if (needs && !p.estimate) p.mmps = prior::paper_mmps();
-    return p;
 }
 
 }  // namespace program

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#pragma once
+
 #include <algorithm>
 #include <cmath>
 #include <iostream>
@@ -14,25 +16,24 @@
 #include <diem/metrics/ssim.hpp>
 
 #include "diem/commands.hpp"
-#include "diem/data.hpp"
+#include "diem/measured.hpp"
 #include "support/report.hpp"
 
 namespace program {
 
 using namespace diem;
 
-namespace {
-
 /// Beyond these the figures take minutes; --full takes them all the same.
-constexpr index_t most_frechet_features = 1024, most_sinkhorn_features = 16, most_sinkhorn_points = 4096;
+inline constexpr index_t most_frechet_features = 1024, most_sinkhorn_features = 16, most_sinkhorn_points = 4096;
 
 /// Samples and truth as batches; `repeats` samples belong to each item of the truth, or none in particular (0).
+template <Backend B>
 struct comparison {
-    images x, truth;
+    batch<B> x, truth;
     index_t repeats = 0;
     std::optional<support::image_shape> image;
 
-    comparison(backend_type& b, const evaluate_command& o) {
+    comparison(B& b, const evaluate_command& o) {
         const auto s = load_items(o.samples), t = load_items(o.truth);
         const index_t features = t.features(), n = t.items();
         index_t count = s.items();
@@ -60,13 +61,14 @@ struct paired_figures {
     double sample_psnr = 0, mean_psnr = 0;
     double sample_ssim = std::numeric_limits<double>::quiet_NaN(), mean_ssim = sample_ssim;
 };
-paired_figures compare_pairs(backend_type& b, const comparison& c, double data_range) {
+template <Backend B>
+paired_figures compare_pairs(B& b, const comparison<B>& c, double data_range) {
     const index_t n = c.truth.items(), d = c.truth.features(), r = c.repeats;
-    images repeated(b, d, n * r), mean(b, d, n);
+    batch<B> repeated(b, d, n * r), mean(b, d, n);
     b.fill(mean.view(), 0.0F);
     for (index_t i = 0; i < n; ++i)
         for (index_t k = 0; k < r; ++k) {
-            const image_view one = c.x.cview().item_range(i * r + k, 1);
+            const const_view_t<B> one = c.x.cview().item_range(i * r + k, 1);
             b.copy(c.truth.cview().item_range(i, 1), repeated.view().item_range(i * r + k, 1));
             b.axpby(1.0 / static_cast<double>(r), one, 1.0, mean.view().item_range(i, 1));
         }
@@ -76,7 +78,7 @@ paired_figures compare_pairs(backend_type& b, const comparison& c, double data_r
     const metrics::ssim_options options{.data_range = data_range};
     if (!c.image || c.image->height < options.window || c.image->width < options.window) return f;
     const metrics::image_shape shape{c.image->height, c.image->width, c.image->channels};
-    const auto average = [&](image_view x, image_view y) {
+    const auto average = [&](const_view_t<B> x, const_view_t<B> y) {
         double sum = 0;
         for (const double v : metrics::ssim(b, x, y, shape, options)) sum += v;
         return sum / static_cast<double>(x.items());
@@ -87,13 +89,14 @@ paired_figures compare_pairs(backend_type& b, const comparison& c, double data_r
 }
 
 /// Squared Frechet distance with values brought to [0, 1], as pixels are.
-double frechet(backend_type& b, const comparison& c, double data_range) {
-    eigen_backend<double> wide(b.threads());
+template <Backend B, Backend Wide>
+double frechet(B& b, Wide& wide, const comparison<B>& c, double data_range) {
     return metrics::frechet_distance(wide, b, c.x.cview(), c.truth.cview()) / (data_range * data_range);
 }
 
-double sinkhorn(backend_type& b, const comparison& c, double regularization) {
-    const auto part = [](const images& x) {
+template <Backend B>
+double sinkhorn(B& b, const comparison<B>& c, double regularization) {
+    const auto part = [](const batch<B>& x) {
         return x.cview().item_range(0, std::min(x.items(), most_sinkhorn_points));
     };
     metrics::sinkhorn_options options{.regularization = regularization};
@@ -103,17 +106,15 @@ double sinkhorn(backend_type& b, const comparison& c, double regularization) {
     return metrics::symmetric_divergence(b, part(c.x), part(c.truth), options);
 }
 
-}  // namespace
-
-int evaluate(const evaluate_command& o) {
-    backend_type b(o.threads);
+template <Backend B, Backend Wide>
+int evaluate(B& b, Wide& wide, const evaluate_command& o) {
     check_positive("--data-range", "value", o.data_range);
     check_positive("--regularization", "value", o.regularization);
-    const comparison c(b, o);
+    const comparison<B> c(b, o);
     const index_t features = c.truth.features();
-    io::json report{{"program", "diem evaluate"},    {"samples", o.samples.string()},  {"truth", o.truth.string()},
-                    {"sample_items", c.x.items()},   {"truth_items", c.truth.items()}, {"features", features},
-                    {"samples_per_item", c.repeats}, {"data_range", o.data_range}};
+    io::json report{{"program", "diem evaluate"},  {"samples", o.samples.string()},  {"truth", o.truth.string()},
+                    {"sample_items", c.x.items()}, {"truth_items", c.truth.items()}, {"features", features},
+                    {"backend", o.backend},        {"samples_per_item", c.repeats},  {"data_range", o.data_range}};
     std::vector<std::vector<std::string>> rows;
     std::vector<std::string> skipped;
     const auto add = [&](const char* key, const std::string& name, double value, int digits) {
@@ -137,7 +138,7 @@ int evaluate(const evaluate_command& o) {
     if (c.x.items() < 2 || c.truth.items() < 2)
         skipped.push_back("Frechet distance (fewer than two items)");
     else if (features <= most_frechet_features || o.full)
-        add("frechet", "squared Frechet distance of values in [0, 1]", frechet(b, c, o.data_range), 4);
+        add("frechet", "squared Frechet distance of values in [0, 1]", frechet(b, wide, c, o.data_range), 4);
     else
         skipped.push_back("Frechet distance (" + std::to_string(features) + " features; --full computes it)");
     if (features <= most_sinkhorn_features || o.full)

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <diem/cuda.cuh>
+
+#include "primitives/cases.hpp"
+
+namespace primitives {
+
+void add_cuda_cases() {
+    if (cuda_device_count() > 0) add_cases<cuda_backend<float>>("cuda/");
+}
+
+}  // namespace primitives
