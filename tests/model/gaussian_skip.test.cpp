@@ -54,13 +54,14 @@ TEMPLATE_TEST_CASE("a network of zeros with a Gaussian skip connection is that G
     using T = scalar_t<TestType>;
     auto b = make_backend<TestType>();
     const index_t n = 7, items = 4;
-    for (const index_t rank : {index_t{0}, index_t{1}, index_t{3}, index_t{7}}) {
+    for (const index_t rank : {index_t{0}, index_t{1}, index_t{3}, index_t{7}, index_t{-3}}) {
+        const bool constant = rank >= 0;  // else d varies
         CAPTURE(rank);
-        const auto g = gaussian(b, n, rank);
+        const auto g = gaussian(b, n, std::abs(rank), constant);
         auto m = untrained(b, n);
         m.set_skip(b, g);
         REQUIRE(m.skip() != nullptr);
-        CHECK(m.skip()->rank() == rank);
+        CHECK(m.skip()->rank() == (constant ? rank : n));
         const auto x = draw(b, n, items, 3), v = draw(b, n, items, 4);
         const auto levels = to_backend(b, std::vector<T>{T(0.01), T(0.5), T(3), T(60)}, 1, items);
         batch<TestType> y(b, n, items), expected(b, n, items);
@@ -94,7 +95,8 @@ TEMPLATE_TEST_CASE("axes within the span of u keep the trace and what lies along
     auto b = make_backend<TestType>();
     const index_t n = 9, rank = 3;
     const auto g = gaussian(b, n, rank, false);
-    const model::gaussian_skip<TestType> skip(b, g);
+    const model::gaussian_skip<TestType> skip(b, g, 0);
+    CHECK(skip.rank() == rank);
     // S at sigma = 1, by columns; Sigma of the skip connection is S (I - S)^-1.
     std::vector<T> identity(static_cast<std::size_t>(n * n), T(0));
     for (index_t k = 0; k < n; ++k) identity[static_cast<std::size_t>(k * (n + 1))] = T(1);

@@ -53,12 +53,16 @@ class gaussian_skip {
     using T = scalar_t<B>;
 
 public:
-    /// Of N(mu, diag(d) + u u'): the principal axes within the span of u (Rayleigh-Ritz) and r from the rest of the trace.
-    /// Exact where d is constant, else the nearest of this form in that span.
-    gaussian_skip(B& b, const diffusion::gaussian<B>& prior) : mu_(b, prior.features(), 1) {
+    /// Of N(mu, diag(d) + u u'): exact where d is constant (principal axes within the span of u) and for up to `dense`
+    /// features (all axes); else the nearest within the span of u (Rayleigh-Ritz), r from the rest of the trace.
+    gaussian_skip(B& b, const diffusion::gaussian<B>& prior, index_t dense = 1024) : mu_(b, prior.features(), 1) {
         b.copy(as_batch(prior.mu()), mu_.view());
-        axes_ =
-            orthonormal(b, orthonormal(b, prior.u()).cview());  // twice: the second undoes the rounding of the first
+        const auto d = to_host(b, prior.d());
+        const auto [least, most] = std::minmax_element(d.begin(), d.end());
+        const bool constant = *most - *least <= T(1e-6) * *most;
+        axes_ = constant || features() > dense
+                    ? orthonormal(b, orthonormal(b, prior.u()).cview())  // the second undoes the rounding of the first
+                    : identity(b, features());
         const index_t n = features(), k = rank();
         batch<B> image(b, n, k), inner(b, prior.rank(), k), ritz(b, k, k), rotated(b, n, k);
         b.map(functors::product{}, image.view(), axes_.cview(), per_feature{prior.d()});
@@ -70,7 +74,7 @@ public:
         axes_ = std::move(rotated);
 
         double rest = 0;
-        for (const T v : to_host(b, prior.d())) rest += static_cast<double>(v);
+        for (const T v : d) rest += static_cast<double>(v);
         for (const T v : to_host(b, prior.u())) rest += static_cast<double>(v) * static_cast<double>(v);
         const double trace = rest;
         for (const double l : excess) rest -= l;
@@ -116,6 +120,12 @@ private:
         if (m.items() > 0) b.eigh(m.view(), w.flat());
         const auto host = to_host(b, w);
         return {host.begin(), host.end()};
+    }
+    static batch<B> identity(B& b, index_t n) {
+        batch<B> q(b, n, n);
+        b.fill(q.view(), T(0));
+        b.launch(1, n * n, functors::add_identity{n}, q.view().data());
+        return q;
     }
     /// An orthonormal basis of the span of u's columns; directions within rounding of nothing are left out.
     static batch<B> orthonormal(B& b, const_view_t<B> u) {
