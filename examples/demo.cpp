@@ -30,6 +30,8 @@ int main(int argc, char** argv) {
     app.add_option("--sampler", o.sampling.sampler, "of the E-step and of all posterior samples")
         ->transform(CLI::CheckedTransformer(support::sampler_names))
         ->default_str("dpm_solver_2m_sde");
+    app.add_option("--judged-sampler", o.judged_sampler, "another one for the posterior samples of held-out digits")
+        ->transform(CLI::CheckedTransformer(support::sampler_names));
     app.add_option("--steps", o.sampling.steps, "of that sampler")->capture_default_str();
     app.add_option("--free-steps", o.free_steps, "of the sampler for unconditional samples")->capture_default_str();
     app.add_option("--rank", o.rank, "of its covariance")->check(CLI::Range(0, 64))->capture_default_str();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include <diem/core/view.hpp>
@@ -24,6 +25,8 @@ struct program_options {
                                            .batch = 261,
                                            .sigma_min = 5e-3,
                                            .sigma_max = 20};
+    std::optional<diem::prior::sampler_choice>
+        judged_sampler;  ///< of the posterior samples that are judged; else that above
     std::uint64_t seed = 0;
     std::string backend = "auto";  ///< for `run_on_...`: "eigen" or "cuda"
     int threads = 0;

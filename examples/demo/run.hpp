@@ -128,6 +128,7 @@ stage_figures evaluate(B& b, Wide& wide, const std::string& name, Model& model, 
                        const_vector_t<B> mean, const posterior::mmps_options& mmps, const program_options& o,
                        const digits<B>& data) {
     auto sampling = o.sampling;
+    sampling.sampler = o.judged_sampler.value_or(sampling.sampler);
     sampling.samples_per_observation = o.samples;
     batch<B> x;
     support::progress bar("posterior samples, " + name, static_cast<long>(o.held_out * o.samples));

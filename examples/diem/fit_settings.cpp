@@ -56,7 +56,6 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
     auto& em = s.prior.em;
     em.sampling = {
         .sampler = prior::sampler_choice::dpm_solver_2m_sde, .steps = 64, .sigma_min = 5e-3, .sigma_max = 20};
-    em.gaussian_skip = true;
     em.refresh = {.mean = true, .estimate = true, .rank = g.rank};
     em.training.steps = 1000;
     em.training.rate = {.schedule = train::rate_schedule::linear, .initial = 1e-3, .final = 1e-5};
