@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
         o.gaussian_laps = std::min<diem::index_t>(o.gaussian_laps, 3);
         o.laps = std::min<diem::index_t>(o.laps, 2);
         o.width = 32;
-        o.training_steps = 20;
+        o.training_steps = 200;
         o.samples_per_observation = 1;
         o.held_out = 32;
         o.samples = 2;
