@@ -9,7 +9,7 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/prior/checkpoint.hpp>
 
-/// Gaussian priors in files, alone or as a part of others: tensors <prefix>{mu,d,u}.
+/// Gaussian priors in files, alone or as a part of others: tensors PREFIX{mu,d,u}.
 namespace diem::prior {
 
 /// Adds N(mu, diag(d) + u u') to a file.
