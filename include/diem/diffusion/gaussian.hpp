@@ -234,4 +234,13 @@ void gaussian<B>::log_density(B& b, const_view_t<B> x, double sigma, vector_t<B,
              typename B::template pointer<const double>(norm.flat().data()));
 }
 
+/// tr Sigma, the sum of the variances. Downloads D (1 + r) numbers.
+template <Backend B>
+[[nodiscard]] double trace_of(B& b, const gaussian<B>& g) {
+    double trace = 0;
+    for (const auto v : to_host(b, g.d())) trace += static_cast<double>(v);
+    for (const auto v : to_host(b, g.u())) trace += static_cast<double>(v) * static_cast<double>(v);
+    return trace;
+}
+
 }  // namespace diem::diffusion

@@ -73,10 +73,8 @@ public:
         b.gemm(T(1), axes_.cview(), op::none, ritz.cview(), op::none, T(0), rotated.view());
         axes_ = std::move(rotated);
 
-        double rest = 0;
-        for (const T v : d) rest += static_cast<double>(v);
-        for (const T v : to_host(b, prior.u())) rest += static_cast<double>(v) * static_cast<double>(v);
-        const double trace = rest;
+        const double trace = diffusion::trace_of(b, prior);
+        double rest = trace;
         for (const double l : excess) rest -= l;
         rest = k < n ? rest / static_cast<double>(n - k) : excess.front();
         rest_ = std::max(rest, 1e-6 * trace / static_cast<double>(n));

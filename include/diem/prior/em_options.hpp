@@ -65,10 +65,7 @@ struct em_options {
 /// sqrt(tr Sigma / D): the root mean variance of a feature.
 template <Backend B>
 [[nodiscard]] double spread_of(B& b, const diffusion::gaussian<B>& estimate) {
-    double trace = 0;
-    for (const auto v : to_host(b, estimate.d())) trace += static_cast<double>(v);
-    for (const auto v : to_host(b, estimate.u())) trace += static_cast<double>(v) * static_cast<double>(v);
-    return std::sqrt(trace / static_cast<double>(estimate.features()));
+    return std::sqrt(diffusion::trace_of(b, estimate) / static_cast<double>(estimate.features()));
 }
 
 namespace detail {
