@@ -13,8 +13,8 @@
 #include <diem/core/check.hpp>
 #include <diem/linop/subsample.hpp>
 #include <diem/nn/activation.hpp>
-#include <diem/nn/blocks.hpp>
 #include <diem/nn/conv_plan.hpp>
+#include <diem/nn/detail/layer_parameters.hpp>
 #include <diem/nn/linear.hpp>
 #include <diem/nn/norm.hpp>
 #include <diem/nn/parameters.hpp>

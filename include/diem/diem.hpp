@@ -34,6 +34,7 @@
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
 #include <diem/backend/reference.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/backend/thread_pool.hpp>
 
 #include <diem/em/fit.hpp>
@@ -63,17 +64,20 @@
 
 #include <diem/nn/activation.hpp>
 #include <diem/nn/attention.hpp>
-#include <diem/nn/blocks.hpp>
+#include <diem/nn/attention_block.hpp>
 #include <diem/nn/conv.hpp>
 #include <diem/nn/conv_plan.hpp>
 #include <diem/nn/embedding.hpp>
+#include <diem/nn/gated_residual.hpp>
 #include <diem/nn/linear.hpp>
 #include <diem/nn/mlp.hpp>
 #include <diem/nn/modulation.hpp>
+#include <diem/nn/modulation_layer.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/norm.hpp>
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/resample.hpp>
+#include <diem/nn/residual_block.hpp>
 #include <diem/nn/unet.hpp>
 #include <diem/nn/unet_config.hpp>
 #include <diem/nn/update.hpp>

@@ -136,10 +136,16 @@ TEST_CASE("cudnn: a batch cut into blocks of items gives what the whole gives", 
         all.push_back(to_host(b, x));
         return all;
     };
-    const auto whole = run(1 << 20), blocks = run(2 * 30 * out + 1);  // of 2, 2, 2 and 1 items
-    for (std::size_t k = 0; k < whole.size(); ++k)
-        CHECK(distance(blocks[k], std::vector<double>(whole[k].begin(), whole[k].end())) <= 1e-5);
-    CHECK(contains(message_of([&] { run(30 * out - 1); }), "cudnn_conv3x3: an image or the kernel has more than"));
+    const auto whole = run(1 << 20);
+    for (const index_t most : {2 * 30 * out + 1, index_t{1}}) {  // blocks of 2, 2, 2 and 1 items; of one item
+        const auto blocks = run(most);
+        for (std::size_t k = 0; k < whole.size(); ++k)
+            CHECK(distance(blocks[k], std::vector<double>(whole[k].begin(), whole[k].end())) <= 1e-5);
+    }
+    cudnn_conv3x3<float> large(50000, 50000, 1, 1, 1);
+    auto kernel = to_backend(b, numbers(9, 3), 9, 1);
+    CHECK(contains(message_of([&] { large.forward(b, kernel.flat(), {}, const_view_t<B>(), view_t<B>(), false); }),
+                   "cudnn_conv3x3: an image or the kernel has more than"));
 }
 
 TEST_CASE("cudnn: the kernel is transposed again where it has changed", "[cuda]") {

@@ -312,6 +312,7 @@ TEMPLATE_TEST_CASE("transports of a batch are those of its problems alone", "", 
     const auto of = [](const std::vector<double>& w, index_t p, index_t count) {
         return std::vector<double>(w.begin() + p * count, w.begin() + (p + 1) * count);
     };
+    backend.synchronize();  // `threads` reads what `backend` wrote
     sinkhorn_options o;
     o.regularization = 0.3;
     o.iterations = 45;

@@ -3,8 +3,10 @@
 #include <string>
 #include <vector>
 
-#include <diem/nn/blocks.hpp>
+#include <diem/nn/attention_block.hpp>
 #include <diem/nn/embedding.hpp>
+#include <diem/nn/modulation.hpp>
+#include <diem/nn/residual_block.hpp>
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"

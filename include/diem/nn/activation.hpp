@@ -5,6 +5,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 #include <diem/nn/detail/loops.hpp>
@@ -85,18 +86,21 @@ namespace detail {
 template <class T>
 struct column_maximum {
     index_t features, stride;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* x, T* top) const {
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t i, const Team& team, const T* x, T* top) const {
         constexpr int lanes = 16;
         const T* const from = x + i * stride;
+        const index_t step = team.step();
         T part[lanes];
         for (int k = 0; k < lanes; ++k) part[k] = from[0];
-        index_t j = 0;
-        for (; j + lanes <= features; j += lanes)
-            for (int k = 0; k < lanes; ++k) part[k] = part[k] < from[j + k] ? from[j + k] : part[k];
-        for (; j < features; ++j) part[0] = part[0] < from[j] ? from[j] : part[0];
+        index_t j = team.first();
+        for (; j + (lanes - 1) * step < features; j += lanes * step)
+            for (int k = 0; k < lanes; ++k) part[k] = part[k] < from[j + k * step] ? from[j + k * step] : part[k];
+        for (; j < features; j += step) part[0] = part[0] < from[j] ? from[j] : part[0];
         T best = part[0];
         for (int k = 1; k < lanes; ++k) best = best < part[k] ? part[k] : best;
-        top[i] = best;
+        best = team.maximum(best);
+        if (team.first() == 0) top[i] = best;
     }
 };
 template <class T>
@@ -110,11 +114,12 @@ struct shifted_exponential {
 template <class T>
 struct divide_by_sum {
     index_t features, stride;
-    DIEM_HOST_DEVICE void operator()(index_t i, T* y) const {
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t i, const Team& team, T* y) const {
         T* const to = y + i * stride;
-        const T scale = T(1) / sum_over<T>(features, [to]<class V>(index_t j) -> V { return load<V>(to + j); });
+        const T scale = T(1) / sum_over<T>(team, features, [to]<class V>(index_t j) -> V { return load<V>(to + j); });
         DIEM_IVDEP
-        for (index_t j = 0; j < features; ++j) to[j] *= scale;
+        for (index_t j = team.first(); j < features; j += team.step()) to[j] *= scale;
     }
 };
 /// out = s (u - sum(s u)): the Jacobian of softmax, which is symmetric.
@@ -122,14 +127,15 @@ template <class T>
 struct softmax_jacobian {
     index_t features, s_stride, u_stride, y_stride;
     bool add;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* softmax, const T* in, T* out) const {
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t i, const Team& team, const T* softmax, const T* in, T* out) const {
         const T* const s = softmax + i * s_stride;
         const T* const u = in + i * u_stride;
         T* const y = out + i * y_stride;
         const T mean =
-            sum_over<T>(features, [s, u]<class V>(index_t j) -> V { return load<V>(s + j) * load<V>(u + j); });
+            sum_over<T>(team, features, [s, u]<class V>(index_t j) -> V { return load<V>(s + j) * load<V>(u + j); });
         DIEM_IVDEP
-        for (index_t j = 0; j < features; ++j) put(y[j], s[j] * (u[j] - mean), add);
+        for (index_t j = team.first(); j < features; j += team.step()) put(y[j], s[j] * (u[j] - mean), add);
     }
 };
 }  // namespace detail
@@ -147,19 +153,21 @@ void softmax_forward(B& b, const_view_t<B> x, view_t<B> y, update mode = update:
         return;
     }
     batch<B> top(b, x.items(), 1);
-    b.launch(x.items(), x.features(), detail::column_maximum<T>{x.features(), x.stride()}, x.data(), top.view().data());
+    launch_rows(b, x.items(), x.features(), x.features(), detail::column_maximum<T>{x.features(), x.stride()}, x.data(),
+                top.view().data());
     b.map(detail::shifted_exponential<T>{}, y, x, per_item{const_vector_t<B>(top.flat())});
-    b.launch(x.items(), 2 * x.features(), detail::divide_by_sum<T>{x.features(), y.stride()}, y.data());
+    launch_rows(b, x.items(), x.features(), 2 * x.features(), detail::divide_by_sum<T>{x.features(), y.stride()},
+                y.data());
 }
 /// y_dot = y (x_dot - <y, x_dot>) with the result y of the forward. y_dot may be x_dot.
 template <Backend B>
 void softmax_jvp(B& b, const_view_t<B> y, const_view_t<B> x_dot, view_t<B> y_dot, update mode = update::overwrite) {
     check_shape("nn::softmax_jvp", "x_dot", x_dot, y.features(), y.items());
     check_shape("nn::softmax_jvp", "y_dot", y_dot, y.features(), y.items());
-    b.launch(y.items(), 2 * y.features(),
-             detail::softmax_jacobian<scalar_t<B>>{y.features(), y.stride(), x_dot.stride(), y_dot.stride(),
-                                                   mode == update::accumulate},
-             y.data(), x_dot.data(), y_dot.data());
+    launch_rows(b, y.items(), y.features(), 2 * y.features(),
+                detail::softmax_jacobian<scalar_t<B>>{y.features(), y.stride(), x_dot.stride(), y_dot.stride(),
+                                                      mode == update::accumulate},
+                y.data(), x_dot.data(), y_dot.data());
 }
 /// x_bar = y (y_bar - <y, y_bar>).
 template <Backend B>

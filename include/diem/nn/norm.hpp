@@ -5,8 +5,10 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/detail/loops.hpp>
+#include <diem/nn/detail/pixel_sums.hpp>
 #include <diem/nn/update.hpp>
 
 /// Layer norm over channels, alone or after a modulation in one pass. Derivation: docs/derivations/kernels.md.
@@ -43,23 +45,25 @@ struct norm_layout {
 template <class T, bool Modulated>
 struct norm_forward_body {
     norm_layout l;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* x_, const T* a_, const T* b_, T* y_) const {
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t i, const Team& team, const T* x_, const T* a_, const T* b_, T* y_) const {
         const index_t m = Modulated ? i / l.pixels : 0, n = l.channels;
         const norm_input<T, Modulated> u{x_ + i * l.x_stride, a_ + m * l.a_step, b_ + m * l.b_step};
         T* const y = y_ + i * l.y_stride;
         const T inverse = T(1) / static_cast<T>(n);
-        const T mean = inverse * sum_over<T>(n, [&]<class V>(index_t j) -> V { return u.template at<V>(j); });
-        const T var = inverse * sum_over<T>(n, [&]<class V>(index_t j) -> V {
+        const T mean = inverse * sum_over<T>(team, n, [&]<class V>(index_t j) -> V { return u.template at<V>(j); });
+        const T var = inverse * sum_over<T>(team, n, [&]<class V>(index_t j) -> V {
                           const V d = u.template at<V>(j) - mean;
                           return d * d;
                       });
         using std::sqrt;
         const T scale = T(1) / sqrt(var + T(norm_epsilon));
         if (l.add)
-            for_lanes<T>(
-                n, [&]<class V>(index_t j) { store<V>(y + j, load<V>(y + j) + (u.template at<V>(j) - mean) * scale); });
+            for_lanes<T>(team, n, [&]<class V>(index_t j) {
+                store<V>(y + j, load<V>(y + j) + (u.template at<V>(j) - mean) * scale);
+            });
         else
-            for_lanes<T>(n, [&]<class V>(index_t j) { store<V>(y + j, (u.template at<V>(j) - mean) * scale); });
+            for_lanes<T>(team, n, [&]<class V>(index_t j) { store<V>(y + j, (u.template at<V>(j) - mean) * scale); });
     }
 };
 
@@ -67,12 +71,12 @@ struct norm_forward_body {
 template <class T>
 struct norm_moments {
     T mean, square, g_mean, along;
-    template <class U, class G>
-    DIEM_HOST_DEVICE norm_moments(index_t n, const U& u, const G& g) {
+    template <class Team, class U, class G>
+    DIEM_HOST_DEVICE norm_moments(const Team& team, index_t n, const U& u, const G& g) {
         const T inverse = T(1) / static_cast<T>(n);
         T var;
         sums_over<T>(
-            n,
+            team, n,
             [&]<class V>(index_t j, V& s, V& t) {
                 s = u.template at<V>(j);
                 t = g.template at<V>(j);
@@ -81,7 +85,7 @@ struct norm_moments {
         mean *= inverse;
         g_mean *= inverse;
         sums_over<T>(
-            n,
+            team, n,
             [&]<class V>(index_t j, V& s, V& t) {
                 const V d = u.template at<V>(j) - mean;
                 s = d * d;
@@ -109,13 +113,15 @@ struct norm_cotangent {
 template <class T, bool Modulated, bool Adjoint>
 struct norm_jacobian_body {
     norm_layout l;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* x_, const T* a_, const T* b_, const T* g_, T* y_) const {
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t i, const Team& team, const T* x_, const T* a_, const T* b_, const T* g_,
+                                     T* y_) const {
         const index_t m = Modulated ? i / l.pixels : 0, n = l.channels;
         const T* const a = a_ + m * l.a_step;
         const norm_input<T, Modulated> u{x_ + i * l.x_stride, a, b_ + m * l.b_step};
         const norm_cotangent<T, Modulated && !Adjoint> g{g_ + i * l.g_stride, a};
         T* const y = y_ + i * l.y_stride;
-        const norm_moments<T> k(n, u, g);
+        const norm_moments<T> k(team, n, u, g);
         using std::sqrt;
         const T scale = sqrt(k.square);
         const auto value = [&]<class V>(index_t j) -> V {
@@ -126,10 +132,11 @@ struct norm_jacobian_body {
                 return v;
         };
         if (l.add)
-            for_lanes<T>(
-                n, [&]<class V>(index_t j) { store<V>(y + j, load<V>(y + j) + value.template operator()<V>(j)); });
+            for_lanes<T>(team, n, [&]<class V>(index_t j) {
+                store<V>(y + j, load<V>(y + j) + value.template operator()<V>(j));
+            });
         else
-            for_lanes<T>(n, [&]<class V>(index_t j) { store<V>(y + j, value.template operator()<V>(j)); });
+            for_lanes<T>(team, n, [&]<class V>(index_t j) { store<V>(y + j, value.template operator()<V>(j)); });
     }
 };
 
@@ -141,6 +148,7 @@ struct norm_params_body {
     DIEM_HOST_DEVICE void operator()(index_t item, const T* x_, const T* a_, const T* b_, const T* g_, T* y_, T* a_bar_,
                                      T* b_bar_) const {
         const index_t n = l.channels;
+        const alone team;
         const T* const a = a_ + item * l.a_step;
         T* const a_bar = a_bar_ + item * bar_step;
         T* const b_bar = b_bar_ + item * bar_step;
@@ -150,10 +158,10 @@ struct norm_params_body {
             T* const y = y_ + i * l.y_stride;
             const norm_input<T, true> u{x, a, b_ + item * l.b_step};
             const norm_cotangent<T, false> g{g_ + i * l.g_stride, a};
-            const norm_moments<T> k(n, u, g);
+            const norm_moments<T> k(team, n, u, g);
             using std::sqrt;
             const T scale = sqrt(k.square);
-            for_lanes<T>(n, [&]<class V>(index_t j) {
+            for_lanes<T>(team, n, [&]<class V>(index_t j) {
                 const V v = scale * (g.template at<V>(j) - k.g_mean - (u.template at<V>(j) - k.mean) * k.along);
                 store<V>(a_bar + j, load<V>(a_bar + j) + load<V>(x + j) * v);
                 store<V>(b_bar + j, load<V>(b_bar + j) + v);
@@ -164,21 +172,22 @@ struct norm_params_body {
     }
 };
 
-/// The same for a FineGrained backend. One pixel: v = J_norm y_bar and x_bar; channel_sums does the rest.
+/// The same for a FineGrained backend. One pixel: v = J_norm y_bar and x_bar; sum_channels does the rest.
 template <class T>
 struct norm_pixel_body {
     norm_layout l;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* x_, const T* a_, const T* b_, const T* g_, T* y_,
-                                     T* v_) const {
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t i, const Team& team, const T* x_, const T* a_, const T* b_, const T* g_,
+                                     T* y_, T* v_) const {
         const index_t m = i / l.pixels, n = l.channels;
         const T* const a = a_ + m * l.a_step;
         const norm_input<T, true> u{x_ + i * l.x_stride, a, b_ + m * l.b_step};
         const norm_cotangent<T, false> g{g_ + i * l.g_stride, a};
         T *const y = y_ + i * l.y_stride, *const v = v_ + i * n;
-        const norm_moments<T> k(n, u, g);
+        const norm_moments<T> k(team, n, u, g);
         using std::sqrt;
         const T scale = sqrt(k.square);
-        for (index_t j = 0; j < n; ++j) {
+        for (index_t j = team.first(); j < n; j += team.step()) {
             const T w = scale * (g.template at<T>(j) - k.g_mean - (u.template at<T>(j) - k.mean) * k.along);
             v[j] = w;
             put(y[j], (T(1) + a[j]) * w, l.add);
@@ -206,8 +215,8 @@ void layer_norm_forward(B& b, const_view_t<B> x, view_t<B> y, update mode = upda
     check_shape("nn::layer_norm", "y", y, x.features(), x.items());
     if (x.empty()) return;
     const detail::norm_layout l{x.features(), 1, x.stride(), y.stride(), 0, 0, 0, mode == update::accumulate};
-    b.launch(x.items(), 2 * x.features(), detail::norm_forward_body<T, false>{l}, x.data(), x.data(), x.data(),
-             y.data());
+    launch_rows(b, x.items(), x.features(), 2 * x.features(), detail::norm_forward_body<T, false>{l}, x.data(),
+                x.data(), x.data(), y.data());
 }
 /// y_dot = J_norm(x) x_dot.
 template <Backend B>
@@ -218,8 +227,8 @@ void layer_norm_jvp(B& b, const_view_t<B> x, const_view_t<B> x_dot, view_t<B> y_
     if (x.empty()) return;
     const detail::norm_layout l{x.features(),   1, x.stride(), y_dot.stride(),
                                 x_dot.stride(), 0, 0,          mode == update::accumulate};
-    b.launch(x.items(), 3 * x.features(), detail::norm_jacobian_body<T, false, true>{l}, x.data(), x.data(), x.data(),
-             x_dot.data(), y_dot.data());
+    launch_rows(b, x.items(), x.features(), 3 * x.features(), detail::norm_jacobian_body<T, false, true>{l}, x.data(),
+                x.data(), x.data(), x_dot.data(), y_dot.data());
 }
 /// x_bar = J_norm(x) y_bar; the Jacobian is symmetric.
 template <Backend B>
@@ -237,8 +246,8 @@ void modulated_norm_forward(B& b, const_view_t<B> x, const_view_t<B> a, const_vi
     if (x.empty()) return;
     const detail::norm_layout l{
         x.features(), pixels, x.stride(), y.stride(), 0, a.stride(), shift.stride(), mode == update::accumulate};
-    b.launch(x.items(), 2 * x.features(), detail::norm_forward_body<T, true>{l}, x.data(), a.data(), shift.data(),
-             y.data());
+    launch_rows(b, x.items(), x.features(), 2 * x.features(), detail::norm_forward_body<T, true>{l}, x.data(), a.data(),
+                shift.data(), y.data());
 }
 /// y_dot = J_norm (1 + a) x_dot, at fixed a and b.
 template <Backend B>
@@ -251,8 +260,8 @@ void modulated_norm_jvp(B& b, const_view_t<B> x, const_view_t<B> a, const_view_t
     if (x.empty()) return;
     const detail::norm_layout l{x.features(),   pixels,     x.stride(),     y_dot.stride(),
                                 x_dot.stride(), a.stride(), shift.stride(), mode == update::accumulate};
-    b.launch(x.items(), 3 * x.features(), detail::norm_jacobian_body<T, true, false>{l}, x.data(), a.data(),
-             shift.data(), x_dot.data(), y_dot.data());
+    launch_rows(b, x.items(), x.features(), 3 * x.features(), detail::norm_jacobian_body<T, true, false>{l}, x.data(),
+                a.data(), shift.data(), x_dot.data(), y_dot.data());
 }
 /// x_bar = (1 + a) J_norm y_bar.
 template <Backend B>
@@ -265,8 +274,8 @@ void modulated_norm_vjp(B& b, const_view_t<B> x, const_view_t<B> a, const_view_t
     if (x.empty()) return;
     const detail::norm_layout l{x.features(),   pixels,     x.stride(),     x_bar.stride(),
                                 y_bar.stride(), a.stride(), shift.stride(), mode == update::accumulate};
-    b.launch(x.items(), 3 * x.features(), detail::norm_jacobian_body<T, true, true>{l}, x.data(), a.data(),
-             shift.data(), y_bar.data(), x_bar.data());
+    launch_rows(b, x.items(), x.features(), 3 * x.features(), detail::norm_jacobian_body<T, true, true>{l}, x.data(),
+                a.data(), shift.data(), y_bar.data(), x_bar.data());
 }
 /// As modulated_norm_vjp; and a_bar = sum of x J_norm y_bar, shift_bar = sum of J_norm y_bar over the pixels of each of
 /// `a_bar.items()` items (overwritten; the modulation may be the same for all of them).
@@ -297,11 +306,9 @@ void modulated_norm_vjp_params(B& b, const_view_t<B> x, const_view_t<B> a, const
                                 mode == update::accumulate};
     if constexpr (FineGrained<B>) {
         batch<B> v(b, x.features(), x.items());
-        b.launch(x.items(), 4 * x.features(), detail::norm_pixel_body<T>{l}, x.data(), a.data(), shift.data(),
-                 y_bar.data(), x_bar.data(), v.view().data());
-        const detail::channel_sums<T> sums{l.channels,     pixels,         l.channels, l.x_stride,
-                                           a_bar.stride(), a_bar.stride(), false};
-        b.launch(a_bar.size(), 2 * pixels, sums, v.cview().data(), x.data(), a_bar.data(), shift_bar.data());
+        launch_rows(b, x.items(), x.features(), 4 * x.features(), detail::norm_pixel_body<T>{l}, x.data(), a.data(),
+                    shift.data(), y_bar.data(), x_bar.data(), v.view().data());
+        detail::sum_channels<B>(b, pixels, v.cview(), x, a_bar, shift_bar, false);
         return;
     }
     b.launch(a_bar.items(), 4 * x.features() * pixels, detail::norm_params_body<T>{l, a_bar.stride()}, x.data(),

@@ -7,12 +7,13 @@
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
-#include <diem/nn/blocks.hpp>
+#include <diem/nn/attention_block.hpp>
 #include <diem/nn/detail/unet_stages.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/norm.hpp>
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/resample.hpp>
+#include <diem/nn/residual_block.hpp>
 #include <diem/nn/unet_config.hpp>
 
 namespace diem::nn {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/functors.hpp>
@@ -14,21 +13,20 @@
 namespace diem::posterior {
 
 namespace detail {
-struct preconditioner_weights {  // e = n + a^2 v, g = a / e, s = sqrt(a g)
+struct preconditioner_weights {  // e = n + a^2 v, g = a / e, w = a g
     template <class V>
-    DIEM_HOST_DEVICE void operator()(V& e, V& g, V& s, const V& n, const V& a, const V& v) const {
-        using std::sqrt;
+    DIEM_HOST_DEVICE void operator()(V& e, V& g, V& w, const V& n, const V& a, const V& v) const {
         e = n + a * a * v;
         g = a / e;
-        s = sqrt(a * g);
+        w = a * g;
     }
 };
-struct weighted_factor {  // column k of item i: t = s_i * u_k
-    index_t features, rank;
+struct products_of_columns {  // t = u_k u_l in column k r + l, from column `first` on
+    index_t features, rank, first;
     template <class T>
-    DIEM_HOST_DEVICE void operator()(index_t column, const T* s, const T* u, T* t) const {
-        const index_t i = column / rank, k = column - i * rank;
-        for (index_t j = 0; j < features; ++j) t[column * features + j] = s[i * features + j] * u[k * features + j];
+    DIEM_HOST_DEVICE void operator()(index_t column, const T* u, T* t) const {
+        const index_t k = (first + column) / rank, l = first + column - k * rank;
+        for (index_t j = 0; j < features; ++j) t[column * features + j] = u[k * features + j] * u[l * features + j];
     }
 };
 struct subtract_product {
@@ -49,6 +47,7 @@ struct subtract_product {
 template <Backend B>
 class gaussian_preconditioner {
     using T = scalar_t<B>;
+    static constexpr index_t block_numbers = index_t{1} << 22;  // of the products of two columns
 
 public:
     using operator_tag = linop::symmetric_tag;
@@ -59,23 +58,22 @@ public:
         : v_(std::move(v)), e_(b, v_.rows(), items), g_(b, v_.rows(), items), c_(b, v_.rank() * v_.rank(), items) {
         check_size("gaussian_preconditioner", "A.rows()", a.rows(), v_.rows());
         const index_t n = v_.rows(), r = v_.rank();
-        batch<B> ones(b, n, items), diagonal(b, n, items), noise(b, n, items), s(b, n, items);
+        batch<B> ones(b, n, items), diagonal(b, n, items), noise(b, n, items), w(b, n, items);
         b.fill(ones.view(), T(1));
         a.apply(b, ones.cview(), diagonal.view());
         cov_y.apply(b, ones.cview(), noise.view());
-        b.map(detail::preconditioner_weights{}, e_.view(), g_.view(), s.view(), noise.cview(), diagonal.cview(),
+        b.map(detail::preconditioner_weights{}, e_.view(), g_.view(), w.view(), noise.cview(), diagonal.cview(),
               per_feature{v_.d()});
         if (r == 0) return;
-        const index_t block = std::min(items, index_t{16});
-        batch<B> t(b, n * r, block);
-        for (index_t first = 0; first < items; first += block) {
-            const index_t count = std::min(block, items - first);
-            const auto part = t.view().item_range(0, count);
-            b.launch(count * r, n, detail::weighted_factor{n, r}, s.cview().item_range(first, count).data(),
-                     v_.u().data(), part.data());
-            b.gemm_batched(T(1), const_matrices_t<B>(as_matrices(part, n, r)), op::transpose,
-                           const_matrices_t<B>(as_matrices(part, n, r)), op::none, T(0),
-                           as_matrices(c_.view().item_range(first, count), r, r));
+        // Entry (k, l) of C of every item is one product with u_k u_l: one matrix for all of them, a block of it at a time.
+        const index_t block = std::min(r * r, std::max(index_t{1}, block_numbers / n));
+        batch<B> products(b, n, block);
+        for (index_t first = 0; first < r * r; first += block) {
+            const index_t count = std::min(block, r * r - first);
+            const auto part = products.view().item_range(0, count);
+            b.launch(count, n, detail::products_of_columns{n, r, first}, v_.u().data(), part.data());
+            b.gemm(T(1), const_view_t<B>(part), op::transpose, w.cview(), op::none, T(0),
+                   c_.view().feature_range(first, count));
         }
         b.launch(items, r, functors::add_identity{r}, c_.view().data());
         auto info = b.template allocate<int>(items);

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include <diem/backend/concept.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 #include <diem/train/shuffle.hpp>
@@ -81,7 +82,8 @@ struct colour_change {
     return i >= n ? 2 * (n - 1) - i : i;
 }
 
-/// Item i of the batch is item `stream(first + i)` of the data, changed.
+/// Item i of the batch is item `stream(first + i)` of the data, changed: one row of its image, or the item where it stays as
+/// it is.
 template <class T>
 struct gather_item {
     item_stream stream;
@@ -90,11 +92,14 @@ struct gather_item {
     bool change, colour;
     random_key key;
 
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* data, T* out) const {
+    [[nodiscard]] DIEM_HOST_DEVICE index_t rows() const { return change ? options.height : 1; }
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t k, const Team& team, const T* data, T* out) const {
+        const index_t i = k / rows(), y = k - i * rows();
         const T* from = data + stream(first + i) * data_stride;
         T* to = out + i * out_stride;
         if (!change) {
-            for (index_t j = 0; j < features; ++j) to[j] = from[j];
+            for (index_t j = team.first(); j < features; j += team.step()) to[j] = from[j];
             return;
         }
         const auto item = static_cast<std::uint32_t>(i);
@@ -109,14 +114,13 @@ struct gather_item {
             static_cast<T>(options.hue * (2 * static_cast<double>(u(6)) - 1)),
             static_cast<T>(options.saturation_min +
                            (options.saturation_max - options.saturation_min) * static_cast<double>(u(7)))};
-        for (index_t y = 0; y < options.height; ++y)
-            for (index_t x = 0; x < options.width; ++x) {
-                const index_t column = reflected((mirror ? options.width - 1 - x : x) + right, options.width);
-                const T* pixel = from + (reflected(y + down, options.height) * options.width + column) * channels;
-                for (index_t c = 0; c < channels; ++c) to[c] = pixel[c];
-                if (colour) recolour(to);
-                to += channels;
-            }
+        from += reflected(y + down, options.height) * options.width * channels;
+        to += y * options.width * channels;
+        for (index_t x = team.first(); x < options.width; x += team.step()) {
+            const index_t column = reflected((mirror ? options.width - 1 - x : x) + right, options.width);
+            for (index_t c = 0; c < channels; ++c) to[x * channels + c] = from[column * channels + c];
+            if (colour) recolour(to + x * channels);
+        }
     }
 };
 
@@ -139,7 +143,8 @@ void gather_batch(B& backend, const_view_t<B> data, const item_stream& stream, i
                                              options.any(),
                                              options.colour(),
                                              key.with_lane(random_lane::augmentation)};
-    backend.launch(out.items(), data.features() + 512, f, data.data(), out.data());
+    const index_t length = data.features() / f.rows();
+    launch_rows(backend, out.items() * f.rows(), length, length + 512, f, data.data(), out.data());
 }
 
 }  // namespace diem::train

@@ -70,7 +70,7 @@ struct coefficient {
     const double* items;
     [[nodiscard]] DIEM_HOST_DEVICE double at(index_t i) const { return items != nullptr ? items[i] : common; }
 };
-/// y = a x + b y; an operand whose coefficient is zero is not read.
+/// y = a x + b y; an operand whose coefficient is zero is not read, and where y would stay as it is nothing is.
 template <class T>
 struct axpby_body {
     index_t features, x_stride, y_stride;
@@ -79,6 +79,7 @@ struct axpby_body {
     DIEM_HOST_DEVICE void operator()(index_t k, const T* x, T* y) const {
         const element e(k, features, narrow);
         const T ai = static_cast<T>(a.at(e.i)), bi = static_cast<T>(b.at(e.i));
+        if (ai == 0 && bi == 1) return;
         T* const to = y + e.i * y_stride + e.j;
         T value = 0;
         if (ai != 0) value += ai * x[e.i * x_stride + e.j];

@@ -7,6 +7,7 @@
 
 #include <diem/backend/concept.hpp>
 #include <diem/backend/cuda/device.cuh>
+#include <diem/backend/operand.hpp>
 #include <diem/core/macros.hpp>
 #include <diem/core/view.hpp>
 
@@ -14,27 +15,37 @@ namespace diem {
 
 namespace detail::cuda {
 
+/// Four numbers that are read and written at once.
+template <class T>
+struct alignas(4 * sizeof(T)) quad {
+    T v[4];
+    DIEM_HOST_DEVICE quad& operator+=(const quad& other) {
+        for (int k = 0; k < 4; ++k) v[k] += other.v[k];
+        return *this;
+    }
+};
+
 /// Element k of the patches: channels innermost, then the nine taps row by row, then the pixels of the result. So threads
-/// side by side read and write side by side.
+/// side by side read and write side by side. An element V is a number or, with a fourth of the channels, a quad of them.
 template <class I>
 struct patch_shape {
     I height, width, channels, rows, columns, stride;
 
-    template <class T>
-    DIEM_HOST_DEVICE void gather(I k, const T* x, T* patches) const {
+    template <class V>
+    DIEM_HOST_DEVICE void gather(I k, const V* x, V* patches) const {
         const I pixel_tap = k / channels, c = k - pixel_tap * channels;
         const I pixel = pixel_tap / 9, tap = pixel_tap - pixel * 9;
         const I line = pixel / columns, j = pixel - line * columns, item = line / rows, i = line - item * rows;
         const I u = stride * i + tap / 3, v = stride * j + tap % 3;  // of the padded image
         const bool inside = u >= 1 && u <= height && v >= 1 && v <= width;
-        patches[k] = inside ? x[((item * height + (u - 1)) * width + (v - 1)) * channels + c] : T(0);
+        patches[k] = inside ? x[((item * height + (u - 1)) * width + (v - 1)) * channels + c] : V{};
     }
     /// Element k of the images: the sum of what the patches hold of it.
-    template <class T>
-    DIEM_HOST_DEVICE void adjoint(I k, const T* patches, T* x_bar, bool add) const {
+    template <class V>
+    DIEM_HOST_DEVICE void adjoint(I k, const V* patches, V* x_bar, bool add) const {
         const I pixel = k / channels, c = k - pixel * channels;
         const I line = pixel / width, v = pixel - line * width, item = line / height, u = line - item * height;
-        T sum = add ? x_bar[k] : T(0);
+        V sum = add ? x_bar[k] : V{};
         for (I p = 0; p < 3; ++p)
             for (I q = 0; q < 3; ++q) {
                 if (u + 1 < p || v + 1 < q) continue;
@@ -47,19 +58,21 @@ struct patch_shape {
         x_bar[k] = sum;
     }
 };
-template <class T>
+template <class V>
 struct gather_patches {
     patch_shape<std::uint32_t> s;
+    template <class T>
     DIEM_HOST_DEVICE void operator()(index_t k, const T* x, T* patches) const {
-        s.gather(static_cast<std::uint32_t>(k), x, patches);
+        s.gather(static_cast<std::uint32_t>(k), reinterpret_cast<const V*>(x), reinterpret_cast<V*>(patches));
     }
 };
-template <class T>
+template <class V>
 struct scatter_patches {
     patch_shape<std::uint32_t> s;
     bool add;
+    template <class T>
     DIEM_HOST_DEVICE void operator()(index_t k, const T* patches, T* x_bar) const {
-        s.adjoint(static_cast<std::uint32_t>(k), patches, x_bar, add);
+        s.adjoint(static_cast<std::uint32_t>(k), reinterpret_cast<const V*>(patches), reinterpret_cast<V*>(x_bar), add);
     }
 };
 struct assign_value {
@@ -128,8 +141,14 @@ public:
                    y_bar.item_range(first, count).reshaped(out_, pixels), op::none, T(0),
                    view_t<B>(patches.data(), depth(), pixels));
             const view_t<B> to = x_bar.item_range(first, count);
-            b.launch(to.size(), 9, detail::cuda::scatter_patches<T>{shape(), accumulate},
-                     typename B::template pointer<const T>(patches.data()), to.data());
+            const auto scatter = [&]<class V>(index_t width) {
+                b.launch(to.size() / width, 9, detail::cuda::scatter_patches<V>{shape(width), accumulate},
+                         typename B::template pointer<const T>(patches.data()), to.data());
+            };
+            if (by_quads(to))
+                scatter.template operator()<detail::cuda::quad<T>>(4);
+            else
+                scatter.template operator()<T>(1);
         });
     }
     template <class B>
@@ -154,10 +173,14 @@ private:
     static constexpr index_t patch_elements = index_t{1} << 26;
 
     [[nodiscard]] index_t depth() const { return 9 * in_; }
-    /// Indices inside a block fit 32 bits up to images of 2^32 / (9 in) pixels.
-    [[nodiscard]] detail::cuda::patch_shape<std::uint32_t> shape() const {
+    /// With elements of `width` channels. Indices inside a block fit 32 bits up to images of 2^32 / (9 in) pixels.
+    [[nodiscard]] detail::cuda::patch_shape<std::uint32_t> shape(index_t width) const {
         const auto u = [](index_t n) { return static_cast<std::uint32_t>(n); };
-        return {u(height_), u(width_), u(in_), u(rows_), u(columns_), u(stride_)};
+        return {u(height_), u(width_), u(in_ / width), u(rows_), u(columns_), u(stride_)};
+    }
+    template <class P>
+    [[nodiscard]] bool by_quads(const batch_view<P>& images) const {
+        return in_ % 4 == 0 && reinterpret_cast<std::uintptr_t>(detail::raw(images.data())) % (4 * sizeof(T)) == 0;
     }
     template <class F>
     void blocks(index_t items, const F& f) const {
@@ -169,7 +192,11 @@ private:
     buffer_t<B, T> gather(B& b, const_view_t<B> x) const {
         const index_t size = depth() * rows_ * columns_ * x.items();
         auto patches = b.template allocate<T>(size);
-        b.launch(size, 1, detail::cuda::gather_patches<T>{shape()}, x.data(), patches.data());
+        if (by_quads(x))
+            b.launch(size / 4, 4, detail::cuda::gather_patches<detail::cuda::quad<T>>{shape(4)}, x.data(),
+                     patches.data());
+        else
+            b.launch(size, 1, detail::cuda::gather_patches<T>{shape(1)}, x.data(), patches.data());
         return patches;
     }
 

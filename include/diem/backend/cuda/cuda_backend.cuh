@@ -104,6 +104,11 @@ public:
     void launch(index_t count, index_t /*cost*/, const F& f, Pointers... pointers) {
         indices(count, f, detail::raw(pointers)...);
     }
+    template <class F, class... Pointers>
+    void launch_teams(index_t count, index_t length, const F& f, Pointers... pointers) {
+        device_->activate();
+        detail::cuda::for_teams(stream(), count, length, f, detail::raw(pointers)...);
+    }
 
     template <class A, class P, class C, class Q>
     void axpby(const A& a, const batch_view<P>& x, const C& b, const batch_view<Q>& y) {

@@ -51,9 +51,10 @@ public:
     /// What the layers of a backend share.
     using shared = detail::cuda::cudnn;
 
-    /// A tensor of more than `most` numbers is cut into blocks of items: cuDNN takes no more.
+    /// Tensors of more than about `most` numbers are cut into blocks of items: cuDNN takes 2^31 - 1 at most, and its algorithms
+    /// for float32 copy their operands into the work area.
     cudnn_conv3x3(index_t height, index_t width, index_t in, index_t out, index_t stride,
-                  index_t most = std::numeric_limits<int>::max())
+                  index_t most = index_t{1} << 24)
         : height_(height), width_(width), in_(in), out_(out), stride_(stride), rows_((height + stride - 1) / stride),
           columns_((width + stride - 1) / stride), most_(most) {}
 
@@ -108,9 +109,10 @@ private:
     template <class F>
     void blocks(index_t items, const F& f) const {
         const index_t each = std::max({height_ * width_ * in_, rows_ * columns_ * out_, index_t{1}});
-        check_value("cudnn_conv3x3", each <= most_ && 9 * in_ * out_ <= most_,
+        constexpr index_t largest = std::numeric_limits<int>::max();
+        check_value("cudnn_conv3x3", each <= largest && 9 * in_ * out_ <= largest,
                     "an image or the kernel has more than 2^31 - 1 numbers");
-        const index_t block = most_ / each;
+        const index_t block = std::max<index_t>(1, std::min(most_, largest) / each);
         for (index_t first = 0; first < items; first += block) f(first, std::min(block, items - first));
     }
     template <class B>

@@ -7,12 +7,13 @@
 #include <limits>
 
 #include <diem/backend/cuda/error.cuh>
+#include <diem/backend/team.hpp>
 #include <diem/core/macros.hpp>
 #include <diem/core/view.hpp>
 
-/// The two kernels of the backend: one thread per index, and one block per sum. Both wrap plain functions of their indices,
-/// which a host build runs over the whole grid: there `cuda_host_grid` comes from the header that stands in for
-/// cuda_runtime.h (tests/support/cuda_host).
+/// The three kernels of the backend: one thread per index, one team of threads per row, and one block per sum. All wrap plain
+/// functions of their indices, which a host build runs over the whole grid: there `cuda_host_grid` comes from the header that
+/// stands in for cuda_runtime.h (tests/support/cuda_host), and a team is one thread.
 ///
 /// Not Thrust algorithms: forty functors take nvcc 3 s in these kernels and 14 s in thrust::for_each_n.
 namespace diem::detail::cuda {
@@ -21,6 +22,13 @@ namespace diem::detail::cuda {
 template <class F, class... Args>
 DIEM_HOST_DEVICE void visit_indices(index_t thread, index_t threads, index_t count, const F& f, Args... args) {
     for (index_t i = thread; i < count; i += threads) f(i, args...);
+}
+
+/// Members of a team for rows of `length` numbers: a part of a warp, 8 at least, as that many floats are read at once.
+inline int team_size(index_t length) {
+    int size = 32;
+    while (size > 8 && 2 * size > length) size /= 2;
+    return size;
 }
 
 /// Threads of the blocks that sum.
@@ -32,6 +40,41 @@ DIEM_HOST_DEVICE inline void fold(int t, int width, double* scratch) {
 }
 
 #if defined(__CUDACC__)
+/// `size` threads of a warp, a power of two.
+class warp_team {
+public:
+    __device__ explicit warp_team(int size)
+        : size_(size), member_(static_cast<int>(threadIdx.x) % size),
+          mask_((size == 32 ? 0xFFFFFFFFU : (1U << size) - 1U) << (threadIdx.x % 32 - static_cast<unsigned>(member_))) {
+    }
+    [[nodiscard]] __device__ index_t first() const { return member_; }
+    [[nodiscard]] __device__ index_t step() const { return size_; }
+    template <class T>
+    [[nodiscard]] __device__ T sum(T v) const {
+        for (int width = size_ / 2; width > 0; width /= 2) v += __shfl_xor_sync(mask_, v, width);
+        return v;
+    }
+    template <class T>
+    [[nodiscard]] __device__ T maximum(T v) const {
+        for (int width = size_ / 2; width > 0; width /= 2) {
+            const T w = __shfl_xor_sync(mask_, v, width);
+            v = v < w ? w : v;
+        }
+        return v;
+    }
+
+private:
+    int size_, member_;
+    unsigned mask_;
+};
+
+template <class F, class... Args>
+__global__ void __launch_bounds__(256) team_kernel(index_t count, int size, F f, Args... args) {
+    const index_t each = blockDim.x / static_cast<unsigned>(size);
+    const warp_team team(size);
+    for (index_t i = blockIdx.x * each + threadIdx.x / static_cast<unsigned>(size); i < count; i += gridDim.x * each)
+        f(i, team, args...);
+}
 template <class F, class... Args>
 __global__ void __launch_bounds__(256) index_kernel(index_t count, F f, Args... args) {
     visit_indices(static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x,
@@ -65,6 +108,23 @@ void for_indices(cudaStream_t stream, index_t count, const F& f, Args... args) {
                                visit_indices(block * threads + t, blocks * threads, count, f, args...);
                            }),
             "kernel launch");
+#endif
+}
+
+/// f(i, team, args...) for the rows i = 0 .. count - 1 of `length` numbers.
+template <class F, class... Args>
+void for_teams(cudaStream_t stream, index_t count, index_t length, const F& f, Args... args) {
+    if (count <= 0) return;
+#if defined(__CUDACC__)
+    constexpr int threads = 256;
+    const int size = team_size(length);
+    const index_t each = threads / size;
+    const index_t blocks = std::min<index_t>((count + each - 1) / each, std::numeric_limits<int>::max());
+    team_kernel<<<static_cast<unsigned>(blocks), threads, 0, stream>>>(count, size, f, args...);
+    checked(cudaGetLastError(), "kernel launch");
+#else
+    static_cast<void>(length);
+    for_indices(stream, count, diem::detail::by_one<F>{f}, args...);
 #endif
 }
 

@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include <diem/backend/team.hpp>
 #include <diem/core/macros.hpp>
 #include <diem/core/view.hpp>
 
@@ -15,7 +16,7 @@
 #define DIEM_IVDEP _Pragma("GCC ivdep")
 #endif
 
-/// Pieces of kernel bodies: loops of one pixel over contiguous channels that compilers turn into vectors, and sums over pixels.
+/// Pieces of kernel bodies: loops of a team over the contiguous channels of a pixel, which host compilers turn into vectors.
 namespace diem::nn::detail {
 
 /// y = v or y += v.
@@ -70,74 +71,58 @@ DIEM_HOST_DEVICE void store(T* p, const V& v) {
 }
 
 /// f.template operator()<V>(j) for all of 0 .. n - 1, vectors first.
-template <class T, class F>
-DIEM_HOST_DEVICE void for_lanes(index_t n, const F& f) {
-    index_t j = 0;
+template <class T, class Team, class F>
+DIEM_HOST_DEVICE void for_lanes(const Team& team, index_t n, const F& f) {
+    index_t j = team.first();
     if constexpr (lanes<T>::size > 1)
         for (; j + lanes<T>::size <= n; j += lanes<T>::size) f.template operator()<typename lanes<T>::vec>(j);
-    for (; j < n; ++j) f.template operator()<T>(j);
+    for (; j < n; j += team.step()) f.template operator()<T>(j);
 }
 
 /// Sum of f.template operator()<V>(j) over 0 .. n - 1.
-template <class T, class F>
-DIEM_HOST_DEVICE T sum_over(index_t n, const F& f) {
+template <class T, class Team, class F>
+DIEM_HOST_DEVICE T sum_over(const Team& team, index_t n, const F& f) {
     using V = typename lanes<T>::vec;
     constexpr int size = lanes<T>::size;
     V s = {}, t = {};
     T rest = 0;
-    index_t j = 0;
-    for (; j + 2 * size <= n; j += 2 * size) {
-        s += f.template operator()<V>(j);
-        t += f.template operator()<V>(j + size);
+    index_t j = team.first();
+    if constexpr (size > 1) {
+        for (; j + 2 * size <= n; j += 2 * size) {
+            s += f.template operator()<V>(j);
+            t += f.template operator()<V>(j + size);
+        }
+        if (j + size <= n) {
+            s += f.template operator()<V>(j);
+            j += size;
+        }
     }
-    if (j + size <= n) {
-        s += f.template operator()<V>(j);
-        j += size;
-    }
-    for (; j < n; ++j) rest += f.template operator()<T>(j);
-    return lanes<T>::total(s + t) + rest;
+    for (; j < n; j += team.step()) rest += f.template operator()<T>(j);
+    return team.sum(lanes<T>::total(s + t) + rest);
 }
 
 /// Two sums at once: f.template operator()<V>(j, u, v) sets both terms.
-template <class T, class F>
-DIEM_HOST_DEVICE void sums_over(index_t n, const F& f, T& first, T& second) {
+template <class T, class Team, class F>
+DIEM_HOST_DEVICE void sums_over(const Team& team, index_t n, const F& f, T& first, T& second) {
     using V = typename lanes<T>::vec;
     constexpr int size = lanes<T>::size;
     V s = {}, t = {}, u, v;
     T rest_s = 0, rest_t = 0;
-    index_t j = 0;
+    index_t j = team.first();
     if constexpr (size > 1)
         for (; j + size <= n; j += size) {
             f.template operator()<V>(j, u, v);
             s += u;
             t += v;
         }
-    for (; j < n; ++j) {
+    for (; j < n; j += team.step()) {
         T a, b;
         f.template operator()<T>(j, a, b);
         rest_s += a;
         rest_t += b;
     }
-    first = lanes<T>::total(s) + rest_s;
-    second = lanes<T>::total(t) + rest_t;
+    first = team.sum(lanes<T>::total(s) + rest_s);
+    second = team.sum(lanes<T>::total(t) + rest_t);
 }
-
-/// Sums of p q and of p over the pixels of one channel of one item: for a FineGrained backend.
-template <class T>
-struct channel_sums {
-    index_t channels, pixels, p_stride, q_stride, product_step, total_step;
-    bool add;
-    DIEM_HOST_DEVICE void operator()(index_t k, const T* p, const T* q, T* product, T* total) const {
-        const index_t item = k / channels, j = k - item * channels;
-        T along = 0, sum = 0;
-        for (index_t i = item * pixels; i < (item + 1) * pixels; ++i) {
-            const T v = p[i * p_stride + j];
-            along += v * q[i * q_stride + j];
-            sum += v;
-        }
-        put(product[item * product_step + j], along, add);
-        put(total[item * total_step + j], sum, add);
-    }
-};
 
 }  // namespace diem::nn::detail

@@ -9,10 +9,11 @@
 #include <vector>
 
 #include <diem/backend/concept.hpp>
-#include <diem/nn/blocks.hpp>
+#include <diem/nn/attention_block.hpp>
 #include <diem/nn/conv_plan.hpp>
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/resample.hpp>
+#include <diem/nn/residual_block.hpp>
 #include <diem/nn/unet_config.hpp>
 
 namespace diem::nn::detail {
