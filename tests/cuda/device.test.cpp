@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/cuda.cuh>
 
 #include "support/catch.hpp"
@@ -26,6 +27,27 @@ using B = cuda_backend<float>;
 
 struct add_index {
     DIEM_HOST_DEVICE void operator()(index_t i, float* y) const { y[i] += static_cast<float>(i % 1000) + 1; }
+};
+
+/// Row i of whole numbers: doubled in place; its sum before that and its largest number.
+struct double_row {
+    index_t length;
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t i, const Team& team, float* x, float* sums, float* tops) const {
+        float* const row = x + i * length;
+        float sum = 0, top = row[0];
+        for (index_t j = team.first(); j < length; j += team.step()) {
+            sum += row[j];
+            top = top < row[j] ? row[j] : top;
+            row[j] *= 2;
+        }
+        sum = team.sum(sum);
+        top = team.maximum(top);
+        if (team.first() == 0) {
+            sums[i] = sum;
+            tops[i] = top;
+        }
+    }
 };
 
 std::string message_of(auto&& f) {
@@ -51,6 +73,29 @@ TEST_CASE("cuda: every index once, for sizes around those of the blocks", "[cuda
         for (index_t i = 0; i < n; ++i) good = good && host[std::size_t(i)] == static_cast<float>(i % 1000) + 1;
         CHECK(good);
     }
+}
+
+TEST_CASE("cuda: every row once by a team, for lengths around those of the teams", "[cuda]") {
+    B b;
+    for (const index_t length : {1, 7, 8, 9, 16, 31, 32, 63, 64, 65, 300})
+        for (const index_t rows : {1, 5, 33, 1027}) {
+            std::vector<float> x(std::size_t(length * rows)), doubled = x, sum(static_cast<std::size_t>(rows)),
+                                                              top = sum;
+            for (std::size_t k = 0; k < x.size(); ++k) {
+                const std::size_t i = k / std::size_t(length);
+                x[k] = static_cast<float>(k * 37 % 101) - 200;
+                doubled[k] = 2 * x[k];
+                sum[i] += x[k];
+                top[i] = k % std::size_t(length) == 0 ? x[k] : std::max(top[i], x[k]);
+            }
+            auto values = to_backend(b, x, length, rows);
+            batch<B> sums(b, rows, 1), tops(b, rows, 1);
+            launch_rows(b, rows, length, length, double_row{length}, values.view().data(), sums.view().data(),
+                        tops.view().data());
+            CHECK(to_host(b, values) == doubled);
+            CHECK(to_host(b, sums) == sum);
+            CHECK(to_host(b, tops) == top);
+        }
 }
 
 TEST_CASE("cuda: sums repeat bit for bit, and do not depend on the other items", "[cuda]") {
