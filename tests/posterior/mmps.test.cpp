@@ -127,7 +127,8 @@ TEMPLATE_TEST_CASE("one step with m iterations costs one forward and m VJPs", "[
     };
     for (const int m : {0, 1, 2, 3, 5}) {
         CHECK(cost({.max_iterations = m}) == std::vector<int>{0, 1, m, 0});
-        CHECK(cost({.solver = solver_choice::gmres, .max_iterations = m}) == std::vector<int>{0, 1, m, 0});
+        for (const solver_choice solver : {solver_choice::gmres, solver_choice::fom})
+            CHECK(cost({.solver = solver, .max_iterations = m}) == std::vector<int>{0, 1, m, 0});
         CHECK(cost({.cov_x = covariance::isotropic, .max_iterations = m}) == std::vector<int>{0, 1, 1, 0});
         CHECK(cost({.cov_x = covariance::gaussian, .max_iterations = m}) == std::vector<int>{1, 0, 0, 0});
         CHECK(cost({.cov_x = covariance::blended, .max_iterations = m, .switch_sigma = 0.5}) ==
@@ -162,9 +163,9 @@ TEMPLATE_TEST_CASE("solvers agree, and the preconditioner needs one or two itera
         problem<B> p(b, 24, 5, 6, sigma);
         const double rtol = 1e-10;
         const auto exact = p.run(b, {.max_iterations = 200, .relative_tolerance = rtol});
-        CHECK(
-            relative_error(p.run(b, {.solver = solver_choice::gmres, .max_iterations = 60, .relative_tolerance = rtol}),
-                           exact) <= 1e-7);
+        for (const solver_choice solver : {solver_choice::gmres, solver_choice::fom})
+            CHECK(relative_error(p.run(b, {.solver = solver, .max_iterations = 60, .relative_tolerance = rtol}),
+                                 exact) <= 1e-7);
         // Items that are done stay as they are, whether the host asks or not.
         for (const index_t every : {0, 7})
             CHECK(p.run(b, {.max_iterations = 200, .relative_tolerance = rtol, .check_every = every}) == exact);
@@ -175,7 +176,7 @@ TEMPLATE_TEST_CASE("solvers agree, and the preconditioner needs one or two itera
         batch<B> out(b, 24, 6);
         slow.denoise(b, p.x_t.cview(), p.sigma, out.view());
         const auto without = slow.last_solve().to_host(b);
-        for (const solver_choice solver : {solver_choice::cg, solver_choice::gmres}) {
+        for (const solver_choice solver : {solver_choice::cg, solver_choice::gmres, solver_choice::fom}) {
             posterior::mmps quick(
                 b, p.prior, p.observation(b),
                 {.solver = solver, .max_iterations = 200, .relative_tolerance = rtol, .precondition = true}, &p.prior);
@@ -312,7 +313,7 @@ TEST_CASE("mmps refuses what does not fit", "[posterior]") {
     batch<B> out(b, 8, 2);
     CHECK_THROWS_AS(posterior.denoise(b, p.x_t.cview(), 1.0, out.view()), shape_error);
     CHECK(posterior::covariance_from("blended") == covariance::blended);
-    CHECK_THROWS_WITH(posterior::solver_from("lu"), Catch::Contains("cg, gmres, bicgstab"));
+    CHECK_THROWS_WITH(posterior::solver_from("lu"), Catch::Contains("cg, gmres, fom, bicgstab"));
 }
 
 TEST_CASE("results do not depend on the number of threads, nor on the blocks that these take", "[posterior]") {

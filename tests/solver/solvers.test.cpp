@@ -23,30 +23,34 @@ using solver::solver_status;
 
 namespace {
 
-enum class method { cg, gmres, bicgstab };
-const char* name(method m) { return m == method::cg ? "cg" : m == method::gmres ? "gmres" : "bicgstab"; }
+enum class method { cg, gmres, fom, bicgstab };
+const char* name(method m) {
+    constexpr const char* names[] = {"cg", "gmres", "fom", "bicgstab"};
+    return names[static_cast<int>(m)];
+}
+solver_options galerkin(solver_options o) {
+    o.galerkin = true;
+    return o;
+}
 
+/// `problem`: the operator and, where there is one, the preconditioner.
+template <Backend B, class... Problem>
+auto solve_any(method which, B& b, const batch<B>& rhs, batch<B>& x, const solver_options& o,
+               const Problem&... problem) {
+    if (which == method::bicgstab) return solver::bicgstab<B>(b, problem..., rhs, x, o);
+    return solver::gmres<B>(b, problem..., rhs, x, which == method::fom ? galerkin(o) : o);
+}
 template <Backend B, class A>
 auto solve(method which, B& b, const A& a, const batch<B>& rhs, batch<B>& x, const solver_options& o) {
-    switch (which) {
-        case method::gmres:
-            return solver::gmres<B>(b, a, rhs, x, o);
-        case method::bicgstab:
-            return solver::bicgstab<B>(b, a, rhs, x, o);
-        default:
-            return solver::cg<B>(b, a, rhs, x, o);
-    }
+    if constexpr (linop::SymmetricOperator<A, B>)
+        if (which == method::cg) return solver::cg<B>(b, a, rhs, x, o);
+    return solve_any<B>(which, b, rhs, x, o, a);
 }
 template <Backend B, class A, class P>
 auto solve(method which, B& b, const A& a, const P& p, const batch<B>& rhs, batch<B>& x, const solver_options& o) {
-    switch (which) {
-        case method::gmres:
-            return solver::gmres<B>(b, a, p, rhs, x, o);
-        case method::bicgstab:
-            return solver::bicgstab<B>(b, a, p, rhs, x, o);
-        default:
-            return solver::cg<B>(b, a, p, rhs, x, o);
-    }
+    if constexpr (linop::SymmetricOperator<A, B>)
+        if (which == method::cg) return solver::cg<B>(b, a, p, rhs, x, o);
+    return solve_any<B>(which, b, rhs, x, o, a, p);
 }
 
 /// M_i = G_i G_i' / n + I, one per item; eigenvalues in about [1, 5].
@@ -124,7 +128,7 @@ TEMPLATE_TEST_CASE("solvers: positive definite systems", "[solver]", DIEM_TEST_B
     o.max_iterations = 2 * n + 4;
     o.relative_tolerance = 16 * epsilon<B>();
     o.record_history = true;
-    for (const method which : {method::cg, method::gmres, method::bicgstab}) {
+    for (const method which : {method::cg, method::gmres, method::fom, method::bicgstab}) {
         CAPTURE(name(which), n, items);
         batch<B> x(b, n, items);
         const auto result = solve(which, b, m, rhs, x, o);
@@ -169,17 +173,14 @@ TEMPLATE_TEST_CASE("solvers: a matrix that is not symmetric", "[solver]", DIEM_T
     solver_options o;
     o.max_iterations = 60;
     o.relative_tolerance = 64 * epsilon<B>();
-    for (const method which : {method::gmres, method::bicgstab}) {
+    for (const method which : {method::gmres, method::fom, method::bicgstab}) {
         CAPTURE(name(which));
         batch<B> x(b, n, items);
-        const auto report = which == method::gmres ? solver::gmres<B>(b, m, rhs, x, o).to_host(b)
-                                                   : solver::bicgstab<B>(b, m, rhs, x, o).to_host(b);
+        const auto report = solve(which, b, m, rhs, x, o).to_host(b);
         CHECK(report.all(solver_status::converged));
         CHECK(worst_residual(b, m, rhs, x) <= 1024 * epsilon<B>());
         // Preconditioned from the right: the residual is that of M x = b.
-        const auto again = which == method::gmres
-                               ? solver::gmres<B>(b, m, linop::scaling(n, 0.125), rhs, x, o).to_host(b)
-                               : solver::bicgstab<B>(b, m, linop::scaling(n, 0.125), rhs, x, o).to_host(b);
+        const auto again = solve(which, b, m, linop::scaling(n, 0.125), rhs, x, o).to_host(b);
         CHECK(again.all(solver_status::converged));
         CHECK(worst_residual(b, m, rhs, x) <= 1024 * epsilon<B>());
     }
@@ -204,7 +205,7 @@ TEMPLATE_TEST_CASE("solvers: every bad item gets its status, and no other item f
     const bool start = GENERATE(false, true);
     o.use_start_vector = start;
     o.check_every = GENERATE(0, 1, 5);
-    for (const method which : {method::cg, method::gmres, method::bicgstab}) {
+    for (const method which : {method::cg, method::gmres, method::fom, method::bicgstab}) {
         CAPTURE(name(which), start, o.check_every);
         batch<B> x(b, n, items);
         b.fill(x.view(), T(start ? 0.25 : nan));
@@ -300,7 +301,7 @@ TEMPLATE_TEST_CASE("cg, gmres: sums of by-products belong to x, whatever the sta
     const with_byproduct<B> m{linop::dense<B>::per_item(matrices, n, n)};
     const auto rhs = random_batch(b, n, items, 22);
     const auto half = linop::scaling(n, 0.5);
-    for (const method which : {method::cg, method::gmres})
+    for (const method which : {method::cg, method::gmres, method::fom})
         for (const bool start : {false, true})
             for (const bool preconditioned : {false, true})
                 for (const index_t k : {0, 1, 2, 3, 6, 12}) {
@@ -309,11 +310,12 @@ TEMPLATE_TEST_CASE("cg, gmres: sums of by-products belong to x, whatever the sta
                     o.max_iterations = k;
                     o.relative_tolerance = 32 * epsilon<B>();
                     o.use_start_vector = start;
+                    o.galerkin = which == method::fom;
                     auto x = random_batch(b, n, items, 23);
                     batch<B> aux(b, rows, items), expected(b, n, items);
                     const auto report =
                         [&] {
-                            if (which == method::gmres)
+                            if (which != method::cg)
                                 return preconditioned ? solver::gmres_with_byproduct<B>(b, m, half, rhs, x, aux, o)
                                                       : solver::gmres_with_byproduct<B>(b, m, rhs, x, aux, o);
                             return preconditioned ? solver::cg_with_byproduct<B>(b, m, half, rhs, x, aux, o)
@@ -327,7 +329,7 @@ TEMPLATE_TEST_CASE("cg, gmres: sums of by-products belong to x, whatever the sta
                     CHECK(close(to_host(b, aux), want, 1 + largest(want), 512 * epsilon<B>()));
                     // The same x as without the by-product.
                     auto plain = random_batch(b, n, items, 23);
-                    if (which == method::gmres)
+                    if (which != method::cg)
                         (void)(preconditioned ? solver::gmres<B>(b, m, half, rhs, plain, o)
                                               : solver::gmres<B>(b, m, rhs, plain, o));
                     else
@@ -335,6 +337,83 @@ TEMPLATE_TEST_CASE("cg, gmres: sums of by-products belong to x, whatever the sta
                                               : solver::cg<B>(b, m, rhs, plain, o));
                     CHECK(to_host(b, plain) == to_host(b, x));
                 }
+}
+
+TEMPLATE_TEST_CASE("fom: cg's iterates, residuals orthogonal to the Krylov space, and never longer", "[solver]",
+                   DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = scalar_t<B>;
+    B b = make_backend<B>();
+    const index_t n = 12, items = 4;
+    const auto rhs = random_batch(b, n, items, 71);
+    const auto g = random_batch(b, n * n, items, 72);
+    const auto symmetric = linop::dense<B>::per_item(positive_definite(b, n, items, 73), n, n);
+    const auto skew = linop::dense<B>::per_item(g, n, n);
+    const auto positive = linop::sum(linop::scaling(n, 8), skew);
+    for (const index_t k : {1, 2, 3, 5}) {
+        CAPTURE(k);
+        solver_options o;
+        o.max_iterations = k;
+        o.relative_tolerance = 0;
+        batch<B> x(b, n, items), by_cg(b, n, items), r(b, n, items), power(b, n, items), next(b, n, items);
+        (void)solve(method::fom, b, symmetric, rhs, x, o);
+        (void)solve(method::cg, b, linop::assume_symmetric(symmetric), rhs, by_cg, o);
+        CHECK(close(to_host(b, x), to_host(b, by_cg), largest(to_host(b, by_cg)), 512 * epsilon<B>()));
+
+        (void)solve(method::fom, b, positive, rhs, x, o);
+        positive.apply(b, x.view(), r.view());
+        b.axpby(1.0, rhs.view(), -1.0, r.view());
+        b.copy(rhs.cview(), power.view());
+        batch<B, double> product(b, items, 1), rr(b, items, 1), pp(b, items, 1);
+        for (index_t j = 0; j < k; ++j) {
+            b.dot(r.cview(), power.cview(), product.flat());
+            b.dot(r.cview(), r.cview(), rr.flat());
+            b.dot(power.cview(), power.cview(), pp.flat());
+            const auto cosine = to_host(b, product), left = to_host(b, rr), right = to_host(b, pp);
+            // The residual's rounding errors are those of b.
+            for (std::size_t i = 0; i < cosine.size(); ++i)
+                CHECK(std::abs(cosine[i]) <= 256 * epsilon<B>() * std::sqrt(right[i]) * (1 + std::sqrt(left[i])));
+            positive.apply(b, power.view(), next.view());
+            std::swap(power, next);
+        }
+    }
+    // Any matrix: the history is that of the residuals of the x it would return, and does not grow.
+    solver_options o;
+    o.relative_tolerance = 0;
+    o.record_history = true;
+    std::vector<double> before(static_cast<std::size_t>(items), std::numeric_limits<double>::infinity());
+    for (index_t k = 0; k <= n / 2; ++k) {
+        CAPTURE(k);
+        o.max_iterations = k;
+        batch<B> x(b, n, items), r(b, n, items);
+        const auto report = solve(method::fom, b, skew, rhs, x, o).to_host(b);
+        skew.apply(b, x.view(), r.view());
+        b.axpby(1.0, rhs.view(), -1.0, r.view());
+        batch<B, double> rr(b, items, 1);
+        b.dot(r.cview(), r.cview(), rr.flat());
+        const auto norms = to_host(b, rr);
+        for (std::size_t i = 0; i < norms.size(); ++i) {
+            const double norm = std::sqrt(norms[i]);
+            CHECK(std::abs(report.residual_norms[i] - norm) <= 2048 * epsilon<B>() * norm);
+            CHECK(report.history[i * static_cast<std::size_t>(k + 1) + static_cast<std::size_t>(k)] ==
+                  report.residual_norms[i]);
+            CHECK(report.residual_norms[i] <= before[i] * (1 + 2048 * epsilon<B>()));
+            before[i] = report.residual_norms[i];
+        }
+    }
+    // One column of cosine c: hardly positive, twice gmres's; negative, gmres's own.
+    const auto turn =
+        linop::dense<B>::per_item(to_backend<B, T>(b, {T(0.1), 1, -1, T(0.1), T(-0.1), 1, -1, T(-0.1)}, 4, 2), 2, 2);
+    const auto unit = to_backend<B, T>(b, {1, 0, 1, 0}, 2, 2);
+    o.max_iterations = 1;
+    batch<B> x(b, 2, 2), least(b, 2, 2);
+    const auto report = solve(method::fom, b, turn, unit, x, o).to_host(b);
+    (void)solve(method::gmres, b, turn, unit, least, o);
+    const auto ours = to_host(b, x), theirs = to_host(b, least);
+    CHECK(std::abs(static_cast<double>(ours[0] - 2 * theirs[0])) <= 16 * epsilon<B>());
+    CHECK(std::abs(report.residual_norms[0] - 1) <= 16 * epsilon<B>());
+    CHECK(ours[2] == theirs[2]);
+    CHECK(theirs[2] < 0);
 }
 
 TEMPLATE_TEST_CASE("solvers: start vectors", "[solver]", DIEM_TEST_BACKENDS) {
@@ -350,7 +429,7 @@ TEMPLATE_TEST_CASE("solvers: start vectors", "[solver]", DIEM_TEST_BACKENDS) {
     o.use_start_vector = true;
     o.max_iterations = 40;
     o.relative_tolerance = 64 * epsilon<B>();
-    for (const method which : {method::cg, method::gmres, method::bicgstab}) {
+    for (const method which : {method::cg, method::gmres, method::fom, method::bicgstab}) {
         CAPTURE(name(which));
         batch<B> x(b, n, items);
         b.copy(truth.view(), x.view());  // the solution: one product, no update
@@ -378,7 +457,7 @@ TEMPLATE_TEST_CASE("solvers: sizes zero, views with gaps, wrong arguments", "[so
     B b = make_backend<B>();
     for (const auto& [n, items] : std::vector<std::pair<index_t, index_t>>{{0, 0}, {0, 2}, {3, 0}}) {
         batch<B> rhs(b, n, items), x(b, n, items);
-        for (const method which : {method::cg, method::gmres, method::bicgstab})
+        for (const method which : {method::cg, method::gmres, method::fom, method::bicgstab})
             CHECK(solve(which, b, linop::identity(n), rhs, x, {}).to_host(b).all(solver_status::converged));
         CHECK(solver::dense_cholesky<B>(b, linop::identity(n), rhs, x).to_host(b).all(solver_status::converged));
     }
@@ -386,13 +465,14 @@ TEMPLATE_TEST_CASE("solvers: sizes zero, views with gaps, wrong arguments", "[so
     const auto m = linop::diagonal<B>::per_item(random_positive(b, n, items, 41));
     const auto rhs = random_batch(b, n, items, 42);
     batch<B> x(b, n, items), wide(b, n + 2, items);
-    for (const method which : {method::cg, method::gmres, method::bicgstab}) {
+    for (const method which : {method::cg, method::gmres, method::fom, method::bicgstab}) {
         CAPTURE(name(which));
         (void)solve(which, b, m, rhs, x, {});
         b.fill(wide.view(), T(9));
         const auto inside = wide.view().feature_range(1, n);
         if (which == method::cg) (void)solver::cg<B>(b, m, rhs, inside);
         if (which == method::gmres) (void)solver::gmres<B>(b, m, rhs, inside);
+        if (which == method::fom) (void)solver::gmres<B>(b, m, rhs, inside, galerkin({}));
         if (which == method::bicgstab) (void)solver::bicgstab<B>(b, m, rhs, inside);
         CHECK(to_host(b, const_view_t<B>(inside)) == to_host(b, x));
         CHECK(largest(to_host(b, wide.cview().feature_range(0, 1))) == 9);
@@ -424,7 +504,7 @@ TEST_CASE("solvers: the same for any number of threads, and no memory after the 
         solver_options o;
         o.max_iterations = 7;
         std::vector<float> all;
-        for (const method which : {method::cg, method::gmres, method::bicgstab}) {
+        for (const method which : {method::cg, method::gmres, method::fom, method::bicgstab}) {
             (void)solve(which, b, d, rhs, x, o);
             const auto before = b.memory().allocations();
             (void)solve(which, b, d, rhs, x, o);

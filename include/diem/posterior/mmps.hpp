@@ -24,9 +24,9 @@ namespace diem::posterior {
 ///
 ///     E[x | x_t, y] ~ x_hat + V A'v,  (Sigma_y + A V A') v = y - A x_hat,  x_hat = d(x_t),  V = sigma^2 J'.
 ///
-/// A `Denoiser`, so that every sampler samples the posterior p(x | y) unchanged. One call with m iterations of cg costs one
-/// or gmres costs one forward pass and m VJPs: V A'v is summed from the V A'p that the products made. With bicgstab, and where
-/// M has another V than the correction, one VJP more. Exact for a Gaussian prior and a converged solve.
+/// A `Denoiser`, so that every sampler samples the posterior p(x | y) unchanged. One call with m iterations of cg,
+/// gmres or fom costs one forward pass and m VJPs: V A'v is summed from the V A'p that the products made. With bicgstab, and
+/// where M has another V than the correction, one VJP more. Exact for a Gaussian prior and a converged solve.
 /// Options say what stands for V, `estimate` is a Gaussian estimate of the prior for those that need one.
 ///
 /// Items of x_t and of the observation correspond; items whose solve breaks down keep the best iterate and are counted in
@@ -56,7 +56,7 @@ public:
         check_value("mmps", estimate != nullptr || !(needed || options.precondition),
                     "this covariance, or a preconditioner, needs a Gaussian estimate of the prior");
         check_value("mmps", !options.precondition || (preconditionable && options.solver != solver_choice::bicgstab),
-                    "the preconditioner needs an element-wise A and Sigma_y, and cg or gmres");
+                    "the preconditioner needs an element-wise A and Sigma_y, and cg, gmres or fom");
         if (estimate != nullptr) check_size("mmps", "estimate.features()", estimate->features(), model.features());
     }
 
@@ -219,8 +219,9 @@ private:
         o.max_iterations = options_.max_iterations;
         o.relative_tolerance = options_.relative_tolerance;
         o.check_every = options_.relative_tolerance > 0 ? options_.check_every : 0;
+        o.galerkin = options_.solver == solver_choice::fom;
         const auto run = [&](const auto&... preconditioner) {
-            if (options_.solver == solver_choice::gmres)
+            if (options_.solver != solver_choice::cg)
                 return byproduct ? solver::gmres_with_byproduct(b, m, preconditioner..., r, v, w, o)
                                  : solver::gmres(b, m, preconditioner..., r, v, o);
             return byproduct ? solver::cg_with_byproduct(b, m, preconditioner..., r, v, w, o)

@@ -22,8 +22,9 @@ enum class covariance {
     blended,             ///< `gaussian` where sigma > switch_sigma, else `tweedie`
 };
 
-/// How M v = y - A x_hat is solved. A learned Jacobian is not symmetric: cg treats M as if it were.
-enum class solver_choice { cg, gmres, bicgstab };
+/// How M v = y - A x_hat is solved. A learned Jacobian is not symmetric: cg treats M as if it were. `fom` is gmres with the
+/// Galerkin condition: cg's iterate where M is as cg needs it, and safe where it is not.
+enum class solver_choice { cg, gmres, fom, bicgstab };
 
 struct mmps_options {
     covariance cov_x = covariance::tweedie;
@@ -35,7 +36,7 @@ struct mmps_options {
     double switch_sigma = 3;    ///< of `blended`, data units
     index_t block_items = 0;    ///< items worked on together; 0: what suits the backend's caches where the model is
                                 ///< analytic, else the whole batch
-    bool precondition = false;  ///< by the Gaussian estimate; needs element-wise A and Sigma_y, and cg or gmres
+    bool precondition = false;  ///< by the Gaussian estimate; needs element-wise A and Sigma_y, and cg, gmres or fom
 };
 
 namespace detail {
@@ -50,7 +51,7 @@ E from_name(std::string_view what, std::string_view name, const std::array<std::
 }
 inline constexpr std::array<std::string_view, 7> covariance_names{
     "tweedie", "isotropic", "unit_prior", "none", "gaussian_heuristic", "gaussian", "blended"};
-inline constexpr std::array<std::string_view, 3> solver_names{"cg", "gmres", "bicgstab"};
+inline constexpr std::array<std::string_view, 4> solver_names{"cg", "gmres", "fom", "bicgstab"};
 }  // namespace detail
 
 [[nodiscard]] inline std::string_view to_string(covariance c) {

@@ -32,7 +32,7 @@ struct em_options {
     sampling_options sampling{};
     /// Of the E-step. Deviates from the paper (tweedie, cg, one iteration): see `paper_options` and docs/stability.md.
     posterior::mmps_options mmps{
-        .cov_x = posterior::covariance::blended, .solver = posterior::solver_choice::gmres, .max_iterations = 1};
+        .cov_x = posterior::covariance::blended, .solver = posterior::solver_choice::fom, .max_iterations = 1};
     /// Of laps whose prior is not yet the network; empty: `mmps`.
     std::optional<posterior::mmps_options> initial_mmps{};
     /// The switching sigma of `blended`, in units of the data's spread (see `spread_of`); 0: mmps.switch_sigma as it is.

@@ -12,12 +12,17 @@
 /// Batched GMRES without restart: after k iterations x is the element of x_0 + span(r, M r, ..., M^(k-1) r) of least
 /// ||b - M x||, for every item on its own. M need be neither symmetric nor definite.
 ///
-/// Arnoldi by modified Gram-Schmidt done twice, Givens rotations (Saad and Schultz 1986). With a preconditioner P, which
-/// approximates M^-1, from the right: M P u = b, x = P u, so that residuals stay those of M x = b.
+/// With `galerkin`, the one whose residual is orthogonal to the space instead (FOM, the full orthogonalization method): cg's
+/// where M is symmetric positive definite. That residual can be of any length, so it counts only where it is not longer than
+/// the one of k - 1 columns; else the last coefficient is twice GMRES's, which leaves ||r|| as it was, or, where M is
+/// not positive along the last vector, GMRES's own. So ||r|| never grows, whatever M is.
+///
+/// Arnoldi by modified Gram-Schmidt done twice, Givens rotations (Saad 1981; Saad and Schultz 1986). With a preconditioner P,
+/// which approximates M^-1, from the right: M P u = b, x = P u, so that residuals stay those of M x = b.
 /// Statuses as in `cg`, except
 /// - breakdown: the Krylov space stopped growing (the new vector is below eps ||M v||, or zero) and the residual has not
 ///   reached the tolerance: M is singular on it.
-/// The x returned is always the least squares solution over the columns so far; a column with zero pivot is dropped.
+/// The x returned is always the solution over the columns so far; a column with zero pivot is dropped.
 /// Memory: max_iterations + 1 vectors and max_iterations^2 / 2 float64 per item.
 namespace diem::solver {
 
@@ -47,9 +52,9 @@ public:
             const auto w = basis(k + 1);
             product(directed(k), w, image(k));
             if constexpr (host_threads<B>)
-                b_.launch(count_, 8 * (k + 1) * n_, gmres_fused_step{{at_, k, recorded_, epsilon()}, n_, count_},
-                          items_.data(), dense_.view().data(), basis_.cview().data(), w.data(),
-                          result_.history().data());
+                b_.launch(count_, 8 * (k + 1) * n_,
+                          gmres_fused_step{{at_, k, recorded_, epsilon(), factor()}, n_, count_}, items_.data(),
+                          dense_.view().data(), basis_.cview().data(), w.data(), result_.history().data());
             else
                 primitives(k, w);
         }
@@ -59,6 +64,7 @@ public:
 
 private:
     [[nodiscard]] static double epsilon() { return static_cast<double>(std::numeric_limits<T>::epsilon()); }
+    [[nodiscard]] gmres_factor factor() const { return {options_.galerkin}; }
     [[nodiscard]] vector_t<B, double> scalar(index_t which) { return scalars_.flat().range(which * count_, count_); }
     [[nodiscard]] view_t<B> basis(index_t k) { return basis_.view().item_range(k * count_, count_); }
     [[nodiscard]] bool go_on(index_t k) {
@@ -120,14 +126,14 @@ private:
                 b_.axpby(minus, v, 1.0, w);
             }
         b_.dot(cw, cw, after);
-        b_.launch(count_, k + 1, gmres_turn{at_, k, recorded_, epsilon()}, items_.data(), dense_.view().data(),
-                  before.data(), after.data(), c.data(), result_.history().data());
+        b_.launch(count_, k + 1, gmres_turn{at_, k, recorded_, epsilon(), factor()}, items_.data(),
+                  dense_.view().data(), before.data(), after.data(), c.data(), result_.history().data());
         b_.axpby(0.0, cw, c, w);
     }
     /// x += P sum_j y_j v_j
     void finish(index_t steps) {
         batch<B, double> y(b_, count_, steps);
-        b_.launch(count_, steps * steps + 1, gmres_finish{at_, count_, steps, recorded_}, items_.data(),
+        b_.launch(count_, steps * steps + 1, gmres_finish{at_, count_, steps, recorded_, factor()}, items_.data(),
                   dense_.view().data(), y.view().data(), result_.status().data(), result_.updates().data(),
                   result_.residual_norms().data(), result_.history().data());
         batch<B> sum(b_, preconditions<P> ? n_ : 0, count_);

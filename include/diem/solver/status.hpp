@@ -36,6 +36,7 @@ struct solver_options {
     double absolute_tolerance = 0;     ///< in units of b
     bool use_start_vector = false;     ///< x holds the start; it costs one product, the zero start none
     bool record_history = false;       ///< keep ||r|| after each iteration
+    bool galerkin = false;             ///< gmres: r orthogonal to the space (FOM), not of least norm; see gmres.hpp
     index_t check_every =
         1;  ///< stop when all items have, asked every so many iterations (each waits for the device); 0: never
 };

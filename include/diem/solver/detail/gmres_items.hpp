@@ -28,6 +28,16 @@ struct gmres_layout {
     DIEM_HOST_DEVICE index_t size() const { return g() + m + 1; }
 };
 
+/// What the last coefficient of GMRES is multiplied by, c the cosine of the last rotation: 1 / c^2 for the Galerkin condition,
+/// where that lengthens no residual (c^2 >= 1/2, c > 0); 2 with shorter positive ones, where ||r|| is that of before.
+struct gmres_factor {
+    bool galerkin;
+    DIEM_HOST_DEVICE double operator()(double c) const {
+        if (!galerkin || !(c > 0)) return 1;
+        return c * c > 0.5 ? 1 / (c * c) : 2;
+    }
+};
+
 /// 1 for items that have a column, 0 for others.
 struct has_columns {
     DIEM_HOST_DEVICE void operator()(index_t i, const gmres_item* items, double* out) const {
@@ -78,6 +88,7 @@ struct gmres_turn {
     gmres_layout at;
     index_t k, recorded;
     double epsilon;
+    gmres_factor factor;
     DIEM_HOST_DEVICE double item(gmres_item& item, double* dense, double size, double below) const {
         double scale = 0;
         if (item.status == running) {
@@ -99,7 +110,8 @@ struct gmres_turn {
                 h[k] = pivot;
                 g[k + 1] = -s[k] * g[k];
                 g[k] = c[k] * g[k];
-                item.norm = g[k + 1] < 0 ? -g[k + 1] : g[k + 1];
+                const double left = g[k] * (1 - factor(c[k]));
+                item.norm = std::sqrt(g[k + 1] * g[k + 1] + left * left);
                 ++item.updates;
                 if (item.norm <= item.limit)
                     item.status = converged;
@@ -152,6 +164,7 @@ struct gmres_fused_step {
 struct gmres_finish {
     gmres_layout at;
     index_t count, steps, recorded;
+    gmres_factor factor;
     DIEM_HOST_DEVICE void operator()(index_t i, gmres_item* items, const double* dense, double* y, int* status,
                                      int* updates, double* residual_norm, double* history) const {
         gmres_item& item = items[i];
@@ -162,6 +175,7 @@ struct gmres_finish {
                 value = own[at.g() + r];
                 for (index_t j = r + 1; j < item.updates; ++j) value -= own[at.column(j) + r] * y[j * count + i];
                 value /= own[at.column(r) + r];
+                if (r == item.updates - 1) value *= factor(own[at.cosines() + r]);
             }
             y[r * count + i] = value;
         }
