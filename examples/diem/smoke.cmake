@@ -58,7 +58,8 @@ foreach(kind dense averages)
         --steps 4 --out run/${kind}/restored)
 endforeach()
 set(start [["observations": "data/y.npy", "operator": "data/operator.json", "sigma_y": 0.1]])
-set(em [["sampler": {"steps": 3, "batch": 24}, "training": {"steps": 3, "batch": 8}]])
+# Long enough for a network to stay well within the guards.
+set(em [["sampler": {"steps": 8, "batch": 24}, "training": {"steps": 100, "batch": 8}]])
 set(unet [["network": {"type": "unet", "shape": [8, 8, 1], "hid_channels": [4], "hid_blocks": [1], "emb": 8}]])
 file(WRITE fit.json "{${start}, ${gaussian}, \"network\": {\"type\": \"mlp\", \"features\": 64, \"hidden\": [16], \"emb\": 8},
     \"em\": {\"laps\": 1, ${em}}}")
