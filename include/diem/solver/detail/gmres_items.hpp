@@ -29,7 +29,8 @@ struct gmres_layout {
 };
 
 /// What the last coefficient of GMRES is multiplied by, c the cosine of the last rotation: 1 / c^2 for the Galerkin condition,
-/// where that lengthens no residual (c^2 >= 1/2, c > 0); 2 with shorter positive ones, where ||r|| is that of before.
+/// where its residual is not longer than that of one column less, c^2 >= 1/2; 2, which leaves ||r|| as it was, for
+/// smaller c > 0; 1 else.
 struct gmres_factor {
     bool galerkin;
     DIEM_HOST_DEVICE double operator()(double c) const {
