@@ -2,7 +2,7 @@
 # The CUDA backend: target diem::cuda, with cuDNN diem::cudnn, and what the project's own CUDA units are built with.
 #
 #   DIEM_CUDA       build the tests with nvcc, for a device
-#   DIEM_CUDNN      with DIEM_CUDA: find cuDNN (hint CUDNN_ROOT) and build what is tested with it
+#   DIEM_CUDNN      with DIEM_CUDA: find cuDNN (hint CUDNN_ROOT), build what is tested with it, and the programs with its convolutions
 #   DIEM_CUDA_HOST  build the same tests with the C++ compiler on the stand-in of tests/support/cuda_host: no CUDA needed
 option(DIEM_CUDA "Build with nvcc: the tests run on a CUDA device" OFF)
 option(DIEM_CUDNN "With DIEM_CUDA: find cuDNN, for convolutions" OFF)

@@ -12,8 +12,8 @@
 #include <diem/core/check.hpp>
 
 #include "cifar/program.hpp"
-#include "support/backend_choice.hpp"
 #include "support/cifar_files.hpp"
+#include "support/place_options.hpp"
 
 using namespace diem;
 
@@ -28,8 +28,8 @@ int main(int argc, char** argv) {
                    "of examples/classifier: also compares its features of samples and images")
         ->check(CLI::ExistingFile);
     app.add_option("--out", o.out, "folder for pictures, checkpoints and report.json")->capture_default_str();
-    support::add_backend_option(app, o.backend);
-    app.add_option("--threads", o.threads, "of the Eigen backend; 0: one per core")->capture_default_str();
+    support::add_place_options(app, o.at);
+    support::add_products_option(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
     app.add_flag("--plan", o.plan_only, "say what the diffusion prior will cost, and stop before it");
     app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up images");
@@ -43,9 +43,9 @@ int main(int argc, char** argv) {
         check_value("--classifier", o.classifier.empty() || s.evaluation.free_samples > 1,
                     "needs a configuration with \"free_samples\" of at least 2");
         if (o.data.empty()) throw value_error("--data is missing");
-        o.backend = support::choose_backend(o.backend);
+        support::choose(o.at);
         if constexpr (support::has_cuda)
-            if (o.backend == "cuda") return cifar::run_on_cuda(s, o);
+            if (o.at.backend == "cuda") return cifar::run_on_cuda(s, o);
         return cifar::run_on_eigen(s, o);
     } catch (const std::exception& e) {
         std::cerr << "cifar: " << e.what() << '\n';

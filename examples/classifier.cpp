@@ -13,10 +13,10 @@
 #include <diem/io/config.hpp>
 
 #include "classifier/program.hpp"
-#include "support/backend_choice.hpp"
 #include "support/cifar_files.hpp"
 #include "support/classifier_file.hpp"
 #include "support/em_settings.hpp"
+#include "support/place_options.hpp"
 
 using namespace diem;
 using classify::settings;
@@ -56,8 +56,8 @@ int main(int argc, char** argv) {
     app.add_option("--data", o.data, "folder of data_batch_1.bin .. 5 and test_batch.bin");
     app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
     app.add_option("--out", o.out, "folder for classifier.safetensors and report.json")->capture_default_str();
-    support::add_backend_option(app, o.backend);
-    app.add_option("--threads", o.threads, "of the Eigen backend; 0: one per core")->capture_default_str();
+    support::add_place_options(app, o.at);
+    support::add_products_option(app, o.at);
     app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up images");
     CLI11_PARSE(app, argc, argv);
     try {
@@ -67,9 +67,9 @@ int main(int argc, char** argv) {
             if (o.data.empty()) support::write_cifar_stand_in(o.data = o.out / "stand-in");
         }
         if (o.data.empty()) throw value_error("--data is missing");
-        o.backend = support::choose_backend(o.backend);
+        support::choose(o.at);
         if constexpr (support::has_cuda)
-            if (o.backend == "cuda") return classify::run_on_cuda(s, o);
+            if (o.at.backend == "cuda") return classify::run_on_cuda(s, o);
         return classify::run_on_eigen(s, o);
     } catch (const std::exception& e) {
         std::cerr << "classifier: " << e.what() << '\n';

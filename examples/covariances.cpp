@@ -14,8 +14,8 @@
 #include <diem/io/config.hpp>
 
 #include "covariances/program.hpp"
-#include "support/backend_choice.hpp"
 #include "support/curve.hpp"
+#include "support/place_options.hpp"
 
 using namespace diem;
 using covariances::settings;
@@ -63,8 +63,7 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(2, 1 << 20));
     app.add_option("--sigmas", sigmas, "noise levels, instead of the configuration's")->check(CLI::PositiveNumber);
     app.add_option("--iterations", iterations, "of Sinkhorn, instead of the configuration's");
-    support::add_backend_option(app, o.backend);
-    app.add_option("--threads", o.threads, "of the Eigen backend; 0: one per core")->capture_default_str();
+    support::add_place_options(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the state in --out, where there is one");
     app.add_flag("--smoke", smoke, "a small run that takes seconds");
     CLI11_PARSE(app, argc, argv);
@@ -80,9 +79,9 @@ int main(int argc, char** argv) {
             s.components = 32;
             s.sigmas = {0.1, 1};
         }
-        o.backend = support::choose_backend(o.backend);
+        support::choose(o.at);
         if constexpr (support::has_cuda)
-            if (o.backend == "cuda") return covariances::run_on_cuda(s, o);
+            if (o.at.backend == "cuda") return covariances::run_on_cuda(s, o);
         return covariances::run_on_eigen(s, o);
     } catch (const std::exception& e) {
         std::cerr << "covariances: " << e.what() << '\n';

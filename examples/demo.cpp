@@ -10,8 +10,8 @@
 #include <CLI/CLI.hpp>
 
 #include "demo/program.hpp"
-#include "support/backend_choice.hpp"
 #include "support/em_settings.hpp"
+#include "support/place_options.hpp"
 
 int main(int argc, char** argv) {
     demo::program_options o;
@@ -39,8 +39,8 @@ int main(int argc, char** argv) {
         ->check(CLI::IsMember({"isotropic", "diagonal"}))
         ->capture_default_str();
     app.add_option("--seed", o.seed, "of all random numbers")->capture_default_str();
-    support::add_backend_option(app, o.backend);
-    app.add_option("--threads", o.threads, "of the Eigen backend; 0: one per core")->capture_default_str();
+    support::add_place_options(app, o.at);
+    support::add_products_option(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
     app.add_flag("--smoke", o.smoke, "a small run that takes a second or two");
     CLI11_PARSE(app, argc, argv);
@@ -57,9 +57,9 @@ int main(int argc, char** argv) {
         o.sampling.steps = 8;
     }
     try {
-        o.backend = support::choose_backend(o.backend);
+        support::choose(o.at);
         if constexpr (support::has_cuda)
-            if (o.backend == "cuda") return demo::run_on_cuda(o);
+            if (o.at.backend == "cuda") return demo::run_on_cuda(o);
         return demo::run_on_eigen(o);
     } catch (const std::exception& e) {
         std::cerr << "demo: " << e.what() << '\n';

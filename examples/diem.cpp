@@ -12,7 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include "diem/commands.hpp"
-#include "support/backend_choice.hpp"
+#include "support/place_options.hpp"
 
 using namespace program;
 
@@ -66,19 +66,12 @@ std::string one_line(std::string text) {
     return text;
 }
 
-void add_place_options(CLI::App& c, place_options& o) {
-    support::add_backend_option(c, o.backend);
-    c.add_option("--threads", o.threads, "of the Eigen backend; 0: one per core")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-}
-
 /// Where --backend says.
 template <class Command>
 int run(Command& o) {
-    o.backend = support::choose_backend(o.backend);
+    support::choose(o.at);
     if constexpr (support::has_cuda)
-        if (o.backend == "cuda") return run_on_cuda(o);
+        if (o.at.backend == "cuda") return run_on_cuda(o);
     return run_on_eigen(o);
 }
 
@@ -92,7 +85,8 @@ void add_draw_options(CLI::App& c, draw_command& o) {
         ->expected(3)
         ->check(CLI::PositiveNumber);
     c.add_option("--seed", o.seed, "of the random numbers")->capture_default_str();
-    add_place_options(c, o);
+    support::add_place_options(c, o.at);
+    support::add_products_option(c, o.at);
 }
 
 /// How y = A x + e was, or will be, made.
@@ -119,7 +113,8 @@ int main(int argc, char** argv) {
         "checkpoint/ of a network. Ctrl-C saves and stops; --resume goes on where it was.");
     c->add_option("config", f.config, "JSON file, see below")->required();
     c->add_option("--out", f.out, "folder for the results")->required();
-    add_place_options(*c, f);
+    support::add_place_options(*c, f.at);
+    support::add_products_option(*c, f.at);
     auto* resume = c->add_flag("--resume", f.resume, "go on with the run in --out");
     c->add_flag("--overwrite", f.overwrite, "begin anew in --out, where there is a run")->excludes(resume);
     c->add_flag("--plan", f.plan, "check everything, say what it will cost, and stop");
@@ -167,7 +162,7 @@ int main(int argc, char** argv) {
     c->add_flag("--unpaired", e.unpaired, "samples of the prior: no sample belongs to an item of the truth");
     c->add_flag("--full", e.full, "also what takes long: both distances in any number of dimensions");
     c->add_option("--json", e.json, "file for the figures");
-    add_place_options(*c, e);
+    support::add_place_options(*c, e.at);
     c->callback([&] { command = [&] { return run(e); }; });
 
     info_command i;

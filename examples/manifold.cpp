@@ -17,9 +17,9 @@
 #include <diem/model/config.hpp>
 
 #include "manifold/program.hpp"
-#include "support/backend_choice.hpp"
 #include "support/curve.hpp"
 #include "support/em_settings.hpp"
+#include "support/place_options.hpp"
 
 using namespace diem;
 using manifold::settings;
@@ -80,8 +80,8 @@ int main(int argc, char** argv) {
     app.add_option("--covariance", covariance, "instead of the configuration's: tweedie, gaussian_heuristic, ...");
     app.add_option("--laps", laps, "instead of the configuration's");
     app.add_option("--seed", seed, "instead of the configuration's");
-    support::add_backend_option(app, o.backend);
-    app.add_option("--threads", o.threads, "of the Eigen backend; 0: one per core")->capture_default_str();
+    support::add_place_options(app, o.at);
+    support::add_products_option(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
     app.add_flag("--smoke", smoke, "a small run that takes seconds");
     CLI11_PARSE(app, argc, argv);
@@ -99,9 +99,9 @@ int main(int argc, char** argv) {
             s.em.training.batch = 64;
             s.sinkhorn.iterations = 50;
         }
-        o.backend = support::choose_backend(o.backend);
+        support::choose(o.at);
         if constexpr (support::has_cuda)
-            if (o.backend == "cuda") return manifold::run_on_cuda(s, o);
+            if (o.at.backend == "cuda") return manifold::run_on_cuda(s, o);
         return manifold::run_on_eigen(s, o);
     } catch (const std::exception& e) {
         std::cerr << "manifold: " << e.what() << '\n';

@@ -6,14 +6,14 @@
 #include <vector>
 
 #include "support/cifar_settings.hpp"
+#include "support/place.hpp"
 
 namespace cifar {
 
 struct program_options {
     std::filesystem::path data, out = "out/cifar", config, classifier;
     std::vector<std::string> changes;  ///< of the configuration, KEY=VALUE
-    std::string backend = "auto";      ///< for `run_on_...`: "eigen" or "cuda"
-    int threads = 0;
+    support::place at;                 ///< chosen, for `run_on_...`
     bool resume = false, plan_only = false, smoke = false;
 };
 

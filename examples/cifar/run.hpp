@@ -60,7 +60,7 @@ public:
         std::cout << train_.items() << " images with " << support::number(100 * (1 - s_.keep), 0)
                   << " % of their pixels deleted, noise " << s_.sigma_y << " in [-2, 2]; Gaussian of rank "
                   << s_.gaussian.rank << " from " << s_.gaussian.observations << " of them in " << s_.gaussian.laps
-                  << " laps; " << support::place(o_.backend, b_.threads()) << std::endl;
+                  << " laps; " << support::describe(o_.at, b_.threads()) << std::endl;
         const auto means = support::observed_means(b_, train_);
         const double mean_fill = support::psnr(b_, support::filled(b_, test_, means), test_.truth.cview());
         const double zero_fill =
@@ -88,8 +88,9 @@ public:
         io::save_json(o_.out / "report.json",
                       {{"program", "cifar"},
                        {"environment", support::environment()},
-                       {"backend", o_.backend},
+                       {"backend", o_.at.backend},
                        {"threads", b_.threads()},
+                       {"products", o_.at.products},
                        {"seed", s_.seed},
                        {"observations", train_.items()},
                        {"test_images", test_.items()},

@@ -9,6 +9,7 @@
 #include <diem/train/trainer.hpp>
 
 #include "support/classifier.hpp"
+#include "support/place.hpp"
 
 namespace classify {
 
@@ -21,8 +22,7 @@ struct settings {
 
 struct program_options {
     std::filesystem::path data, out = "out/classifier", config;
-    std::string backend = "auto";  ///< for `run_on_...`: "eigen" or "cuda"
-    int threads = 0;
+    support::place at;  ///< chosen, for `run_on_...`
     bool smoke = false;
 };
 

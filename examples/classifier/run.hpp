@@ -106,7 +106,7 @@ int run(B& b, Wide& wide, const settings& s, const program_options& o) {
     const auto test = support::load_cifar(b, io::cifar10_test_files(o.data), s.test_images);
     std::cout << net.table().size() << " parameters, " << net.features() << " features; " << s.training.steps
               << " steps of " << s.training.batch << " of " << train.x.items() << " images; "
-              << support::place(o.backend, b.threads()) << std::endl;
+              << support::describe(o.at, b.threads()) << std::endl;
     const double loss = fit(b, net, train, s), seconds = elapsed();
     const double share = accuracy(b, net, test);
     std::cout << "loss " << support::number(loss, 3) << ", " << support::number(100 * share, 2) << " % of "
@@ -122,8 +122,9 @@ int run(B& b, Wide& wide, const settings& s, const program_options& o) {
         comparisons.push_back(compare(b, wide, file, test.x, 1024, 256));  // as many as in cifar's configurations
     io::save_json(o.out / "report.json", {{"program", "classifier"},
                                           {"environment", support::environment()},
-                                          {"backend", o.backend},
+                                          {"backend", o.at.backend},
                                           {"threads", b.threads()},
+                                          {"products", o.at.products},
                                           {"seed", s.seed},
                                           {"network", support::to_json(s.network)},
                                           {"parameters", net.table().size()},

@@ -6,7 +6,7 @@
 namespace covariances {
 
 int run_on_eigen(const settings& s, const program_options& o) {
-    diem::eigen_backend<double> b(o.threads);
+    diem::eigen_backend<double> b(o.at.threads);
     return run(b, s, o);
 }
 

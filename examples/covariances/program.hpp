@@ -8,6 +8,8 @@
 #include <diem/core/view.hpp>
 #include <diem/metrics/sinkhorn.hpp>
 
+#include "support/place.hpp"
+
 namespace covariances {
 
 /// Units: thickness, sigma_y and sigmas are standard deviations in data units, the curve lies in [-2, 2]^3.
@@ -23,8 +25,7 @@ struct settings {
 
 struct program_options {
     std::filesystem::path out = "out/covariances";
-    std::string backend = "auto";  ///< for `run_on_...`: "eigen" or "cuda"
-    int threads = 0;
+    support::place at;  ///< chosen, for `run_on_...`
     bool resume = false;
 };
 

@@ -40,7 +40,7 @@ int run(B& b, const settings& s, const program_options& o) {
     const auto start = std::chrono::steady_clock::now();
     std::filesystem::create_directories(o.out);
     std::cout << s.seeds << " mixtures of " << s.components << " components, " << s.sigmas.size() << " noise levels, "
-              << s.points << " points each; " << support::place(o.backend, b.threads()) << std::endl;
+              << s.points << " points each; " << support::describe(o.at, b.threads()) << std::endl;
     const auto levels = static_cast<index_t>(s.sigmas.size()), total = s.seeds * levels;
     // What is found, number seed * levels + level; stored now and then for a resumed run.
     std::vector<finding> found(static_cast<std::size_t>(total));
@@ -135,7 +135,7 @@ int run(B& b, const settings& s, const program_options& o) {
     support::print_table(std::cout, head, rows);
     io::save_json(o.out / "report.json", {{"program", "covariances"},
                                           {"environment", support::environment()},
-                                          {"backend", o.backend},
+                                          {"backend", o.at.backend},
                                           {"threads", b.threads()},
                                           {"seeds", s.seeds},
                                           {"components", s.components},

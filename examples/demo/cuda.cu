@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <diem/cuda.cuh>
-
 #include "demo/run.hpp"
+#include "support/cuda_place.cuh"
 
 namespace demo {
 
 int run_on_cuda(const program_options& o) {
-    diem::cuda_backend<float> b;
-    diem::cuda_backend<double> wide;
+    support::cuda_backend b(support::cuda_options(o.at));
+    diem::cuda_backend<double> wide({.device = o.at.device});
     return run(b, wide, o);
 }
 

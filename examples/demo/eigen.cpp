@@ -6,7 +6,7 @@
 namespace demo {
 
 int run_on_eigen(const program_options& o) {
-    diem::eigen_backend<float> b(o.threads);
+    diem::eigen_backend<float> b(o.at.threads);
     diem::eigen_backend<double> wide(b.threads());
     return run(b, wide, o);
 }

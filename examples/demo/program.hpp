@@ -9,6 +9,8 @@
 #include <diem/core/view.hpp>
 #include <diem/prior/e_step.hpp>
 
+#include "support/place.hpp"
+
 namespace demo {
 
 struct program_options {
@@ -28,8 +30,7 @@ struct program_options {
     std::optional<diem::prior::sampler_choice>
         judged_sampler;  ///< of the posterior samples that are judged; else that above
     std::uint64_t seed = 0;
-    std::string backend = "auto";  ///< for `run_on_...`: "eigen" or "cuda"
-    int threads = 0;
+    support::place at;  ///< chosen, for `run_on_...`
     bool resume = false, smoke = false;
 };
 

@@ -219,7 +219,7 @@ int run(B& b, Wide& wide, const program_options& o) {
     const digits<B> data = load_digits(b, o);
     std::cout << data.train.items() << " digits with " << support::number(100 * (1 - o.keep), 0)
               << " % of their pixels deleted, noise " << o.sigma_y << " in [-2, 2]; " << data.held_out.items()
-              << " held out; " << support::place(o.backend, b.threads()) << '\n';
+              << " held out; " << support::describe(o.at, b.threads()) << '\n';
 
     // Figures that need no prior.
     const auto mean_value = support::observed_means(b, data.train);
@@ -296,8 +296,9 @@ int run(B& b, Wide& wide, const program_options& o) {
 
     io::json report{{"program", "demo"},
                     {"environment", support::environment()},
-                    {"backend", o.backend},
+                    {"backend", o.at.backend},
                     {"threads", b.threads()},
+                    {"products", o.at.products},
                     {"seed", o.seed},
                     {"train", data.train.items()},
                     {"held_out", data.held_out.items()},

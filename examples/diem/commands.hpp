@@ -9,25 +9,23 @@
 
 #include <diem/core/view.hpp>
 
+#include "support/place.hpp"
+
 /// The subcommands of examples/diem.cpp: what the command line gives, and what runs it. Each returns the exit status and
 /// throws what diem/core/error.hpp names; nothing is written before everything that was given has been checked.
 namespace program {
 
 using path = std::filesystem::path;
 
-/// Of the commands that compute much.
-struct place_options {
-    std::string backend = "auto";  ///< for `run_on_...`: "eigen" or "cuda"
-    int threads = 0;
-};
-
-struct fit_command : place_options {
+struct fit_command {
+    support::place at;  ///< chosen, for `run_on_...`
     path config, out;
     bool resume = false, overwrite = false, plan = false;
 };
 
 /// What `sample` and `posterior` share.
-struct draw_command : place_options {
+struct draw_command {
+    support::place at;  ///< chosen, for `run_on_...`
     path checkpoint, out;
     std::optional<diem::index_t> steps, batch;  ///< instead of the checkpoint's
     std::vector<diem::index_t> image;           ///< height, width, channels; empty: the checkpoint's
@@ -43,7 +41,8 @@ struct posterior_command : draw_command {
     diem::index_t samples = 4;
 };
 
-struct evaluate_command : place_options {
+struct evaluate_command {
+    support::place at;  ///< chosen, for `run_on_...`
     path samples, truth, json;
     double data_range = 4;
     std::vector<diem::index_t> image;

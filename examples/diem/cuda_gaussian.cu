@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <diem/cuda.cuh>
-
 #include "diem/gaussian_stage.hpp"
+#include "support/cuda_place.cuh"
 
-template struct program::gaussian_stage<diem::cuda_backend<float>>;
+template struct program::gaussian_stage<support::cuda_backend>;

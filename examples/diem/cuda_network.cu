@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <diem/cuda.cuh>
-
 #include "diem/network_stage.hpp"
+#include "support/cuda_place.cuh"
 
-template struct program::network_stage<diem::cuda_backend<float>>;
+template struct program::network_stage<support::cuda_backend>;

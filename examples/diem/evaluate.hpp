@@ -114,7 +114,7 @@ int evaluate(B& b, Wide& wide, const evaluate_command& o) {
     const index_t features = c.truth.features();
     io::json report{{"program", "diem evaluate"},  {"samples", o.samples.string()},  {"truth", o.truth.string()},
                     {"sample_items", c.x.items()}, {"truth_items", c.truth.items()}, {"features", features},
-                    {"backend", o.backend},        {"samples_per_item", c.repeats},  {"data_range", o.data_range}};
+                    {"backend", o.at.backend},     {"samples_per_item", c.repeats},  {"data_range", o.data_range}};
     std::vector<std::vector<std::string>> rows;
     std::vector<std::string> skipped;
     const auto add = [&](const char* key, const std::string& name, double value, int digits) {

@@ -139,7 +139,7 @@ int fit(B& b, const fit_command& o) {
     std::cout << m.items() << " observations of " << m.y.features() << " values (" << s.description.type << " of "
               << m.features() << "); Gaussian of rank " << s.gaussian.rank << " in " << s.gaussian.laps << " laps; "
               << (s.prior.network ? "a network in " + std::to_string(em.laps) + " laps" : "no network") << "; "
-              << support::place(o.backend, b.threads()) << std::endl;
+              << support::describe(o.at, b.threads()) << std::endl;
     if (m.share < 1)
         std::cout << "masks leave " << support::number(100 * m.share, 1)
                   << " % of the values: data residuals of a good fit are near " << support::number(m.share)
@@ -190,8 +190,9 @@ int fit(B& b, const fit_command& o) {
     io::save_json(o.out / "report.json",
                   {{"program", "diem fit"},
                    {"environment", support::environment()},
-                   {"backend", o.backend},
+                   {"backend", o.at.backend},
                    {"threads", b.threads()},
+                   {"products", o.at.products},
                    {"seed", em.seed},
                    {"observations", m.items()},
                    {"rows", m.y.features()},

@@ -6,7 +6,7 @@
 namespace toy {
 
 int run_on_eigen(const program_options& o) {
-    diem::eigen_backend<double> b(o.threads);
+    diem::eigen_backend<double> b(o.at.threads);
     return run(b, o);
 }
 

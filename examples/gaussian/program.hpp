@@ -6,13 +6,14 @@
 
 #include <diem/core/view.hpp>
 
+#include "support/place.hpp"
+
 namespace toy {
 
 struct program_options {
     diem::index_t items = 8192, laps = 200;
     std::uint64_t seed = 0;
-    std::string backend = "auto";  ///< for `run_on_...`: "eigen" or "cuda"
-    int threads = 0;
+    support::place at;  ///< chosen, for `run_on_...`
 };
 
 /// The program on one backend; returns its exit status. The second is there in builds with CUDA only.

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <diem/cuda.cuh>
-
 #include "manifold/run.hpp"
+#include "support/cuda_place.cuh"
 
 namespace manifold {
 
 int run_on_cuda(const settings& s, const program_options& o) {
-    diem::cuda_backend<float> b;
+    support::cuda_backend b(support::cuda_options(o.at));
     return run(b, s, o);
 }
 

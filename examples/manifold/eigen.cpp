@@ -6,7 +6,7 @@
 namespace manifold {
 
 int run_on_eigen(const settings& s, const program_options& o) {
-    diem::eigen_backend<float> b(o.threads);
+    diem::eigen_backend<float> b(o.at.threads);
     return run(b, s, o);
 }
 

@@ -10,6 +10,8 @@
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 
+#include "support/place.hpp"
+
 namespace manifold {
 
 /// Units: sigma_y and the noise levels are standard deviations in data units, points lie in [-2, 2]^features.
@@ -26,8 +28,7 @@ struct settings {
 
 struct program_options {
     std::filesystem::path out = "out/manifold";
-    std::string backend = "auto";  ///< for `run_on_...`: "eigen" or "cuda"
-    int threads = 0;
+    support::place at;  ///< chosen, for `run_on_...`
     bool resume = false;
 };
 

@@ -138,7 +138,7 @@ int run(B& b, const settings& given, const program_options& o) {
     std::cout << s.observations << " points of a curve in R^" << s.net.features << ", of each " << s.rows
               << " projections with noise " << s.sigma_y << "; " << s.em.laps << " laps, covariance "
               << to_string(s.em.mmps.cov_x) << ", " << to_string(s.em.mmps.solver) << " of at most "
-              << s.em.mmps.max_iterations << " iterations; " << support::place(o.backend, b.threads()) << std::endl;
+              << s.em.mmps.max_iterations << " iterations; " << support::describe(o.at, b.threads()) << std::endl;
 
     // The Gaussian stage.
     prior::gaussian_fit_options options{
@@ -218,8 +218,9 @@ int run(B& b, const settings& given, const program_options& o) {
               << ", network " << support::number(1e3 * network_prior, 3) << '\n';
     io::save_json(o.out / "report.json", {{"program", "manifold"},
                                           {"environment", support::environment()},
-                                          {"backend", o.backend},
+                                          {"backend", o.at.backend},
                                           {"threads", b.threads()},
+                                          {"products", o.at.products},
                                           {"seed", s.em.seed},
                                           {"observations", s.observations},
                                           {"features", s.net.features},

@@ -38,11 +38,6 @@ namespace support {
         {"diem", diem::version}, {"compiler", compiler}, {"instructions", instructions}, {"assertions", assertions}};
 }
 
-/// "2 threads", or the name of a backend that has none.
-[[nodiscard]] inline std::string place(const std::string& backend, int threads) {
-    return backend == "eigen" ? std::to_string(threads) + " threads" : backend;
-}
-
 /// "13.58": `digits` behind the point.
 [[nodiscard]] inline std::string number(double value, int digits = 2) {
     char text[64];

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <string>
-
-#include <diem/cuda.cuh>
+#include "support/cuda_place.cuh"
 
 namespace support {
 
