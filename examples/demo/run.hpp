@@ -162,9 +162,7 @@ inline prior::em_options em_options_of(const program_options& o) {
     em.sampling.samples_per_observation = o.samples_per_observation;
     // Samples of the Gaussian prior: its Jacobian is exact, so that the solver may run to its tolerance.
     em.initial_mmps = posterior::mmps_options{.max_iterations = 64, .relative_tolerance = 1e-3};
-    // With a Gaussian to precondition by, two iterations are nearly exact: then the least residual is as good, see
-    // docs/stability.md.
-    em.mmps.solver = posterior::solver_choice::gmres;
+    // With a Gaussian to precondition by, two iterations are nearly exact, see docs/stability.md.
     em.mmps.precondition = true;
     em.mmps.max_iterations = 2;
     em.gaussian_skip = true;
