@@ -4,12 +4,11 @@
 // point; no point is ever seen whole. The low-dimensional experiment of arXiv 2405.13712.
 
 #include <algorithm>
-#include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <iostream>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -27,7 +26,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-settings read_settings(const fs::path& path) {
+settings read_settings(const fs::path& path, const std::vector<std::string>& changes) {
     settings s;
     auto& em = s.em;
     em.laps = 16;
@@ -36,8 +35,7 @@ settings read_settings(const fs::path& path) {
     em.training.batch = 1024;
     em.training.rate = {.schedule = train::rate_schedule::linear, .initial = 1e-3, .final = 1e-6};
     em.training.adam.ema_decay = 0;
-    if (path.empty()) return s;
-    io::read_config(io::load_config(path), [&](io::config_object& c) {
+    io::read_config(support::config_with(path, changes), [&](io::config_object& c) {
         c.ignore("comment");
         c.optional("observations", s.observations).at_least(1);
         c.optional("rows", s.rows).at_least(1);
@@ -53,6 +51,7 @@ settings read_settings(const fs::path& path) {
         });
         c.optional("laps", em.laps).at_least(0);
         c.optional("switch_factor", em.switch_factor).at_least(0.0);
+        c.optional("clip_samples", em.clip_samples);
         support::read_sampler(c, "sampler", em.sampling);
         support::read_posterior(c, "posterior", em.mmps);
         support::read_training(c, "training", em.training, s.observations);
@@ -70,26 +69,20 @@ settings read_settings(const fs::path& path) {
 int main(int argc, char** argv) {
     manifold::program_options o;
     fs::path config;
-    std::string covariance;
+    std::vector<std::string> changes;
     bool smoke = false;
-    std::optional<std::uint64_t> seed;
-    std::optional<index_t> laps;
     CLI::App app("Learns a prior of points on a curve from random projections of them");
     app.add_option("--config", config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
     app.add_option("--out", o.out, "folder for report.json, samples and the checkpoint")->capture_default_str();
-    app.add_option("--covariance", covariance, "instead of the configuration's: tweedie, gaussian_heuristic, ...");
-    app.add_option("--laps", laps, "instead of the configuration's");
-    app.add_option("--seed", seed, "instead of the configuration's");
+    app.add_option("--set", changes,
+                   "KEY=VALUE: an entry instead of the configuration's, as posterior.solver=cg; repeatable");
     support::add_place_options(app, o.at);
     support::add_products_option(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
     app.add_flag("--smoke", smoke, "a small run that takes seconds");
     CLI11_PARSE(app, argc, argv);
     try {
-        settings s = read_settings(config);
-        if (!covariance.empty()) s.em.mmps.cov_x = posterior::covariance_from(covariance);
-        if (laps) s.em.laps = *laps;
-        if (seed) s.em.seed = *seed;
+        settings s = read_settings(config, changes);
         if (smoke) {
             s.observations = s.samples = 128;
             s.net.hidden = {32, 32};

@@ -228,6 +228,7 @@ int run(B& b, const settings& given, const program_options& o) {
                                           {"sigma_y", s.sigma_y},
                                           {"gaussian_laps", s.gaussian_laps},
                                           {"laps", last.laps},
+                                          {"clip_samples", s.em.clip_samples},
                                           {"covariance", to_string(s.em.mmps.cov_x)},
                                           {"solver", to_string(s.em.mmps.solver)},
                                           {"max_iterations", s.em.mmps.max_iterations},

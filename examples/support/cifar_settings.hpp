@@ -43,9 +43,7 @@ struct cifar_settings {
 [[nodiscard]] inline cifar_settings read_cifar_settings(const std::filesystem::path& path,
                                                         const std::vector<std::string>& changes) {
     cifar_settings s;
-    auto source = path.empty() ? diem::io::config_source{diem::io::json::object()} : diem::io::load_config(path);
-    for (const auto& change : changes) diem::io::set_entry(source, change);
-    diem::io::read_config(source, [&](config_object& c) {
+    diem::io::read_config(config_with(path, changes), [&](config_object& c) {
         c.ignore("comment");
         c.optional("observations", s.observations).at_least(1).at_most(50000);
         c.optional("keep", s.keep).above(0.0).at_most(1.0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <variant>
@@ -19,6 +20,14 @@
 namespace support {
 
 using diem::io::config_object;
+
+/// The file (none where `path` is empty) with the `changes`, each KEY=VALUE (see io::set_entry).
+[[nodiscard]] inline diem::io::config_source config_with(const std::filesystem::path& path,
+                                                         const std::vector<std::string>& changes) {
+    auto source = path.empty() ? diem::io::config_source{diem::io::json::object()} : diem::io::load_config(path);
+    for (const auto& change : changes) diem::io::set_entry(source, change);
+    return source;
+}
 
 /// One of several named values.
 template <class E>
@@ -149,12 +158,13 @@ inline void read_training(config_object& c, const std::string& key, diem::train:
     });
 }
 
-/// {"laps", "switch_factor", "gaussian_skip", "refresh": {"mean", "estimate", "rank", "samples"}, "sampler", "posterior", "training"}, of
+/// {"laps", "switch_factor", "gaussian_skip", "clip_samples", "refresh": {"mean", "estimate", "rank", "samples"}, "sampler", "posterior", "training"}, of
 /// `items` observations.
 inline void read_em(config_object& o, diem::prior::em_options& em, diem::index_t items) {
     o.optional("laps", em.laps).at_least(0);
     o.optional("switch_factor", em.switch_factor).at_least(0.0);
     o.optional("gaussian_skip", em.gaussian_skip);
+    o.optional("clip_samples", em.clip_samples);
     o.object("refresh", [&](config_object& r) {
         r.optional("mean", em.refresh.mean);
         r.optional("estimate", em.refresh.estimate);

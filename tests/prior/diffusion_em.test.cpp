@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Diffusion EM on a problem small enough for tests: a Gaussian mixture in four dimensions, half of it hidden.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
@@ -207,7 +208,8 @@ TEST_CASE("a diffusion EM that is cancelled anywhere and resumed equals one that
     using B = test::main_backend<float>;
     const auto options = [](bool skip) {
         auto o = problem<B>::options();
-        o.gaussian_skip = skip;
+        o.gaussian_skip = o.clip_samples = skip;
+        o.guard.low = -2;
         return o;
     };
     problem<B> plain(true), skipping(true);
@@ -355,6 +357,41 @@ TEST_CASE("a Gaussian skip connection needs an estimate") {
     CHECK_THROWS_AS(
         prior::fit_diffusion(p.b, p.net, p.net.table(), seen, p.gaussian, prior::untrained_prior<B>(p.b, p.net), o),
         value_error);
+}
+
+TEMPLATE_TEST_CASE("clipped samples are those without, within the range, and what is learned from", "",
+                   test::main_backend<float>, test::opaque_backend<float>) {
+    using B = TestType;
+    struct first_lap {
+        B& b;
+        std::vector<float> samples;
+        void lap_end(const prior::lap_diagnostics&, const_view_t<B> x, const prior::diffusion_prior<B>&) {
+            samples.resize(static_cast<std::size_t>(x.features() * x.items()));
+            b.download(x, host_view<float>(samples.data(), x.features(), x.items()));
+        }
+    };
+    problem<B> plain, clipped;
+    auto o = plain.options();
+    o.laps = 1;
+    o.guard = {.low = -1.25, .high = 1, .max_outside_share = 1};
+    first_lap of_plain{plain.b, {}}, of_clipped{clipped.b, {}};
+    const auto without = plain.fit(o, of_plain);
+    o.clip_samples = true;
+    const auto with = clipped.fit(o, of_clipped);
+    REQUIRE(of_plain.samples.size() == of_clipped.samples.size());
+    std::size_t outside = 0;
+    std::vector<double> mean(4);
+    for (std::size_t k = 0; k < of_plain.samples.size(); ++k) {
+        const float expected = std::min(std::max(of_plain.samples[k], -1.25F), 1.0F);
+        REQUIRE(of_clipped.samples[k] == expected);
+        outside += expected != of_plain.samples[k] ? 1 : 0;
+        mean[k % 4] += static_cast<double>(expected) / problem<B>::items;
+    }
+    CHECK(outside > of_plain.samples.size() / 10);
+    CHECK(with.prior.history[0].outside_share == without.prior.history[0].outside_share);
+    CHECK(to_host(plain.b, without.prior.weights) != to_host(clipped.b, with.prior.weights));
+    const auto learned = to_host(clipped.b, with.prior.mean);
+    for (std::size_t j = 0; j < 4; ++j) CHECK(std::abs(learned[j] - mean[j]) <= 1e-5);
 }
 
 TEST_CASE("samples that are not finite are counted and replaced") {

@@ -97,6 +97,17 @@ struct examine_sample {
     }
 };
 
+/// Values of sample i into [low, high].
+template <class T>
+struct clip_sample {
+    index_t features, stride;
+    T low, high;
+    DIEM_HOST_DEVICE void operator()(index_t i, T* x) const {
+        T* item = x + i * stride;
+        for (index_t j = 0; j < features; ++j) item[j] = item[j] < low ? low : item[j] > high ? high : item[j];
+    }
+};
+
 struct residual_of {
     template <class V>
     DIEM_HOST_DEVICE void operator()(V& r, const V& y) const {
@@ -139,6 +150,14 @@ template <Backend B>
              m.mean.view().data(), m.deviation.view().data());
     return m;
 }
+/// Brings the values of samples into [low, high].
+template <Backend B>
+void clip_samples(B& b, view_t<B> x, double low, double high) {
+    using T = scalar_t<B>;
+    b.launch(x.items(), x.features(),
+             detail::clip_sample<T>{x.features(), x.stride(), static_cast<T>(low), static_cast<T>(high)}, x.data());
+}
+
 /// `lap_diagnostics::change`; NaN where the first is not known.
 template <Backend B>
 [[nodiscard]] double change_of(B& b, const sample_moments<B>& before, const sample_moments<B>& now) {

@@ -110,6 +110,7 @@ public:
         samples_ = batch<B>();
         result.diagnostics.lap = lap;
         if (!all) return result;
+        if (options_.clip_samples) clip_samples<B>(b_, result.x.view(), options_.guard.low, options_.guard.high);
         moments_ = moments_of<B>(b_, result.x.cview());
         result.diagnostics.change = change_of(b_, prior.moments, moments_);
         fault_ = e_step_fault(result.diagnostics, prior.history, options_.guard);

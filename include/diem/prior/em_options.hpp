@@ -40,6 +40,9 @@ struct em_options {
     /// The network learns the difference to the denoiser of the first Gaussian estimate, see `model::preconditioned`. Deviates
     /// from the paper; see docs/stability.md.
     bool gaussian_skip = false;
+    /// Before anything is learned from samples, their values beyond guard.low and guard.high are brought there: what runs
+    /// away where nothing is observed teaches the edge of the range. Deviates from the paper; see docs/stability.md.
+    bool clip_samples = false;
     refresh_options refresh{};
     train::training_options training{};  ///< of each M-step, with fresh optimiser and average
     guard_options guard{};
@@ -91,6 +94,7 @@ namespace detail {
         {"initial_mmps", o.initial_mmps ? solver(*o.initial_mmps) : io::json(nullptr)},
         {"switch_factor", o.switch_factor},
         {"gaussian_skip", o.gaussian_skip},
+        {"clip_samples", o.clip_samples ? io::json{o.guard.low, o.guard.high} : io::json(nullptr)},
         {"refresh", {o.refresh.mean, o.refresh.estimate, o.refresh.rank, o.refresh.samples}},
         {"sampling",
          {static_cast<int>(s.sampler), s.steps, s.batch, s.samples_per_observation, s.sigma_min, s.sigma_max}},
