@@ -150,6 +150,7 @@ template <Backend B>
              m.mean.view().data(), m.deviation.view().data());
     return m;
 }
+
 /// Brings the values of samples into [low, high].
 template <Backend B>
 void clip_samples(B& b, view_t<B> x, double low, double high) {

@@ -30,7 +30,7 @@ struct refresh_options {
 struct em_options {
     index_t laps = 32;  ///< in all, those before a resume included
     sampling_options sampling{};
-    /// Of the E-step. Deviates from the paper (tweedie, cg, one iteration): see `paper_options` and docs/stability.md.
+    /// Of the E-step. Deviates from the paper (tweedie, cg, one iteration): see `paper_mmps` and docs/stability.md.
     posterior::mmps_options mmps{
         .cov_x = posterior::covariance::blended, .solver = posterior::solver_choice::fom, .max_iterations = 1};
     /// Of laps whose prior is not yet the network; empty: `mmps`.
