@@ -21,6 +21,7 @@ set(DIEM_HEADERS
     include/diem/backend/eigen/random.hpp
     include/diem/backend/fft.hpp
     include/diem/backend/functors.hpp
+    include/diem/backend/host_threads.hpp
     include/diem/backend/memory.hpp
     include/diem/backend/operand.hpp
     include/diem/backend/reference.hpp

@@ -23,8 +23,9 @@ namespace diem {
 
 /// Host memory, Eigen's vectorised algebra, threads over the items of a batch.
 ///
-/// One object serves one caller at a time. Results do not depend on the number of threads. Matrix products may be split
-/// among threads by columns or rows, never along the inner dimension.
+/// One object serves one caller at a time: what uses it inside its own job, or from two threads at once, gets a usage_error.
+/// Results do not depend on the number of threads. Matrix products may be split among threads by columns or rows, never
+/// along the inner dimension.
 template <std::floating_point T = float>
 class eigen_backend {
 public:
@@ -43,7 +44,8 @@ public:
     /// a time.
     static constexpr index_t block_elements = index_t{1} << 17;
 
-    /// `threads` < 1: one per core.
+    /// `threads` < 1: as many as `host_threads()`. Where the system gives fewer, it goes on with those. Throws value_error above
+    /// thread_pool::most_threads.
     explicit eigen_backend(int threads = 0) : threads_(std::make_unique<thread_pool>(threads)) {}
 
     template <class U>
@@ -52,6 +54,8 @@ public:
     }
     [[nodiscard]] const pool& memory() const { return *pool_; }
     [[nodiscard]] int threads() const { return threads_ ? threads_->threads() : 1; }
+    /// How many were asked for: more than threads() where the system gave fewer.
+    [[nodiscard]] int requested_threads() const { return threads_ ? threads_->requested() : 1; }
     void synchronize() {}
 
     /// f(first, last) on parts of 0 .. count - 1; `cost` is the work of one index in elements touched.
