@@ -67,9 +67,11 @@ public:
 
     /// f(part, first, count) for blocks of `block` items, each on one thread: `part` is a backend of that thread alone, on the
     /// same memory. For chains of steps on items that know nothing of each other: no thread waits for another between them.
+    /// Throws value_error unless block >= 1.
     template <class F>
     void for_blocks(index_t items, index_t block, const F& f) {
-        parallel((items + block - 1) / block, smallest_job, [&](index_t first, index_t last) {
+        check_value("for_blocks", block >= 1, "a block has no items");
+        parallel(items < 1 ? 0 : (items - 1) / block + 1, smallest_job, [&](index_t first, index_t last) {
             eigen_backend part(pool_, fft_);
             for (index_t k = first; k < last; ++k) f(part, k * block, std::min(block, items - k * block));
         });
