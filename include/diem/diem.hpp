@@ -29,6 +29,7 @@
 #include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/matrix.hpp>
 #include <diem/backend/eigen/random.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/fft.hpp>
 #include <diem/backend/functors.hpp>
 #include <diem/backend/host_threads.hpp>

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 
+#include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/backend/eigen/conv3x3_plan.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
@@ -14,12 +15,13 @@
 #include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/matrix.hpp>
 #include <diem/backend/eigen/random.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
 #include <diem/backend/thread_pool.hpp>
 #include <diem/core/check.hpp>
 
-namespace diem {
+namespace diem::inline DIEM_SIMD_NAMESPACE {
 
 /// Host memory, Eigen's vectorised algebra, threads over the items of a batch.
 ///
@@ -36,9 +38,9 @@ public:
     template <class U>
     using buffer = pool_buffer<U*, pool>;
     /// The faster form of a 3x3 convolution, see nn/conv_plan.hpp.
-    using conv3x3 = conv3x3_plan<T>;
+    using conv3x3 = detail::eigen::conv3x3_plan<T>;
     /// The faster form of diag(d) + u u', see diffusion/harmonic.hpp.
-    using low_rank = low_rank_plan<T>;
+    using low_rank = detail::eigen::low_rank_plan<T>;
 
     /// Elements of an array that a dozen others can share the caches with: what chains of element-wise passes should take at
     /// a time.
@@ -264,4 +266,4 @@ private:
     std::unique_ptr<thread_pool> threads_;  // null: only the caller's
 };
 
-}  // namespace diem
+}  // namespace diem::inline DIEM_SIMD_NAMESPACE
