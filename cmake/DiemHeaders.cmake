@@ -2,6 +2,7 @@
 # Written by tools/headers: do not edit.
 set(DIEM_HEADERS
     include/diem/backend/batch.hpp
+    include/diem/backend/capabilities.hpp
     include/diem/backend/concept.hpp
     include/diem/backend/eigen.hpp
     include/diem/backend/eigen/conv3x3.hpp

@@ -12,6 +12,7 @@
 #include <diem/core/view.hpp>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/backend/eigen.hpp>
 #include <diem/backend/eigen/conv3x3.hpp>

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/team.hpp>
 #include <diem/cuda.cuh>
 
@@ -20,6 +21,10 @@
 #endif
 
 using namespace diem;
+
+static_assert(Backend<cuda_backend<float>> && FineGrained<cuda_backend<float>> && HasConv3x3<cuda_backend<double>>);
+static_assert(!HostThreaded<cuda_backend<float>> && !BlockThreaded<cuda_backend<float>>);
+static_assert(!CacheBlocked<cuda_backend<float>> && !HasLowRank<cuda_backend<float>>);
 
 namespace {
 
