@@ -2,7 +2,6 @@
 #pragma once
 
 #include <bit>
-#include <complex>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,6 +13,7 @@
 
 #include <diem/core/view.hpp>
 #include <diem/io/array.hpp>
+#include <diem/io/dtype.hpp>
 
 /// Fingerprints of data and tensors: XXH64, so that `xxhsum -H64` and Python's xxhash give the same numbers. It finds damage
 /// and changes, not forgery. Written here from its specification, because the library asks for no package beyond Eigen
@@ -54,9 +54,10 @@ public:
             for (const T& value : data) {
                 std::byte raw[sizeof(T)];
                 std::memcpy(raw, &value, sizeof(T));
-                constexpr std::size_t width = sizeof(T) / (is_pair<T> ? 2 : 1);
+                constexpr std::size_t width = sizeof(T) / (is_complex_v<T> ? 2 : 1);
                 for (std::size_t first = 0; first < sizeof(T); first += width)
-                    for (std::size_t k = 0; 2 * k + 1 < width; ++k) std::swap(raw[first + k], raw[first + width - 1 - k]);
+                    for (std::size_t k = 0; 2 * k + 1 < width; ++k)
+                        std::swap(raw[first + k], raw[first + width - 1 - k]);
                 bytes(raw);
             }
             return *this;
@@ -90,7 +91,8 @@ public:
             h = std::rotl(h ^ round(0, load<std::uint64_t>(buffer_ + at)), 27) * prime1 + prime4;
         for (; at + 4 <= filled_; at += 4)
             h = std::rotl(h ^ (load<std::uint32_t>(buffer_ + at) * prime1), 23) * prime2 + prime3;
-        for (; at < filled_; ++at) h = std::rotl(h ^ (std::to_integer<std::uint64_t>(buffer_[at]) * prime5), 11) * prime1;
+        for (; at < filled_; ++at)
+            h = std::rotl(h ^ (std::to_integer<std::uint64_t>(buffer_[at]) * prime5), 11) * prime1;
         h = (h ^ (h >> 33)) * prime2;
         h = (h ^ (h >> 29)) * prime3;
         return h ^ (h >> 32);
@@ -104,11 +106,6 @@ public:
     }
 
 private:
-    template <class T>
-    static constexpr bool is_pair = false;
-    template <class T>
-    static constexpr bool is_pair<std::complex<T>> = true;
-
     static constexpr std::size_t stripe = 32;
     static constexpr std::uint64_t prime1 = 0x9E3779B185EBCA87U, prime2 = 0xC2B2AE3D27D4EB4FU,
                                    prime3 = 0x165667B19E3779F9U, prime4 = 0x85EBCA77C2B2AE63U,
@@ -120,7 +117,8 @@ private:
         if constexpr (std::endian::native == std::endian::little) {
             std::memcpy(&value, source, sizeof(U));
         } else {
-            for (std::size_t k = sizeof(U); k-- > 0;) value = static_cast<U>(value << 8) | std::to_integer<U>(source[k]);
+            for (std::size_t k = sizeof(U); k-- > 0;)
+                value = static_cast<U>(value << 8) | std::to_integer<U>(source[k]);
         }
         return value;
     }

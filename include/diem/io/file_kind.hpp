@@ -36,7 +36,7 @@ enum class file_kind {
     git_lfs,
     html,
     xml,
-    json,
+    json_text,
     pickle,
     gguf,
     dicom,
@@ -91,7 +91,7 @@ enum class file_kind {
             return "an HTML page (a download that gave a web page instead of the file)";
         case file_kind::xml:
             return "an XML text";
-        case file_kind::json:
+        case file_kind::json_text:
             return "a JSON text";
         case file_kind::pickle:
             return "a Python pickle";
@@ -179,7 +179,7 @@ enum class file_kind {
         return byte >= 32 ? byte != 127 : c == '\t' || c == '\r' || c == '\n' || c == '\f';
     });
     if (!printable) return file_kind::unknown;
-    return lower.starts_with("{") || lower.starts_with("[") ? file_kind::json : file_kind::text;
+    return lower.starts_with("{") || lower.starts_with("[") ? file_kind::json_text : file_kind::text;
 }
 
 namespace detail {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 
 #include <diem/io/array.hpp>
 #include <diem/io/atomic.hpp>
+#include <diem/io/content_hash.hpp>
 #include <diem/io/detail/input_file.hpp>
 #include <diem/io/dtype.hpp>
 #include <diem/io/file_kind.hpp>
@@ -53,6 +55,8 @@ inline constexpr skipped_dtype skipped_dtypes[] = {
 /// a tensor of an element type that is not read here does no harm until it is asked for.
 class safetensors_file {
 public:
+    /// The metadata that holds the hashes of tensors: JSON {name: XXH64 of the tensor's bytes, 16 hexadecimal digits}.
+    static constexpr const char* hash_key = "diem.xxh64";
     /// Longest header accepted, as in the reference implementation.
     static constexpr std::uint64_t max_header_bytes = 100'000'000;
 
@@ -93,6 +97,33 @@ public:
         if (found == metadata_.end()) throw io_error(path().string() + ": no metadata \"" + key + "\"");
         return found->second;
     }
+
+    /// Reads every tensor whose hash the metadata holds (see `safetensors_writer::hash_tensors`), and compares. False where
+    /// there are no hashes. Throws io_error, naming the tensor: it has changed since it was written, or is missing.
+    bool verify() {
+        const auto found = metadata_.find(hash_key);
+        if (found == metadata_.end()) return false;
+        const json hashes = parse_json(found->second, path().string() + " (" + hash_key + ")");
+        if (!hashes.is_object()) throw io_error(path().string() + ": metadata \"" + hash_key + "\" is not an object");
+        std::vector<std::byte> piece;
+        for (const auto& [name, expected] : hashes.items()) {
+            if (!contains(name)) throw io_error(path().string() + ": tensor \"" + name + "\" is missing");
+            const tensor_info& tensor = at(name);
+            content_hash hash;
+            for (std::uint64_t done = 0; done < tensor.bytes; done += piece.size()) {
+                piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(tensor.bytes - done, 1 << 20)));
+                file_.read(tensor.offset + done, piece, "tensor \"" + name + "\"");
+                hash.bytes(piece);
+            }
+            if (!expected.is_string() || expected.get_ref<const std::string&>() != hash.hex())
+                throw io_error(path().string() + ": tensor \"" + name +
+                               "\" is damaged: its bytes are not those that were written (their hash differs)");
+            hashed_.insert(name);
+        }
+        return true;
+    }
+    /// Was this tensor's hash compared by `verify`?
+    [[nodiscard]] bool verified(const std::string& name) const { return hashed_.count(name) != 0; }
 
     /// The tensor, of exactly this element type.
     template <class T>
@@ -230,6 +261,7 @@ private:
     detail::input_file file_;
     std::map<std::string, std::string> metadata_;
     std::map<std::string, tensor_info> tensors_;
+    std::set<std::string> hashed_;
 };
 
 /// Collects tensors, then writes them as one file, atomically. Tensors are not copied: their memory must live until
@@ -241,6 +273,8 @@ public:
         check_value("safetensors_writer::metadata", metadata_.emplace(key, std::move(value)).second,
                     "key \"" + key + "\" twice");
     }
+    /// The file will hold a hash of each tensor, so that a reader can tell damage: `safetensors_file::verify`.
+    void hash_tensors() { hashed_ = true; }
     /// Throws shape_error where the extents do not fit the elements, value_error where the name is there already.
     template <class T>
     void add(const std::string& name, shape_type shape, std::span<const T> elements) {
@@ -265,7 +299,13 @@ public:
         std::stable_sort(order.begin(), order.end(),
                          [](const entry* a, const entry* b) { return info(a->type).size > info(b->type).size; });
         nlohmann::ordered_json header = nlohmann::ordered_json::object();
-        if (!metadata_.empty()) header["__metadata__"] = metadata_;
+        auto metadata = metadata_;
+        if (hashed_) {
+            json hashes = json::object();
+            for (const entry& e : entries_) hashes[e.name] = content_hash().bytes(e.bytes).hex();
+            metadata.emplace(safetensors_file::hash_key, hashes.dump(-1, ' ', false, json::error_handler_t::replace));
+        }
+        if (!metadata.empty()) header["__metadata__"] = metadata;
         std::uint64_t offset = 0;
         for (const entry* e : order) {
             header[e->name] = {{"dtype", info(e->type).safetensors},
@@ -298,6 +338,7 @@ private:
     std::map<std::string, std::string> metadata_;
     std::set<std::string> names_;
     std::vector<entry> entries_;
+    bool hashed_ = false;
 };
 
 }  // namespace diem::io
