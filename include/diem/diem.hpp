@@ -46,7 +46,9 @@
 #include <diem/io/atomic.hpp>
 #include <diem/io/cifar.hpp>
 #include <diem/io/config.hpp>
+#include <diem/io/content_hash.hpp>
 #include <diem/io/dtype.hpp>
+#include <diem/io/file_kind.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
