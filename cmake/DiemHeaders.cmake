@@ -71,6 +71,7 @@ set(DIEM_HEADERS
     include/diem/linop/mask.hpp
     include/diem/linop/mri.hpp
     include/diem/linop/subsample.hpp
+    include/diem/metrics/calibration.hpp
     include/diem/metrics/detail/bounded_exp.hpp
     include/diem/metrics/detail/sinkhorn_kernel.hpp
     include/diem/metrics/detail/sinkhorn_problems.hpp

@@ -7,12 +7,17 @@
 #include <exception>
 #include <functional>
 #include <iostream>
+#include <new>
 #include <string>
 
 #include <CLI/CLI.hpp>
 
 #include "diem/commands.hpp"
+#include "diem/files.hpp"
+#include "support/interrupt.hpp"
 #include "support/place_options.hpp"
+#include "support/report.hpp"
+#include "support/terminal.hpp"
 
 using namespace program;
 
@@ -28,7 +33,8 @@ constexpr const char* overview =
     "  diem fit fit.json --out run\n"
     "  diem posterior run/prior.safetensors data/y.npy --operator data/operator.json --sigma-y 0.01 --out restored\n"
     "  diem evaluate restored/samples.npy data/truth.npy\n\n"
-    "diem COMMAND --help explains a command.";
+    "diem COMMAND --help explains a command. The exit status is 0 where the result can be trusted, 1 after an error, 2 for\n"
+    "a wrong command line, and 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP: what there is was then saved.";
 
 constexpr const char* operator_help =
     "Operators (files are relative to the JSON file):\n"
@@ -37,7 +43,9 @@ constexpr const char* operator_help =
     "value holds\n"
     "                                             for so many entries; hidden values of y may be NaN\n"
     "  {\"type\": \"dense\", \"matrix\": \"a.npy\"}       (rows, columns) for all items, or (items, rows, columns)\n"
-    "  {\"type\": \"averaging\", \"shape\": [8, 8, 1], \"block\": 2}";
+    "  {\"type\": \"averaging\", \"shape\": [8, 8, 1], \"block\": 2}\n"
+    "Any of them with \"layout\": \"channels_first\" where y and the truth are (items, channels, height, width); identity\n"
+    "and mask with \"mask\": \"nan\" where NaN in y means not seen.";
 
 constexpr const char* fit_help =
     "Fits a Gaussian prior, then, where the configuration has a network, a diffusion prior by EM from it.\n"
@@ -59,6 +67,17 @@ constexpr const char* fit_help =
 
 constexpr const char* draw_files = "samples.npy, samples.png";
 
+/// What would need less memory; the programs' largest arrays grow with these.
+constexpr const char* less_memory =
+    "a smaller --batch, fewer samples or observations at once, or a smaller network need less";
+
+std::string version_text() {
+    const auto e = support::environment();
+    return "diem " + e["diem"].get<std::string>() + " (" + e["compiler"].get<std::string>() + ", " +
+           e["instructions"].get<std::string>() + (e["assertions"].get<bool>() ? ", assertions" : "") +
+           "; backends: eigen" + (support::has_cuda ? ", cuda)" : ")");
+}
+
 /// One line: CLI11's messages may have several.
 std::string one_line(std::string text) {
     while (!text.empty() && text.back() == '\n') text.pop_back();
@@ -75,15 +94,17 @@ int run(Command& o) {
     return run_on_eigen(o);
 }
 
+CLI::Range from_1_to(diem::index_t most) { return {diem::index_t{1}, most}; }
+
 void add_draw_options(CLI::App& c, draw_command& o) {
     c.add_option("checkpoint", o.checkpoint, "prior.safetensors of a fit, or a file of its folder checkpoint/")
         ->required();
     c.add_option("--out", o.out, "folder for the results")->required();
-    c.add_option("--steps", o.steps, "of the sampler, instead of the checkpoint's")->check(CLI::PositiveNumber);
-    c.add_option("--batch", o.batch, "items at once, instead of the checkpoint's")->check(CLI::PositiveNumber);
+    c.add_option("--steps", o.steps, "of the sampler, instead of the checkpoint's")->check(from_1_to(most_steps));
+    c.add_option("--batch", o.batch, "items at once, instead of the checkpoint's")->check(from_1_to(most_items));
     c.add_option("--image", o.image, "height width channels, instead of the checkpoint's")
         ->expected(3)
-        ->check(CLI::PositiveNumber);
+        ->check(from_1_to(most_extent));
     c.add_option("--seed", o.seed, "of the random numbers")->capture_default_str();
     support::add_place_options(c, o.at);
     support::add_products_option(c, o.at);
@@ -102,6 +123,13 @@ int main(int argc, char** argv) {
     CLI::App app(overview);
     app.name("diem");
     app.require_subcommand(1);
+    app.set_version_flag("--version", version_text);
+    bool quiet = false, json = false;
+    app.add_flag("--quiet", quiet, "no words and no bars; warnings and errors are said");
+    app.fallthrough();  // subcommands take it, too
+    const auto add_json = [&](CLI::App* to) {
+        to->add_flag("--json", json, "the result as JSON on standard output, instead of words");
+    };
     std::function<int()> command;
 
     fit_command f;
@@ -125,7 +153,8 @@ int main(int argc, char** argv) {
     c->footer(std::string("Example: diem sample run/prior.safetensors --count 256 --out drawn\nWrites ") + draw_files +
               " (the first 64), where x is an image.");
     add_draw_options(*c, s);
-    c->add_option("--count", s.count, "samples")->check(CLI::PositiveNumber)->capture_default_str();
+    add_json(c);
+    c->add_option("--count", s.count, "samples")->check(from_1_to(most_items))->capture_default_str();
     c->callback([&] { command = [&] { return run(s); }; });
 
     posterior_command p;
@@ -134,12 +163,14 @@ int main(int argc, char** argv) {
         std::string(operator_help) +
         "\n\nExample: diem posterior run/prior.safetensors y.npy --operator operator.json --sigma-y 0.01 --out "
         "restored\n"
-        "Writes samples.npy (items, samples, ...), mean.npy (items, ...) and, where x is an image, observed.png,\n"
-        "samples.png (the first sample) and mean.png of the first 16 observations.");
+        "Writes samples.npy (items, samples, ...), mean.npy and, of two samples or more, std.npy (items, ...), and where x\n"
+        "is an image observed.png, samples.png (the first sample), mean.png and std.png (white: the largest) of the first\n"
+        "16 observations. Samples that do not fit the data are an error, see \"data residual\" in docs/command_line.md.");
     add_draw_options(*c, p);
+    add_json(c);
     c->add_option("observations", p.observations, "y, npy: (items, rows), or images")->required();
     add_observation_options(*c, p.description, p.sigma_y);
-    c->add_option("--samples", p.samples, "of each observation")->check(CLI::PositiveNumber)->capture_default_str();
+    c->add_option("--samples", p.samples, "of each observation")->check(from_1_to(most_items))->capture_default_str();
     c->callback([&] { command = [&] { return run(p); }; });
 
     evaluate_command e;
@@ -147,7 +178,9 @@ int main(int argc, char** argv) {
     c->footer(
         "PSNR and, for images, SSIM where samples belong to items of the truth: as many samples as items, or\n"
         "(items, samples, ...) as diem posterior writes. The squared Frechet distance of the two sets, divided by\n"
-        "the square of the data range, and in up to 16 dimensions their Sinkhorn divergence.\n\n"
+        "the square of the data range, and in up to 16 dimensions their Sinkhorn divergence. With --coverage, of posterior\n"
+        "samples: how often the truth lies in the central 50, 80 and 95 % of its samples, the ranks of the truth among\n"
+        "them, and the energy score (less is better).\n\n"
         "Example: diem evaluate restored/samples.npy data/truth.npy --json figures.json\n"
         "         diem evaluate drawn/samples.npy data/truth.npy --unpaired");
     c->add_option("samples", e.samples, "npy")->required();
@@ -156,12 +189,16 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     c->add_option("--image", e.image, "height width channels, instead of the truth's shape")
         ->expected(3)
-        ->check(CLI::PositiveNumber);
+        ->check(from_1_to(most_extent));
     c->add_option("--regularization", e.regularization, "of the Sinkhorn divergence, squared distance")
         ->capture_default_str();
     c->add_flag("--unpaired", e.unpaired, "samples of the prior: no sample belongs to an item of the truth");
     c->add_flag("--full", e.full, "also what takes long: both distances in any number of dimensions");
-    c->add_option("--json", e.json, "file for the figures");
+    c->add_flag("--coverage", e.coverage, "whether the samples of each item are spread as the truth is");
+    c->add_option("--layout", e.layout, "of the truth: channels_last, or channels_first")
+        ->check(CLI::IsMember({"channels_last", "channels_first"}))
+        ->capture_default_str();
+    c->add_option("--json", e.json, "file for the figures; -: standard output, instead of words");
     support::add_place_options(*c, e.at);
     c->callback([&] { command = [&] { return run(e); }; });
 
@@ -169,8 +206,13 @@ int main(int argc, char** argv) {
     c = app.add_subcommand("info", "say what a checkpoint holds");
     c->footer("Example: diem info run/prior.safetensors");
     c->add_option("checkpoint", i.checkpoint, "a safetensors file of diem")->required();
-    c->add_flag("--json", i.json, "as JSON");
+    add_json(c);
     c->callback([&] { command = [&] { return info(i); }; });
+
+    c = app.add_subcommand("doctor", "say where this program runs, for reports of errors");
+    c->footer("Example: diem doctor --json");
+    add_json(c);
+    c->callback([&] { command = [] { return doctor(); }; });
 
     observe_command v;
     c = app.add_subcommand("observe", "simulate observations y = A x + e of a truth");
@@ -184,21 +226,44 @@ int main(int argc, char** argv) {
     add_observation_options(*c, v.description, v.sigma_y);
     c->add_option("--out", v.out, "folder for the results")->required();
     c->add_option("--range", v.range, "the truth's values from LOW to HIGH are brought to [-2, 2]")->expected(2);
-    c->add_option("--first", v.first, "item to begin with")->capture_default_str();
-    c->add_option("--count", v.count, "items; all if left out");
+    c->add_option("--first", v.first, "item to begin with")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    c->add_option("--count", v.count, "items; all if left out")->check(from_1_to(most_items));
     c->add_option("--seed", v.seed, "of the random numbers")->capture_default_str();
+    add_json(c);
     c->callback([&] { command = [&] { return observe(v); }; });
 
+    int status = 0;
+    const auto complain = [&](const std::string& text, int code) {
+        std::cerr << "diem: " << one_line(text) << '\n';
+        status = code;
+    };
+    support::keep_standard_streams();
     try {
-        app.parse(argc, argv);
-        return command();
-    } catch (const CLI::Success& done) {
-        return app.exit(done);  // --help
+        try {
+            app.parse(argc, argv);
+        } catch (const CLI::Success& done) {  // --help, --version
+            status = app.exit(done);
+        }
+        if (command) {
+            support::talk(quiet, json || e.json == "-");
+            support::exit_on_interrupts();
+            status = command();
+        }
     } catch (const CLI::ParseError& error) {
-        std::cerr << "diem: " << one_line(error.what()) << " (diem --help explains)\n";
-        return 2;
+        complain(std::string(error.what()) + " (diem --help explains)", 2);
+    } catch (const diem::memory_error& error) {
+        complain(std::string(error.what()) + "; " + less_memory, 1);
+    } catch (const std::bad_alloc&) {
+        complain(std::string("out of memory: ") + less_memory, 1);
     } catch (const std::exception& error) {
-        std::cerr << "diem: " << one_line(error.what()) << '\n';
-        return 1;
+        complain(error.what(), 1);
     }
+    try {
+        support::finish_talking();
+    } catch (const diem::io_error& error) {
+        if (status == 0) complain(error.what(), 1);
+    }
+    return status;
 }

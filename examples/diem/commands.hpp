@@ -12,7 +12,8 @@
 #include "support/place.hpp"
 
 /// The subcommands of examples/diem.cpp: what the command line gives, and what runs it. Each returns the exit status and
-/// throws what diem/core/error.hpp names; nothing is written before everything that was given has been checked.
+/// throws what diem/core/error.hpp names; nothing is written before everything that was given has been checked. Words go to
+/// std::cout, the same for machines to support::tell.
 namespace program {
 
 using path = std::filesystem::path;
@@ -47,7 +48,8 @@ struct evaluate_command {
     double data_range = 4;
     std::vector<diem::index_t> image;
     double regularization = 1e-2;
-    bool unpaired = false, full = false;
+    bool unpaired = false, full = false, coverage = false;
+    std::string layout = "channels_last";  ///< of the truth, and of samples of its shape
 };
 
 /// On one backend. The second ones are there in builds with CUDA only.
@@ -62,9 +64,11 @@ int run_on_cuda(const evaluate_command& o);
 
 struct info_command {
     path checkpoint;
-    bool json = false;
 };
 int info(const info_command& o);
+
+/// What a report of an error needs: version, processor, threads, memory, devices.
+int doctor();
 
 struct observe_command {
     path truth, description, out;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <diem/io/json.hpp>
+#include <diem/metrics/calibration.hpp>
 #include <diem/metrics/frechet.hpp>
 #include <diem/metrics/psnr.hpp>
 #include <diem/metrics/sinkhorn.hpp>
@@ -17,7 +18,9 @@
 
 #include "diem/commands.hpp"
 #include "diem/measured.hpp"
+#include "diem/outputs.hpp"
 #include "support/report.hpp"
+#include "support/terminal.hpp"
 
 namespace program {
 
@@ -25,6 +28,17 @@ using namespace diem;
 
 /// Beyond these the figures take minutes; --full takes them all the same.
 inline constexpr index_t most_frechet_features = 1024, most_sinkhorn_features = 16, most_sinkhorn_points = 4096;
+
+/// Figures of values that are no data of this range mean nothing: squares of them are beyond what sums of the others show.
+inline void check_range(const io::array<float>& a, const path& file, double data_range) {
+    float most = 0;
+    for (const float v : a.data) most = std::max(most, std::abs(v));
+    const double ratio = static_cast<double>(most) / data_range;
+    const std::string values = file.string() + ": values up to " + io::json(most).dump() + " with --data-range " +
+                               io::json(data_range).dump();
+    if (ratio > 1e6) throw value_error(values + ": scale the data, or give their range");
+    if (ratio > 10) std::cerr << "diem: warning: " << values << ": PSNR, SSIM and distances are in units of the range\n";
+}
 
 /// Samples and truth as batches; `repeats` samples belong to each item of the truth, or none in particular (0).
 template <Backend B>
@@ -34,7 +48,13 @@ struct comparison {
     std::optional<support::image_shape> image;
 
     comparison(B& b, const evaluate_command& o) {
-        const auto s = load_items(o.samples), t = load_items(o.truth);
+        auto s = load_items(o.samples), t = load_items(o.truth);
+        const auto order = layout_of(o.layout, "--layout");
+        if (order == layout::channels_first && s.shape == t.shape)
+            s = channels_last(std::move(s), order, o.samples.string());
+        t = channels_last(std::move(t), order, o.truth.string());
+        check_range(s, o.samples, o.data_range);
+        check_range(t, o.truth, o.data_range);
         const index_t features = t.features(), n = t.items();
         index_t count = s.items();
         if (s.features() != features) {
@@ -50,9 +70,7 @@ struct comparison {
         if (!o.unpaired && count % n == 0) repeats = count / n;
         if (s.features() == features && count != n) repeats = 0;
         image = o.image.empty() ? image_of(t.shape) : support::image_shape{o.image[0], o.image[1], o.image[2]};
-        if (image && image->height * image->width * image->channels != features)
-            throw shape_error("--image: " + io::to_string(o.image) + " does not have the " + std::to_string(features) +
-                              " values of an item of " + o.truth.string());
+        check_image(image, features, o.image.empty() ? o.truth.string() + " has " : "--image: the truth has ");
     }
 };
 
@@ -103,21 +121,62 @@ double sinkhorn(B& b, const comparison<B>& c, double regularization) {
     double spread = 0;  // mean squared value: annealing begins there
     for (const float v : to_host(b, c.truth)) spread += static_cast<double>(v) * static_cast<double>(v);
     options.start_regularization = std::max(regularization, spread / static_cast<double>(c.truth.items()));
+    // exp(-C / reg) is taken of squared distances C that have a relative error of 1e-16.
+    if (!(options.start_regularization / regularization < 1e12))
+        throw value_error("--regularization: " + io::json(regularization).dump() +
+                          " is too small for squared distances of about " +
+                          io::json(options.start_regularization).dump());
     return metrics::symmetric_divergence(b, part(c.x), part(c.truth), options);
+}
+
+/// How often the truth has each rank, as shares of what is expected; up to 20 columns.
+inline void print_ranks(const std::vector<double>& counts) {
+    const std::size_t bins = counts.size(), columns = std::min<std::size_t>(bins, 20);
+    double total = 0;
+    for (const double c : counts) total += c;
+    std::cout << "ranks of the truth among the samples, of what calibrated samples have (1 everywhere):";
+    for (std::size_t k = 0; k < columns; ++k) {
+        const std::size_t first = k * bins / columns, last = (k + 1) * bins / columns;
+        double sum = 0;
+        for (std::size_t i = first; i < last; ++i) sum += counts[i];
+        std::cout << ' '
+                  << support::number(sum / total * static_cast<double>(bins) / static_cast<double>(last - first), 2);
+    }
+    std::cout << '\n';
+}
+
+/// Interval coverage, ranks and energy score: key, name and value each go to `add`.
+template <Backend B, class Add>
+void add_coverage(B& b, const comparison<B>& c, io::json& report, const Add& add) {
+    const auto ranks = metrics::rank_truth(b, c.x.cview(), c.truth.cview());
+    for (const int percent : {50, 80, 95})
+        add("coverage_" + std::to_string(percent),
+            "truth inside the central " + std::to_string(percent) + " % of the samples, share",
+            ranks.coverage(percent / 100.0), 4);
+    double sum = 0;
+    for (const double score : metrics::energy_score(b, c.x.cview(), c.truth.cview())) sum += score;
+    add("energy_score", "energy score, mean over items", sum / static_cast<double>(c.truth.items()), 4);
+    report["rank_histogram"] = ranks.counts;
 }
 
 template <Backend B, Backend Wide>
 int evaluate(B& b, Wide& wide, const evaluate_command& o) {
     check_positive("--data-range", "value", o.data_range);
     check_positive("--regularization", "value", o.regularization);
+    const bool to_file = !o.json.empty() && o.json != "-";
+    auto files = outputs::file("--json", o.json);
+    files.reads("the samples", o.samples).reads("the truth", o.truth);
+    if (to_file) files.check();
     const comparison<B> c(b, o);
+    if (to_file) files.prepare();
     const index_t features = c.truth.features();
     io::json report{{"program", "diem evaluate"},  {"samples", o.samples.string()},  {"truth", o.truth.string()},
                     {"sample_items", c.x.items()}, {"truth_items", c.truth.items()}, {"features", features},
                     {"backend", o.at.backend},     {"samples_per_item", c.repeats},  {"data_range", o.data_range}};
     std::vector<std::vector<std::string>> rows;
     std::vector<std::string> skipped;
-    const auto add = [&](const char* key, const std::string& name, double value, int digits) {
+    const auto add = [&](const std::string& key, const std::string& name, double value, int digits) {
+        if (std::isnan(value)) throw value_error(name + " is no number: samples and truth are too far apart");
         report[key] = value;
         rows.push_back({name, support::number(value, digits)});
     };
@@ -135,6 +194,13 @@ int evaluate(B& b, Wide& wide, const evaluate_command& o) {
     } else {
         skipped.push_back("PSNR and SSIM (samples belong to no items of the truth)");
     }
+    if (o.coverage) {
+        if (c.repeats < 2)
+            throw value_error("--coverage: needs two or more samples of each item of the truth, " + o.samples.string() +
+                              " has " + std::to_string(c.x.items()) + " samples for " +
+                              std::to_string(c.truth.items()) + " items" + (o.unpaired ? ", and --unpaired" : ""));
+        add_coverage(b, c, report, add);
+    }
     if (c.x.items() < 2 || c.truth.items() < 2)
         skipped.push_back("Frechet distance (fewer than two items)");
     else if (features <= most_frechet_features || o.full)
@@ -150,7 +216,9 @@ int evaluate(B& b, Wide& wide, const evaluate_command& o) {
               << " features; data range " << io::json(o.data_range).dump() << "\n\n";
     support::print_table(std::cout, {"", "value"}, rows);
     for (const auto& text : skipped) std::cout << "left out: " << text << '\n';
-    if (!o.json.empty()) io::save_json(o.json, report);
+    if (o.coverage) print_ranks(report["rank_histogram"].get<std::vector<double>>());
+    if (to_file) io::save_json(o.json, report);
+    support::tell(report);
     return 0;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "diem/files.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -8,6 +10,8 @@
 #include <vector>
 
 #include <diem/io/config.hpp>
+
+#include "support/report.hpp"
 
 namespace program {
 
@@ -26,14 +30,52 @@ io::array<float> load_items(const fs::path& path, bool finite) {
     return a;
 }
 
+layout layout_of(const std::string& name, const std::string& where) {
+    if (name == "channels_last") return layout::channels_last;
+    if (name == "channels_first") return layout::channels_first;
+    throw config_error(where + ": is \"" + name + "\", expected \"channels_last\" or \"channels_first\"");
+}
+io::array<float> channels_last(io::array<float> a, layout l, const std::string& name) {
+    if (l == layout::channels_last) return a;
+    if (a.shape.size() != 4)
+        throw shape_error(name + ": shape " + io::to_string(a.shape) +
+                          ", expected (items, channels, height, width) for \"layout\": \"channels_first\"");
+    const index_t items = a.shape[0], channels = a.shape[1], pixels = a.shape[2] * a.shape[3];
+    io::array<float> out({items, a.shape[2], a.shape[3], channels});
+    for (index_t i = 0; i < items; ++i)
+        for (index_t c = 0; c < channels; ++c)
+            for (index_t p = 0; p < pixels; ++p)
+                out[(i * pixels + p) * channels + c] = a[(i * channels + c) * pixels + p];
+    return out;
+}
+
+void check_memory(const std::string& what, index_t count, index_t each, const std::string& remedy) {
+    const double needed = 4.0 * static_cast<double>(count) * static_cast<double>(each);
+    const double there = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+    if (needed <= there) return;
+    const auto gib = [](double bytes) { return support::number(bytes / 0x1p30, bytes < 0x1p40 ? 1 : 0) + " GiB"; };
+    throw memory_error(what + ": " + std::to_string(count) + " times " + std::to_string(each) + " numbers need " +
+                       gib(needed) + ", this machine has " + gib(there) + "; " + remedy);
+}
+
 void make_folder(const fs::path& folder) {
     std::error_code code;
     fs::create_directories(folder, code);
     if (code) throw io_error(folder.string() + ": cannot create the folder: " + code.message());
 }
 
+namespace {
+
+/// Values of an image; -1 where they cannot be counted.
+index_t values_of(const support::image_shape& s) {
+    index_t count = 0;
+    return io::detail::element_count({s.height, s.width, s.channels}, count) ? count : -1;
+}
+
+}  // namespace
+
 io::shape_type shape_of(index_t items, index_t features, const std::optional<support::image_shape>& image) {
-    if (image && image->height * image->width * image->channels == features)
+    if (image && values_of(*image) == features)
         return {items, image->height, image->width, image->channels};
     return {items, features};
 }
@@ -52,24 +94,39 @@ operator_description describe(const io::json& value, const std::string& where, c
     io::read_config(source, [&](io::config_object& c) {
         c.ignore("comment");
         c.required("type", d.type).one_of({"identity", "mask", "dense", "averaging"});
+        std::string order = "channels_last";
+        c.optional("layout", order).one_of({"channels_last", "channels_first"});
+        d.order = layout_of(order, where);
+        std::string hidden;
+        if (d.type == "identity" || d.type == "mask") {
+            c.optional("mask", hidden).satisfies(!c.contains("mask") || hidden == "nan", "\"nan\"");
+            d.nan_is_hidden = !hidden.empty();
+        }
         std::string file;
         const auto file_or = [&](const char* name, const char* other) {
             if (c.contains(name) == c.contains(other))
                 c.fail(name, std::string("expected either this or \"") + other + "\"");
-            c.optional(name, file);
+            c.optional(name, file).satisfies(!c.contains(name) || !file.empty(), "the name of a file");
         };
         if (d.type == "mask") {
-            file_or("values", "keep");
+            if (!d.nan_is_hidden || c.contains("values") || c.contains("keep")) file_or("values", "keep");
+            if (file == "nan") {
+                d.nan_is_hidden = true;
+                file.clear();
+            }
             c.optional("keep", d.keep).satisfies(!c.contains("keep") || (d.keep > 0 && d.keep <= 1), "in (0, 1]");
-            c.optional("channels", d.channels).at_least(1);
+            if (d.keep > 0 && d.nan_is_hidden) c.fail("keep", "does not go with \"mask\": \"nan\"");
+            c.optional("channels", d.channels).at_least(1).at_most(most_extent);
         } else if (d.type == "dense") {
             file_or("matrix", "rows");
-            c.optional("rows", d.rows).satisfies(!c.contains("rows") || d.rows > 0, "at least 1");
+            c.optional("rows", d.rows).satisfies(!c.contains("rows") || (d.rows > 0 && d.rows <= most_extent),
+                                                 "1 to " + std::to_string(most_extent));
         } else if (d.type == "averaging") {
             std::vector<index_t> shape;
             c.required("shape", shape)
-                .satisfies(shape.size() == 3 && *std::min_element(shape.begin(), shape.end()) > 0,
-                           "[height, width, channels]");
+                .satisfies(shape.size() == 3 && *std::min_element(shape.begin(), shape.end()) > 0 &&
+                               *std::max_element(shape.begin(), shape.end()) <= most_extent,
+                           "[height, width, channels], 1 to " + std::to_string(most_extent));
             d.shape = {shape[0], shape[1], shape[2]};
             c.required("block", d.block)
                 .satisfies(d.block > 0 && shape[0] % d.block == 0 && shape[1] % d.block == 0,
@@ -83,30 +140,45 @@ operator_description load_description(const fs::path& path) {
     return describe(io::load_config(path).value, path.string(), path.parent_path());
 }
 
+namespace {
+
+/// Whether a variance, and one over it, are numbers of single precision.
+bool is_sigma(double sigma) { return sigma >= 1e-15 && sigma <= 1e15; }
+constexpr const char* expected_sigma = ", expected a number from 1e-15 to 1e15, or an npy file";
+
+}  // namespace
+
 sigma_source sigma_source::of(const io::json& value, const std::string& where, const fs::path& folder) {
-    if (value.is_string()) return {0, folder / value.get<std::string>()};
-    if (value.is_number() && value.get<double>() > 0 && std::isfinite(value.get<double>()))
-        return {value.get<double>(), {}};
-    throw config_error(where + ": \"sigma_y\": is " + value.dump() + ", expected a number above 0 or an npy file");
+    const std::string key = where + ": \"sigma_y\"";
+    if (value.is_string() && !value.get<std::string>().empty()) return {0, folder / value.get<std::string>(), key};
+    if (value.is_number() && is_sigma(value.get<double>())) return {value.get<double>(), {}, key};
+    throw config_error(key + ": is " + value.dump() + expected_sigma);
 }
 sigma_source sigma_source::of(const std::string& text) {
     double number = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (code != std::errc() || end != text.data() + text.size()) return {0, text};
-    if (!(number > 0) || !std::isfinite(number))
-        throw value_error("--sigma-y: is " + text + ", expected a number above 0 or an npy file");
+    const bool is_number = end == text.data() + text.size() && !text.empty() && code != std::errc::invalid_argument;
+    if (!is_number && !text.empty()) return {0, text};
+    if (!is_number || code != std::errc() || !is_sigma(number))
+        throw value_error("--sigma-y: is " + (text.empty() ? "\"\"" : text.substr(0, 40)) + expected_sigma);
     return {number, {}};
 }
 std::vector<float> load_variances(const sigma_source& sigma, index_t rows) {
     std::vector<float> variances(static_cast<std::size_t>(rows), static_cast<float>(sigma.value * sigma.value));
     if (!sigma.file.empty()) {
-        const auto a = load_items(sigma.file);
+        io::array<float> a;
+        try {
+            a = load_items(sigma.file);
+        } catch (const io_error& e) {
+            throw io_error(sigma.where + ": " + e.what());
+        }
         if (a.size() != rows)
-            throw shape_error(sigma.file.string() + ": " + std::to_string(a.size()) +
+            throw shape_error(sigma.where + ": " + sigma.file.string() + ": " + std::to_string(a.size()) +
                               " values of sigma_y, the observations have " + std::to_string(rows) + " rows");
         for (index_t k = 0; k < rows; ++k) {
-            if (!(a[k] > 0))
-                throw value_error(sigma.file.string() + ": value " + std::to_string(k) + " is not above 0");
+            if (!is_sigma(static_cast<double>(a[k])))
+                throw value_error(sigma.where + ": " + sigma.file.string() + ": value " + std::to_string(k) + " is " +
+                                  io::json(a[k]).dump() + ", expected a number from 1e-15 to 1e15");
             variances[static_cast<std::size_t>(k)] = a[k] * a[k];
         }
     }
@@ -115,18 +187,48 @@ std::vector<float> load_variances(const sigma_source& sigma, index_t rows) {
 
 namespace {
 
+/// The axes of an item without those of length 1.
+io::shape_type axes_of(const io::shape_type& shape, std::size_t first) {
+    io::shape_type axes;
+    for (std::size_t k = first; k < shape.size(); ++k)
+        if (shape[k] != 1) axes.push_back(shape[k]);
+    return axes;
+}
+/// Whether the values of a mask with these axes lie in the order of the pixels of an item of y, `channels` entries each. One
+/// axis is any order: the user's.
+bool same_order(const io::shape_type& mask, io::shape_type y, index_t channels) {
+    if (y.size() < 2) return true;
+    if (channels > 1) {
+        if (y.back() != channels) return false;
+        y.pop_back();
+    }
+    return mask.size() < 2 || mask == y;
+}
+
 /// A mask of one value per `channels` rows, one for all items or one per item.
-operator_numbers load_mask(const operator_description& d, index_t items, index_t rows, const std::string& name) {
-    const auto a = load_items(d.file);
+operator_numbers load_mask(const operator_description& d, const observed_shape& y) {
+    const index_t items = y.items(), rows = y.rows();
+    if (d.file.empty()) return {std::vector<float>(static_cast<std::size_t>(rows), 1.0F), rows, 1, rows, true};
+    auto a = load_items(d.file);
+    const auto& extents = y.shape;  // a mask of every entry may have its channels first as y had
+    if (d.order == layout::channels_first && extents.size() == 4 &&
+        io::shape_type(a.shape.begin() + 1, a.shape.end()) == io::shape_type{extents[3], extents[1], extents[2]})
+        a = channels_last(std::move(a), d.order, d.file.string());
     for (index_t k = 0; k < a.size(); ++k)
         if (a[k] != 0 && a[k] != 1)
             throw value_error(d.file.string() + ": a mask holds 0 and 1, value " + std::to_string(k) + " is " +
                               std::to_string(a[k]));
-    const bool shared = a.size() * d.channels == rows;
-    if (!shared && (a.items() != items || a.features() * d.channels != rows))
-        throw shape_error(d.file.string() + ": masks of shape " + io::to_string(a.shape) + " with " +
-                          std::to_string(d.channels) + " channels do not fit " + name + ", " + std::to_string(items) +
-                          " items of " + std::to_string(rows) + " values");
+    const auto fits = [&](index_t values) { return rows % d.channels == 0 && values == rows / d.channels; };
+    const bool shared = fits(a.size()), each = a.items() == items && fits(a.features());
+    const std::string masks = d.file.string() + ": masks of shape " + io::to_string(a.shape) + " with " +
+                              std::to_string(d.channels) + " channels do not fit " + y.name;
+    if (!shared && !each)
+        throw shape_error(masks + ", " + std::to_string(items) + " items of " + std::to_string(rows) + " values");
+    // (N, ...) with N = 1 item is one for all, too.
+    if (!same_order(axes_of(a.shape, each ? 1 : 0), axes_of(y.shape, 1), d.channels))
+        throw shape_error(masks + " of shape " + io::to_string(y.shape) +
+                          ": the last axis of y must be the channels, and the axes before it those of the mask; for " +
+                          "(items, channels, height, width) give the operator \"layout\": \"channels_first\"");
     std::vector<float> values;
     values.reserve(static_cast<std::size_t>(a.size() * d.channels));
     for (const float v : a.data) values.insert(values.end(), static_cast<std::size_t>(d.channels), v);
@@ -134,7 +236,8 @@ operator_numbers load_mask(const operator_description& d, index_t items, index_t
 }
 
 /// Row-major matrices of a file, (rows, cols) for all items or (items, rows, cols), as the column-major ones of the library.
-operator_numbers load_dense(const operator_description& d, index_t items, index_t rows, const std::string& name) {
+operator_numbers load_dense(const operator_description& d, const observed_shape& y) {
+    const index_t items = y.items(), rows = y.rows();
     const auto a = load_items(d.file);
     const std::size_t axes = a.shape.size();
     if (axes != 2 && axes != 3)
@@ -142,7 +245,7 @@ operator_numbers load_dense(const operator_description& d, index_t items, index_
                           ", expected (rows, columns) or (items, rows, columns)");
     const index_t count = axes == 3 ? a.shape[0] : 1, m = a.shape[axes - 2], n = a.shape[axes - 1];
     if (m != rows || (axes == 3 && count != items))
-        throw shape_error(d.file.string() + ": matrices of shape " + io::to_string(a.shape) + " do not fit " + name +
+        throw shape_error(d.file.string() + ": matrices of shape " + io::to_string(a.shape) + " do not fit " + y.name +
                           ", " + std::to_string(items) + " items of " + std::to_string(rows) + " values");
     std::vector<float> values(a.data.size());
     for (index_t i = 0; i < count; ++i)
@@ -154,10 +257,18 @@ operator_numbers load_dense(const operator_description& d, index_t items, index_
 
 }  // namespace
 
-operator_numbers load_numbers(const operator_description& d, index_t items, index_t rows, const std::string& name) {
-    if (d.type == "mask") return load_mask(d, items, rows, name);
-    if (d.type == "dense") return load_dense(d, items, rows, name);
-    return {std::vector<float>(static_cast<std::size_t>(rows), 1.0F), rows, 1, rows, true};
+operator_numbers load_numbers(const operator_description& d, const observed_shape& y) {
+    return d.type == "dense" ? load_dense(d, y) : load_mask(d, y);
+}
+void hide_nan(operator_numbers& n, io::array<float>& y) {
+    if (n.shared) {
+        const auto one = n.values;
+        for (index_t i = 1; i < y.items(); ++i) n.values.insert(n.values.end(), one.begin(), one.end());
+        n.items = y.items();
+        n.shared = false;
+    }
+    for (std::size_t k = 0; k < y.data.size(); ++k)
+        if (std::isnan(y.data[k])) y.data[k] = n.values[k] = 0;
 }
 linop::subsample load_averaging(const operator_description& d, index_t rows, const std::string& name) {
     const linop::subsample a(d.shape.height, d.shape.width, d.shape.channels, d.block);
@@ -182,15 +293,17 @@ double clear_hidden(io::array<float>& y, const std::vector<float>& seen, const f
             ++hidden;
         } else if (!std::isfinite(y[k])) {
             throw io_error(file.string() + ": value " + std::to_string(k % rows) + " of item " +
-                           std::to_string(k / rows) + " is not finite");
+                           std::to_string(k / rows) + " is not finite" +
+                           (std::isnan(y[k]) ? "; where NaN means not seen, give the operator \"mask\": \"nan\"" : ""));
         }
     }
+    if (hidden == y.size()) throw value_error(file.string() + ": the mask hides every value: nothing was seen");
     return 1 - static_cast<double>(hidden) / static_cast<double>(y.size());
 }
 
 void check_image(const std::optional<support::image_shape>& image, index_t features, const std::string& whose) {
     if (!image) return;
-    const index_t values = image->height * image->width * image->channels;
+    const index_t values = values_of(*image);
     if (values != features)
         throw shape_error("the image shape " + io::to_string({image->height, image->width, image->channels}) + " has " +
                           std::to_string(values) + " values, " + whose + std::to_string(features));

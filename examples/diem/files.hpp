@@ -18,9 +18,23 @@ namespace program {
 
 using diem::index_t;
 
+/// Counts beyond these are mistakes: random numbers tell 2^32 items apart, and sizes are multiplied with each other.
+inline constexpr index_t most_items = (index_t{1} << 32) - 1, most_steps = 1000000, most_extent = index_t{1} << 20;
+
+/// Where a file has the channels of an image: (items, height, width, channels), or (items, channels, height, width).
+enum class layout { channels_last, channels_first };
+/// "channels_last" or "channels_first"; throws config_error naming `where`.
+[[nodiscard]] layout layout_of(const std::string& name, const std::string& where);
+/// As channels_last; throws shape_error where `name` has not the four axes of images.
+[[nodiscard]] diem::io::array<float> channels_last(diem::io::array<float> a, layout l, const std::string& name);
+
 /// Numbers of any real type as float, items first. Throws io_error: no such file, no npy, no items, values that are not
 /// finite (where `finite`).
 [[nodiscard]] diem::io::array<float> load_items(const std::filesystem::path& path, bool finite = true);
+
+/// Throws memory_error where `count` times `each` numbers of four bytes are more than this machine has: "--count: ... need
+/// 12 GiB, this machine has 8 GiB; fewer samples, or a smaller ... need less".
+void check_memory(const std::string& what, index_t count, index_t each, const std::string& remedy);
 
 /// With the folders above it. Throws io_error.
 void make_folder(const std::filesystem::path& folder);
@@ -37,7 +51,8 @@ void make_folder(const std::filesystem::path& folder);
 ///     {"type": "mask", "values": "masks.npy", "channels": 1}   or "keep": a share, to be drawn
 ///     {"type": "dense", "matrix": "a.npy"}                     or "rows": a number, to be drawn
 ///     {"type": "averaging", "shape": [height, width, channels], "block": 2}
-/// File names are relative to `folder`.
+/// With any of them "layout": "channels_first", of y and of the truth; with identity and mask "mask": "nan", entries of y that
+/// are NaN are not seen. File names are relative to `folder`.
 struct operator_description {
     std::string type, where;          ///< where: the file, for messages
     std::filesystem::path file;       ///< of a mask's values or of matrices; empty: to be drawn
@@ -46,6 +61,8 @@ struct operator_description {
     index_t channels = 1;             ///< mask: consecutive entries that one value holds for
     support::image_shape shape = {};  ///< averaging
     index_t block = 1;                ///< averaging
+    layout order = layout::channels_last;  ///< of y, and of truths
+    bool nan_is_hidden = false;            ///< NaN in y: not seen
     [[nodiscard]] bool drawn() const { return keep > 0 || rows > 0; }
 };
 /// Throws config_error, naming file and key.
@@ -60,10 +77,11 @@ struct sigma_source {
     /// A number, or the name of a file relative to `folder`. Throws config_error.
     [[nodiscard]] static sigma_source of(const diem::io::json& value, const std::string& where,
                                          const std::filesystem::path& folder);
-    /// From a command line: a number, else a file.
+    /// From a command line (--sigma-y): a number, else a file.
     [[nodiscard]] static sigma_source of(const std::string& text);
+    std::string where = "--sigma-y";  ///< for messages
 };
-/// sigma_y^2 of each row. Throws io_error, shape_error, value_error.
+/// sigma_y^2 of each row. Throws io_error, shape_error, value_error, naming `sigma.where`.
 [[nodiscard]] std::vector<float> load_variances(const sigma_source& sigma, index_t rows);
 
 /// The numbers of a mask or of matrices (column-major), of one item for all or of each, `features` of them.
@@ -72,10 +90,20 @@ struct operator_numbers {
     index_t features, items, cols;
     bool shared;
 };
-/// For `items` items of `rows` observations, `name` their file; type "mask", "dense" or "identity", a mask that hides nothing.
-/// Throws io_error, shape_error, value_error.
-[[nodiscard]] operator_numbers load_numbers(const operator_description& d, index_t items, index_t rows,
-                                            const std::string& name);
+/// What an operator is loaded for.
+struct observed_shape {
+    diem::io::shape_type shape;  ///< of y, items first; channels last
+    std::string name;            ///< its file
+    [[nodiscard]] index_t items() const { return shape.front(); }
+    [[nodiscard]] index_t rows() const {
+        return diem::io::element_count({shape.begin() + 1, shape.end()});
+    }
+};
+/// Type "mask", "dense" or "identity", a mask that hides nothing. A value of a mask holds for all channels of a pixel: where y
+/// has axes, the leading ones are the mask's. Throws io_error, shape_error, value_error.
+[[nodiscard]] operator_numbers load_numbers(const operator_description& d, const observed_shape& y);
+/// Zeros of the mask `n` where y is NaN, see `operator_description::nan_is_hidden`; NaN in y becomes 0.
+void hide_nan(operator_numbers& n, diem::io::array<float>& y);
 /// Type "averaging". Throws shape_error.
 [[nodiscard]] diem::linop::subsample load_averaging(const operator_description& d, index_t rows,
                                                     const std::string& name);

@@ -10,6 +10,7 @@
 
 #include "diem/commands.hpp"
 #include "support/report.hpp"
+#include "support/terminal.hpp"
 
 namespace program {
 
@@ -63,10 +64,7 @@ int info(const info_command& o) {
     } catch (const io::json::exception& e) {
         throw io_error(o.checkpoint.string() + ": metadata: " + e.what());
     }
-    if (o.json) {
-        std::cout << j.dump(2) << '\n';
-        return 0;
-    }
+    support::tell(j);
     std::vector<std::vector<std::string>> rows;
     const auto row = [&](const std::string& name, const io::json& value) {
         rows.push_back({name, value.is_string() ? value.get<std::string>() : value.dump()});

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
+#include <iostream>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,6 +19,7 @@
 #include "diem/files.hpp"
 #include "support/any_operator.hpp"
 #include "support/image_batches.hpp"
+#include "support/report.hpp"
 
 /// What a user brings, in the memory of a backend.
 namespace program {
@@ -30,21 +33,30 @@ template <Backend B>
     return noise_type<B>::shared(b, to_backend(b, load_variances(sigma, rows), rows, 1));
 }
 
-/// The operator for `items` items. `rows`: of the observations, `name` their file. Throws io_error, shape_error,
-/// config_error (a description that is to be drawn).
+/// An operator, and what is known of it.
 template <Backend B>
-[[nodiscard]] support::any_operator<B> load_operator(B& b, const operator_description& d, index_t items, index_t rows,
-                                                     const std::string& name) {
+struct loaded_operator {
+    support::any_operator<B> a;
+    std::vector<float> seen{};  ///< of a mask: its values, to be repeated
+};
+/// For observations `y`, whose NaN may tell what is hidden (see hide_nan). Throws io_error, shape_error, config_error (a
+/// description that is to be drawn).
+template <Backend B>
+[[nodiscard]] loaded_operator<B> load_operator(B& b, const operator_description& d, const std::string& name,
+                                               diem::io::array<float>& y) {
     using namespace diem;
     check_given(d);
-    if (d.type == "averaging") return load_averaging(d, rows, name);
-    const auto n = load_numbers(d, items, rows, name);
+    const observed_shape shape{y.shape, name};
+    if (d.type == "averaging") return {load_averaging(d, shape.rows(), name)};
+    auto n = load_numbers(d, shape);
     if (d.type == "dense") {
-        if (n.shared) return linop::dense<B>::shared(to_backend(b, n.values, rows, n.cols));
-        return linop::dense<B>::per_item(to_backend(b, n.values, n.features, n.items), rows, n.cols);
+        if (n.shared) return {linop::dense<B>::shared(to_backend(b, n.values, shape.rows(), n.cols))};
+        return {linop::dense<B>::per_item(to_backend(b, n.values, n.features, n.items), shape.rows(), n.cols)};
     }
+    if (d.nan_is_hidden) hide_nan(n, y);
     auto values = to_backend(b, n.values, n.features, n.items);
-    return n.shared ? linop::mask<B>::shared(std::move(values)) : linop::mask<B>::per_item(std::move(values));
+    auto mask = n.shared ? linop::mask<B>::shared(std::move(values)) : linop::mask<B>::per_item(std::move(values));
+    return {std::move(mask), std::move(n.values)};
 }
 
 /// Observations y = A x + e with what is known about them.
@@ -55,23 +67,62 @@ struct measured {
     noise_type<B> noise;
     std::optional<support::image_shape> image;  ///< of x
     double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
+    index_t unseen_items = 0, unseen_features = 0;  ///< of which, or by which, the operator shows nothing
     [[nodiscard]] index_t items() const { return y.items(); }
     [[nodiscard]] index_t features() const { return a.cols(); }
     [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y.cview(), a, noise); }
 };
+/// Counts what A' z is zero for, z random: almost surely what A shows nothing of. Throws value_error where that is everything.
+template <Backend B>
+void count_unseen(B& b, measured<B>& m, const std::string& where) {
+    using namespace diem;
+    const index_t rows = m.y.features(), features = m.features(), step = 256;
+    std::vector<bool> seen(static_cast<std::size_t>(features), false);
+    for (index_t first = 0; first < m.items(); first += step) {
+        const index_t count = std::min(step, m.items() - first);
+        batch<B> z(b, rows, count), x(b, features, count);
+        b.fill_normal({.seed = 1, .lane = random_lane::user}, z.view());
+        m.a.items(first, count).apply_adjoint(b, z.cview(), x.view());
+        const auto values = to_host(b, x);
+        for (index_t i = 0; i < count; ++i) {
+            bool any = false;
+            for (index_t j = 0; j < features; ++j)
+                if (values[static_cast<std::size_t>(i * features + j)] != 0) any = seen[static_cast<std::size_t>(j)] = true;
+            if (!any) ++m.unseen_items;
+        }
+    }
+    m.unseen_features = std::count(seen.begin(), seen.end(), false);
+    if (m.unseen_items == m.items())
+        throw value_error(where + ": the operator is zero for every item: nothing was seen");
+}
 /// See `clear_hidden` for values that a mask hides, and `shape_of_x` for `image`.
 template <Backend B>
 [[nodiscard]] measured<B> load_measured(B& b, const std::filesystem::path& y, const operator_description& d,
                                         const sigma_source& sigma, std::optional<support::image_shape> image) {
     auto values = load_items(y, false);
+    if (d.type != "dense" || values.shape.size() > 2) values = channels_last(std::move(values), d.order, y.string());
+    auto [a, seen] = load_operator(b, d, y.string(), values);
     const index_t items = values.items(), rows = values.features();
-    auto a = load_operator(b, d, items, rows, y.string());
-    std::vector<float> seen;
-    if (const auto* mask = a.as_mask()) seen = to_host(b, mask->values().view());
     const double share = clear_hidden(values, seen, y);
     image = shape_of_x(d, a.as_mask() != nullptr, values.shape, a.cols(), image);
     auto noise = load_noise(b, sigma, rows);
-    return {to_backend(b, values.data, rows, items), std::move(a), std::move(noise), image, share};
+    measured<B> m{to_backend(b, values.data, rows, items), std::move(a), std::move(noise), image, share};
+    count_unseen(b, m, d.where);
+    return m;
+}
+/// A warning where some items or, with `features`, some values of x are never seen.
+template <Backend B>
+void warn_of_unseen(const measured<B>& m, bool features) {
+    const auto share = [](index_t part, index_t all) {
+        return support::number(100 * static_cast<double>(part) / static_cast<double>(all), 1) + " % (" +
+               std::to_string(part) + " of " + std::to_string(all) + ")";
+    };
+    if (m.unseen_items > 0)
+        std::cerr << "diem: warning: " << share(m.unseen_items, m.items())
+                  << " of the items were not seen at all: their samples are those of the prior\n";
+    if (features && m.unseen_features > 0)
+        std::cerr << "diem: warning: " << share(m.unseen_features, m.features()) << " of the "
+                  << (m.image ? "pixels" : "values") << " of x were never seen, in no item: the prior is a guess there\n";
 }
 
 /// Writes items, with the extents of the image where there is one.

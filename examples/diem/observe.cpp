@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <string>
 #include <utility>
@@ -9,7 +10,9 @@
 
 #include "diem/commands.hpp"
 #include "diem/measured.hpp"
+#include "diem/outputs.hpp"
 #include "support/curve.hpp"
+#include "support/terminal.hpp"
 
 namespace program {
 
@@ -20,13 +23,14 @@ using cpu = eigen_backend<float>;
 
 namespace {
 
-/// The items asked for, their values brought from `range` to [-2, 2].
-io::array<float> load_truth(const observe_command& o) {
-    auto all = load_items(o.truth);
-    const index_t count = o.count.value_or(all.items() - o.first);
-    if (o.first < 0 || count < 1 || o.first + count > all.items())
-        throw value_error("--first " + std::to_string(o.first) + " --count " + std::to_string(count) + ": " +
-                          o.truth.string() + " has " + std::to_string(all.items()) + " items");
+/// The items asked for, their values brought from `range` to [-2, 2], channels last.
+io::array<float> load_truth(const observe_command& o, layout order) {
+    auto all = channels_last(load_items(o.truth), order, o.truth.string());
+    const index_t there = all.items(), count = o.count.value_or(there - std::min(o.first, there));
+    if (o.first < 0 || o.first >= there || count < 1 || count > there - o.first)
+        throw value_error("--first " + std::to_string(o.first) +
+                          (o.count ? " --count " + std::to_string(count) : std::string()) + ": " + o.truth.string() +
+                          " has " + std::to_string(there) + " items");
     auto shape = all.shape;
     shape[0] = count;
     const auto each = static_cast<std::ptrdiff_t>(all.features());
@@ -34,8 +38,14 @@ io::array<float> load_truth(const observe_command& o) {
         shape, std::vector<float>(all.data.begin() + o.first * each, all.data.begin() + (o.first + count) * each));
     if (o.range.empty()) return part;
     const double low = o.range[0], high = o.range[1];
-    if (!(low < high)) throw value_error("--range: the first number must be below the second");
-    for (float& v : part.data) v = static_cast<float>((static_cast<double>(v) - low) / (high - low) * 4 - 2);
+    if (!(low < high) || !std::isfinite(high - low))
+        throw value_error("--range: expected two numbers, the first below the second");
+    for (float& v : part.data) {
+        v = static_cast<float>((static_cast<double>(v) - low) / (high - low) * 4 - 2);
+        if (!std::isfinite(v))
+            throw value_error("--range " + io::json(low).dump() + " " + io::json(high).dump() + ": values of " +
+                              o.truth.string() + " lie too far outside");
+    }
     return part;
 }
 
@@ -47,15 +57,20 @@ struct written_operator {
     io::array<float> values{};
 };
 
-written_operator make_operator(cpu& b, const observe_command& o, const io::array<float>& truth) {
-    const auto d = load_description(o.description);
+written_operator make_operator(cpu& b, const observe_command& o, const operator_description& d,
+                               const io::array<float>& truth) {
     io::json description = io::load_config(o.description).value;
+    description.erase("layout");  // what is written has its channels last
     const index_t items = truth.items(), features = truth.features();
+    if (d.nan_is_hidden)
+        throw config_error(d.where + ": \"mask\": a truth has no NaN to hide by; give \"values\" or \"keep\"");
     if (d.keep > 0) {
-        if (features % d.channels != 0)
-            throw config_error(d.where + ": \"channels\": is " + std::to_string(d.channels) +
-                               ", which does not divide the " + std::to_string(features) + " values of an item of " +
-                               o.truth.string());
+        const bool is_last = truth.shape.size() < 3 || d.channels == 1 || truth.shape.back() == d.channels;
+        if (features % d.channels != 0 || !is_last)
+            throw config_error(d.where + ": \"channels\": is " + std::to_string(d.channels) + ", and items of " +
+                               o.truth.string() + " are " + io::to_string(truth.shape) +
+                               " (items first): expected the last axis, or a divisor of one that is alone; for (items, "
+                               "channels, height, width) give the operator \"layout\": \"channels_first\"");
         batch<cpu> masks(b, features, items);
         linop::draw_mask(b, {.seed = o.seed, .lane = random_lane::user}, d.keep, d.channels, masks.view());
         io::array<float> values({items, features / d.channels});
@@ -66,6 +81,7 @@ written_operator make_operator(cpu& b, const observe_command& o, const io::array
         return {linop::mask<cpu>::per_item(std::move(masks)), description, "masks.npy", std::move(values)};
     }
     if (d.rows > 0) {
+        check_memory(d.where + ": \"rows\"", d.rows, 4 * features * items, "fewer rows, or a smaller --count, need less");
         const auto columns = support::random_projections(d.rows, features, items, o.seed);
         io::array<float> values({items, d.rows, features});  // row-major
         for (index_t i = 0; i < items; ++i)
@@ -81,38 +97,59 @@ written_operator make_operator(cpu& b, const observe_command& o, const io::array
     }
     if (!d.file.empty())
         description[d.type == "mask" ? "values" : "matrix"] = std::filesystem::absolute(d.file).string();
-    index_t rows = features;
-    if (d.type == "averaging") rows /= d.block * d.block;
+    // The shape that y will have.
+    io::shape_type shape = truth.shape;
+    if (d.type == "averaging") shape = {items, features / (d.block * d.block)};
     if (d.type == "dense") {
-        const auto shape = io::load_npy_header(d.file).shape;
-        if (shape.size() >= 2) rows = shape[shape.size() - 2];
+        const auto matrices = io::load_npy_header(d.file).shape;
+        shape = {items, matrices.size() >= 2 ? matrices[matrices.size() - 2] : features};
     }
-    return {load_operator(b, d, items, rows, o.truth.string()), description};
+    io::array<float> y(shape);
+    return {load_operator(b, d, o.truth.string(), y).a, description};
 }
 
 }  // namespace
 
 int observe(const observe_command& o) {
     cpu b(1);
-    const auto truth = load_truth(o);
-    const auto made = make_operator(b, o, truth);
+    const auto d = load_description(o.description);
+    const auto sigma = sigma_source::of(o.sigma_y);
+    auto files = outputs("--out", o.out)
+                     .reads("the truth", o.truth)
+                     .reads("--operator", o.description)
+                     .reads("--sigma-y", sigma.file)
+                     .reads(d.where, d.file)
+                     .writes({"truth.npy", "y.npy", "operator.json"});
+    if (d.drawn()) files.writes({d.keep > 0 ? "masks.npy" : "matrices.npy"});
+    files.check();
+    const auto truth = load_truth(o, d.order);
+    const auto made = make_operator(b, o, d, truth);
     const index_t items = truth.items(), features = truth.features(), rows = made.a.rows();
     if (made.a.cols() != features)
         throw shape_error(o.description.string() + ": the operator takes " + std::to_string(made.a.cols()) +
                           " values, items of " + o.truth.string() + " have " + std::to_string(features));
+    const auto noise = load_noise(b, sigma, rows);
+    files.prepare();
     batch<cpu> y(b, rows, items);
-    posterior::simulate(b, made.a, load_noise(b, sigma_source::of(o.sigma_y), rows),
-                        to_backend(b, truth.data, features, items).cview(),
+    posterior::simulate(b, made.a, noise, to_backend(b, truth.data, features, items).cview(),
                         {.seed = o.seed, .lane = random_lane::observation}, y.view());
     const auto values = to_host(b, y);
+    for (const float v : values)
+        if (!std::isfinite(v))
+            throw value_error(o.description.string() + ": y = A x + e is not finite: numbers are too large");
 
-    make_folder(o.out);
     if (!made.name.empty()) io::save_npy(o.out / made.name, made.values);
     io::save_npy(o.out / "truth.npy", truth);
-    io::save_npy(o.out / "y.npy", made.a.as_mask() != nullptr ? truth.shape : io::shape_type{items, rows},
-                 std::span<const float>(values));
+    const io::shape_type shape = made.a.as_mask() != nullptr ? truth.shape : io::shape_type{items, rows};
+    io::save_npy(o.out / "y.npy", shape, std::span<const float>(values));
     io::save_json(o.out / "operator.json", made.description);
     std::cout << "y.npy, operator.json and truth.npy of " << items << " items are in " << o.out.string() << '\n';
+    support::tell({{"program", "diem observe"},
+                   {"out", o.out.string()},
+                   {"items", items},
+                   {"y", shape},
+                   {"truth", truth.shape},
+                   {"seed", o.seed}});
     return 0;
 }
 

@@ -11,6 +11,8 @@
 #include <string>
 #include <utility>
 
+#include "support/terminal.hpp"
+
 /// Progress of long runs on the terminal.
 namespace support {
 
@@ -49,12 +51,13 @@ namespace support {
     return note.empty() ? line : line + "  " + note;
 }
 
-/// A live bar where standard error is a terminal, otherwise a plain line every `plain_interval` seconds and at the end.
+/// A live bar where standard error is a terminal, otherwise a plain line every `plain_interval` seconds and at the end; nothing
+/// where the program is to be quiet. No colours, no escape sequences.
 class progress {
 public:
     /// `first`: steps done before (after a resume), left out of the rate.
     progress(std::string label, long total, long first = 0, double plain_interval = 5)
-        : label_(std::move(label)), total_(total), first_(first), done_(first), live_(::isatty(STDERR_FILENO) != 0),
+        : label_(std::move(label)), total_(total), first_(first), done_(first), live_(is_live(STDERR_FILENO)),
           interval_(live_ ? 0.1 : plain_interval) {}
     progress(const progress&) = delete;
     progress& operator=(const progress&) = delete;
@@ -73,7 +76,7 @@ public:
     void finish() {
         if (std::exchange(finished_, true)) return;
         print();
-        if (live_) std::fputc('\n', stderr);
+        if (live_ && shows_progress()) std::fputc('\n', stderr);
     }
     [[nodiscard]] double elapsed() const {
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
@@ -81,18 +84,23 @@ public:
 
 private:
     void print() {
+        if (!shows_progress()) return;
         const double seconds = elapsed();
         const double rate = seconds > 0 ? static_cast<double>(done_ - first_) / seconds : 0;
         const std::string line = progress_line(label_, done_, total_, rate, seconds, note_, live_ ? 30 : 0);
-        if (live_)
-            std::fprintf(stderr, "\r%s\x1b[K", line.c_str());
-        else
+        if (live_) {  // blanks over what a longer line left
+            const std::size_t blanks = shown_ > line.size() ? shown_ - line.size() : 0;
+            std::fprintf(stderr, "\r%s%*s", line.c_str(), static_cast<int>(blanks), "");
+            shown_ = line.size();
+        } else {
             std::fprintf(stderr, "%s\n", line.c_str());
+        }
         std::fflush(stderr);
     }
 
     std::string label_, note_;
     long total_, first_, done_;
+    std::size_t shown_ = 0;  ///< characters of the live line
     bool live_, finished_ = false;
     double interval_, last_ = 0;
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

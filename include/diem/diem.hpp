@@ -135,6 +135,7 @@
 #include <diem/prior/gaussian_dense.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 
+#include <diem/metrics/calibration.hpp>
 #include <diem/metrics/frechet.hpp>
 #include <diem/metrics/inception_score.hpp>
 #include <diem/metrics/psnr.hpp>
