@@ -54,6 +54,7 @@ set(DIEM_HEADERS
     include/diem/io/detail/input_file.hpp
     include/diem/io/dtype.hpp
     include/diem/io/file_kind.hpp
+    include/diem/io/folder_lock.hpp
     include/diem/io/json.hpp
     include/diem/io/npy.hpp
     include/diem/io/png.hpp

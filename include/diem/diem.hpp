@@ -49,6 +49,7 @@
 #include <diem/io/content_hash.hpp>
 #include <diem/io/dtype.hpp>
 #include <diem/io/file_kind.hpp>
+#include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
