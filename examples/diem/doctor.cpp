@@ -16,6 +16,7 @@
 #include <diem/io/json.hpp>
 
 #include "diem/commands.hpp"
+#include "support/memory.hpp"
 #include "support/place_options.hpp"
 #include "support/report.hpp"
 #include "support/terminal.hpp"
@@ -62,6 +63,7 @@ int doctor() {
     j["cores"] = {{"usable", affinity_cores()}, {"quota", quota > 0 ? io::json(quota) : io::json(nullptr)}};
     j["threads"] = host_threads();
     j["memory_gib"] = {{"total", gib_of(entry_of("/proc/meminfo", "MemTotal"))},
+                       {"limit", support::memory_here() / 0x1p30},
                        {"available", gib_of(entry_of("/proc/meminfo", "MemAvailable"))}};
     j["libraries"] = {{"eigen", std::to_string(EIGEN_WORLD_VERSION) + "." + std::to_string(EIGEN_MAJOR_VERSION) + "." +
                                     std::to_string(EIGEN_MINOR_VERSION)},

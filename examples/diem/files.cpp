@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "diem/files.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -10,8 +8,6 @@
 #include <vector>
 
 #include <diem/io/config.hpp>
-
-#include "support/report.hpp"
 
 namespace program {
 
@@ -47,15 +43,6 @@ io::array<float> channels_last(io::array<float> a, layout l, const std::string& 
             for (index_t p = 0; p < pixels; ++p)
                 out[(i * pixels + p) * channels + c] = a[(i * channels + c) * pixels + p];
     return out;
-}
-
-void check_memory(const std::string& what, index_t count, index_t each, const std::string& remedy) {
-    const double needed = 4.0 * static_cast<double>(count) * static_cast<double>(each);
-    const double there = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
-    if (needed <= there) return;
-    const auto gib = [](double bytes) { return support::number(bytes / 0x1p30, bytes < 0x1p40 ? 1 : 0) + " GiB"; };
-    throw memory_error(what + ": " + std::to_string(count) + " times " + std::to_string(each) + " numbers need " +
-                       gib(needed) + ", this machine has " + gib(there) + "; " + remedy);
 }
 
 void make_folder(const fs::path& folder) {

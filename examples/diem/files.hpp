@@ -32,10 +32,6 @@ enum class layout { channels_last, channels_first };
 /// finite (where `finite`).
 [[nodiscard]] diem::io::array<float> load_items(const std::filesystem::path& path, bool finite = true);
 
-/// Throws memory_error where `count` times `each` numbers of four bytes are more than this machine has: "--count: ... need
-/// 12 GiB, this machine has 8 GiB; fewer samples, or a smaller ... need less".
-void check_memory(const std::string& what, index_t count, index_t each, const std::string& remedy);
-
 /// With the folders above it. Throws io_error.
 void make_folder(const std::filesystem::path& folder);
 

@@ -12,6 +12,7 @@
 #include "diem/measured.hpp"
 #include "diem/outputs.hpp"
 #include "support/curve.hpp"
+#include "support/memory.hpp"
 #include "support/terminal.hpp"
 
 namespace program {
@@ -81,7 +82,10 @@ written_operator make_operator(cpu& b, const observe_command& o, const operator_
         return {linop::mask<cpu>::per_item(std::move(masks)), description, "masks.npy", std::move(values)};
     }
     if (d.rows > 0) {
-        check_memory(d.where + ": \"rows\"", d.rows, 4 * features * items, "fewer rows, or a smaller --count, need less");
+        // As float64 of random_projections, as a file and in a batch.
+        support::check_memory(d.where + ": \"rows\": " + std::to_string(d.rows) + " directions of each item",
+                              16.0 * static_cast<double>(d.rows) * static_cast<double>(truth.size()),
+                              "fewer rows, or a smaller --count, need less");
         const auto columns = support::random_projections(d.rows, features, items, o.seed);
         io::array<float> values({items, d.rows, features});  // row-major
         for (index_t i = 0; i < items; ++i)

@@ -32,7 +32,7 @@ inline void add_place_options(CLI::App& app, place& at) {
         ->check(CLI::IsMember({"auto", "eigen", "cuda"}))
         ->capture_default_str();
     app.add_option("--threads", at.threads, "of the Eigen backend; 0: one per core")
-        ->check(CLI::NonNegativeNumber)
+        ->check(CLI::Range(0, 1024))
         ->capture_default_str();
     app.add_option("--device", at.device, "ordinal of the CUDA device")
         ->check(CLI::NonNegativeNumber)

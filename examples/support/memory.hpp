@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+#include <diem/core/error.hpp>
+
+#include "support/report.hpp"
+
+namespace support {
+
+/// Bytes that this process may have: of the machine, its control group, and its own limit (ulimit -v).
+[[nodiscard]] inline double memory_here() {
+    double bytes = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+    for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+        double limit = 0;
+        if (std::ifstream(file) >> limit && limit > 0) bytes = std::min(bytes, limit);
+    }
+    struct rlimit limit {};
+    if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        bytes = std::min(bytes, static_cast<double>(limit.rlim_cur));
+    return bytes;
+}
+[[nodiscard]] inline std::string gib(double bytes) {
+    return number(bytes / 0x1p30, bytes < 0x1p30 ? 2 : bytes < 0x1p40 ? 1 : 0) + " GiB";
+}
+/// Throws memory_error where more is needed than there is: "--count: 1000 samples need 12 GiB, ...; REMEDY".
+inline void check_memory(const std::string& what, double bytes, const std::string& remedy) {
+    const double there = memory_here();
+    if (bytes > there)
+        throw diem::memory_error(what + " needs " + gib(bytes) + " of memory, there are " + gib(there) + "; " + remedy);
+}
+
+}  // namespace support

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing of the user's is replaced, and what cannot be written is found before the work."""
+
+import os
+import subprocess
+import unittest
+
+from support import Case
+
+
+class Outputs(Case):
+    OPERATOR = ("--operator", "data/operator.json", "--sigma-y", "0.1")
+
+    def unchanged(self, name, pattern, *arguments):
+        before = (self.folder / name).read_bytes()
+        done = self.run_program(*arguments, cwd=self.folder)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stderr, pattern)
+        self.assertEqual((self.folder / name).read_bytes(), before)
+
+    def test_observe_onto_its_truth(self):
+        for out in ("data", "./data/../data", os.path.abspath(self.folder / "data")):
+            self.unchanged("data/truth.npy", "--out.*truth.npy would be written, and is what the truth reads", "observe",
+                           "data/truth.npy", "--operator", "keep.json", "--sigma-y", "0.1", "--out", out)
+
+    def test_observe_through_links(self):
+        (self.folder / "sym").symlink_to("data")
+        self.unchanged("data/truth.npy", "--out", "observe", "data/truth.npy", "--operator", "keep.json", "--sigma-y",
+                       "0.1", "--out", "sym")
+        (self.folder / "hard").mkdir()
+        os.link(self.folder / "x.npy", self.folder / "hard/truth.npy")
+        self.unchanged("hard/truth.npy", "--out", "observe", "x.npy", "--operator", "keep.json", "--sigma-y", "0.1",
+                       "--out", "hard")
+        (self.folder / "out").mkdir()
+        (self.folder / "out/y.npy").symlink_to("../x.npy")
+        self.unchanged("x.npy", "--out", "observe", "x.npy", "--operator", "keep.json", "--sigma-y", "0.1", "--out", "out")
+
+    def test_observe_onto_operator_masks_and_noise(self):
+        self.unchanged("data/operator.json", "--operator", "observe", "x.npy", *self.OPERATOR, "--out", "data")
+        self.write("own.json", {"type": "mask", "values": "data/masks.npy"})
+        (self.folder / "o").mkdir()
+        os.link(self.folder / "data/masks.npy", self.folder / "o/y.npy")
+        self.unchanged("data/masks.npy", "own.json", "observe", "x.npy", "--operator", "own.json", "--sigma-y", "0.1",
+                       "--out", "o")
+
+    def test_posterior_and_evaluate_onto_inputs(self):
+        (self.folder / "y").mkdir()
+        (self.folder / "y/samples.npy").write_bytes((self.folder / "data/y.npy").read_bytes())
+        self.unchanged("y/samples.npy", "--out.*observations", "posterior", "run/prior.safetensors", "y/samples.npy",
+                       *self.OPERATOR, "--out", "y")
+        for name in ("x.npy", "data/truth.npy"):
+            self.unchanged(name, "--json.*reads", "evaluate", "x.npy", "data/truth.npy", "--json", name)
+
+    def test_places_that_cannot_be_written(self):
+        self.write("file", "")
+        sample = ("sample", "run/prior.safetensors", "--count", "2", "--out")
+        self.fails("--out: file: ", *sample, "file")
+        self.fails("--out: /proc/", *sample, "/proc/none")
+        self.fails("--json: /proc/none", "evaluate", "x.npy", "x.npy", "--json", "/proc/none/a.json")
+        (self.folder / "is").mkdir()
+        (self.folder / "is/samples.npy").mkdir()
+        self.fails("--out: is/samples.npy: is a folder", *sample, "is")
+        self.fails("--json: is: is a folder", "evaluate", "x.npy", "x.npy", "--json", "is")
+
+    def test_overwrite_removes_only_what_the_program_writes(self):
+        own = {"prior_notes.txt", "lap_times.csv", "lap_1.txt", "prior_1.safetensors.bak", "checkpoint/prior_a.safetensors",
+               "checkpoint/notes.txt", "gaussian.safetensors.old"}
+        (self.folder / "run/checkpoint").mkdir(exist_ok=True)
+        for name in own | {"lap_7.png", "checkpoint/prior_7.safetensors"}:
+            (self.folder / "run" / name).write_text("mine")
+        self.succeeds("fit", "fit.json", "--out", "run", "--overwrite")
+        for name in own:
+            self.assertEqual((self.folder / "run" / name).read_text(), "mine", name)
+        for name in ("lap_7.png", "checkpoint/prior_7.safetensors"):
+            self.assertFalse((self.folder / "run" / name).exists(), name)
+
+    def test_standard_output_that_is_full_or_closed(self):
+        commands = (("info", "run/prior.safetensors"), ("--help",), ("doctor",), ("--version",),
+                    ("evaluate", "x.npy", "x.npy"), ("sample", "run/prior.safetensors", "--count", "2", "--out", "drawn"),
+                    ("fit", "fit.json", "--out", "again"))
+        for command in commands:
+            with open("/dev/full", "w") as full:
+                done = self.run_program(*command, cwd=self.folder, stdout=full)
+            self.assertEqual(done.returncode, 1, command)
+            self.assertRegex(done.stderr, "diem: standard output: cannot be written")
+        line = subprocess.run(["sh", "-c", '"$0" info run/prior.safetensors >&-', *self.command(["info"])[:1]],
+                              cwd=self.folder, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(line.returncode, 1, line.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the program `diem` share: arrays as npy without numpy, runs of the program, one small prior of each kind."""
+
+import array
+import ast
+import json
+import math
+import os
+import pathlib
+import random
+import shutil
+import struct
+import subprocess
+import tempfile
+import unittest
+
+DIEM = os.environ["DIEM"]
+BACKEND = os.environ.get("DIEM_BACKEND", "eigen")
+COMPUTES = ("fit", "sample", "posterior", "evaluate")
+
+
+def size(shape):
+    return math.prod(shape)
+
+
+def save(path, shape, values):
+    """float32, C order."""
+    values = array.array("f", values)
+    assert len(values) == size(shape), (len(values), shape)
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
+    text += " " * (-(len(text) + 11) % 64) + "\n"
+    pathlib.Path(path).write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + values.tobytes())
+
+
+def load(path):
+    """(shape, values)"""
+    data = pathlib.Path(path).read_bytes()
+    end = 10 + struct.unpack("<H", data[8:10])[0]
+    header = ast.literal_eval(data[10:end].decode())
+    return list(header["shape"]), array.array("f", data[end:])
+
+
+def normal(count, seed=0):
+    draw = random.Random(seed)
+    return [draw.gauss(0, 1) for _ in range(count)]
+
+
+class Case(unittest.TestCase):
+    """Each test has a folder of its own, with what `make_shared` made beside it."""
+
+    shared = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.root = pathlib.Path(tempfile.mkdtemp(prefix="diem-program-"))
+        cls.addClassCleanup(shutil.rmtree, cls.root, ignore_errors=True)
+        cls.home = cls.root / "shared"
+        cls.home.mkdir()
+        cls.make_shared()
+
+    @classmethod
+    def make_shared(cls):
+        """y of 40 items of 4 x 4, seen through masks, and a Gaussian prior of them."""
+        save(cls.home / "x.npy", [40, 4, 4], [0.5 * v for v in normal(640)])
+        (cls.home / "keep.json").write_text('{"type": "mask", "keep": 0.5}')
+        cls.must("observe", "x.npy", "--operator", "keep.json", "--sigma-y", "0.1", "--out", "data", cwd=cls.home)
+        cls.configure(cls.home / "fit.json")
+        cls.must("fit", "fit.json", "--out", "run", cwd=cls.home)
+
+    @classmethod
+    def configure(cls, path, **changes):
+        config = {"observations": "data/y.npy", "operator": "data/operator.json", "sigma_y": 0.1,
+                  "gaussian": {"rank": 2, "laps": 2}}
+        config.update(changes)
+        path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+
+    @classmethod
+    def command(cls, arguments):
+        arguments = [str(a) for a in arguments]
+        place = ["--backend", BACKEND] if arguments[0] in COMPUTES and "--help" not in arguments else []
+        return [DIEM, *arguments, *place]
+
+    @classmethod
+    def run_program(cls, *arguments, cwd=None, timeout=60, **how):
+        how.setdefault("stdout", subprocess.PIPE)
+        return subprocess.run(cls.command(arguments), cwd=cwd, stderr=subprocess.PIPE, text=True, timeout=timeout, **how)
+
+    @classmethod
+    def must(cls, *arguments, cwd):
+        done = cls.run_program(*arguments, cwd=cwd)
+        if done.returncode != 0:
+            raise AssertionError(f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def setUp(self):
+        self.folder = self.root / self.id().split(".")[-1]
+        shutil.copytree(self.home, self.folder)
+
+    def write(self, name, content):
+        (self.folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+        return name
+
+    def succeeds(self, *arguments, warns=None):
+        done = self.run_program(*arguments, cwd=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        warnings = [line for line in done.stderr.splitlines() if line.startswith("diem: warning")]
+        if warns is None:
+            self.assertEqual(warnings, [])
+        else:
+            self.assertRegex("\n".join(warnings), warns)
+        return done
+
+    def fails(self, pattern, *arguments, code=1, lines=1):
+        """Ends with `code`, one line that matches, and nothing in bad/."""
+        done = self.run_program(*arguments, cwd=self.folder)
+        said = [line for line in done.stderr.splitlines() if line.startswith("diem: ") and "warning" not in line]
+        self.assertEqual(done.returncode, code, f"{arguments}: {done.returncode} {done.stderr}")
+        self.assertEqual(len(said), lines, done.stderr)
+        self.assertRegex(said[-1], pattern)
+        self.assertFalse((self.folder / "bad").exists(), f"{arguments} wrote bad/")
+        return done
