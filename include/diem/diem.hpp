@@ -96,6 +96,7 @@
 #include <diem/diffusion/mixture_parameters.hpp>
 #include <diem/diffusion/noise.hpp>
 #include <diem/diffusion/sampler.hpp>
+#include <diem/diffusion/sampling.hpp>
 #include <diem/diffusion/schedule.hpp>
 
 #include <diem/model/any_network.hpp>
@@ -108,6 +109,7 @@
 #include <diem/posterior/observation.hpp>
 #include <diem/posterior/options.hpp>
 #include <diem/posterior/preconditioner.hpp>
+#include <diem/posterior/sample.hpp>
 #include <diem/posterior/tally.hpp>
 
 #include <diem/train/augmentation.hpp>
@@ -119,16 +121,22 @@
 #include <diem/train/trainer.hpp>
 
 #include <diem/prior/checkpoint.hpp>
+#include <diem/prior/data_sketch.hpp>
 #include <diem/prior/diagnostics.hpp>
 #include <diem/prior/diffusion_em.hpp>
-#include <diem/prior/diffusion_prior.hpp>
-#include <diem/prior/e_step.hpp>
 #include <diem/prior/em_options.hpp>
-#include <diem/prior/em_result.hpp>
-#include <diem/prior/gaussian_checkpoint.hpp>
+#include <diem/prior/files.hpp>
 #include <diem/prior/gaussian_conditional.hpp>
 #include <diem/prior/gaussian_dense.hpp>
 #include <diem/prior/gaussian_fit.hpp>
+#include <diem/prior/gaussian_options.hpp>
+#include <diem/prior/guard.hpp>
+#include <diem/prior/learn.hpp>
+#include <diem/prior/learned.hpp>
+#include <diem/prior/moments.hpp>
+#include <diem/prior/run.hpp>
+#include <diem/prior/run_file.hpp>
+#include <diem/prior/settings.hpp>
 
 #include <diem/metrics/frechet.hpp>
 #include <diem/metrics/inception_score.hpp>

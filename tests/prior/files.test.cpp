@@ -8,7 +8,7 @@
 
 #include <diem/backend/eigen.hpp>
 #include <diem/backend/reference.hpp>
-#include <diem/prior/gaussian_checkpoint.hpp>
+#include <diem/prior/files.hpp>
 
 #include "support/catch.hpp"
 #include "support/opaque_backend.hpp"
@@ -37,13 +37,19 @@ TEMPLATE_TEST_CASE("a Gaussian prior comes back from its file to the bit", "", r
     for (const index_t rank : {index_t{0}, index_t{3}}) {
         const auto g = some_gaussian(b, 5, rank);
         const auto path = folder / "g.safetensors";
-        prior::save_gaussian(path, b, g, {{"image", {1, 5, 1}}}, {{"laps", 7}});
-        const auto loaded = prior::load_gaussian(path, b);
-        CHECK(to_host(b, loaded.prior.mu()) == to_host(b, g.mu()));
-        CHECK(to_host(b, loaded.prior.d()) == to_host(b, g.d()));
-        CHECK(to_host(b, loaded.prior.u()) == to_host(b, g.u()));
-        CHECK(loaded.prior.rank() == rank);
-        CHECK(loaded.config == io::json{{"image", {1, 5, 1}}});
+        prior::learned<TestType> prior(b, g);
+        prior.notes = {{"laps", 7}};
+        prior.drawing.sampling.steps = 17;
+        prior::save(path, b, prior);
+        const auto loaded = prior::load(path, b);
+        CHECK_FALSE(loaded.has_network());
+        CHECK(to_host(b, loaded.estimate()->mu()) == to_host(b, g.mu()));
+        CHECK(to_host(b, loaded.estimate()->d()) == to_host(b, g.d()));
+        CHECK(to_host(b, loaded.estimate()->u()) == to_host(b, g.u()));
+        CHECK(to_host(b, loaded.mean()) == to_host(b, g.mu()));
+        CHECK(loaded.estimate()->rank() == rank);
+        CHECK(loaded.drawing.sampling.steps == 17);
+        CHECK(loaded.drawing.mmps.max_iterations == prior.drawing.mmps.max_iterations);
         CHECK(loaded.notes == io::json{{"laps", 7}});
     }
 }
@@ -54,20 +60,20 @@ TEST_CASE("a file that holds no Gaussian prior is refused") {
     const test::temporary_folder folder;
     const auto good = folder / "good.safetensors", bad = folder / "bad.safetensors";
     const auto g = some_gaussian(b, 5, 2);
-    prior::save_gaussian(good, b, g);
+    prior::save(good, b, prior::learned<B>(b, g));
     std::ifstream in(good, std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 
-    SECTION("no such file") { CHECK_THROWS_AS(prior::load_gaussian(folder / "none", b), io_error); }
+    SECTION("no such file") { CHECK_THROWS_AS(prior::load(folder / "none", b), io_error); }
     SECTION("truncated") {
         for (const std::size_t length : {std::size_t{0}, std::size_t{9}, bytes.size() / 2, bytes.size() - 1}) {
             std::ofstream(bad, std::ios::binary) << bytes.substr(0, length);
-            CHECK_THROWS_AS(prior::load_gaussian(bad, b), io_error);
+            CHECK_THROWS_AS(prior::load(bad, b), io_error);
         }
     }
     SECTION("another element type") {
         eigen_backend<double> wide(1);
-        CHECK_THROWS_AS(prior::load_gaussian(good, wide), io_error);
+        CHECK_THROWS_AS(prior::load(good, wide), io_error);
     }
     SECTION("a state that does not fit the tensors") {
         for (const auto& state : {io::json{{"kind", "diffusion_prior"}, {"features", 5}, {"rank", 2}},
@@ -78,9 +84,9 @@ TEST_CASE("a file that holds no Gaussian prior is refused") {
                                   io::json{{"kind", "gaussian_prior"}, {"features", 1LL << 40}, {"rank", 2}},
                                   io::json{{"kind", "gaussian_prior"}, {"features", 5}}}) {
             prior::checkpoint_writer<B> out(io::json::object(), state);
-            prior::put_gaussian(b, out, g);
+            prior::detail::put_gaussian(b, out, g, "estimate/");
             out.write(bad);
-            CHECK_THROWS_AS(prior::load_gaussian(bad, b), io_error);
+            CHECK_THROWS_AS(prior::load(bad, b), io_error);
         }
     }
     SECTION("numbers that no Gaussian has") {
@@ -94,8 +100,8 @@ TEST_CASE("a file that holds no Gaussian prior is refused") {
             out.batch_as(b, "estimate/d", d.cview());
             out.batch_as(b, "estimate/u", g.u());
             out.write(bad);
-            CHECK_THROWS_AS(prior::load_gaussian(bad, b), io_error);
+            CHECK_THROWS_AS(prior::load(bad, b), io_error);
         }
     }
-    SECTION("the good one is good") { CHECK_NOTHROW(prior::load_gaussian(good, b)); }
+    SECTION("the good one is good") { CHECK_NOTHROW(prior::load(good, b)); }
 }
