@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Written by tools/headers: do not edit.
 set(DIEM_HEADERS
+    include/diem/algorithms.hpp
     include/diem/backend/batch.hpp
     include/diem/backend/capabilities.hpp
     include/diem/backend/concept.hpp
@@ -154,5 +155,7 @@ set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/libraries.cuh
     include/diem/backend/cuda/memory.cuh
     include/diem/backend/cuda/pointer.cuh
+    include/diem/backend/cuda/thrust.cuh
     include/diem/cuda.cuh
-    include/diem/cudnn.cuh)
+    include/diem/cudnn.cuh
+    include/diem/thrust.cuh)
