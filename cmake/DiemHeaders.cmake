@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Written by tools/headers: do not edit.
 set(DIEM_HEADERS
+    include/diem/algorithms.hpp
     include/diem/backend/batch.hpp
+    include/diem/backend/capabilities.hpp
     include/diem/backend/concept.hpp
     include/diem/backend/eigen.hpp
     include/diem/backend/eigen/conv3x3.hpp
@@ -19,8 +21,10 @@ set(DIEM_HEADERS
     include/diem/backend/eigen/low_rank_plan.hpp
     include/diem/backend/eigen/matrix.hpp
     include/diem/backend/eigen/random.hpp
+    include/diem/backend/eigen/simd_level.hpp
     include/diem/backend/fft.hpp
     include/diem/backend/functors.hpp
+    include/diem/backend/host_threads.hpp
     include/diem/backend/memory.hpp
     include/diem/backend/operand.hpp
     include/diem/backend/reference.hpp
@@ -159,5 +163,7 @@ set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/libraries.cuh
     include/diem/backend/cuda/memory.cuh
     include/diem/backend/cuda/pointer.cuh
+    include/diem/backend/cuda/thrust.cuh
     include/diem/cuda.cuh
-    include/diem/cudnn.cuh)
+    include/diem/cudnn.cuh
+    include/diem/thrust.cuh)

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/linop/concept.hpp>
 #include <diem/solver/detail/cg_fused.hpp>
 #include <diem/solver/detail/cg_items.hpp>
@@ -48,7 +49,7 @@ public:
         index_t k = 0;  // iterations made
         for (; k < options_.max_iterations && go_on(k); ++k) {
             product(p_, q_.view(), w_.view());
-            if constexpr (host_threads<B>)
+            if constexpr (HostThreaded<B>)
                 fused(k + 1);
             else
                 primitives(k + 1);

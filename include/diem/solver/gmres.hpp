@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/linop/concept.hpp>
 #include <diem/solver/detail/gmres_items.hpp>
 #include <diem/solver/status.hpp>
@@ -51,7 +52,7 @@ public:
         for (; k < options_.max_iterations && go_on(k); ++k) {
             const auto w = basis(k + 1);
             product(directed(k), w, image(k));
-            if constexpr (host_threads<B>)
+            if constexpr (HostThreaded<B>)
                 b_.launch(count_, 8 * (k + 1) * n_,
                           gmres_fused_step{{at_, k, recorded_, epsilon(), factor()}, n_, count_}, items_.data(),
                           dense_.view().data(), basis_.cview().data(), w.data(), result_.history().data());
