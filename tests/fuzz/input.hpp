@@ -26,8 +26,8 @@ inline std::filesystem::path file_of(const std::uint8_t* data, std::size_t size,
         std::atexit([] {
             std::error_code code;
             for (const char* place : {"/dev/shm", "/tmp"})
-                std::filesystem::remove_all(
-                    std::filesystem::path(place) / ("diem-fuzz-" + std::to_string(::getpid())), code);
+                std::filesystem::remove_all(std::filesystem::path(place) / ("diem-fuzz-" + std::to_string(::getpid())),
+                                            code);
         });
         return path;
     }();
