@@ -48,15 +48,20 @@ set(DIEM_HEADERS
     include/diem/diffusion/sampling.hpp
     include/diem/diffusion/schedule.hpp
     include/diem/em/fit.hpp
+    include/diem/io/any_array.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
+    include/diem/io/cfl.hpp
     include/diem/io/cifar.hpp
     include/diem/io/config.hpp
+    include/diem/io/content_hash.hpp
     include/diem/io/detail/input_file.hpp
     include/diem/io/dtype.hpp
+    include/diem/io/file_kind.hpp
+    include/diem/io/folder_lock.hpp
+    include/diem/io/ismrmrd_header.hpp
     include/diem/io/json.hpp
     include/diem/io/npy.hpp
-    include/diem/io/png.hpp
     include/diem/io/safetensors.hpp
     include/diem/linop/compose.hpp
     include/diem/linop/concept.hpp
@@ -150,6 +155,13 @@ set(DIEM_HEADERS
     include/diem/train/ppca.hpp
     include/diem/train/shuffle.hpp
     include/diem/train/trainer.hpp)
+set(DIEM_OPTIONAL_HEADERS
+    include/diem/io/detail/hdf5.hpp
+    include/diem/io/fastmri.hpp
+    include/diem/io/fits.hpp
+    include/diem/io/matlab.hpp
+    include/diem/io/png.hpp
+    include/diem/io/tiff.hpp)
 set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/bodies.cuh
     include/diem/backend/cuda/conv3x3.cuh

@@ -25,9 +25,14 @@
 
 #include <diem/io/array.hpp>
 #include <diem/io/atomic.hpp>
+#include <diem/io/cfl.hpp>
 #include <diem/io/cifar.hpp>
 #include <diem/io/config.hpp>
+#include <diem/io/content_hash.hpp>
 #include <diem/io/dtype.hpp>
+#include <diem/io/file_kind.hpp>
+#include <diem/io/folder_lock.hpp>
+#include <diem/io/ismrmrd_header.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
