@@ -122,11 +122,12 @@ set(DIEM_HEADERS
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp
     include/diem/solver/dense_cholesky.hpp
-    include/diem/solver/detail/cg_fused.hpp
     include/diem/solver/detail/cg_items.hpp
+    include/diem/solver/detail/curvature.hpp
     include/diem/solver/detail/gmres_items.hpp
     include/diem/solver/detail/host_rows.hpp
     include/diem/solver/detail/tracked_residual.hpp
+    include/diem/solver/detail/true_residual.hpp
     include/diem/solver/gmres.hpp
     include/diem/solver/status.hpp
     include/diem/train/augmentation.hpp

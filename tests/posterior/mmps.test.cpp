@@ -244,6 +244,55 @@ TEMPLATE_TEST_CASE("a bad item is its own status and touches no other", "[poster
     CHECK(counts.mean_updates() == 9.0 / 4);
 }
 
+namespace {
+/// x_hat = 0, and the Jacobian diag(j) for sigma = 1: V = diag(j), whatever that is.
+template <class B>
+struct diagonal_model {
+    using score_model_tag = diffusion::score_model_tag;
+    linop::diagonal<B> j;
+    struct linearization {
+        batch<B> zero;
+        linop::diagonal<B> j;
+        [[nodiscard]] const_view_t<B> mean() const { return zero.view(); }
+        [[nodiscard]] const linop::diagonal<B>& jacobian() const { return j; }
+    };
+    [[nodiscard]] index_t features() const { return j.rows(); }
+    void denoise(B& b, const_view_t<B>, diffusion::noise_level<B>, view_t<B> y) { b.fill(y, scalar_t<B>(0)); }
+    linearization linearize(B& b, const_view_t<B> x, diffusion::noise_level<B>) {
+        batch<B> zero(b, x.features(), x.items());
+        b.fill(zero.view(), scalar_t<B>(0));
+        return {std::move(zero), j};
+    }
+};
+}  // namespace
+
+TEMPLATE_TEST_CASE("a V that is not positive does not drive the sample from the data", "[posterior]",
+                   DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = typename B::scalar;
+    B b = test::make_backend<B>();
+    // M = diag(1.0001, 1e-6) is positive; V = diag(1, -0.99e-4) is not. Solving M v = (0, 1) would give a correction of -99.
+    diagonal_model<B> model{linop::diagonal<B>::shared(to_backend<B, T>(b, {1, T(-0.99e-4)}, 2, 1))};
+    const auto y = to_backend<B, T>(b, {0, 1}, 2, 1);
+    batch<B> x_t(b, 2, 1), out(b, 2, 1), noise(b, 2, 1);
+    b.fill(x_t.view(), T(0));
+    b.fill(noise.view(), T(1e-4));
+    for (const solver_choice solver : {solver_choice::cg, solver_choice::fom, solver_choice::bicgstab})
+        for (const index_t iterations : {1, 2, 5}) {
+            CAPTURE(to_string(solver), iterations);
+            const auto check = [&](const auto& covariance_of_noise) {
+                posterior::mmps p(b, model, posterior::observe(b, y.cview(), linop::identity(2), covariance_of_noise),
+                                  {.solver = solver, .max_iterations = iterations, .relative_tolerance = 1e-3});
+                p.denoise(b, x_t.cview(), 1.0, out.view());
+                const auto x = to_host(b, out);
+                CHECK(std::hypot(double(x[0]), 1 - double(x[1])) <= 1);
+                CHECK(p.tally().read(b).share(solver::solver_status::breakdown) == 1);
+            };
+            check(linop::isotropic_covariance(2, 1e-4));
+            check(linop::diagonal_covariance<B>::shared(b, noise.view()));
+        }
+}
+
 TEMPLATE_TEST_CASE("one sigma per item equals one by one; slices equal the whole", "[posterior]", DIEM_TEST_BACKENDS) {
     using B = TestType;
     using T = typename B::scalar;

@@ -90,6 +90,7 @@ public:
                 keep(result.status(), all.status());
                 keep(result.updates(), all.updates());
                 keep(result.residual_norms(), all.residual_norms());
+                keep(result.true_residual_norms(), all.true_residual_norms());
                 if (first == 0) all.set_products(result.products());
             };
             for_blocks(b, sigma, block, one);
@@ -219,8 +220,10 @@ private:
         o.max_iterations = options_.max_iterations;
         o.relative_tolerance = options_.relative_tolerance;
         o.check_every = options_.relative_tolerance > 0 ? options_.check_every : 0;
-        o.galerkin = options_.solver == solver_choice::fom;
         const auto run = [&](const auto&... preconditioner) {
+            if (options_.solver == solver_choice::fom)
+                return byproduct ? solver::fom_with_byproduct(b, m, preconditioner..., r, v, w, o)
+                                 : solver::fom(b, m, preconditioner..., r, v, o);
             if (options_.solver != solver_choice::cg)
                 return byproduct ? solver::gmres_with_byproduct(b, m, preconditioner..., r, v, w, o)
                                  : solver::gmres(b, m, preconditioner..., r, v, o);

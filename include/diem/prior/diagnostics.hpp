@@ -11,6 +11,7 @@
 #include <diem/backend/batch.hpp>
 #include <diem/core/check.hpp>
 #include <diem/io/json.hpp>
+#include <diem/solver/status.hpp>
 
 /// What a lap of diffusion EM tells about itself, and when it is taken for broken.
 namespace diem::prior {
@@ -23,8 +24,8 @@ struct lap_diagnostics {
     double data_residual = std::numeric_limits<double>::quiet_NaN();
     double outside_share = 0;     ///< samples with a value beyond `guard_options::low`, `high`
     double non_finite_share = 0;  ///< samples with a value that is not finite; replaced by others before training
-    /// Solves of one item at one step, by status: converged, max_iterations, breakdown, non_finite (shares).
-    std::array<double, 4> solver_shares{};
+    /// Solves of one item at one step, by `solver::solver_status` (shares).
+    std::array<double, solver::solver_statuses> solver_shares{};
     /// Root mean square over features of the change, since the last lap, of the samples' mean and standard deviation,
     /// over the root mean square of the standard deviation.
     double change = std::numeric_limits<double>::quiet_NaN();
@@ -187,6 +188,12 @@ template <Backend B>
             {"e_seconds", d.e_seconds},
             {"m_seconds", d.m_seconds}};
 }
+/// One number per `solver::solver_status`; files from before a status was known have fewer. Throws nlohmann::json exceptions.
+[[nodiscard]] inline std::array<double, solver::solver_statuses> by_status(const io::json& j) {
+    std::array<double, solver::solver_statuses> out{};
+    for (std::size_t k = 0; k < std::min(j.size(), out.size()); ++k) out[k] = j.at(k).get<double>();
+    return out;
+}
 /// Throws nlohmann::json exceptions where the text is not of this form.
 [[nodiscard]] inline lap_diagnostics diagnostics_from(const io::json& j) {
     const auto number = [&](const char* key) {
@@ -199,7 +206,7 @@ template <Backend B>
     d.data_residual = number("data_residual");
     d.outside_share = number("outside_share");
     d.non_finite_share = number("non_finite_share");
-    d.solver_shares = j.at("solver_shares").get<std::array<double, 4>>();
+    d.solver_shares = by_status(j.at("solver_shares"));
     d.change = number("change");
     d.loss = number("loss");
     d.e_seconds = number("e_seconds");

@@ -41,7 +41,7 @@ inline void check_sampling(const sampling_options& o) {
 struct e_step_state {
     index_t done = 0;  ///< samples
     double residual = 0, outside = 0, non_finite = 0;
-    std::array<double, 4> statuses{};  ///< solves by `solver::solver_status`
+    std::array<double, solver::solver_statuses> statuses{};  ///< solves by `solver::solver_status`
     double seconds = 0;
 };
 
@@ -56,7 +56,7 @@ struct e_step_state {
     s.residual = j.at("residual").get<double>();
     s.outside = j.at("outside").get<double>();
     s.non_finite = j.at("non_finite").get<double>();
-    s.statuses = j.at("statuses").get<std::array<double, 4>>();
+    s.statuses = by_status(j.at("statuses"));
     s.seconds = j.at("seconds").get<double>();
     return s;
 }
@@ -71,7 +71,7 @@ struct e_step_state {
     d.non_finite_share = s.non_finite / n;
     double solves = 0;
     for (const double count : s.statuses) solves += count;
-    for (std::size_t k = 0; k < 4; ++k) d.solver_shares[k] = solves > 0 ? s.statuses[k] / solves : 0;
+    for (std::size_t k = 0; k < s.statuses.size(); ++k) d.solver_shares[k] = solves > 0 ? s.statuses[k] / solves : 0;
     d.e_seconds = s.seconds;
     return d;
 }
@@ -169,7 +169,7 @@ bool sample_posteriors(B& b, Model& model, const Observation& observed, const di
         posterior::mmps denoiser(b, model, part, mmps, estimate);
         detail::run_sampler<B>(b, denoiser, options, mean, key.skip_items(static_cast<std::uint32_t>(state.done)), out);
         const auto tally = denoiser.tally().read(b);
-        for (std::size_t k = 0; k < 4; ++k) state.statuses[k] += tally.status[k];
+        for (std::size_t k = 0; k < state.statuses.size(); ++k) state.statuses[k] += tally.status[k];
         detail::examine<B>(b, part, guard, out, state);
         state.done += count;
         state.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
