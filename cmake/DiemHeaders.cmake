@@ -62,6 +62,7 @@ set(DIEM_HEADERS
     include/diem/linop/fourier.hpp
     include/diem/linop/identity.hpp
     include/diem/linop/lambda.hpp
+    include/diem/linop/low_rank.hpp
     include/diem/linop/low_rank_covariance.hpp
     include/diem/linop/mask.hpp
     include/diem/linop/mri.hpp
@@ -102,6 +103,8 @@ set(DIEM_HEADERS
     include/diem/nn/unet.hpp
     include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
+    include/diem/posterior/gaussian_conditional.hpp
+    include/diem/posterior/gaussian_dense.hpp
     include/diem/posterior/innovation.hpp
     include/diem/posterior/mmps.hpp
     include/diem/posterior/observation.hpp
@@ -116,8 +119,6 @@ set(DIEM_HEADERS
     include/diem/prior/em_options.hpp
     include/diem/prior/em_result.hpp
     include/diem/prior/gaussian_checkpoint.hpp
-    include/diem/prior/gaussian_conditional.hpp
-    include/diem/prior/gaussian_dense.hpp
     include/diem/prior/gaussian_fit.hpp
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp

@@ -57,6 +57,7 @@
 #include <diem/linop/fourier.hpp>
 #include <diem/linop/identity.hpp>
 #include <diem/linop/lambda.hpp>
+#include <diem/linop/low_rank.hpp>
 #include <diem/linop/low_rank_covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
@@ -103,6 +104,8 @@
 #include <diem/model/gaussian_skip.hpp>
 #include <diem/model/preconditioned.hpp>
 
+#include <diem/posterior/gaussian_conditional.hpp>
+#include <diem/posterior/gaussian_dense.hpp>
 #include <diem/posterior/innovation.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>
@@ -126,8 +129,6 @@
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/em_result.hpp>
 #include <diem/prior/gaussian_checkpoint.hpp>
-#include <diem/prior/gaussian_conditional.hpp>
-#include <diem/prior/gaussian_dense.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 
 #include <diem/metrics/frechet.hpp>

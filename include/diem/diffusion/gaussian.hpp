@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <memory>
-#include <numbers>
 #include <utility>
 #include <vector>
 
@@ -23,12 +22,6 @@ struct gaussian_draw {  // x = mu + sqrt(d) z
     DIEM_HOST_DEVICE void operator()(V& x, const V& z, const V& mu, const V& d) const {
         using std::sqrt;
         x = mu + sqrt(d) * z;
-    }
-};
-struct gaussian_log_density {  // out = -(D log 2 pi + log det + out) / 2
-    double constant;
-    DIEM_HOST_DEVICE void operator()(index_t i, double* out, const double* log_det) const {
-        out[i] = -(constant + log_det[i] + out[i]) / 2;
     }
 };
 }  // namespace detail
@@ -210,12 +203,10 @@ void gaussian<B>::log_density(B& b, const_view_t<B> x, double sigma, vector_t<B,
                     "the density is singular: d has a zero and sigma is 0");
     const auto form = cache_.form(b, *parameters_, sigma);
     batch<B> rest(b, features(), x.items());
-    batch<B, double> log_det(b, x.items(), 1);
+    batch<B, double> t(b, rank(), x.items()), lift(b, features(), x.items());
     b.map(functors::difference{}, rest.view(), x, per_feature{mu()});
-    form->innovation.mahalanobis(b, rest.cview(), out);
-    form->innovation.log_determinant(b, log_det.flat());
-    b.launch(x.items(), 1, detail::gaussian_log_density{static_cast<double>(features()) * std::log(2 * std::numbers::pi)},
-             out.data(), log_det.cview().data());
+    form->innovation.coefficients(b, rest.cview(), t.view(), lift.view());
+    form->innovation.log_density(b, rest.cview(), t.cview(), lift.cview(), out);
 }
 
 /// tr Sigma, the sum of the variances. Downloads D (1 + r) numbers.

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <memory>
+#include <numbers>
 #include <utility>
 
 #include <diem/backend/batch.hpp>
@@ -129,6 +130,12 @@ struct innovation_log_determinant {  // sum log e + 2 sum log diag L
         if (team.first() == 0) out[i] = sum;
     }
 };
+struct normal_log_density {  // out = -(D log 2 pi + log det + out) / 2
+    double constant;
+    DIEM_HOST_DEVICE void operator()(index_t i, double* out, const double* log_det) const {
+        out[i] = -(constant + log_det[i] + out[i]) / 2;
+    }
+};
 struct unit_matrix {
     index_t rank;
     DIEM_HOST_DEVICE void operator()(index_t i, double* c) const {
@@ -239,6 +246,15 @@ public:
         launch_rows(b, out.size(), features(), 8 * features(),
                     detail::innovation_log_determinant{features(), rank(), items() == 1}, e().data(),
                     l().data(), out.data());
+    }
+    /// out_i = log N(r_i; 0, S_i), from t and lift of `coefficients`.
+    void log_density(B& b, const_view_t<B> r, in64 t, in64 lift, vector_t<B, double> out) const {
+        batch<B, double> log_det(b, r.items(), 1);
+        mahalanobis(b, r, t, lift, out);
+        log_determinant(b, log_det.flat());
+        b.launch(r.items(), 1,
+                 detail::normal_log_density{static_cast<double>(features()) * std::log(2 * std::numbers::pi)},
+                 out.data(), log_det.cview().data());
     }
     /// t = C^-1 u' (a / E) r, rank x k, and lift = u t, n x k.
     void coefficients(B& b, const_view_t<B> r, out64 t, out64 lift) const {

@@ -15,6 +15,7 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/diffusion/sampler.hpp>
 #include <diem/diffusion/schedule.hpp>
+#include <diem/linop/covariance.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/prior/diagnostics.hpp>
 
@@ -83,12 +84,11 @@ namespace detail {
 template <Backend B, class Observation>
 void examine(B& b, const Observation& observed, const guard_options& guard, view_t<B> x, e_step_state& state) {
     const index_t n = x.items(), rows = observed.y().features();
-    batch<B> r(b, rows, n), s(b, rows, n);
+    batch<B> r(b, rows, n);
     batch<B, double> product(b, n, 1), out(b, 3, n);
     observed.forward_operator().apply(b, x, r.view());
     b.map(residual_of{}, r.view(), observed.y());
-    observed.noise().apply_inverse(b, r.cview(), s.view());
-    b.dot(r.cview(), s.cview(), product.flat());
+    linop::mahalanobis(b, observed.noise(), r.cview(), product.flat());
     b.launch(n, x.features(), examine_sample<scalar_t<B>>{x.features(), x.stride(), rows, guard.low, guard.high},
              typename B::template pointer<const scalar_t<B>>(x.data()), product.cview().data(), out.view().data());
     const auto found = to_host(b, out);
