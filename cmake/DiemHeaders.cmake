@@ -103,12 +103,14 @@ set(DIEM_HEADERS
     include/diem/nn/unet.hpp
     include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
+    include/diem/posterior/any_policies.hpp
     include/diem/posterior/gaussian_conditional.hpp
     include/diem/posterior/gaussian_dense.hpp
     include/diem/posterior/innovation.hpp
     include/diem/posterior/mmps.hpp
     include/diem/posterior/observation.hpp
     include/diem/posterior/options.hpp
+    include/diem/posterior/policies.hpp
     include/diem/posterior/preconditioner.hpp
     include/diem/posterior/tally.hpp
     include/diem/prior/checkpoint.hpp

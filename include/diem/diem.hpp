@@ -104,12 +104,14 @@
 #include <diem/model/gaussian_skip.hpp>
 #include <diem/model/preconditioned.hpp>
 
+#include <diem/posterior/any_policies.hpp>
 #include <diem/posterior/gaussian_conditional.hpp>
 #include <diem/posterior/gaussian_dense.hpp>
 #include <diem/posterior/innovation.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>
 #include <diem/posterior/options.hpp>
+#include <diem/posterior/policies.hpp>
 #include <diem/posterior/preconditioner.hpp>
 #include <diem/posterior/tally.hpp>
 

@@ -10,6 +10,7 @@
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/identity.hpp>
 #include <diem/linop/mask.hpp>
+#include <diem/linop/subsample.hpp>
 #include <diem/posterior/mmps.hpp>
 
 #include "support/backends.hpp"
@@ -334,6 +335,64 @@ TEMPLATE_TEST_CASE("blocks of items give the same results and reports", "[poster
     };
     const auto whole = run(7);
     for (const index_t block : {1, 3}) CHECK(relative_error(run(block), whole) <= tolerance<typename B::scalar>(50));
+}
+
+TEMPLATE_TEST_CASE("policies known at compile time give what the options give", "[posterior]",
+                   test::main_backend<float>, test::opaque_backend<double>) {
+    using B = TestType;
+    B b = test::make_backend<B>();
+    problem<B> p(b, 12, 3, 5, 0.8);
+    const auto& estimate = p.prior;
+    const auto same = [&](const auto& cov_x, const auto& solver, const mmps_options& options) {
+        posterior::mmps fixed(b, p.prior, p.observation(b), cov_x, solver);
+        batch<B> out(b, 12, 5);
+        fixed.denoise(b, p.x_t.cview(), p.sigma, out.view());
+        CHECK(to_host(b, out) == p.run(b, options));
+    };
+    using posterior::cg, posterior::fom, posterior::gmres, posterior::preconditioned;
+    same(posterior::tweedie{}, cg<>{.iterations = 1}, {});
+    same(posterior::tweedie{}, cg<>{.iterations = 9, .tolerance = 1e-3},
+         {.max_iterations = 9, .relative_tolerance = 1e-3});
+    same(posterior::tweedie{}, fom{2, preconditioned{estimate}},
+         {.solver = solver_choice::fom, .max_iterations = 2, .precondition = true});
+    same(posterior::tweedie{}, posterior::bicgstab{2}, {.solver = solver_choice::bicgstab, .max_iterations = 2});
+    same(posterior::isotropic{}, cg{2}, {.cov_x = covariance::isotropic, .max_iterations = 2});
+    same(posterior::unit_prior{}, gmres{2},
+         {.cov_x = covariance::unit_prior, .solver = solver_choice::gmres, .max_iterations = 2});
+    same(posterior::none{}, cg{2}, {.cov_x = covariance::none, .max_iterations = 2});
+    same(posterior::gaussian_covariance{estimate}, cg{2}, {.cov_x = covariance::gaussian, .max_iterations = 2});
+    same(posterior::gaussian_heuristic{estimate}, cg{2},
+         {.cov_x = covariance::gaussian_heuristic, .max_iterations = 2});
+    for (const double at : {0.5, 2.0})
+        same(posterior::blended{estimate, at}, fom{1},
+             {.cov_x = covariance::blended, .solver = solver_choice::fom, .switch_sigma = at});
+}
+
+namespace {
+template <class B, class Observation, class C, class S>
+concept Combines = requires(B& b, diffusion::gaussian<B>& model, Observation o, const C& c, const S& s) {
+    posterior::mmps(b, model, o, c, s);
+};
+}  // namespace
+
+TEST_CASE("policies that cannot work together do not compile", "[posterior]") {
+    using B = test::main_backend<float>;
+    using other = test::main_backend<double>;
+    using masked = posterior::observation<B, linop::mask<B>, linop::isotropic_covariance>;
+    using sampled = posterior::observation<B, linop::subsample, linop::isotropic_covariance>;
+    using posterior::preconditioned, posterior::tweedie, posterior::cg, posterior::fom;
+    STATIC_REQUIRE(Combines<B, masked, tweedie, cg<>>);
+    STATIC_REQUIRE(Combines<B, masked, posterior::blended<B>, fom<preconditioned<B>>>);
+    STATIC_REQUIRE(Combines<B, sampled, tweedie, fom<>>);
+    // The preconditioner: an A that is not element-wise, another backend's estimate, a solver that takes none.
+    STATIC_REQUIRE(!Combines<B, sampled, tweedie, fom<preconditioned<B>>>);
+    STATIC_REQUIRE(!Combines<B, masked, tweedie, cg<preconditioned<other>>>);
+    STATIC_REQUIRE(!Combines<B, masked, tweedie, preconditioned<B>>);
+    // Covariances: of another backend; a solver in the place of a covariance, and the other way round.
+    STATIC_REQUIRE(!Combines<B, masked, posterior::gaussian_covariance<other>, cg<>>);
+    STATIC_REQUIRE(!Combines<B, masked, cg<>, tweedie>);
+    STATIC_REQUIRE(!Combines<B, masked, tweedie, tweedie>);
+    STATIC_REQUIRE(!Combines<B, masked, mmps_options, cg<>>);
 }
 
 TEST_CASE("a warmed-up step allocates nothing", "[posterior]") {

@@ -91,8 +91,7 @@ struct innovation_solution {  // y = (r - a lift) / e
                                      const double* lift, T* y) const {
         const index_t of = shared ? 0 : i * n;
         for (index_t j = team.first(); j < n; j += team.step()) {
-            const double rest =
-                static_cast<double>(r[i * r_stride + j]) - (has_a ? a[of + j] : 1) * lift[i * n + j];
+            const double rest = static_cast<double>(r[i * r_stride + j]) - (has_a ? a[of + j] : 1) * lift[i * n + j];
             y[i * y_stride + j] = static_cast<T>(rest / e[of + j]);
         }
     }
@@ -106,8 +105,7 @@ struct innovation_norm {  // |E^-1/2 (r - a lift)|^2 + |t|^2
         const index_t of = shared ? 0 : i * n;
         double sum = 0;
         for (index_t j = team.first(); j < n; j += team.step()) {
-            const double rest =
-                static_cast<double>(r[i * r_stride + j]) - (has_a ? a[of + j] : 1) * lift[i * n + j];
+            const double rest = static_cast<double>(r[i * r_stride + j]) - (has_a ? a[of + j] : 1) * lift[i * n + j];
             sum += rest * rest / e[of + j];
         }
         for (index_t k = team.first(); k < rank; k += team.step()) sum += t[i * rank + k] * t[i * rank + k];
@@ -124,8 +122,7 @@ struct innovation_log_determinant {  // sum log e + 2 sum log diag L
         const index_t of = shared ? 0 : i;
         double sum = 0;
         for (index_t j = team.first(); j < n; j += team.step()) sum += log(e[of * n + j]);
-        for (index_t k = team.first(); k < rank; k += team.step())
-            sum += 2 * log(l[of * rank * rank + k * (rank + 1)]);
+        for (index_t k = team.first(); k < rank; k += team.step()) sum += 2 * log(l[of * rank * rank + k * (rank + 1)]);
         sum = team.sum(sum);
         if (team.first() == 0) out[i] = sum;
     }
@@ -187,10 +184,10 @@ public:
         const index_t n = features(), r = rank(), m = items();
         batch<B, double> w(b, n, m);
         const bool has_noise = noise.size() > 0;
-        launch_rows(b, m, n, 4 * n,
-                    detail::innovation_weights{n, noise.stride(), a.stride(), variance, has_noise, mapped_,
-                                               d.size() > 0},
-                    noise.data(), a.data(), d.data(), e_.view().data(), a_.view().data(), w.view().data());
+        launch_rows(
+            b, m, n, 4 * n,
+            detail::innovation_weights{n, noise.stride(), a.stride(), variance, has_noise, mapped_, d.size() > 0},
+            noise.data(), a.data(), d.data(), e_.view().data(), a_.view().data(), w.view().data());
         if (r == 0) return;
         convert(b, u, u_.view());
         // Column k of the lower triangles of all C_i is one product with the columns u_k u_k, u_k u_(k+1), ...
@@ -216,7 +213,9 @@ public:
         return part;
     }
     /// Nonzero for each item whose C is not positive definite; only where the rank is not 0.
-    [[nodiscard]] const_vector_t<B, int> info() const { return std::as_const(*data_).info.flat().range(first_, count_); }
+    [[nodiscard]] const_vector_t<B, int> info() const {
+        return std::as_const(*data_).info.flat().range(first_, count_);
+    }
     /// E, n x items.
     [[nodiscard]] in64 e() const { return range(data_->e); }
     /// a, n x items, or empty.
@@ -244,8 +243,8 @@ public:
     }
     void log_determinant(B& b, vector_t<B, double> out) const {
         launch_rows(b, out.size(), features(), 8 * features(),
-                    detail::innovation_log_determinant{features(), rank(), items() == 1}, e().data(),
-                    l().data(), out.data());
+                    detail::innovation_log_determinant{features(), rank(), items() == 1}, e().data(), l().data(),
+                    out.data());
     }
     /// out_i = log N(r_i; 0, S_i), from t and lift of `coefficients`.
     void log_density(B& b, const_view_t<B> r, in64 t, in64 lift, vector_t<B, double> out) const {
@@ -260,8 +259,8 @@ public:
     void coefficients(B& b, const_view_t<B> r, out64 t, out64 lift) const {
         if (rank() == 0) return b.fill(lift, 0.0);
         launch_rows(b, r.items(), features(), 2 * features(),
-                    detail::scaled_residual{features(), r.stride(), items() == 1, mapped_}, r.data(),
-                    e().data(), a().data(), lift.data());
+                    detail::scaled_residual{features(), r.stride(), items() == 1, mapped_}, r.data(), e().data(),
+                    a().data(), lift.data());
         b.gemm(1.0, u(), op::transpose, in64(lift), op::none, 0.0, t);
         solve_factor(b, op::none, t);
         solve_factor(b, op::transpose, t);

@@ -47,9 +47,9 @@ struct conditional_draw {  // x = m + sqrt(g d) z + g lift
         using std::sqrt;
         for (index_t j = team.first(); j < n; j += team.step()) {
             const double gj = static_cast<double>(g[i * n + j]);
-            x[i * x_stride + j] = static_cast<T>(
-                static_cast<double>(m[i * m_stride + j]) + gj * lift[i * n + j] +
-                sqrt(gj * static_cast<double>(d[j])) * static_cast<double>(z[i * z_stride + j]));
+            x[i * x_stride + j] =
+                static_cast<T>(static_cast<double>(m[i * m_stride + j]) + gj * lift[i * n + j] +
+                               sqrt(gj * static_cast<double>(d[j])) * static_cast<double>(z[i * z_stride + j]));
         }
     }
 };
@@ -126,8 +126,7 @@ public:
     /// c += sum_i Cov[x_i | y_i], D x D. Costs 2 D^2 r per item.
     void add_covariances(B& b, view_t<B> c) const {
         const index_t n = prior_.features(), r = prior_.rank(), items = g_.items();
-        b.launch(n, items, detail::add_variances{n, items, c.stride()}, g_.cview().data(), prior_.d().data(),
-                 c.data());
+        b.launch(n, items, detail::add_variances{n, items, c.stride()}, g_.cview().data(), prior_.d().data(), c.data());
         if (r == 0) return;
         const index_t block = std::max<index_t>(1, std::min(items, (index_t{1} << 22) / (n * r)));
         batch<B, double> roots(b, n * r, block);

@@ -56,8 +56,7 @@ struct add_scaled {  // column i of c += scale sigma + sum
     double scale;
     template <class T>
     DIEM_HOST_DEVICE void operator()(index_t i, const double* sigma, const double* sum, T* c) const {
-        for (index_t j = 0; j < n; ++j)
-            c[i * stride + j] += static_cast<T>(scale * sigma[i * n + j] + sum[i * n + j]);
+        for (index_t j = 0; j < n; ++j) c[i * stride + j] += static_cast<T>(scale * sigma[i * n + j] + sum[i * n + j]);
     }
 };
 

@@ -60,8 +60,8 @@ inline constexpr bool is_elementwise = linop::ElementwiseOperator<typename Obser
                                        linop::ElementwiseOperator<typename Observation::noise_type>;
 
 template <Backend B, class Observation>
-using conditional_for =
-    std::conditional_t<is_elementwise<Observation>, posterior::elementwise_conditional<B>, posterior::dense_conditional<B>>;
+using conditional_for = std::conditional_t<is_elementwise<Observation>, posterior::elementwise_conditional<B>,
+                                           posterior::dense_conditional<B>>;
 
 /// f(conditional, first, count, mean) on one batch of observations after another; returns the sum of log p(y_i).
 template <Backend B, class Observation, class F>
