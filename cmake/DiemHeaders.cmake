@@ -72,6 +72,7 @@ set(DIEM_HEADERS
     include/diem/linop/fourier.hpp
     include/diem/linop/identity.hpp
     include/diem/linop/lambda.hpp
+    include/diem/linop/low_rank.hpp
     include/diem/linop/low_rank_covariance.hpp
     include/diem/linop/mask.hpp
     include/diem/linop/mri.hpp
@@ -112,10 +113,14 @@ set(DIEM_HEADERS
     include/diem/nn/unet.hpp
     include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
+    include/diem/posterior/any_policies.hpp
+    include/diem/posterior/gaussian_conditional.hpp
+    include/diem/posterior/gaussian_dense.hpp
     include/diem/posterior/innovation.hpp
     include/diem/posterior/mmps.hpp
     include/diem/posterior/observation.hpp
     include/diem/posterior/options.hpp
+    include/diem/posterior/policies.hpp
     include/diem/posterior/preconditioner.hpp
     include/diem/posterior/sample.hpp
     include/diem/posterior/tally.hpp
@@ -125,8 +130,6 @@ set(DIEM_HEADERS
     include/diem/prior/diffusion_em.hpp
     include/diem/prior/em_options.hpp
     include/diem/prior/files.hpp
-    include/diem/prior/gaussian_conditional.hpp
-    include/diem/prior/gaussian_dense.hpp
     include/diem/prior/gaussian_fit.hpp
     include/diem/prior/gaussian_options.hpp
     include/diem/prior/guard.hpp
@@ -139,11 +142,12 @@ set(DIEM_HEADERS
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp
     include/diem/solver/dense_cholesky.hpp
-    include/diem/solver/detail/cg_fused.hpp
     include/diem/solver/detail/cg_items.hpp
+    include/diem/solver/detail/curvature.hpp
     include/diem/solver/detail/gmres_items.hpp
     include/diem/solver/detail/host_rows.hpp
     include/diem/solver/detail/tracked_residual.hpp
+    include/diem/solver/detail/true_residual.hpp
     include/diem/solver/gmres.hpp
     include/diem/solver/status.hpp
     include/diem/train/augmentation.hpp

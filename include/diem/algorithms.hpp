@@ -46,6 +46,7 @@
 #include <diem/linop/fourier.hpp>
 #include <diem/linop/identity.hpp>
 #include <diem/linop/lambda.hpp>
+#include <diem/linop/low_rank.hpp>
 #include <diem/linop/low_rank_covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
@@ -93,10 +94,14 @@
 #include <diem/model/gaussian_skip.hpp>
 #include <diem/model/preconditioned.hpp>
 
+#include <diem/posterior/any_policies.hpp>
+#include <diem/posterior/gaussian_conditional.hpp>
+#include <diem/posterior/gaussian_dense.hpp>
 #include <diem/posterior/innovation.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>
 #include <diem/posterior/options.hpp>
+#include <diem/posterior/policies.hpp>
 #include <diem/posterior/preconditioner.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/posterior/tally.hpp>
@@ -115,8 +120,6 @@
 #include <diem/prior/diffusion_em.hpp>
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/files.hpp>
-#include <diem/prior/gaussian_conditional.hpp>
-#include <diem/prior/gaussian_dense.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/prior/guard.hpp>

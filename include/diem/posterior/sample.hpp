@@ -14,6 +14,7 @@
 #include <diem/core/random.hpp>
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/diffusion/sampling.hpp>
+#include <diem/linop/covariance.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>
 
@@ -84,12 +85,11 @@ struct examine_sample {
 template <Backend B, class Observation>
 std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, sample_state& state) {
     const index_t n = x.items(), rows = observed.y().features();
-    batch<B> r(b, rows, n), s(b, rows, n);
+    batch<B> r(b, rows, n);
     batch<B, double> product(b, n, 1), out(b, 2, n);
     observed.forward_operator().apply(b, x, r.view());
     b.map(residual_of{}, r.view(), observed.y());
-    observed.noise().apply_inverse(b, r.cview(), s.view());
-    b.dot(r.cview(), s.cview(), product.flat());
+    linop::mahalanobis(b, observed.noise(), r.cview(), product.flat());
     b.launch(n, x.features(), examine_sample<scalar_t<B>>{x.features(), x.stride(), rows}, x.data(),
              product.cview().data(), out.view().data());
     const auto found = to_host(b, out);

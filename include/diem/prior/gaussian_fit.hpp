@@ -17,10 +17,10 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/em/fit.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/posterior/gaussian_conditional.hpp>
+#include <diem/posterior/gaussian_dense.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/em_options.hpp>
-#include <diem/prior/gaussian_conditional.hpp>
-#include <diem/prior/gaussian_dense.hpp>
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/train/ppca.hpp>
 
@@ -62,8 +62,8 @@ inline constexpr bool is_elementwise = linop::ElementwiseOperator<typename Obser
                                        linop::ElementwiseOperator<typename Observation::noise_type>;
 
 template <Backend B, class Observation>
-using conditional_for =
-    std::conditional_t<is_elementwise<Observation>, elementwise_conditional<B>, dense_conditional<B>>;
+using conditional_for = std::conditional_t<is_elementwise<Observation>, posterior::elementwise_conditional<B>,
+                                           posterior::dense_conditional<B>>;
 
 /// f(conditional, first, count, mean) on one batch of observations after another; returns the sum of log p(y_i).
 template <Backend B, class Observation, class F>
