@@ -47,6 +47,7 @@ set(DIEM_HEADERS
     include/diem/diffusion/sampler.hpp
     include/diem/diffusion/sampling.hpp
     include/diem/diffusion/schedule.hpp
+    include/diem/diffusion/score_model.hpp
     include/diem/em/fit.hpp
     include/diem/io/any_array.hpp
     include/diem/io/array.hpp
@@ -65,17 +66,21 @@ set(DIEM_HEADERS
     include/diem/io/safetensors.hpp
     include/diem/linop/compose.hpp
     include/diem/linop/concept.hpp
+    include/diem/linop/convolution.hpp
     include/diem/linop/covariance.hpp
     include/diem/linop/data.hpp
     include/diem/linop/dense.hpp
     include/diem/linop/diagonal.hpp
     include/diem/linop/fourier.hpp
     include/diem/linop/identity.hpp
+    include/diem/linop/image.hpp
     include/diem/linop/lambda.hpp
     include/diem/linop/low_rank.hpp
     include/diem/linop/low_rank_covariance.hpp
     include/diem/linop/mask.hpp
     include/diem/linop/mri.hpp
+    include/diem/linop/radon.hpp
+    include/diem/linop/sparse.hpp
     include/diem/linop/subsample.hpp
     include/diem/metrics/detail/bounded_exp.hpp
     include/diem/metrics/detail/sinkhorn_kernel.hpp
@@ -150,6 +155,10 @@ set(DIEM_HEADERS
     include/diem/solver/detail/true_residual.hpp
     include/diem/solver/gmres.hpp
     include/diem/solver/status.hpp
+    include/diem/testing/adjoint.hpp
+    include/diem/testing/operator.hpp
+    include/diem/testing/report.hpp
+    include/diem/testing/score_model.hpp
     include/diem/train/augmentation.hpp
     include/diem/train/concept.hpp
     include/diem/train/detail/factor_analysis.hpp

@@ -39,17 +39,21 @@
 
 #include <diem/linop/compose.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/linop/convolution.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/data.hpp>
 #include <diem/linop/dense.hpp>
 #include <diem/linop/diagonal.hpp>
 #include <diem/linop/fourier.hpp>
 #include <diem/linop/identity.hpp>
+#include <diem/linop/image.hpp>
 #include <diem/linop/lambda.hpp>
 #include <diem/linop/low_rank.hpp>
 #include <diem/linop/low_rank_covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
+#include <diem/linop/radon.hpp>
+#include <diem/linop/sparse.hpp>
 #include <diem/linop/subsample.hpp>
 
 #include <diem/nn/activation.hpp>
@@ -88,6 +92,12 @@
 #include <diem/diffusion/sampler.hpp>
 #include <diem/diffusion/sampling.hpp>
 #include <diem/diffusion/schedule.hpp>
+#include <diem/diffusion/score_model.hpp>
+
+#include <diem/testing/adjoint.hpp>
+#include <diem/testing/operator.hpp>
+#include <diem/testing/report.hpp>
+#include <diem/testing/score_model.hpp>
 
 #include <diem/model/any_network.hpp>
 #include <diem/model/config.hpp>
