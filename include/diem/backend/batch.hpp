@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include <diem/backend/concept.hpp>
@@ -18,6 +19,12 @@ public:
     batch(B& backend, index_t features, index_t items)
         : buffer_(backend.template allocate<T>(checked_product("batch", "features x items", features, items))),
           features_(features), items_(items) {}
+    /// On a buffer that there is: features x items elements. Throws shape_error where it has another size.
+    batch(buffer_t<B, T> buffer, index_t features, index_t items) : features_(features), items_(items) {
+        check_size("batch", "buffer.size()", buffer.size(),
+                   checked_product("batch", "features x items", features, items));
+        buffer_ = std::move(buffer);
+    }
 
     [[nodiscard]] view_t<B, T> view() { return {buffer_.data(), features_, items_}; }
     [[nodiscard]] const_view_t<B, T> view() const { return {buffer_.data(), features_, items_}; }

@@ -131,7 +131,7 @@ struct host_memory {
     static std::string name() { return "the host's memory"; }
 };
 
-/// Owns `size` uninitialised elements taken from a pool, and gives them back at its end.
+/// Owns `size` uninitialised elements taken from a pool, and gives them back at its end; or keeps alive what owns them.
 template <class Pointer, class Pool>
 class pool_buffer {
 public:
@@ -147,13 +147,17 @@ public:
         bytes_ = n > Pool::most / sizeof(value_type) ? std::numeric_limits<std::size_t>::max() : n * sizeof(value_type);
         if (size_ > 0) raw_ = pool_->take(bytes_);
     }
+    /// `size` elements at `data`, which belong to `owner`: no copy.
+    pool_buffer(std::shared_ptr<void> owner, value_type* data, index_t size)
+        : owner_(std::move(owner)), raw_(data), size_(size) {}
     pool_buffer(pool_buffer&& o) noexcept
-        : pool_(std::move(o.pool_)), raw_(std::exchange(o.raw_, nullptr)), size_(std::exchange(o.size_, 0)),
-          bytes_(std::exchange(o.bytes_, 0)) {}
+        : pool_(std::move(o.pool_)), owner_(std::move(o.owner_)), raw_(std::exchange(o.raw_, nullptr)),
+          size_(std::exchange(o.size_, 0)), bytes_(std::exchange(o.bytes_, 0)) {}
     pool_buffer& operator=(pool_buffer&& o) noexcept {
         if (this != &o) {
             release();
             pool_ = std::move(o.pool_);
+            owner_ = std::move(o.owner_);
             raw_ = std::exchange(o.raw_, nullptr);
             size_ = std::exchange(o.size_, 0);
             bytes_ = std::exchange(o.bytes_, 0);
@@ -168,10 +172,12 @@ public:
 
 private:
     void release() noexcept {
-        if (raw_ != nullptr) pool_->put(raw_, bytes_);
+        if (raw_ != nullptr && pool_ != nullptr) pool_->put(raw_, bytes_);
         raw_ = nullptr;
+        owner_ = nullptr;
     }
     std::shared_ptr<Pool> pool_;
+    std::shared_ptr<void> owner_;  // of memory that is not the pool's
     void* raw_ = nullptr;
     index_t size_ = 0;
     std::size_t bytes_ = 0;

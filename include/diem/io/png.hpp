@@ -154,4 +154,27 @@ inline void save_png(const std::filesystem::path& path, const array<std::uint8_t
     return stack;
 }
 
+/// Writes a stack (items, height, width) or (items, height, width, channels) as the 8-bit images FOLDER/000000.png and so
+/// on, `low` as 0 and `high` as 255; numbers beyond are cut off, NaN is 0. Each file is atomic. Throws shape_error, io_error.
+inline void save_png_stack(const std::filesystem::path& folder, const array<float>& images, double low, double high) {
+    if (images.shape.size() != 3 && images.shape.size() != 4)
+        throw shape_error("save_png_stack: images have shape " + to_string(images.shape) +
+                          ", expected (items, height, width) or (items, height, width, channels)");
+    std::error_code code;
+    std::filesystem::create_directories(folder, code);
+    if (code) throw io_error(folder.string() + ": cannot create the folder: " + code.message());
+    const index_t features = images.features();
+    array<std::uint8_t> image(
+        {images.shape[1], images.shape[2], images.shape.size() == 4 ? images.shape[3] : index_t{1}});
+    for (index_t i = 0; i < images.items(); ++i) {
+        for (index_t k = 0; k < features; ++k) {
+            const double value = (static_cast<double>(images[i * features + k]) - low) / (high - low) * 255 + 0.5;
+            image[k] = !(value > 0) ? 0 : value >= 255 ? 255 : static_cast<std::uint8_t>(value);
+        }
+        std::string name = std::to_string(i);
+        name.insert(0, name.size() < 6 ? 6 - name.size() : 0, '0');
+        save_png(folder / (name + ".png"), image);
+    }
+}
+
 }  // namespace diem::io

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -135,6 +134,11 @@ public:
         known_.insert(name);
         return values;
     }
+    /// Tensors whose names begin so are known, and not read.
+    void skip_prefix(const std::string& prefix) {
+        for (const auto& [name, tensor] : file_.tensors())
+            if (name.rfind(prefix, 0) == 0) known_.insert(name);
+    }
     /// Throws io_error where the file holds a tensor of diem's that nobody asked for: it belongs to another model.
     void finish() const {
         for (const auto& [name, tensor] : file_.tensors())
@@ -240,22 +244,5 @@ template <Backend B, train::TrainableModel<B> M>
     in.finish();
     return restore_training(b, model, stored, options);
 }
-
-/// True every so many seconds, for checkpoints.
-class interval_timer {
-public:
-    explicit interval_timer(double seconds) : seconds_(seconds), last_(clock::now()) {}
-    [[nodiscard]] bool due() {
-        const auto now = clock::now();
-        if (!(std::chrono::duration<double>(now - last_).count() >= seconds_)) return false;
-        last_ = now;
-        return true;
-    }
-
-private:
-    using clock = std::chrono::steady_clock;
-    double seconds_;
-    clock::time_point last_;
-};
 
 }  // namespace diem::prior
