@@ -138,13 +138,19 @@ int main(int argc, char** argv) {
         std::string(fit_help) + operator_help +
         "\n\nExample: diem fit fit.json --out run\n"
         "Writes gaussian.safetensors, prior.safetensors (the result), report.json, pictures where x is an image, and\n"
-        "checkpoint/ of a network. Ctrl-C saves and stops; --resume goes on where it was.");
+        "checkpoint/ of a network. Ctrl-C, SIGTERM and SIGHUP save and stop; --resume goes on where it was.");
     c->add_option("config", f.config, "JSON file, see below")->required();
     c->add_option("--out", f.out, "folder for the results")->required();
     support::add_place_options(*c, f.at);
     support::add_products_option(*c, f.at);
     auto* resume = c->add_flag("--resume", f.resume, "go on with the run in --out");
     c->add_flag("--overwrite", f.overwrite, "begin anew in --out, where there is a run")->excludes(resume);
+    c->add_option("--save-every", f.save_every, "seconds between checkpoints inside a lap")
+        ->check(CLI::Range(0.0, 1e9))
+        ->capture_default_str();
+    c->add_option("--memory-limit", f.memory_limit, "GiB; what needs more is not begun (default: what there is)")
+        ->check(CLI::Range(1e-6, 1e6));
+    add_json(c);
     c->add_flag("--plan", f.plan, "check everything, say what it will cost, and stop");
     c->callback([&] { command = [&] { return run(f); }; });
 
@@ -254,7 +260,8 @@ int main(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         complain(std::string(error.what()) + " (diem --help explains)", 2);
     } catch (const diem::memory_error& error) {
-        complain(std::string(error.what()) + "; " + less_memory, 1);
+        const std::string text = error.what();
+        complain(text.find("; ") == std::string::npos ? text + "; " + less_memory : text, 1);
     } catch (const std::bad_alloc&) {
         complain(std::string("out of memory: ") + less_memory, 1);
     } catch (const std::exception& error) {

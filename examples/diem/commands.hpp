@@ -22,6 +22,8 @@ struct fit_command {
     support::place at;  ///< chosen, for `run_on_...`
     path config, out;
     bool resume = false, overwrite = false, plan = false;
+    double save_every = 600;             ///< seconds
+    std::optional<double> memory_limit;  ///< GiB; none: what there is
 };
 
 /// What `sample` and `posterior` share.

@@ -2,19 +2,25 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <iostream>
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include <diem/io/png.hpp>
 #include <diem/prior/files.hpp>
 
 #include "diem/commands.hpp"
+#include "diem/outputs.hpp"
 #include "diem/stages.hpp"
+#include "support/interrupt.hpp"
+#include "support/memory.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/terminal.hpp"
 
 namespace program {
 
@@ -25,11 +31,13 @@ template <Backend B>
 struct opened_prior {
     learned_prior<B> prior;
     std::optional<support::image_shape> image;
+    double scale = 1;  ///< the user's x is that of the prior times this
 };
 template <Backend B>
 opened_prior<B> open(B& b, const draw_command& o) {
     opened_prior<B> p{prior::load<B>(o.checkpoint, b), std::nullopt};
     p.image = image_of_notes(p.prior.notes);
+    p.scale = scale_of_notes(p.prior.notes);
     if (p.prior.has_network() && !p.image) {
         const auto config = p.prior.network().net().config();
         if (const auto* unet = std::get_if<nn::unet_config>(&config))
@@ -43,45 +51,184 @@ opened_prior<B> open(B& b, const draw_command& o) {
     return p;
 }
 
-template <Backend B>
-int sample(B& b, const sample_command& o) {
-    auto p = open(b, o);
-    batch<B> x(b, p.prior.features(), o.count);
-    const random_key key{.seed = o.seed};
-    const index_t each = p.prior.has_network() ? p.prior.drawing.sampling.batch : o.count;
-    support::progress bar("samples", static_cast<long>(o.count));
-    for (index_t first = 0; first < o.count; first += each) {
-        const index_t count = std::min(each, o.count - first);
-        network_stage<B>::draw(b, p.prior, key.skip_items(static_cast<std::uint32_t>(first)),
-                               x.view().item_range(first, count));
-        bar.update(static_cast<long>(first + count));
-    }
-    bar.finish();
-    make_folder(o.out);
-    save_items(b, o.out / "samples.npy", x.cview(), p.image);
-    if (const auto& image = p.image) {
-        const index_t shown = std::min<index_t>(o.count, 64);
-        io::save_png(o.out / "samples.png", support::picture_row(b, x.cview().item_range(0, shown), *image,
-                                                                 scale_of(*image), {}, std::min<index_t>(shown, 16)));
-    }
-    std::cout << o.count << " samples of the " << (p.prior.has_network() ? "diffusion" : "Gaussian")
-              << " prior: " << (o.out / "samples.npy").string() << ' '
-              << io::to_string(shape_of(o.count, p.prior.features(), p.image)) << '\n';
-    return 0;
+/// Throws value_error where samples are no numbers.
+inline void check_finite(index_t non_finite, index_t all, const path& checkpoint) {
+    if (non_finite > 0)
+        throw value_error(checkpoint.string() + ": " + std::to_string(non_finite) + " of " + std::to_string(all) +
+                          " samples are not finite; nothing is written");
+}
+/// After a signal: what was saved, and the exit status.
+inline int stopped(const std::string& what, const path& file) {
+    std::cerr << "diem: stopped by a signal; " << (file.empty() ? "nothing" : file.string() + " holds " + what)
+              << (file.empty() ? " was drawn yet" : "") << '\n';
+    return support::interrupt_status();
 }
 
 template <Backend B>
-int posterior(B& b, const posterior_command& o) {
+int sample(B& b, const sample_command& o) {
+    auto files = outputs("--out", o.out);
+    files.reads("the checkpoint", o.checkpoint).writes({"samples.npy"});
     auto p = open(b, o);
-    const auto m =
-        load_measured(b, o.observations, load_description(o.description), sigma_source::of(o.sigma_y), p.image);
+    if (has_picture(p.image)) files.writes({"samples.png"});
+    const auto features = p.prior.features();
+    support::check_memory("--count " + std::to_string(o.count) + ", of " + std::to_string(features) + " values each,",
+                          8.0 * static_cast<double>(o.count) * static_cast<double>(features), "fewer samples need less");
+    files.prepare();
+    support::catch_interrupts();
+    batch<B> all(b, features, o.count);
+    const random_key key{.seed = o.seed};
+    const index_t each = p.prior.has_network() ? p.prior.drawing.sampling.batch : o.count;
+    index_t done = 0;
+    support::progress bar("samples", static_cast<long>(o.count));
+    while (done < o.count && !support::interrupted()) {
+        const index_t count = std::min(each, o.count - done);
+        network_stage<B>::draw(b, p.prior, key.skip_items(static_cast<std::uint32_t>(done)),
+                               all.view().item_range(done, count));
+        done += count;
+        bar.update(static_cast<long>(done));
+    }
+    bar.finish();
+    if (done == 0) return stopped("", "");
+    const view_t<B> x = all.view().item_range(0, done);
+    auto values = to_host(b, x);
+    index_t non_finite = 0;
+    for (index_t i = 0; i < done; ++i) {
+        const auto* item = values.data() + i * features;
+        non_finite += std::all_of(item, item + features, [](float v) { return std::isfinite(v); }) ? 0 : 1;
+    }
+    check_finite(non_finite, done, o.checkpoint);
+    for (float& v : values) v = static_cast<float>(static_cast<double>(v) * p.scale);
+    const auto shape = shape_of(done, features, p.image);
+    io::save_npy(o.out / "samples.npy", shape, std::span<const float>(values));
+    if (has_picture(p.image)) {
+        const index_t shown = fitting(*p.image, std::min<index_t>(done, 64));
+        const const_view_t<B> part = x.item_range(0, shown);
+        io::save_png(o.out / "samples.png",
+                     support::picture_row(b, part, *p.image, scale_of(*p.image), {}, std::min<index_t>(shown, 16)));
+    }
+    const char* const kind = p.prior.has_network() ? "diffusion" : "Gaussian";
+    std::cout << done << " samples of the " << kind << " prior: " << (o.out / "samples.npy").string() << ' '
+              << io::to_string(shape) << '\n';
+    support::tell({{"program", "diem sample"},
+                   {"samples", (o.out / "samples.npy").string()},
+                   {"shape", shape},
+                   {"prior", kind},
+                   {"seed", o.seed},
+                   {"complete", done == o.count}});
+    if (done == o.count) return 0;
+    return stopped(std::to_string(done) + " of " + std::to_string(o.count) + " samples", o.out / "samples.npy");
+}
+
+/// Residuals over the share of the entries that are seen: beyond `poor` a warning, beyond `bad` an error. Samples of the true
+/// posterior have 1.
+inline constexpr double poor_residual = 3, bad_residual = 30;
+
+/// Mean, standard deviation and samples of the first `items` observations, `count` of each, in units of `scale`.
+template <Backend B>
+class posterior_files {
+public:
+    posterior_files(B& b, const_view_t<B> x, const measured<B>& m, index_t items, index_t count)
+        : b_(b), m_(m), items_(items), count_(count) {
+        const auto values = to_host(b, x);  // sample s n + i belongs to observation i
+        const auto d = static_cast<std::size_t>(m.features()), n = static_cast<std::size_t>(items),
+                   r = static_cast<std::size_t>(count);
+        samples_.resize(d * n * r);
+        mean_.resize(d * n);
+        deviation_.resize(count > 1 ? d * n : 0);
+        for (std::size_t i = 0; i < n; ++i)
+            for (std::size_t j = 0; j < d; ++j) {
+                double sum = 0, squares = 0;
+                const auto at = [&](std::size_t s) { return static_cast<double>(values[(s * n + i) * d + j]) * m.scale; };
+                for (std::size_t s = 0; s < r; ++s) {
+                    samples_[(i * r + s) * d + j] = static_cast<float>(at(s));
+                    sum += at(s);
+                }
+                const double mean = sum / static_cast<double>(r);
+                mean_[i * d + j] = static_cast<float>(mean);
+                if (r < 2) continue;
+                for (std::size_t s = 0; s < r; ++s) squares += (at(s) - mean) * (at(s) - mean);
+                deviation_[i * d + j] = static_cast<float>(std::sqrt(squares / static_cast<double>(r - 1)));
+            }
+    }
+    [[nodiscard]] io::shape_type shape() const {
+        auto shape = shape_of(items_, m_.features(), m_.image);
+        shape.insert(shape.begin() + 1, count_);
+        return shape;
+    }
+    void save(const path& out) const {
+        io::save_npy(out / "samples.npy", shape(), std::span<const float>(samples_));
+        const auto one = shape_of(items_, m_.features(), m_.image);
+        io::save_npy(out / "mean.npy", one, std::span<const float>(mean_));
+        if (!deviation_.empty()) io::save_npy(out / "std.npy", one, std::span<const float>(deviation_));
+    }
+    void save_pictures(const path& out) const {
+        const index_t shown = fitting(*m_.image, std::min<index_t>(items_, 16));
+        save_observed(b_, out / "observed.png", m_, shown);
+        std::vector<float> first, deviation;
+        const auto d = static_cast<std::ptrdiff_t>(m_.features());
+        for (index_t i = 0; i < shown; ++i)
+            first.insert(first.end(), samples_.begin() + i * count_ * d, samples_.begin() + (i * count_ + 1) * d);
+        const auto size = static_cast<std::size_t>(shown * d);
+        save_row(out / "samples.png", first, m_.scale);
+        save_row(out / "mean.png", {mean_.begin(), mean_.begin() + shown * d}, m_.scale);
+        if (deviation_.empty()) return;
+        deviation.assign(deviation_.begin(), deviation_.begin() + shown * d);
+        const float most = *std::max_element(deviation.begin(), deviation.end());
+        for (std::size_t k = 0; k < size; ++k) deviation[k] = most > 0 ? 4 * deviation[k] / most - 2 : -2;
+        save_row(out / "std.png", deviation, 1);  // black: 0, white: the largest
+    }
+
+private:
+    void save_row(const path& file, std::vector<float> values, double scale) const {
+        for (float& v : values) v = static_cast<float>(static_cast<double>(v) / scale);
+        const auto x =
+            to_backend(b_, values, m_.features(), static_cast<index_t>(values.size()) / m_.features());
+        io::save_png(file, support::picture_row(b_, x.cview(), *m_.image, scale_of(*m_.image)));
+    }
+
+    B& b_;
+    const measured<B>& m_;
+    index_t items_, count_;
+    std::vector<float> samples_, mean_, deviation_;
+};
+
+template <Backend B>
+int posterior(B& b, const posterior_command& o) {
+    const auto description = load_description(o.description);
+    const auto sigma = sigma_source::of(o.sigma_y);
+    auto files = outputs("--out", o.out);
+    files.reads("the checkpoint", o.checkpoint)
+        .reads("the observations", o.observations)
+        .reads("--operator", o.description)
+        .reads("--sigma-y", sigma.file)
+        .reads(description.where, description.file)
+        .writes({"samples.npy", "mean.npy"});
+    if (o.samples > 1) files.writes({"std.npy"});
+    files.check();
+    auto p = open(b, o);
+    auto m = load_measured(b, o.observations, description, sigma, p.image);
     if (m.features() != p.prior.features())
         throw shape_error(o.description.string() + ": the operator takes " + std::to_string(m.features()) +
                           " values, the prior of " + o.checkpoint.string() + " has " +
                           std::to_string(p.prior.features()));
+    rescale(b, m, sigma, p.scale);
+    warn_of_unseen(m, false);
+    const double total = static_cast<double>(m.items()) * static_cast<double>(o.samples);
+    support::check_memory("--samples " + std::to_string(o.samples) + " of each of " + std::to_string(m.items()) +
+                              " observations, of " + std::to_string(m.features()) + " values each,",
+                          12.0 * total * static_cast<double>(m.features()),
+                          "fewer samples, or fewer observations at once, need less");
+    if (total > static_cast<double>(most_items))
+        throw value_error("--samples " + std::to_string(o.samples) + ": more than 2^32 samples in all");
+    if (has_picture(m.image)) files.writes({"observed.png", "samples.png", "mean.png"});
+    if (has_picture(m.image) && o.samples > 1) files.writes({"std.png"});
+    files.prepare();
+    support::catch_interrupts();
+
     auto how = p.prior.sample_options(b);
     how.sampling.samples_per_observation = o.samples;
-    batch<B> x(b, m.features(), m.items() * o.samples);
+    const index_t n = m.items();
+    batch<B> x(b, m.features(), n * o.samples);
     posterior::sample_state state;
     const bool exact =
         !p.prior.has_network() && gaussian_stage<B>::draw_masked(b, *p.prior.estimate(), m, o.seed, x.view());
@@ -89,48 +236,55 @@ int posterior(B& b, const posterior_command& o) {
         support::progress bar("posterior samples", static_cast<long>(x.items()));
         network_stage<B>::draw_posterior(b, p.prior, m, how, {.seed = o.seed}, x.view(), state, [&](const auto& s) {
             bar.update(static_cast<long>(s.done));
-            return true;
+            return !support::interrupted();
         });
     }
-    const auto mean = support::mean_of_samples(b, x.cview(), m.items());
+    // After a signal: whole rounds over the observations, or what there is of the first.
+    const index_t done = exact ? x.items() : state.done, rounds = done / n, items = rounds > 0 ? n : done,
+                  count = std::max<index_t>(rounds, 1);
+    if (done == 0) return stopped("", "");
+    const const_view_t<B> drawn = x.cview().item_range(0, items * count);
+    const auto fit = fit_of(b, m, drawn);
+    check_finite(fit.non_finite, items * count, o.checkpoint);
+    const posterior_files<B> results(b, drawn, m, items, count);
+    results.save(o.out);
+    if (has_picture(m.image)) results.save_pictures(o.out);
 
-    // Samples of one observation stand together in the file.
-    const auto values = to_host(b, x);
-    const auto features = static_cast<std::size_t>(m.features());
-    auto shape = shape_of(m.items(), m.features(), m.image);
-    shape.insert(shape.begin() + 1, o.samples);
-    io::array<float> grouped(shape);
-    for (index_t s = 0; s < o.samples; ++s)
-        for (index_t i = 0; i < m.items(); ++i) {
-            const auto from = values.begin() + static_cast<std::ptrdiff_t>(features) * (s * m.items() + i);
-            std::copy(from, from + static_cast<std::ptrdiff_t>(features),
-                      grouped.data.begin() + static_cast<std::ptrdiff_t>(features) * (i * o.samples + s));
-        }
-    make_folder(o.out);
-    io::save_npy(o.out / "samples.npy", grouped);
-    save_items(b, o.out / "mean.npy", mean.cview(), m.image);
-    if (m.image) {
-        const index_t shown = std::min<index_t>(m.items(), 16), scale = scale_of(*m.image);
-        const auto row = [&](const_view_t<B> images) {
-            return support::picture_row(b, images.item_range(0, shown), *m.image, scale);
-        };
-        save_observed(b, o.out / "observed.png", m, shown);
-        io::save_png(o.out / "samples.png", row(x.cview()));
-        io::save_png(o.out / "mean.png", row(mean.cview()));
-    }
-    std::cout << o.samples << " posterior samples of each of " << m.items()
-              << " observations: " << (o.out / "samples.npy").string() << ' ' << io::to_string(grouped.shape)
-              << ", mean.npy\n";
-    const auto d = prior::diagnostics_of(state);
+    const double ratio = fit.residual / m.share;
+    const std::string verdict = ratio <= poor_residual  ? "samples fit the data"
+                                : ratio <= bad_residual ? "samples fit the data poorly"
+                                                        : "samples do not fit the data";
+    const std::string residual = "data residual " + support::number(fit.residual, fit.residual < 1e6 ? 2 : 0) +
+                                 " (near " + support::number(m.share) + " where samples fit the data): " + verdict;
+    std::cout << count << " posterior samples of each of " << items
+              << " observations: " << (o.out / "samples.npy").string() << ' ' << io::to_string(results.shape())
+              << ", mean.npy" << (count > 1 ? ", std.npy" : "") << '\n'
+              << residual << '\n';
+    const auto share = [&](solver::solver_status s) { return state.share(s); };
+    using solver::solver_status;
     if (exact)
         std::cout << "exact draws, by the closed form of a Gaussian prior and a mask\n";
     else
-        std::cout << "data residual " << support::number(d.data_residual) << " (near " << support::number(m.share)
-                  << " where samples fit the data); solver: " << support::number(100 * d.solver_shares[0], 1)
-                  << " % converged, " << support::number(100 * d.solver_shares[1], 1)
-                  << " % at the limit of iterations, "
-                  << support::number(100 * (d.solver_shares[2] + d.solver_shares[3]), 1) << " % broke down\n";
-    return 0;
+        std::cout << "solver: " << support::number(100 * share(solver_status::converged), 1) << " % converged, "
+                  << support::number(100 * share(solver_status::max_iterations), 1) << " % at the limit of iterations, "
+                  << support::number(100 * (share(solver_status::breakdown) + share(solver_status::non_finite)), 1)
+                  << " % broke down\n";
+    support::tell({{"program", "diem posterior"},
+                   {"samples", (o.out / "samples.npy").string()},
+                   {"shape", results.shape()},
+                   {"seed", o.seed},
+                   {"exact", exact},
+                   {"observed_share", m.share},
+                   {"data_residual", fit.residual},
+                   {"verdict", verdict},
+                   {"complete", done == x.items()}});
+    if (done < x.items())
+        return stopped(std::to_string(items * count) + " of " + std::to_string(x.items()) + " samples",
+                       o.out / "samples.npy");
+    if (ratio <= poor_residual) return 0;
+    std::cerr << "diem: " << (ratio <= bad_residual ? "warning: " : "") << residual << "; are operator, --sigma-y ("
+              << o.sigma_y << ") and prior those of these observations?\n";
+    return ratio <= bad_residual ? 0 : 1;
 }
 
 }  // namespace program

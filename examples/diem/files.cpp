@@ -85,6 +85,13 @@ std::optional<support::image_shape> image_of_notes(const io::json& notes) {
                    ", expected [height, width, channels]");
 }
 
+double scale_of_notes(const io::json& notes) {
+    if (!notes.contains("scale")) return 1;
+    const auto& scale = notes.at("scale");
+    if (scale.is_number() && scale.get<double>() > 0 && std::isfinite(scale.get<double>())) return scale.get<double>();
+    throw io_error("the prior's notes: \"scale\" is " + scale.dump() + ", expected a number above 0");
+}
+
 operator_description describe(const io::json& value, const std::string& where, const fs::path& folder) {
     operator_description d;
     d.where = where;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -44,6 +45,8 @@ void make_folder(const std::filesystem::path& folder);
 
 /// notes["image"] of a prior, [height, width, channels]; none where it is not there. Throws io_error for anything else.
 [[nodiscard]] std::optional<support::image_shape> image_of_notes(const diem::io::json& notes);
+/// notes["scale"], 1 where it is not there: see "scale" of diem fit. Throws io_error for anything but a number above 0.
+[[nodiscard]] double scale_of_notes(const diem::io::json& notes);
 
 /// An operator as the JSON describes it:
 ///     {"type": "identity"}
@@ -124,6 +127,15 @@ void check_image(const std::optional<support::image_shape>& image, index_t featu
 /// Pixels on the screen per pixel of an image.
 [[nodiscard]] inline index_t scale_of(const support::image_shape& s) {
     return s.height >= 128 ? 1 : s.height >= 32 ? 2 : 4;
+}
+/// Whether there is a picture of it: one to four channels, and not too large for a PNG.
+[[nodiscard]] inline bool has_picture(const std::optional<support::image_shape>& s) {
+    return s && s->channels <= 4 && s->height * s->width <= (index_t{1} << 26);
+}
+/// How many images fit into one picture, at most `most`.
+[[nodiscard]] inline index_t fitting(const support::image_shape& s, index_t most) {
+    const index_t side = scale_of(s), each = s.height * s.width * side * side * 4;
+    return std::clamp<index_t>((index_t{1} << 28) / each, 1, most);
 }
 
 }  // namespace program

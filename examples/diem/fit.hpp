@@ -4,16 +4,23 @@
 #include <chrono>
 #include <cmath>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include <diem/io/folder_lock.hpp>
 #include <diem/io/png.hpp>
 #include <diem/prior/files.hpp>
 
 #include "diem/commands.hpp"
 #include "diem/fit_settings.hpp"
+#include "diem/outputs.hpp"
 #include "diem/stages.hpp"
+#include "support/interrupt.hpp"
+#include "support/memory.hpp"
 #include "support/report.hpp"
+#include "support/terminal.hpp"
 #include "support/watched_run.hpp"
 
 namespace program {
@@ -28,27 +35,36 @@ class fit_run {
 public:
     fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m) : b_(b), o_(o), s_(s), m_(m) {}
 
-    /// Refuses a folder that holds a run, unless it is to go on or to be begun anew.
-    void prepare_folder() const {
+    /// Refuses a folder that holds a run, unless it is to go on or to be begun anew, and one that another process works in;
+    /// what will be written there can be, and is no input.
+    void prepare_folder() {
         namespace fs = std::filesystem;
-        const auto run = o_.out / "checkpoint" / "run.safetensors";
-        const bool used = fs::exists(gaussian_path()) || fs::exists(run);
+        auto files = outputs("--out", o_.out);
+        files.reads("the configuration", o_.config)
+            .reads("\"observations\"", s_.observations)
+            .reads("\"operator\"", s_.description.where)
+            .reads(s_.description.where, s_.description.file)
+            .reads("\"sigma_y\"", s_.sigma.file)
+            .writes({"gaussian.safetensors", "prior.safetensors", "report.json"});
+        if (has_picture(m_.image)) files.writes({"observed.png", "samples_gaussian.png", "samples_diffusion.png"});
+        files.check();
+        const auto checkpoint = o_.out / "checkpoint";
+        const bool there = fs::is_directory(o_.out);
+        if (there) lock_.emplace(o_.out);
+        const bool used = fs::exists(gaussian_path()) || fs::exists(checkpoint / "run.safetensors");
         if (used && !o_.resume && !o_.overwrite)
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
-        make_folder(o_.out);
-        if (o_.overwrite) {  // nothing of a longer run before stays beside the new one
-            for (const auto& folder : {o_.out, o_.out / "checkpoint"}) {
-                if (!fs::is_directory(folder)) continue;
-                std::vector<fs::path> old;
-                for (const auto& e : fs::directory_iterator(folder)) {
-                    const auto name = e.path().filename().string();
-                    if (name.rfind("lap_", 0) == 0 || name.rfind("prior_", 0) == 0 || name == "run.safetensors" ||
-                        name == "gaussian.safetensors" || name == "prior.safetensors")
-                        old.push_back(e.path());
-                }
-                for (const auto& file : old) fs::remove(file);
-            }
+        files.prepare();
+        if (!there) lock_.emplace(o_.out);
+        for (const auto& folder : {o_.out, checkpoint}) {
+            if (!fs::is_directory(folder)) continue;
+            io::remove_leftovers(folder);
+            if (!o_.overwrite) continue;
+            std::vector<fs::path> old;  // nothing of a longer run before stays beside the new one
+            for (const auto& e : fs::directory_iterator(folder))
+                if (fit_writes(e.path().filename().string(), folder == checkpoint)) old.push_back(e.path());
+            for (const auto& file : old) fs::remove(file);
         }
     }
 
@@ -60,25 +76,25 @@ public:
             std::cout << "Gaussian prior: read from " << gaussian_path().string() << std::endl;
         auto fitted = gaussian_stage<B>::fit(b_, s_.gaussian, m_, watch.run());
         notes_ = fitted.prior.notes;
-        add_image(fitted.prior);
+        add_notes(fitted.prior);
         support::print_evidence(std::cout, support::evidence_of(notes_, m_.items()));
         return fitted;
     }
     learn_result<B> second_stage(learned_prior<B> start, const network& net) {
         support::watched_run<B, network> watch(
             m_.items(), [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
-                if (!m_.image) return;
+                if (!has_picture(m_.image)) return;
                 picture("lap_" + std::to_string(d.lap) + ".png", next);
                 picture("lap_" + std::to_string(d.lap) + "_posterior.png", x.item_range(0, shown(x.items())));
             });
         set_up(watch.run(), o_.out / "checkpoint");
         start.notes = io::json::object();
-        add_image(start);
+        add_notes(start);
         return network_stage<B>::fit(b_, std::move(start), net, m_, s_.em, watch.run());
     }
     void picture(const std::string& name, const learned_prior<B>& prior) const {
-        if (!m_.image) return;
-        batch<B> x(b_, m_.features(), s_.pictures);
+        if (!has_picture(m_.image)) return;
+        batch<B> x(b_, m_.features(), fitting(*m_.image, s_.pictures));
         network_stage<B>::draw(b_, prior, {.seed = 17}, x.view());
         picture(name, x.cview());
     }
@@ -88,13 +104,16 @@ public:
     [[nodiscard]] const io::json& notes() const { return notes_; }
 
 private:
-    [[nodiscard]] index_t shown(index_t items) const { return std::min(s_.pictures, items); }
+    [[nodiscard]] index_t shown(index_t items) const { return fitting(*m_.image, std::min(s_.pictures, items)); }
     void set_up(prior::run<B>& run, const path& folder) const {
         run.folder = folder;
         run.resume = o_.resume;
+        run.save_every = o_.save_every;
     }
-    void add_image(learned_prior<B>& prior) const {
+    /// What drawing from a prior has to know of the data.
+    void add_notes(learned_prior<B>& prior) const {
         if (m_.image) prior.notes["image"] = {m_.image->height, m_.image->width, m_.image->channels};
+        if (m_.scale != 1) prior.notes["scale"] = m_.scale;
     }
     [[nodiscard]] path gaussian_path() const { return o_.out / "gaussian.safetensors"; }
 
@@ -103,17 +122,46 @@ private:
     fit_settings& s_;
     const measured<B>& m_;
     io::json notes_;
+    std::optional<io::folder_lock> lock_;
 };
 
-/// Data far outside [-2, 2] are no error of a Gaussian fit, but laps of the network would be rejected, and pictures be wrong.
+/// Data far from the standard range are no error of a Gaussian fit, but laps of the network would be rejected, and pictures be
+/// wrong; samples of data near the least noise level are that noise.
 template <Backend B>
-void warn_of_range(B& b, const batch<B>& x) {
-    index_t outside = 0;
-    for (const float v : to_host(b, x)) outside += v < -4 || v > 4 ? 1 : 0;
-    const double share = static_cast<double>(outside) / static_cast<double>(x.features() * x.items());
-    if (share > 0.05)
-        std::cerr << "diem: warning: " << support::number(100 * share, 0)
-                  << " % of the values of Gaussian samples lie outside [-4, 4]; scale data to about [-2, 2]\n";
+void warn_of_scale(const measured<B>& m, const fit_settings& s) {
+    const bool noise = s.network && m.spread < 20 * s.em.sampling.sigma_min;
+    if (m.spread > 0.1 && m.spread < 4 && !noise) return;
+    std::cerr << "diem: warning: the data's spread is about " << io::json(static_cast<float>(m.spread)).dump()
+              << (noise ? ", near the least noise level of the sampler" : "")
+              << "; samplers and networks expect about 1: give \"scale\": \"auto\", or scale the data to about [-2, 2]\n";
+}
+
+/// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.
+template <Backend B>
+void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured<B>& m) {
+    auto& g = s.gaussian;
+    const bool mask = m.a.as_mask() != nullptr;
+    const auto bytes = [&](prior::gaussian_e_step e) {
+        return prior::gaussian_e_step_bytes(e, m.features(), m.y.features(), m.items(), g.ppca.rank,
+                                            gaussian_stage<B>::batch_of(g, m), mask, sizeof(scalar_t<B>));
+    };
+    const double there = support::memory_here(), limit = o.memory_limit ? *o.memory_limit * 0x1p30 : there;
+    const char* const source = o.memory_limit ? "--memory-limit" : "this machine";
+    if (bytes(g.e_step) > limit && !s.e_step_given && g.e_step != prior::gaussian_e_step::diffusion) {
+        std::cout << "Gaussian stage: " << name_of(g.e_step) << " would take " << support::gib(bytes(g.e_step)) << ", "
+                  << source << " has " << support::gib(limit) << ": going on with the E-step diffusion\n";
+        g.e_step = prior::gaussian_e_step::diffusion;
+    }
+    const double needed = bytes(g.e_step);
+    std::cout << "Gaussian stage: E-step " << name_of(g.e_step) << ", about " << support::gib(needed) << " of "
+              << support::gib(limit) << std::endl;
+    if (needed > limit)
+        throw memory_error("the Gaussian stage needs about " + support::gib(needed) + ", " + source + " has " +
+                           support::gib(limit) + "; " +
+                           (g.e_step == prior::gaussian_e_step::diffusion
+                                ? "fewer observations, or a smaller \"gaussian.sampler.batch\", need less"
+                                : "\"gaussian.e_step\": \"diffusion\" or a smaller \"gaussian.batch\" needs less"));
+    static_cast<void>(b);
 }
 
 template <Backend B>
@@ -129,29 +177,41 @@ int fit(B& b, const fit_command& o) {
         std::cout << "masks leave " << support::number(100 * m.share, 1)
                   << " % of the values: data residuals of a good fit are near " << support::number(m.share)
                   << std::endl;
+    warn_of_unseen(m, true);
+    warn_of_scale(m, s);
+    if (m.scale != 1)
+        std::cout << "scale: data are divided by " << m.scale << "; samples will be in your units" << std::endl;
+    fit_into_memory(b, o, s, m);
+    double plan_bytes = 0;
     std::optional<model::any_network<B>> net;
     if (s.network) {
         net.emplace(*s.network);
-        support::print_plan(std::cout, network_stage<B>::plan(b, *net, em, m.items()), em);
+        const auto plan = network_stage<B>::plan(b, *net, em, m.items());
+        support::print_plan(std::cout, plan, em);
+        plan_bytes = static_cast<double>(std::max(plan.sampling_bytes, plan.training_bytes)) +
+                     20.0 * static_cast<double>(plan.parameters) +
+                     4.0 * static_cast<double>(m.items() * em.sampling.samples_per_observation * m.features());
     }
+    if (o.memory_limit && plan_bytes > *o.memory_limit * 0x1p30)
+        throw memory_error("the network's stages need about " + support::gib(plan_bytes) + ", --memory-limit has " +
+                           support::gib(*o.memory_limit * 0x1p30) +
+                           "; a smaller \"em.sampler.batch\" or \"em.training.micro_batch\" needs less");
     if (o.plan) return 0;
 
     fit_run<B> run(b, o, s, m);
     run.prepare_folder();
-    save_observed(b, o.out / "observed.png", m, std::min(s.pictures, m.items()));
+    if (has_picture(m.image))
+        save_observed(b, o.out / "observed.png", m, fitting(*m.image, std::min(s.pictures, m.items())));
     auto result = run.first_stage();
     if (result.status == prior::run_status::cancelled) {
         std::cout << result.report << std::endl;
-        return 130;
+        return support::interrupt_status();
     }
-    batch<B> x(b, m.features(), 64);
-    prior::sample(b, result.prior, {.seed = 17}, x.view());
-    warn_of_range(b, x);
     run.picture("samples_gaussian.png", result.prior);
     if (net && em.laps > 0) {
         result = run.second_stage(std::move(result.prior), *net);
         std::cout << result.report << std::endl;
-        if (result.status == prior::run_status::cancelled) return 130;
+        if (result.status == prior::run_status::cancelled) return support::interrupt_status();
         if (result.prior.has_network()) run.picture("samples_diffusion.png", result.prior);
     }
     const bool learned = result.prior.has_network();
@@ -159,8 +219,7 @@ int fit(B& b, const fit_command& o) {
     prior::save(o.out / "prior.safetensors", b, result.prior);
     io::json laps = io::json::array();
     for (const auto& d : result.prior.history) laps.push_back(prior::to_json(d));
-    io::save_json(o.out / "report.json",
-                  {{"program", "diem fit"},
+    const io::json report{{"program", "diem fit"},
                    {"environment", support::environment()},
                    {"backend", o.at.backend},
                    {"threads", b.threads()},
@@ -172,13 +231,16 @@ int fit(B& b, const fit_command& o) {
                    {"operator", s.description.type},
                    {"observed_share", m.share},
                    {"sigma_y", s.sigma.file.empty() ? io::json(s.sigma.value) : io::json(s.sigma.file.string())},
+                   {"scale", m.scale},
                    {"prior", learned ? "diffusion" : "gaussian"},
                    {"rank", s.gaussian.ppca.rank},
                    {"gaussian", run.notes()},
                    {"laps", laps},
                    {"status", prior::to_string(status)},
                    {"message", result.report},
-                   {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
+                   {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}};
+    io::save_json(o.out / "report.json", report);
+    support::tell(report);
     std::cout << "The " << (learned ? "diffusion" : "Gaussian") << " prior is "
               << (o.out / "prior.safetensors").string() << "; report.json and pictures are beside it\n";
     if (status != prior::run_status::rejected) return 0;

@@ -10,6 +10,7 @@
 #include <diem/model/any_network.hpp>
 
 #include "support/em_settings.hpp"
+#include "support/memory.hpp"
 
 namespace program {
 
@@ -24,10 +25,22 @@ void read_sources(io::config_object& c, fit_settings& s, const std::string& wher
     std::string file;
     c.required("observations", file);
     s.observations = folder / file;
-    io::json text;
-    c.required("operator", text);
+    std::string hidden, order, scale;
+    c.optional("mask", hidden).satisfies(!c.contains("mask") || hidden == "nan", "\"nan\"");
+    io::json text{{"type", "identity"}};  // where NaN says all
+    if (hidden.empty())
+        c.required("operator", text);
+    else
+        c.optional("operator", text);
     s.description = text.is_string() ? load_description(folder / text.get<std::string>())
                                      : describe(text, where + " (operator)", folder);
+    if (!hidden.empty() && s.description.type != "identity" && s.description.type != "mask")
+        c.fail("mask", "goes with the operators identity and mask, this is " + s.description.type);
+    s.description.nan_is_hidden = s.description.nan_is_hidden || !hidden.empty();
+    c.optional("layout", order);
+    if (c.contains("layout")) s.description.order = layout_of(order, where + ": \"layout\"");
+    c.optional("scale", scale).satisfies(!c.contains("scale") || scale == "auto", "\"auto\"");
+    s.auto_scale = !scale.empty();
     c.required("sigma_y", text);
     s.sigma = sigma_source::of(text, where, folder);
     std::vector<index_t> image;
@@ -48,6 +61,7 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
     g.sampling = {.sampler = diffusion::sampler_choice::ddim, .steps = 64, .batch = 128};
     g.mmps.precondition = mask;
     c.object("gaussian", [&](io::config_object& o) {
+        s.e_step_given = o.contains("e_step");
         prior::read_settings(o, g);
         if (g.ppca.rank > features)
             o.fail("rank", "is " + std::to_string(g.ppca.rank) + ", expected at most " + std::to_string(features) +
@@ -71,13 +85,23 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
     if (has_em && !s.network) c.fail("em", "there is no \"network\" to train");
     if (s.network) prior::check_em(em);
     if (s.network) {
-        // Throws where the sizes of the network do not fit together.
-        const model::any_network<reference_backend<float>> net(*s.network);
-        if (net.features() != features)
-            c.fail("network", "is for " + std::to_string(net.features()) + " features, the operator takes " +
-                                  std::to_string(features));
+        try {
+            const model::any_network<reference_backend<float>> net(*s.network);
+            if (net.features() != features)
+                c.fail("network", "is for " + std::to_string(net.features()) + " features, the operator takes " +
+                                      std::to_string(features));
+            // Weights, their average, gradient and moments.
+            support::check_memory("its " + std::to_string(net.parameters().size()) + " parameters: training",
+                                  20.0 * static_cast<double>(net.parameters().size()), "a smaller network needs less");
+        } catch (const shape_error& e) {  // sizes that do not fit together, or cannot be counted
+            c.fail("network", e.what());
+        } catch (const value_error& e) {
+            c.fail("network", e.what());
+        } catch (const memory_error& e) {
+            c.fail("network", e.what());
+        }
     }
-    c.optional("pictures", s.pictures).at_least(1);
+    c.optional("pictures", s.pictures).at_least(1).at_most(1024);
     s.image = data.image;
     auto& a = em.training.augmentation;
     if (data.image) {

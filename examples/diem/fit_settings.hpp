@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -23,6 +24,8 @@ struct fit_settings {
     diem::prior::gaussian_fit_options gaussian;
     std::optional<diem::model::network_config> network;  ///< none: Gaussian
     diem::prior::em_options em;                          ///< its seed is that of all random numbers
+    bool e_step_given = false;                           ///< of the Gaussian stage; else the default may change
+    bool auto_scale = false;                             ///< data are brought to a spread of about 1
     diem::index_t pictures = 16;                         ///< images in a row of a picture
 };
 
@@ -42,6 +45,8 @@ template <Backend B>
     std::optional<measured<B>> m;
     auto settings = read_settings(file, [&](const fit_settings& s) {
         m = load_measured(b, s.observations, s.description, s.sigma, s.image);
+        // A power of two: no number is rounded.
+        if (s.auto_scale && m->spread > 0) rescale(b, *m, s.sigma, std::exp2(std::round(std::log2(m->spread))));
         return data_facts{m->items(), m->features(), m->a.as_mask() != nullptr, m->image};
     });
     return {std::move(settings), std::move(*m)};

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
-
 #include <diem/prior/learn.hpp>
 
 #include "diem/stages.hpp"
@@ -16,10 +14,8 @@ learn_result<B> gaussian_stage<B>::fit(B& b, const prior::gaussian_fit_options& 
                                        const prior::run<B>& run) {
     if (const auto* mask = m.a.as_mask())
         return prior::learn_gaussian(b, posterior::observe(b, m.y.cview(), *mask, m.noise), o, run);
-    // The matrices of a batch take at most about 256 MiB.
     auto bounded = o;
-    const index_t each = 2 * m.features() * m.y.features() + m.y.features() * m.y.features();
-    bounded.batch = std::clamp<index_t>((index_t{1} << 26) / std::max<index_t>(each, 1), 1, o.batch);
+    bounded.batch = batch_of(o, m);
     return prior::learn_gaussian(b, m.observed(b), bounded, run);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -68,22 +69,27 @@ struct measured {
     std::optional<support::image_shape> image;  ///< of x
     double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
     index_t unseen_items = 0, unseen_features = 0;  ///< of which, or by which, the operator shows nothing
+    double spread = 0;  ///< about the root mean square of x
+    double scale = 1;   ///< y, its noise and x are those of the user divided by this
     [[nodiscard]] index_t items() const { return y.items(); }
     [[nodiscard]] index_t features() const { return a.cols(); }
     [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y.cview(), a, noise); }
 };
-/// Counts what A' z is zero for, z random: almost surely what A shows nothing of. Throws value_error where that is everything.
+/// Counts what A' z is zero for, z ~ N(0, I): almost surely what A shows nothing of. The spread of x is that of y less its
+/// noise, over that of A: E |A' z|^2 = |A|^2. Throws value_error where A is zero for every item.
 template <Backend B>
-void count_unseen(B& b, measured<B>& m, const std::string& where) {
+void examine(B& b, measured<B>& m, const std::vector<float>& variances, const std::string& where) {
     using namespace diem;
     const index_t rows = m.y.features(), features = m.features(), step = 256;
     std::vector<bool> seen(static_cast<std::size_t>(features), false);
+    double of_a = 0;
     for (index_t first = 0; first < m.items(); first += step) {
         const index_t count = std::min(step, m.items() - first);
         batch<B> z(b, rows, count), x(b, features, count);
         b.fill_normal({.seed = 1, .lane = random_lane::user}, z.view());
         m.a.items(first, count).apply_adjoint(b, z.cview(), x.view());
         const auto values = to_host(b, x);
+        for (const float v : values) of_a += static_cast<double>(v) * static_cast<double>(v);
         for (index_t i = 0; i < count; ++i) {
             bool any = false;
             for (index_t j = 0; j < features; ++j)
@@ -91,6 +97,10 @@ void count_unseen(B& b, measured<B>& m, const std::string& where) {
             if (!any) ++m.unseen_items;
         }
     }
+    double of_y = 0, of_noise = 0;
+    for (const float v : to_host(b, m.y)) of_y += static_cast<double>(v) * static_cast<double>(v);
+    for (const float v : variances) of_noise += m.share * static_cast<double>(v) * static_cast<double>(m.items());
+    m.spread = std::sqrt(std::max(of_y - of_noise, 0.0) / of_a);
     m.unseen_features = std::count(seen.begin(), seen.end(), false);
     if (m.unseen_items == m.items())
         throw value_error(where + ": the operator is zero for every item: nothing was seen");
@@ -105,10 +115,59 @@ template <Backend B>
     const index_t items = values.items(), rows = values.features();
     const double share = clear_hidden(values, seen, y);
     image = shape_of_x(d, a.as_mask() != nullptr, values.shape, a.cols(), image);
-    auto noise = load_noise(b, sigma, rows);
+    const auto variances = load_variances(sigma, rows);
+    auto noise = noise_type<B>::shared(b, to_backend(b, variances, rows, 1));
     measured<B> m{to_backend(b, values.data, rows, items), std::move(a), std::move(noise), image, share};
-    count_unseen(b, m, d.where);
+    examine(b, m, variances, d.where);
     return m;
+}
+/// In units of `scale`: y and its noise are divided by it.
+template <Backend B>
+void rescale(B& b, measured<B>& m, const sigma_source& sigma, double scale) {
+    if (scale == 1) return;
+    auto variances = load_variances(sigma, m.y.features());
+    for (float& v : variances) v = static_cast<float>(static_cast<double>(v) / (scale * scale));
+    m.noise = noise_type<B>::shared(b, diem::to_backend(b, variances, m.y.features(), 1));
+    b.axpby(0.0, m.y.cview(), 1 / scale, m.y.view());
+    m.scale = scale;
+    m.spread /= scale;
+}
+/// How samples of the observations fit them.
+struct data_fit {
+    double residual = 0;     ///< mean of (y - A x)' Sigma_y^-1 (y - A x) / rows over the finite ones
+    index_t non_finite = 0;  ///< samples with a number that is not finite, or such a residual
+};
+/// Of x, sample s n + i of observation i.
+template <Backend B>
+[[nodiscard]] data_fit fit_of(B& b, const measured<B>& m, diem::const_view_t<B> x) {
+    using namespace diem;
+    const index_t n = m.items(), rows = m.y.features(), features = m.features();
+    batch<B> r(b, rows, n), s(b, rows, n);
+    data_fit f;
+    for (index_t first = 0; first < x.items(); first += n) {
+        const index_t count = std::min(n, x.items() - first);
+        const const_view_t<B> part = x.item_range(first, count);
+        const view_t<B> at = r.view().item_range(0, count), weighted = s.view().item_range(0, count);
+        m.a.items(0, count).apply(b, part, at);
+        b.axpby(1.0, m.y.cview().item_range(0, count), -1.0, at);
+        m.noise.items(0, count).apply_inverse(b, const_view_t<B>(at), weighted);
+        const auto residual = to_host(b, at), inverse = to_host(b, weighted), values = to_host(b, part);
+        for (index_t i = 0; i < count; ++i) {
+            double sum = 0;
+            bool finite = true;
+            for (index_t k = i * rows; k < (i + 1) * rows; ++k)
+                sum += static_cast<double>(residual[static_cast<std::size_t>(k)]) *
+                       static_cast<double>(inverse[static_cast<std::size_t>(k)]);
+            for (index_t k = i * features; k < (i + 1) * features; ++k)
+                finite = finite && std::isfinite(values[static_cast<std::size_t>(k)]);
+            if (finite && std::isfinite(sum))
+                f.residual += sum / static_cast<double>(rows);
+            else
+                ++f.non_finite;
+        }
+    }
+    f.residual /= static_cast<double>(std::max<index_t>(x.items() - f.non_finite, 1));
+    return f;
 }
 /// A warning where some items or, with `features`, some values of x are never seen.
 template <Backend B>
@@ -136,7 +195,7 @@ void save_items(B& b, const std::filesystem::path& file, diem::const_view_t<B> x
 /// The first observations as a picture, where y is an image.
 template <Backend B>
 void save_observed(B& b, const std::filesystem::path& file, const measured<B>& m, index_t count) {
-    if (!m.image || m.y.features() != m.features()) return;
+    if (!m.image || m.y.features() != m.features() || !has_picture(m.image)) return;
     diem::batch<B> hidden;
     if (const auto* mask = m.a.as_mask()) {
         hidden = diem::batch<B>(b, m.features(), count);

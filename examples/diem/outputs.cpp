@@ -15,13 +15,13 @@ namespace program {
 using namespace diem;
 namespace fs = std::filesystem;
 
-outputs outputs::file(std::string option, const fs::path& path) {
-    outputs o(std::move(option), path.parent_path());
-    o.writes({path.filename().string()});
+outputs outputs::file(std::string option, const fs::path& name) {
+    outputs o(std::move(option), name.parent_path());
+    o.writes({name.filename().string()});
     return o;
 }
-outputs& outputs::reads(std::string option, fs::path path) {
-    if (!path.empty()) inputs_.push_back({std::move(option), std::move(path)});
+outputs& outputs::reads(std::string option, fs::path from) {
+    if (!from.empty()) inputs_.push_back({std::move(option), std::move(from)});
     return *this;
 }
 outputs& outputs::writes(std::vector<std::string> names) {
@@ -67,7 +67,7 @@ bool fit_writes(const std::string& name, bool in_checkpoint) {
                                                     "samples_gaussian.png", "samples_diffusion.png"};
     for (const auto& each : names)
         if (name == each) return true;
-    return is_numbered(name, "lap_", ".png");
+    return is_numbered(name, "lap_", ".png") || is_numbered(name, "lap_", "_posterior.png");
 }
 
 }  // namespace program

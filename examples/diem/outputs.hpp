@@ -14,10 +14,10 @@ public:
     /// `option`: of the command line, for messages ("--out"). `where`: a folder.
     outputs(std::string option, std::filesystem::path where) : option_(std::move(option)), where_(std::move(where)) {}
     /// One file in place of a folder.
-    [[nodiscard]] static outputs file(std::string option, const std::filesystem::path& path);
+    [[nodiscard]] static outputs file(std::string option, const std::filesystem::path& name);
 
     /// An input, by what gave it ("observations", "--operator"); an empty path is none.
-    outputs& reads(std::string option, std::filesystem::path path);
+    outputs& reads(std::string option, std::filesystem::path from);
     /// Names in the folder.
     outputs& writes(std::vector<std::string> names);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 
@@ -21,8 +22,21 @@ using learned_prior = diem::prior::learned<B>;
 template <Backend B>
 using learn_result = diem::prior::learn_result<B>;
 
+/// As configurations name it.
+[[nodiscard]] constexpr const char* name_of(diem::prior::gaussian_e_step e) {
+    using diem::prior::gaussian_e_step;
+    return e == gaussian_e_step::moments ? "moments" : e == gaussian_e_step::draws ? "draws" : "diffusion";
+}
+
 template <Backend B>
 struct gaussian_stage {
+    /// Observations at once: the matrices of operators that are none of a mask take at most about 256 MiB.
+    [[nodiscard]] static diem::index_t batch_of(const diem::prior::gaussian_fit_options& o, const measured<B>& m) {
+        if (o.e_step == diem::prior::gaussian_e_step::diffusion) return o.sampling.batch;
+        if (m.a.as_mask() != nullptr) return o.batch;
+        const diem::index_t rows = m.y.features(), each = 2 * m.features() * rows + rows * rows;
+        return std::clamp<diem::index_t>((diem::index_t{1} << 26) / std::max<diem::index_t>(each, 1), 1, o.batch);
+    }
     /// Masks have exact E-steps that cost little; other operators are formed as matrices by `moments`.
     [[nodiscard]] static learn_result<B> fit(B& b, const diem::prior::gaussian_fit_options& o, const measured<B>& m,
                                              const diem::prior::run<B>& run);

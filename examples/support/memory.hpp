@@ -27,6 +27,7 @@ namespace support {
     return bytes;
 }
 [[nodiscard]] inline std::string gib(double bytes) {
+    if (bytes < 0x1p30 / 10) return number(bytes / 0x1p20, 1) + " MiB";
     return number(bytes / 0x1p30, bytes < 0x1p30 ? 2 : bytes < 0x1p40 ? 1 : 0) + " GiB";
 }
 /// Throws memory_error where more is needed than there is: "--count: 1000 samples need 12 GiB, ...; REMEDY".

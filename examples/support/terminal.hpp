@@ -9,7 +9,6 @@
 #include <cstring>
 #include <iostream>
 #include <string>
-#include <utility>
 
 #include <diem/core/error.hpp>
 #include <diem/io/json.hpp>
@@ -18,7 +17,7 @@
 namespace support {
 
 namespace detail {
-inline bool quiet = false, json = false;
+inline bool quiet = false, json = false, told = true;
 inline std::streambuf* standard_output = nullptr;
 }  // namespace detail
 
@@ -33,8 +32,9 @@ inline void talk(bool quiet, bool json) {
 /// The result of a program for machines; said where that was asked for.
 inline void tell(const diem::io::json& result) {
     if (!detail::json) return;
-    std::cout.rdbuf(std::exchange(detail::standard_output, nullptr));
-    std::cout << result.dump(2, ' ', false, diem::io::json::error_handler_t::replace) << '\n';
+    std::ostream out(detail::standard_output);
+    out << result.dump(2, ' ', false, diem::io::json::error_handler_t::replace) << '\n' << std::flush;
+    detail::told = out.good();
 }
 
 /// A bar needs a terminal that can go back on its line.
@@ -52,10 +52,12 @@ inline void keep_standard_streams() {
 
 /// Everything that was said is out. Throws io_error where it is not: a full disk, a closed descriptor.
 inline void finish_talking() {
-    if (std::cout.rdbuf() == nullptr) return;
     errno = 0;
-    std::cout.flush();
-    if (std::cout) return;
+    if (std::cout.rdbuf() != nullptr) {
+        std::cout.flush();
+        detail::told = std::cout.good();
+    }
+    if (detail::told) return;
     const int reason = errno;
     throw diem::io_error(std::string("standard output: cannot be written") +
                          (reason != 0 ? std::string(": ") + std::strerror(reason) : ""));

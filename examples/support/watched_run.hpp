@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cmath>
 #include <filesystem>
 #include <functional>
@@ -21,7 +20,7 @@
 
 namespace support {
 
-/// A run of learning on the terminal: a bar for each stage, a line for each lap. The first Ctrl-C ends it as cancelled.
+/// A run of learning on the terminal: a bar for each stage, a line for each lap. The first signal ends it as cancelled.
 /// The folder and what it keeps are set on `run()`.
 template <diem::Backend B, class Net>
 class watched_run {
@@ -35,7 +34,7 @@ public:
 
     explicit watched_run(diem::index_t observations, lap_function lap_end = {}) : observations_(observations) {
         catch_interrupts();
-        run_.cancel = &cancel_;
+        run_.cancel = &cancel_flag();
         run_.on_progress = [this](const diem::prior::progress& p) { show(p); };
         run_.on_lap = [this, lap_end = std::move(lap_end)](const diem::prior::lap_diagnostics& d,
                                                            diem::const_view_t<B> x, const prior_type& next) {
@@ -53,7 +52,6 @@ public:
 
 private:
     void show(const diem::prior::progress& p) {
-        if (interrupted()) cancel_ = true;
         const bool gaussian = p.stage == stage_type::gaussian, training = p.stage == stage_type::training;
         const diem::index_t lap = gaussian ? -1 : p.lap;
         if (!bar_ || lap_ != lap || stage_ != p.stage) {
@@ -74,7 +72,6 @@ private:
 
     diem::index_t observations_;
     diem::prior::run<B, Net> run_;
-    std::atomic<bool> cancel_ = false;
     std::optional<class progress> bar_;
     diem::index_t lap_ = -2;
     stage_type stage_ = stage_type::gaussian;

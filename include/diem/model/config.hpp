@@ -50,7 +50,19 @@ inline index_t get_integer(const nlohmann::json& value, const char* key) {
     if (!value.is_number_integer())
         throw config_error(std::string("model: network: key \"") + key + "\" holds " + value.dump() +
                            ", expected an integer");
+    constexpr index_t most = index_t{1} << 31;  // products of two can be counted
+    if (value > nlohmann::json(most))
+        throw config_error("model: network: key \"" + std::string(key) + "\" holds " + value.dump() +
+                           ", expected at most " + std::to_string(most));
     return value.get<index_t>();
+}
+/// Of the noise level.
+inline index_t get_embedding(const nlohmann::json& j) {
+    const auto size = get_integer(get<nlohmann::json>(j, "emb"), "emb");
+    if (size < 4 || size % 2 != 0)
+        throw config_error("model: network: key \"emb\" holds " + std::to_string(size) +
+                           ", expected an even number, at least 4");
+    return size;
 }
 inline index_t get_size(const nlohmann::json& j, const char* key) {
     return get_integer(get<nlohmann::json>(j, key), key);
@@ -78,7 +90,7 @@ inline index_t level_of(const std::string& key) {
         nn::mlp_config c;
         c.features = detail::get_size(j, "features");
         c.hidden = detail::get_sizes(j, "hidden");
-        c.embedding = detail::get_size(j, "emb");
+        c.embedding = detail::get_embedding(j);
         c.normalize = detail::get<bool>(j, "normalize", true);
         return c;
     }
@@ -92,7 +104,11 @@ inline index_t level_of(const std::string& key) {
         c.channels = shape[2];
         c.hid_channels = detail::get_sizes(j, "hid_channels");
         c.hid_blocks = detail::get_sizes(j, "hid_blocks");
-        c.embedding = detail::get_size(j, "emb");
+        for (const index_t blocks : c.hid_blocks)
+            if (blocks > 1024)
+                throw config_error("model: network: key \"hid_blocks\" holds " + std::to_string(blocks) +
+                                   ", expected at most 1024");
+        c.embedding = detail::get_embedding(j);
         if (j.contains("patch")) c.patch = detail::get_size(j, "patch");
         const auto heads = detail::get<nlohmann::json>(j, "heads", nlohmann::json::object());
         if (!heads.is_object()) throw config_error("model: network: key \"heads\" is not an object");

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the program says and writes: for people, for machines, in the user's units; one process at a time in a folder."""
+
+import json
+import math
+import random
+import subprocess
+import unittest
+
+from support import Case, load, save
+
+
+class Talk(Case):
+    SAMPLE = ("sample", "run/prior.safetensors", "--count", "3", "--out", "drawn")
+
+    def test_version_and_doctor(self):
+        self.assertRegex(self.succeeds("--version").stdout, r"^diem \d+\.\d+\.\d+ \(.*backends: eigen.*\)\n$")
+        self.assertRegex(self.succeeds("doctor").stdout, "(?s)threads.*")
+        report = json.loads(self.succeeds("doctor", "--json").stdout)
+        for key in ("diem", "compiler", "instructions", "processor", "threads", "memory_gib", "libraries", "cuda_devices"):
+            self.assertIn(key, report)
+
+    def test_quiet_says_nothing(self):
+        for command in (self.SAMPLE, ("--quiet", "evaluate", "x.npy", "x.npy"), ("info", "run/prior.safetensors"),
+                        ("fit", "fit.json", "--out", "again")):
+            done = self.succeeds(*command, *(() if command[0] == "--quiet" else ("--quiet",)))
+            self.assertEqual((done.stdout, done.stderr), ("", ""), command)
+
+    def test_json_is_all_that_is_said(self):
+        posterior = ("posterior", "run/prior.safetensors", "data/y.npy", "--operator", "data/operator.json", "--sigma-y",
+                     "0.1", "--out", "p", "--json")
+        for command, keys in ((self.SAMPLE + ("--json",), ("shape", "complete")), (posterior, ("data_residual", "verdict")),
+                              (("evaluate", "x.npy", "x.npy", "--json", "-"), ("frechet",)),
+                              (("info", "run/prior.safetensors", "--json"), ("kind",)),
+                              (("observe", "x.npy", "--operator", "keep.json", "--sigma-y", "0.1", "--out", "o", "--json"),
+                               ("items",)),
+                              (("fit", "fit.json", "--out", "f", "--json"), ("status",))):
+            for quiet in ((), ("--quiet",)):
+                extra = ("--overwrite",) if command[0] == "fit" else ()
+                report = json.loads(self.succeeds(*command, *quiet, *extra).stdout)
+                for key in keys:
+                    self.assertIn(key, report)
+
+    def test_no_escape_sequences(self):
+        done = subprocess.run(["script", "-qec", " ".join(self.command(self.SAMPLE)), "/dev/null"], cwd=self.folder,
+                              stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=60)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn(b"\r", done.stdout)
+        self.assertNotIn(b"\x1b", done.stdout)
+
+    def test_statuses(self):
+        self.assertEqual(self.run_program("sample", cwd=self.folder).returncode, 2)
+        self.assertEqual(self.run_program("nothing", cwd=self.folder).returncode, 2)
+        self.assertEqual(self.run_program("info", "x.npy", cwd=self.folder).returncode, 1)
+
+
+class Results(Case):
+    def test_posterior_writes_mean_and_deviation(self):
+        self.succeeds("posterior", "run/prior.safetensors", "data/y.npy", "--operator", "data/operator.json", "--sigma-y",
+                      "0.1", "--samples", "5", "--out", "p")
+        shape, x = load(self.folder / "p/samples.npy")
+        self.assertEqual(shape, [40, 5, 4, 4, 1])
+        (_, mean), (_, deviation) = load(self.folder / "p/mean.npy"), load(self.folder / "p/std.npy")
+        for i in range(40):
+            for j in range(16):
+                values = [x[(i * 5 + s) * 16 + j] for s in range(5)]
+                m = sum(values) / 5
+                self.assertLessEqual(abs(mean[i * 16 + j] - m), 1e-6)
+                expected = math.sqrt(sum((v - m) ** 2 for v in values) / 4)
+                self.assertLessEqual(abs(deviation[i * 16 + j] - expected), 1e-5)
+        for name in ("observed", "samples", "mean", "std"):
+            self.assertEqual((self.folder / f"p/{name}.png").read_bytes()[:4], b"\x89PNG")
+
+    def test_coverage_of_gaussian_truth(self):
+        """Truths N(m, 1) with m known, 9 samples of each: calibrated, too sure, too vague."""
+        n, r, d = 60, 9, 17
+        draw = random.Random(4)
+        centre = [draw.gauss(0, 1) for _ in range(d * n)]
+        save(self.folder / "t.npy", [n, d], [c + draw.gauss(0, 1) for c in centre])
+        figures = {}
+        for spread in (1, 0.5, 2):
+            samples = [centre[d * i + j] + spread * draw.gauss(0, 1) for i in range(n) for _ in range(r) for j in range(d)]
+            save(self.folder / "s.npy", [n, r, d], samples)
+            done = self.succeeds("evaluate", "s.npy", "t.npy", "--coverage", "--json", "f.json")
+            self.assertRegex(done.stdout, "(?s)central 80 %.*energy score.*ranks of the truth")
+            figures[spread] = json.loads((self.folder / "f.json").read_text())
+        for percent in (50, 80, 95):  # 4 standard deviations
+            p = percent / 100
+            self.assertLessEqual(abs(figures[1][f"coverage_{percent}"] - p), 4 * math.sqrt(p * (1 - p) / (n * d)))
+            self.assertLess(figures[0.5][f"coverage_{percent}"], figures[1][f"coverage_{percent}"])
+            self.assertGreater(figures[2][f"coverage_{percent}"], figures[1][f"coverage_{percent}"])
+        self.assertLess(figures[1]["energy_score"], min(figures[0.5]["energy_score"], figures[2]["energy_score"]))
+        self.assertEqual(len(figures[1]["rank_histogram"]), r + 1)
+        self.assertAlmostEqual(sum(figures[1]["rank_histogram"]), d * n, places=6)
+        self.fails("--coverage: needs two or more samples", "evaluate", "t.npy", "t.npy", "--coverage")
+        self.fails("--coverage", "evaluate", "s.npy", "t.npy", "--coverage", "--unpaired")
+
+
+class Fit(Case):
+    def test_scale(self):
+        """Data a thousandth as large give the same prior in other units, to the bit where the factor is a power of two."""
+        factor = 2.0**-10
+        shape, y = load(self.folder / "data/y.npy")
+        save(self.folder / "data/small.npy", shape, [factor * v for v in y])
+        for name, observations, sigma in (("a", "data/y.npy", 0.1), ("b", "data/small.npy", 0.1 * factor)):
+            self.configure(self.folder / f"{name}.json", observations=observations, sigma_y=sigma, scale="auto")
+            self.succeeds("fit", f"{name}.json", "--out", name)
+            self.succeeds("sample", f"{name}/prior.safetensors", "--count", "50", "--out", f"{name}/s")
+            self.succeeds("posterior", f"{name}/prior.safetensors", observations, "--operator", "data/operator.json",
+                          "--sigma-y", repr(sigma), "--out", f"{name}/p")
+        for file in ("s/samples.npy", "p/samples.npy", "p/mean.npy"):
+            one, other = load(self.folder / "a" / file)[1], load(self.folder / "b" / file)[1]
+            largest = max(abs(v) for v in one)
+            for u, v in zip(one, other):  # sigma_y^2 is rounded to float32
+                self.assertLessEqual(abs(factor * u - v), 1e-4 * factor * largest)
+        self.configure(self.folder / "c.json", observations="data/small.npy", sigma_y=0.1 * factor)
+        self.succeeds("fit", "c.json", "--out", "c", warns="the data's spread is about .*\"scale\": \"auto\"")
+
+    def test_other_data_are_not_resumed(self):
+        """Equal sizes, other numbers: refused by name; the same numbers in another place go on."""
+        self.configure(self.folder / "more.json", gaussian={"rank": 2, "laps": 4})
+        seen = list(load(self.folder / "data/masks.npy")[1]).index(1)
+        for name in ("y", "masks"):
+            shape, values = load(self.folder / f"data/{name}.npy")
+            values[seen] = 1 - values[seen]
+            save(self.folder / f"data/other_{name}.npy", shape, values)
+        self.write("data/other.json", {"type": "mask", "values": "other_masks.npy"})
+        more = {"gaussian": {"rank": 2, "laps": 4}}
+        for pattern, changes in (("observations|y\\b", {"observations": "data/other_y.npy"}),
+                                 ("operator|A\\b", {"operator": "data/other.json"}), ("sigma_y|noise", {"sigma_y": 0.2})):
+            self.configure(self.folder / "other.json", **more, **changes)
+            before = (self.folder / "run/gaussian.safetensors").read_bytes()
+            done = self.run_program("fit", "other.json", "--out", "run", "--resume", cwd=self.folder)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertRegex(done.stderr, pattern)
+            self.assertEqual((self.folder / "run/gaussian.safetensors").read_bytes(), before)
+        (self.folder / "run").rename(self.folder / "moved")
+        (self.folder / "data").rename(self.folder / "elsewhere")
+        self.configure(self.folder / "moved.json", **more, observations="elsewhere/y.npy",
+                       operator="elsewhere/operator.json")
+        self.succeeds("fit", "moved.json", "--out", "moved", "--resume")
+
+    def test_memory(self):
+        save(self.folder / "y.npy", [4, 256], [0.5] * 1024)
+        wide = {"observations": "y.npy", "operator": {"type": "identity"}}
+        self.configure(self.folder / "wide.json", **wide)
+        plan = self.succeeds("fit", "wide.json", "--out", "p", "--plan").stdout
+        self.assertRegex(plan, "Gaussian stage: E-step moments, about 0.5 MiB of .* GiB")
+        self.assertFalse((self.folder / "p").exists())
+        limit = ("--memory-limit", "3e-4")
+        plan = self.succeeds("fit", "wide.json", "--out", "p", "--plan", *limit).stdout
+        self.assertRegex(plan, "moments would take 0.5 MiB, --memory-limit has 0.3 MiB: going on with the E-step diffusion")
+        self.configure(self.folder / "given.json", **wide, gaussian={"rank": 2, "laps": 2, "e_step": "moments"})
+        self.fails("--memory-limit .*; .*\"diffusion\"", "fit", "given.json", "--out", "bad", *limit)
+
+    def test_one_process_in_a_folder(self):
+        self.configure(self.folder / "long.json", gaussian={"rank": 2, "laps": 1000000})
+        first = subprocess.Popen(self.command(("fit", "long.json", "--out", "busy")), cwd=self.folder,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while not (self.folder / "busy/observed.png").exists():
+                self.assertIsNone(first.poll())
+            for how in ((), ("--resume",), ("--overwrite",)):
+                done = self.run_program("fit", "long.json", "--out", "busy", *how, cwd=self.folder)
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, f"busy: another process is at work in this folder: process {first.pid}")
+        finally:
+            first.kill()
+            first.wait()
+        self.succeeds("fit", "fit.json", "--out", "busy", "--overwrite")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ctrl-C, SIGTERM and SIGHUP save what there is and end with 130, 143 and 129; what was ignored stays ignored."""
+
+import signal
+import subprocess
+import time
+import unittest
+
+from support import Case, load
+
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+MLP = {"type": "mlp", "features": 16, "hidden": [32], "emb": 8}
+LONG = 1000000
+
+
+class Signals(Case):
+    def interrupted(self, request, begun, *arguments, before=()):
+        """Starts the program, waits until begun(), sends the signal, returns (status, stderr)."""
+        command = self.command(arguments)
+        if before:
+            command = ["sh", "-c", before + ' exec "$0" "$@"', *command]
+        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            deadline = time.monotonic() + 30
+            while not begun() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.2)
+            self.assertIsNone(process.poll(), "ended before the signal")
+            process.send_signal(request)
+            said = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
+        return process.returncode, said
+
+    def there(self, name):
+        return lambda: (self.folder / name).exists()
+
+    def stage(self, name, saved, begun, **config):
+        self.configure(self.folder / "long.json", **config)
+        for request, status in STATUS.items():
+            out = f"{name}_{status}"
+            code, said = self.interrupted(request, self.there(f"{out}/{begun}"), "fit", "long.json", "--out", out)
+            self.assertEqual(code, status, said)
+            self.assertTrue((self.folder / out / saved).exists(), said)
+            self.assertEqual(list((self.folder / out).glob("**/*.tmp-*")), [])
+        self.must("info", f"{out}/{saved}", cwd=self.folder)
+
+    def test_gaussian_stage(self):
+        self.stage("gaussian", "gaussian.safetensors", "observed.png", gaussian={"rank": 2, "laps": LONG})
+
+    def test_samples_of_a_lap(self):
+        self.stage("sampling", "checkpoint/run.safetensors", "samples_gaussian.png", network=MLP,
+                   em={"sampler": {"samples_per_observation": 20000, "steps": 16}})
+
+    def test_training(self):
+        self.stage("training", "checkpoint/run.safetensors", "samples_gaussian.png", network=MLP,
+                   em={"sampler": {"steps": 4}, "training": {"steps": LONG, "batch": 8}})
+
+    def test_samples(self):
+        self.configure(self.folder / "net.json", network=MLP,
+                       em={"laps": 1, "sampler": {"steps": 8}, "training": {"steps": 200, "batch": 16}})
+        self.run_program("fit", "net.json", "--out", "net", cwd=self.folder)
+        prior = "net/checkpoint/prior_0.safetensors"
+        self.assertTrue((self.folder / prior).exists())
+        for request, status in STATUS.items():
+            code, said = self.interrupted(request, self.there(f"s{status}"), "sample", prior, "--count", LONG, "--steps",
+                                          "50", "--batch", "100", "--out", f"s{status}")
+            self.assertEqual(code, status, said)
+            self.assertRegex(said, f"s{status}/samples.npy holds .* of {LONG} samples")
+            shape, _ = load(self.folder / f"s{status}/samples.npy")
+            self.assertEqual(shape[0] % 100, 0)
+        self.succeeds("sample", prior, "--count", shape[0], "--steps", "50", "--batch", "100", "--out", "whole")
+        self.assertEqual(load(self.folder / "whole/samples.npy"), load(self.folder / f"s{status}/samples.npy"))
+
+    def test_posterior_samples(self):
+        self.write("average.json", {"type": "averaging", "shape": [4, 4, 1], "block": 2})
+        self.must("observe", "x.npy", "--operator", "average.json", "--sigma-y", "0.1", "--out", "small", cwd=self.folder)
+        common = ("posterior", "run/prior.safetensors", "small/y.npy", "--operator", "average.json", "--sigma-y", "0.1",
+                  "--steps", "50")
+        for request, status in STATUS.items():
+            code, said = self.interrupted(request, self.there(f"p{status}"), *common, "--samples", "50000", "--out",
+                                          f"p{status}")
+            self.assertEqual(code, status, said)
+            self.assertRegex(said, "stopped by a signal")
+            shape, values = load(self.folder / f"p{status}/samples.npy")
+            self.assertEqual((shape[0], shape[2:]), (40, [4, 4, 1]))
+            self.assertTrue(all(v == v for v in values))
+        self.succeeds(*common, "--samples", shape[1], "--out", "whole")
+        self.assertEqual(load(self.folder / "whole/samples.npy"), (shape, values))
+
+    def test_what_is_ignored_stays_ignored(self):
+        self.configure(self.folder / "long.json", gaussian={"rank": 2, "laps": 40000})
+        for name, before in (("int", "trap '' INT;"), ("hup", "trap '' HUP;")):
+            request = signal.SIGINT if name == "int" else signal.SIGHUP
+            code, said = self.interrupted(request, self.there(f"{name}/observed.png"), "fit", "long.json", "--out", name,
+                                          before=before)
+            self.assertEqual(code, 0, said)
+            self.assertTrue((self.folder / name / "prior.safetensors").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
