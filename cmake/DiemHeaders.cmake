@@ -47,6 +47,7 @@ set(DIEM_HEADERS
     include/diem/diffusion/sampler.hpp
     include/diem/diffusion/schedule.hpp
     include/diem/em/fit.hpp
+    include/diem/instantiate.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
     include/diem/io/cifar.hpp
