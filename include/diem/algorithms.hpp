@@ -25,25 +25,35 @@
 
 #include <diem/io/array.hpp>
 #include <diem/io/atomic.hpp>
+#include <diem/io/cfl.hpp>
 #include <diem/io/cifar.hpp>
 #include <diem/io/config.hpp>
+#include <diem/io/content_hash.hpp>
 #include <diem/io/dtype.hpp>
+#include <diem/io/file_kind.hpp>
+#include <diem/io/folder_lock.hpp>
+#include <diem/io/ismrmrd_header.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
 
 #include <diem/linop/compose.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/linop/convolution.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/data.hpp>
 #include <diem/linop/dense.hpp>
 #include <diem/linop/diagonal.hpp>
 #include <diem/linop/fourier.hpp>
 #include <diem/linop/identity.hpp>
+#include <diem/linop/image.hpp>
 #include <diem/linop/lambda.hpp>
+#include <diem/linop/low_rank.hpp>
 #include <diem/linop/low_rank_covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
+#include <diem/linop/radon.hpp>
+#include <diem/linop/sparse.hpp>
 #include <diem/linop/subsample.hpp>
 
 #include <diem/nn/activation.hpp>
@@ -80,18 +90,30 @@
 #include <diem/diffusion/mixture_parameters.hpp>
 #include <diem/diffusion/noise.hpp>
 #include <diem/diffusion/sampler.hpp>
+#include <diem/diffusion/sampling.hpp>
 #include <diem/diffusion/schedule.hpp>
+#include <diem/diffusion/score_model.hpp>
+
+#include <diem/testing/adjoint.hpp>
+#include <diem/testing/operator.hpp>
+#include <diem/testing/report.hpp>
+#include <diem/testing/score_model.hpp>
 
 #include <diem/model/any_network.hpp>
 #include <diem/model/config.hpp>
 #include <diem/model/gaussian_skip.hpp>
 #include <diem/model/preconditioned.hpp>
 
+#include <diem/posterior/any_policies.hpp>
+#include <diem/posterior/gaussian_conditional.hpp>
+#include <diem/posterior/gaussian_dense.hpp>
 #include <diem/posterior/innovation.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>
 #include <diem/posterior/options.hpp>
+#include <diem/posterior/policies.hpp>
 #include <diem/posterior/preconditioner.hpp>
+#include <diem/posterior/sample.hpp>
 #include <diem/posterior/tally.hpp>
 
 #include <diem/train/augmentation.hpp>
@@ -103,16 +125,20 @@
 #include <diem/train/trainer.hpp>
 
 #include <diem/prior/checkpoint.hpp>
+#include <diem/prior/data_sketch.hpp>
 #include <diem/prior/diagnostics.hpp>
 #include <diem/prior/diffusion_em.hpp>
-#include <diem/prior/diffusion_prior.hpp>
-#include <diem/prior/e_step.hpp>
 #include <diem/prior/em_options.hpp>
-#include <diem/prior/em_result.hpp>
-#include <diem/prior/gaussian_checkpoint.hpp>
-#include <diem/prior/gaussian_conditional.hpp>
-#include <diem/prior/gaussian_dense.hpp>
+#include <diem/prior/files.hpp>
 #include <diem/prior/gaussian_fit.hpp>
+#include <diem/prior/gaussian_options.hpp>
+#include <diem/prior/guard.hpp>
+#include <diem/prior/learn.hpp>
+#include <diem/prior/learned.hpp>
+#include <diem/prior/moments.hpp>
+#include <diem/prior/run.hpp>
+#include <diem/prior/run_file.hpp>
+#include <diem/prior/settings.hpp>
 
 #include <diem/metrics/frechet.hpp>
 #include <diem/metrics/inception_score.hpp>

@@ -148,14 +148,14 @@ public:
         }
     }
 
-    template <class U, class W>
-    void gemm(T alpha, const batch_view<U*>& a, op ta, const batch_view<W*>& b, op tb, T beta,
-              const batch_view<T*>& c) {
+    template <class U, class W, class S>
+    void gemm(std::type_identity_t<S> alpha, const batch_view<U*>& a, op ta, const batch_view<W*>& b, op tb,
+              std::type_identity_t<S> beta, const batch_view<S*>& c) {
         detail::check_gemm(a, ta, b, tb, c);
         const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
         const auto kernel = detail::eigen::choose_gemm(ta, tb, m, n, k);
         const auto part = [&](index_t i, index_t rows, index_t j, index_t cols) {
-            detail::eigen::multiply<T>(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
+            detail::eigen::multiply<S>(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
                                        b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
                                        c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
         };
@@ -170,35 +170,36 @@ public:
             by_columns ? part(0, m, from, to - from) : part(from, to - from, 0, n);
         });
     }
-    template <class U, class W>
-    void gemm_batched(T alpha, const matrix_batch<U*>& a, op ta, const matrix_batch<W*>& b, op tb, T beta,
-                      const matrix_batch<T*>& c) {
+    template <class U, class W, class S>
+    void gemm_batched(std::type_identity_t<S> alpha, const matrix_batch<U*>& a, op ta, const matrix_batch<W*>& b, op tb,
+                      std::type_identity_t<S> beta, const matrix_batch<S*>& c) {
         detail::check_gemm(a, ta, b, tb, c);
         const index_t k = ta == op::none ? a.cols : a.rows;
         const auto kernel = detail::eigen::choose_gemm(ta, tb, c.rows, c.cols, k);
         parallel(c.count, c.rows * c.cols * k / 8 + 1, [&](index_t first, index_t last) {
             for (index_t i = first; i < last; ++i)
-                detail::eigen::multiply<T>(kernel, alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride,
+                detail::eigen::multiply<S>(kernel, alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride,
                                            b.leading, tb, beta, c.data + i * c.stride, c.leading, c.rows, c.cols, k);
         });
     }
 
-    void cholesky(const matrix_batch<T*>& a, const vector_view<int*>& info) {
+    template <class S>
+    void cholesky(const matrix_batch<S*>& a, const vector_view<int*>& info) {
         check_size("cholesky", "A.cols", a.cols, a.rows);
         check_size("cholesky", "info.size()", info.size(), a.count);
         parallel(a.count, a.rows * a.rows * a.rows / 24 + 1, [&](index_t first, index_t last) {
             for (index_t i = first; i < last; ++i)
-                info.data()[i] = detail::eigen::cholesky_in_place<T>(a.data + i * a.stride, a.leading, a.rows);
+                info.data()[i] = detail::eigen::cholesky_in_place<S>(a.data + i * a.stride, a.leading, a.rows);
         });
     }
-    template <class U>
-    void trsm(const matrix_batch<U*>& l, op t, const matrix_batch<T*>& x) {
+    template <class U, class S>
+    void trsm(const matrix_batch<U*>& l, op t, const matrix_batch<S*>& x) {
         check_size("trsm", "L.cols", l.cols, l.rows);
         check_size("trsm", "X.rows", x.rows, l.rows);
         check_size("trsm", "L.count", l.count, x.count);
         parallel(x.count, l.rows * l.rows * x.cols / 8 + 1, [&](index_t first, index_t last) {
             for (index_t i = first; i < last; ++i)
-                detail::eigen::solve_lower<T>(l.data + i * l.stride, l.leading, t, l.rows, x.data + i * x.stride,
+                detail::eigen::solve_lower<S>(l.data + i * l.stride, l.leading, t, l.rows, x.data + i * x.stride,
                                               x.leading, x.cols);
         });
     }
