@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Written by tools/headers: do not edit.
 set(DIEM_HEADERS
+    include/diem/algorithms.hpp
     include/diem/backend/batch.hpp
+    include/diem/backend/capabilities.hpp
     include/diem/backend/concept.hpp
     include/diem/backend/eigen.hpp
     include/diem/backend/eigen/conv3x3.hpp
@@ -19,8 +21,10 @@ set(DIEM_HEADERS
     include/diem/backend/eigen/low_rank_plan.hpp
     include/diem/backend/eigen/matrix.hpp
     include/diem/backend/eigen/random.hpp
+    include/diem/backend/eigen/simd_level.hpp
     include/diem/backend/fft.hpp
     include/diem/backend/functors.hpp
+    include/diem/backend/host_threads.hpp
     include/diem/backend/memory.hpp
     include/diem/backend/operand.hpp
     include/diem/backend/reference.hpp
@@ -41,31 +45,42 @@ set(DIEM_HEADERS
     include/diem/diffusion/mixture_parameters.hpp
     include/diem/diffusion/noise.hpp
     include/diem/diffusion/sampler.hpp
+    include/diem/diffusion/sampling.hpp
     include/diem/diffusion/schedule.hpp
+    include/diem/diffusion/score_model.hpp
     include/diem/em/fit.hpp
+    include/diem/io/any_array.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
+    include/diem/io/cfl.hpp
     include/diem/io/cifar.hpp
     include/diem/io/config.hpp
+    include/diem/io/content_hash.hpp
     include/diem/io/detail/input_file.hpp
     include/diem/io/dtype.hpp
+    include/diem/io/file_kind.hpp
+    include/diem/io/folder_lock.hpp
+    include/diem/io/ismrmrd_header.hpp
     include/diem/io/json.hpp
     include/diem/io/npy.hpp
-    include/diem/io/png.hpp
     include/diem/io/safetensors.hpp
     include/diem/linop/compose.hpp
     include/diem/linop/concept.hpp
+    include/diem/linop/convolution.hpp
     include/diem/linop/covariance.hpp
     include/diem/linop/data.hpp
     include/diem/linop/dense.hpp
     include/diem/linop/diagonal.hpp
     include/diem/linop/fourier.hpp
     include/diem/linop/identity.hpp
+    include/diem/linop/image.hpp
     include/diem/linop/lambda.hpp
     include/diem/linop/low_rank.hpp
     include/diem/linop/low_rank_covariance.hpp
     include/diem/linop/mask.hpp
     include/diem/linop/mri.hpp
+    include/diem/linop/radon.hpp
+    include/diem/linop/sparse.hpp
     include/diem/linop/subsample.hpp
     include/diem/metrics/detail/bounded_exp.hpp
     include/diem/metrics/detail/sinkhorn_kernel.hpp
@@ -112,16 +127,23 @@ set(DIEM_HEADERS
     include/diem/posterior/options.hpp
     include/diem/posterior/policies.hpp
     include/diem/posterior/preconditioner.hpp
+    include/diem/posterior/sample.hpp
     include/diem/posterior/tally.hpp
     include/diem/prior/checkpoint.hpp
+    include/diem/prior/data_sketch.hpp
     include/diem/prior/diagnostics.hpp
     include/diem/prior/diffusion_em.hpp
-    include/diem/prior/diffusion_prior.hpp
-    include/diem/prior/e_step.hpp
     include/diem/prior/em_options.hpp
-    include/diem/prior/em_result.hpp
-    include/diem/prior/gaussian_checkpoint.hpp
+    include/diem/prior/files.hpp
     include/diem/prior/gaussian_fit.hpp
+    include/diem/prior/gaussian_options.hpp
+    include/diem/prior/guard.hpp
+    include/diem/prior/learn.hpp
+    include/diem/prior/learned.hpp
+    include/diem/prior/moments.hpp
+    include/diem/prior/run.hpp
+    include/diem/prior/run_file.hpp
+    include/diem/prior/settings.hpp
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp
     include/diem/solver/dense_cholesky.hpp
@@ -133,6 +155,10 @@ set(DIEM_HEADERS
     include/diem/solver/detail/true_residual.hpp
     include/diem/solver/gmres.hpp
     include/diem/solver/status.hpp
+    include/diem/testing/adjoint.hpp
+    include/diem/testing/operator.hpp
+    include/diem/testing/report.hpp
+    include/diem/testing/score_model.hpp
     include/diem/train/augmentation.hpp
     include/diem/train/concept.hpp
     include/diem/train/detail/factor_analysis.hpp
@@ -142,6 +168,13 @@ set(DIEM_HEADERS
     include/diem/train/ppca.hpp
     include/diem/train/shuffle.hpp
     include/diem/train/trainer.hpp)
+set(DIEM_OPTIONAL_HEADERS
+    include/diem/io/detail/hdf5.hpp
+    include/diem/io/fastmri.hpp
+    include/diem/io/fits.hpp
+    include/diem/io/matlab.hpp
+    include/diem/io/png.hpp
+    include/diem/io/tiff.hpp)
 set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/bodies.cuh
     include/diem/backend/cuda/conv3x3.cuh
@@ -155,5 +188,7 @@ set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/libraries.cuh
     include/diem/backend/cuda/memory.cuh
     include/diem/backend/cuda/pointer.cuh
+    include/diem/backend/cuda/thrust.cuh
     include/diem/cuda.cuh
-    include/diem/cudnn.cuh)
+    include/diem/cudnn.cuh
+    include/diem/thrust.cuh)

@@ -13,16 +13,21 @@ struct pair_average {
     using operator_tag = diem::linop::linear_tag;  // a promise: this map is linear
     diem::index_t pixels;
 
+    // The items of a view are `stride` apart: k counts the items.
     struct forward {
+        diem::index_t pairs, x_stride, y_stride;
         template <class T>
         void operator()(diem::index_t k, const T* x, T* y) const {
-            y[k] = (x[2 * k] + x[2 * k + 1]) / 2;
+            const T* in = x + k * x_stride;
+            for (diem::index_t j = 0; j < pairs; ++j) y[k * y_stride + j] = (in[2 * j] + in[2 * j + 1]) / 2;
         }
     };
     struct backward {
+        diem::index_t pairs, y_stride, x_stride;
         template <class T>
         void operator()(diem::index_t k, const T* y, T* x) const {
-            x[2 * k] = x[2 * k + 1] = y[k] / 2;
+            T* out = x + k * x_stride;
+            for (diem::index_t j = 0; j < pairs; ++j) out[2 * j] = out[2 * j + 1] = y[k * y_stride + j] / 2;
         }
     };
     diem::index_t rows() const { return pixels / 2; }
@@ -31,16 +36,27 @@ struct pair_average {
     pair_average items(diem::index_t, diem::index_t) const { return *this; }
     template <diem::Backend B>
     void apply(B& b, diem::const_view_t<B> x, diem::view_t<B> y) const {
-        b.launch(y.size(), 2, forward{}, x.data(), y.data());  // contiguous items: one loop over all pairs
+        b.launch(x.items(), pixels, forward{rows(), x.stride(), y.stride()}, x.data(), y.data());
     }
     template <diem::Backend B>
     void apply_adjoint(B& b, diem::const_view_t<B> y, diem::view_t<B> x) const {
-        b.launch(y.size(), 2, backward{}, y.data(), x.data());
+        b.launch(y.items(), pixels, backward{rows(), y.stride(), x.stride()}, y.data(), x.data());
     }
 };
 // [operator]
 
+// [check]
+bool keeps_its_promises(const pair_average& detector) {
+    diem::eigen_backend<float> b;
+    const diem::testing::report found = diem::testing::check_operator(b, detector);
+    std::fputs(found.text().c_str(), stdout);
+    return found.passed();
+}
+// [check]
+
 int main() {
+    if (!keeps_its_promises({.pixels = 16})) return 1;
+
     // [sampling]
     using backend = diem::eigen_backend<float>;
     static_assert(diem::linop::LinearOperator<pair_average, backend>);

@@ -164,10 +164,4 @@ concept Backend = requires(B& b, view_t<B> y, const_view_t<B> x, vector_t<B, dou
     b.fill_uniform(key, y);
 };
 
-/// A backend of very many threads, which wants many short indices in `launch` rather than few long ones. Opt-in by
-/// `using fine_grained_tag = void`; it has `launch_teams(count, length, f, pointers...)` for rows of `length` numbers, with
-/// `f(i, team, raw pointers...)`: see backend/team.hpp.
-template <class B>
-concept FineGrained = Backend<B> && requires { typename B::fine_grained_tag; };
-
 }  // namespace diem

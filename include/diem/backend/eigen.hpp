@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 
+#include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/backend/eigen/conv3x3_plan.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
@@ -14,17 +15,19 @@
 #include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/matrix.hpp>
 #include <diem/backend/eigen/random.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
 #include <diem/backend/thread_pool.hpp>
 #include <diem/core/check.hpp>
 
-namespace diem {
+namespace diem::inline DIEM_SIMD_NAMESPACE {
 
 /// Host memory, Eigen's vectorised algebra, threads over the items of a batch.
 ///
-/// One object serves one caller at a time. Results do not depend on the number of threads. Matrix products may be split
-/// among threads by columns or rows, never along the inner dimension.
+/// One object serves one caller at a time: what uses it inside its own job, or from two threads at once, gets a usage_error.
+/// Results do not depend on the number of threads. Matrix products may be split among threads by columns or rows, never
+/// along the inner dimension.
 template <std::floating_point T = float>
 class eigen_backend {
 public:
@@ -35,15 +38,16 @@ public:
     template <class U>
     using buffer = pool_buffer<U*, pool>;
     /// The faster form of a 3x3 convolution, see nn/conv_plan.hpp.
-    using conv3x3 = conv3x3_plan<T>;
+    using conv3x3 = detail::eigen::conv3x3_plan<T>;
     /// The faster form of diag(d) + u u', see diffusion/harmonic.hpp.
-    using low_rank = low_rank_plan<T>;
+    using low_rank = detail::eigen::low_rank_plan<T>;
 
     /// Elements of an array that a dozen others can share the caches with: what chains of element-wise passes should take at
     /// a time.
     static constexpr index_t block_elements = index_t{1} << 17;
 
-    /// `threads` < 1: one per core.
+    /// `threads` < 1: as many as `host_threads()`. Where the system gives fewer, it goes on with those. Throws value_error above
+    /// thread_pool::most_threads.
     explicit eigen_backend(int threads = 0) : threads_(std::make_unique<thread_pool>(threads)) {}
 
     template <class U>
@@ -52,6 +56,8 @@ public:
     }
     [[nodiscard]] const pool& memory() const { return *pool_; }
     [[nodiscard]] int threads() const { return threads_ ? threads_->threads() : 1; }
+    /// How many were asked for: more than threads() where the system gave fewer.
+    [[nodiscard]] int requested_threads() const { return threads_ ? threads_->requested() : 1; }
     void synchronize() {}
 
     /// f(first, last) on parts of 0 .. count - 1; `cost` is the work of one index in elements touched.
@@ -63,9 +69,11 @@ public:
 
     /// f(part, first, count) for blocks of `block` items, each on one thread: `part` is a backend of that thread alone, on the
     /// same memory. For chains of steps on items that know nothing of each other: no thread waits for another between them.
+    /// Throws value_error unless block >= 1.
     template <class F>
     void for_blocks(index_t items, index_t block, const F& f) {
-        parallel((items + block - 1) / block, smallest_job, [&](index_t first, index_t last) {
+        check_value("for_blocks", block >= 1, "a block has no items");
+        parallel(items < 1 ? 0 : (items - 1) / block + 1, smallest_job, [&](index_t first, index_t last) {
             eigen_backend part(pool_, fft_);
             for (index_t k = first; k < last; ++k) f(part, k * block, std::min(block, items - k * block));
         });
@@ -268,4 +276,4 @@ private:
     std::unique_ptr<thread_pool> threads_;  // null: only the caller's
 };
 
-}  // namespace diem
+}  // namespace diem::inline DIEM_SIMD_NAMESPACE

@@ -33,19 +33,26 @@ private:
     bool shared_ = true;
 };
 
+/// The derivative J = d x_hat / d x_t of a denoiser as far as a posterior needs it, which never asks for more than
+/// `apply_adjoint(b, v, w)`, w = J'v, the vector-Jacobian product (VJP) of every item.
+template <class J, class B>
+concept AdjointProduct =
+    Backend<B> && requires(const J& j, B& b, const_view_t<B> v, view_t<B> w) { j.apply_adjoint(b, v, w); };
+
 /// What `linearize` returns: owns all that its derivatives need, any number of times.
 ///
 /// `mean()`      x_hat = E[x | x_t], a view into this value
-/// `jacobian()`  J = d x_hat / d x_t at fixed sigma, as a linear operator that refers to this value: `apply` = JVP,
-///               `apply_adjoint` = VJP. Not tagged symmetric unless the model knows it is.
+/// `jacobian()`  J = d x_hat / d x_t at fixed sigma, an `AdjointProduct` that refers to this value
 template <class L, class B>
 concept Linearization = Backend<B> && requires(const L& l) {
     { l.mean() } -> std::convertible_to<const_view_t<B>>;
-    requires linop::LinearOperator<std::remove_cvref_t<decltype(l.jacobian())>, B>;
+    requires AdjointProduct<std::remove_cvref_t<decltype(l.jacobian())>, B>;
 };
 
 /// Opt-in tag of `Denoiser` and `ScoreModel`.
 struct score_model_tag {};
+/// Opt-in tag of models that know one noise level for all items only, and throw value_error for one per item.
+struct common_sigma_tag {};
 /// Opt-in tag of models that cost little more than a few passes over memory, so that small blocks of items pay.
 struct analytic_tag {};
 
@@ -63,12 +70,23 @@ concept Denoiser = Backend<B> && std::same_as<typename M::score_model_tag, score
                        m.denoise(b, x_t, sigma, x_hat);
                    };
 
-/// A denoiser with derivatives, hence with Cov[x | x_t] = sigma^2 J': what a posterior is made from.
+/// A denoiser with VJPs, hence with Cov[x | x_t] = sigma^2 J': what a posterior is made from.
 ///
 /// `linearize(b, x_t, sigma)`  a `Linearization`; x_t may be changed afterwards
 template <class M, class B>
 concept ScoreModel = Denoiser<M, B> && requires(M& m, B& b, const_view_t<B> x_t, noise_level<B> sigma) {
     { m.linearize(b, x_t, sigma) } -> Linearization<B>;
 };
+
+/// A score model with JVPs too (w = J v), and parts of its Jacobian for a range of items: then `jacobian()` is a
+/// `linop::LinearOperator`. Not tagged symmetric unless the model knows it is. For checks and diagnostics; no posterior asks.
+template <class M, class B>
+concept HasJvp = ScoreModel<M, B> && requires(M& m, B& b, const_view_t<B> x_t, noise_level<B> sigma) {
+    requires linop::LinearOperator<std::remove_cvref_t<decltype(m.linearize(b, x_t, sigma).jacobian())>, B>;
+};
+
+/// A denoiser for one noise level per item, as training has them.
+template <class M, class B>
+concept HasItemSigma = Denoiser<M, B> && !requires { typename M::common_sigma_tag; };
 
 }  // namespace diem::diffusion

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/backend/functors.hpp>
 #include <diem/backend/team.hpp>
@@ -59,18 +60,6 @@ struct gaussian_mean_diagonal {  // x_hat = mu + (scale v_d) (x - mu)
     }
 };
 
-/// A backend with a faster diag(d) + u u' has a type `low_rank` that keeps one u in the form it likes:
-///
-///     B::low_rank p;  p.prepare(b, u)                        copies u
-///     p.project(b, x, t), p.expand(b, scale, d, x, t, y)     t = u' x,  y = scale diag(d) x + u t
-/// An empty d stands for ones; x may be y.
-template <class B>
-concept HasLowRank = Backend<B> && requires(B& b, typename B::low_rank& p, const typename B::low_rank& made,
-                                            const_view_t<B> in, view_t<B> out, const_vector_t<B> d) {
-    p.prepare(b, in);
-    made.project(b, in, out);
-    made.expand(b, scalar_t<B>(1), d, in, in, out);
-};
 struct no_low_rank {};
 template <class B>
 struct low_rank_of {
@@ -147,7 +136,7 @@ public:
     void apply_scaled(B& b, double scale, const_view_t<B> x, view_t<B> y) const {
         check_shape("harmonic_covariance", "x", x, rows(), x.items());
         check_shape("harmonic_covariance", "y", y, rows(), x.items());
-        if constexpr (detail::HasLowRank<B>)
+        if constexpr (HasLowRank<B>)
             if (rank() > 0) {
                 batch<B> t(b, rank(), x.items());
                 form_->plan.project(b, x, t.view());
@@ -164,7 +153,7 @@ public:
         if (rank() == 0) return;
         batch<B> t(b, rank(), x_t.items());
         const auto subtract = [&] { b.map(functors::subtract{}, t.view(), per_feature{form_->u_mu.flat()}); };
-        if constexpr (detail::HasLowRank<B>) {
+        if constexpr (HasLowRank<B>) {
             form_->plan.project(b, x_t, t.view());
             subtract();
             b.axpby(0.0, t.cview(), scale, t.view());

@@ -24,6 +24,10 @@ inline constexpr index_t any_items = -1;
 /// `apply_adjoint(b, y, x)`  x = A' y
 /// `items(first, count)`  the operator of that range of items, a light value that refers to this one's data
 /// Throws shape_error when sizes do not fit.
+///
+/// **Views may be strided**: item i of x begins at `x.data() + i * x.stride()`, and `x.stride()` may be larger than
+/// `x.features()`, of x and y each. `stack` passes rows of a taller batch, for example. What lies between two items is not to be
+/// read or written. `testing::check_operator` (testing/operator.hpp) tries all of this on an operator of one's own.
 template <class A, class B>
 concept LinearOperator = Backend<B> && std::derived_from<typename A::operator_tag, linear_tag> &&
                          requires(const A& a, B& b, const_view_t<B> in, view_t<B> out, index_t n) {
@@ -32,7 +36,8 @@ concept LinearOperator = Backend<B> && std::derived_from<typename A::operator_ta
                              { a.items() } -> std::convertible_to<index_t>;
                              a.apply(b, in, out);
                              a.apply_adjoint(b, in, out);
-                             a.items(n, n);
+                             a.items(n, n).apply(b, in, out);
+                             a.items(n, n).apply_adjoint(b, in, out);
                          };
 
 /// A linear operator that promises to be symmetric, as CG needs.
@@ -43,6 +48,18 @@ concept SymmetricOperator = LinearOperator<A, B> && std::derived_from<typename A
 struct elementwise_tag {};
 template <class A>
 concept ElementwiseOperator = std::same_as<typename A::elementwise_tag, elementwise_tag>;
+
+/// Sigma_y of an observation: a symmetric positive definite operator that can also be inverted and sampled. That an operator is
+/// symmetric is not enough: a model's Jacobian is no noise.
+///
+/// `apply_inverse(b, x, y)`  y = Sigma^-1 x
+/// `sample(b, key, y)`       y ~ N(0, Sigma): S z with S S' = Sigma, z of `key`
+template <class C, class B>
+concept NoiseCovariance =
+    SymmetricOperator<C, B> && requires(const C& c, B& b, const_view_t<B> x, view_t<B> y, const random_key& key) {
+        c.apply_inverse(b, x, y);
+        c.sample(b, key, y);
+    };
 
 /// An operator whose product gives away another one: `apply_with_byproduct(b, p, q, w)`, q = M p and w = W p.
 template <class A, class B>

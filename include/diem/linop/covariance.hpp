@@ -15,16 +15,11 @@
 /// Covariances Sigma: symmetric positive definite operators that can also be inverted and sampled. Units: variances.
 namespace diem::linop {
 
-/// `apply_inverse(b, x, y)`     y = Sigma^-1 x
+/// A `NoiseCovariance` with its log-determinant.
 /// `log_determinant(b, out)`    log det Sigma_i, one per item
-/// `sample(b, key, y)`          y ~ N(0, Sigma): S z with S S' = Sigma, z of `key`
 template <class C, class B>
-concept Covariance = SymmetricOperator<C, B> && requires(const C& c, B& b, const_view_t<B> x, view_t<B> y,
-                                                         vector_t<B, double> out, random_key key) {
-    c.apply_inverse(b, x, y);
-    c.log_determinant(b, out);
-    c.sample(b, key, y);
-};
+concept Covariance =
+    NoiseCovariance<C, B> && requires(const C& c, B& b, vector_t<B, double> out) { c.log_determinant(b, out); };
 
 /// out_i = x_i'Sigma_i^-1 x_i: the covariance's own sum of squares where it has one (`mahalanobis(b, x, out)`), else the inner
 /// product with Sigma^-1 x.

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <concepts>
 #include <type_traits>
 #include <utility>
 
 #include <diem/linop/data.hpp>
 
 namespace diem::linop {
+
+namespace detail {
+/// f(b, in, out), or f(b, in, out, first item).
+template <class F, class B>
+concept ProductFunction = std::invocable<const F&, B&, const_view_t<B>, view_t<B>> ||
+                          std::invocable<const F&, B&, const_view_t<B>, view_t<B>, index_t>;
+}  // namespace detail
 
 /// An operator made of two functions: `apply(b, x, y)` and `adjoint(b, y, x)`, which overwrite their last argument. They may
 /// take a fourth argument, the number of the batch's first item, where the map differs from item to item: a slice of the
@@ -29,11 +37,13 @@ public:
         return {rows_, cols_, items_ < 0 ? any_items : count, apply_, adjoint_, items_ < 0 ? first_ : first_ + first};
     }
     template <Backend B>
+        requires detail::ProductFunction<Apply, B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
         detail::check_apply("lambda", *this, x, y);
         call(apply_, b, x, y);
     }
     template <Backend B>
+        requires detail::ProductFunction<Adjoint, B>
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
         detail::check_adjoint("lambda (adjoint)", *this, y, x);
         call(adjoint_, b, y, x);

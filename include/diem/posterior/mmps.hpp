@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/diffusion/concept.hpp>
@@ -71,7 +72,7 @@ public:
         const index_t n = observation_.items();
         check_shape("mmps", "x_t", x_t, features(), n);
         check_shape("mmps", "x_hat", x_hat, features(), n);
-        const index_t block = block_items(b);
+        const index_t block = block_items();
         if (n <= block) {
             last_ = denoise_block(b, observation_, x_t, sigma, x_hat);
         } else {
@@ -96,12 +97,11 @@ public:
 
 private:
     /// A chain of element-wise passes is limited by memory: analytic models are taken a cache-sized block of items at a time.
-    [[nodiscard]] index_t block_items(const B& b) const {
+    [[nodiscard]] index_t block_items() const {
         if (policies_.block_items > 0) return policies_.block_items;
-        if constexpr (
-            requires { b.block_elements; } && requires { typename Model::analytic_tag; }) {
+        if constexpr (CacheBlocked<B> && requires { typename Model::analytic_tag; }) {
             const index_t n = std::max<index_t>(1, observation_.items());
-            const index_t most = std::max<index_t>(1, b.block_elements / std::max<index_t>(features(), 1));
+            const index_t most = std::max<index_t>(1, B::block_elements / std::max<index_t>(features(), 1));
             if (n <= most) return n;
             const index_t blocks = ((n + most - 1) / most + 3) / 4 * 4;  // of about one size, easily shared by threads
             return (n + blocks - 1) / blocks;
@@ -114,8 +114,7 @@ private:
     template <class F>
     void for_blocks(B& b, const level& sigma, index_t block, const F& one) {
         const index_t n = observation_.items();
-        if constexpr (
-            preconditionable && requires { b.for_blocks(n, block, one); } && requires { model_.prepare(b, 1.0); }) {
+        if constexpr (preconditionable && BlockThreaded<B> && requires { model_.prepare(b, 1.0); }) {
             if (sigma.shared()) {
                 model_.prepare(b, sigma.common());
                 policies_.prepare(b, sigma.common());

@@ -13,10 +13,15 @@ namespace diem::posterior {
 ///
 /// `y`      rows x items, a view of the caller's data
 /// `A`      a linear operator (one per item, or one for all)
-/// `cov_y`  the covariance Sigma_y of the noise (a variance, in squared data units): symmetric, rows x rows
+/// `cov_y`  the covariance Sigma_y of the noise (a variance, in squared data units), a `linop::NoiseCovariance`: rows x rows
 /// Views must outlive the observation.
-template <Backend B, linop::LinearOperator<B> A, linop::SymmetricOperator<B> N>
+template <Backend B, linop::LinearOperator<B> A, class N>
 class observation {
+    static_assert(linop::NoiseCovariance<N, B>,
+                  "observation: cov_y is not a linop::NoiseCovariance (a symmetric operator with apply_inverse and "
+                  "sample), such as "
+                  "linop::isotropic_covariance or linop::diagonal_covariance");
+
 public:
     using operator_type = A;
     using noise_type = N;
@@ -53,7 +58,7 @@ template <Backend B, class A, class N>
 }
 
 /// y = A x + e with e ~ N(0, cov_y) drawn from `key`. x: cols x n, y: rows x n.
-template <Backend B, linop::LinearOperator<B> A, linop::SymmetricOperator<B> N>
+template <Backend B, linop::LinearOperator<B> A, linop::NoiseCovariance<B> N>
 void simulate(B& backend, const A& a, const N& cov_y, const_view_t<B> x, const random_key& key, view_t<B> y) {
     check_size("simulate", "x.features()", x.features(), a.cols());
     check_shape("simulate", "y", y, a.rows(), x.items());

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/linop/concept.hpp>
 #include <diem/solver/detail/cg_items.hpp>
 #include <diem/solver/detail/curvature.hpp>

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/linop/concept.hpp>
 #include <diem/solver/detail/curvature.hpp>
 #include <diem/solver/detail/gmres_items.hpp>

@@ -19,7 +19,7 @@ namespace diem::train {
 /// `training` gives the rate of dropout and its key: item i of the batch draws by `first_item + i`, so that a batch taken
 /// in parts draws the same masks.
 template <class M, class B>
-concept TrainableModel = diffusion::ScoreModel<M, B> &&
+concept TrainableModel = diffusion::ScoreModel<M, B> && diffusion::HasItemSigma<M, B> &&
                          requires(M& m, const M& c, B& b, const_view_t<B> x_t, diffusion::noise_level<B> sigma,
                                   const model::training& training, vector_t<B> grad, nn::update update) {
                              { m.mutable_parameters() } -> std::convertible_to<vector_t<B>>;
