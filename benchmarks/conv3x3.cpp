@@ -23,6 +23,7 @@
 namespace {
 
 using namespace diem;
+using namespace diem::detail::eigen;
 
 using floats = std::vector<float>;
 using doubles = std::vector<double>;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Written by tools/headers: do not edit.
 set(DIEM_HEADERS
+    include/diem/algorithms.hpp
     include/diem/backend/batch.hpp
+    include/diem/backend/capabilities.hpp
     include/diem/backend/concept.hpp
     include/diem/backend/eigen.hpp
     include/diem/backend/eigen/conv3x3.hpp
@@ -19,8 +21,10 @@ set(DIEM_HEADERS
     include/diem/backend/eigen/low_rank_plan.hpp
     include/diem/backend/eigen/matrix.hpp
     include/diem/backend/eigen/random.hpp
+    include/diem/backend/eigen/simd_level.hpp
     include/diem/backend/fft.hpp
     include/diem/backend/functors.hpp
+    include/diem/backend/host_threads.hpp
     include/diem/backend/memory.hpp
     include/diem/backend/operand.hpp
     include/diem/backend/reference.hpp
@@ -41,18 +45,24 @@ set(DIEM_HEADERS
     include/diem/diffusion/mixture_parameters.hpp
     include/diem/diffusion/noise.hpp
     include/diem/diffusion/sampler.hpp
+    include/diem/diffusion/sampling.hpp
     include/diem/diffusion/schedule.hpp
     include/diem/diffusion/score_model.hpp
     include/diem/em/fit.hpp
+    include/diem/io/any_array.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
+    include/diem/io/cfl.hpp
     include/diem/io/cifar.hpp
     include/diem/io/config.hpp
+    include/diem/io/content_hash.hpp
     include/diem/io/detail/input_file.hpp
     include/diem/io/dtype.hpp
+    include/diem/io/file_kind.hpp
+    include/diem/io/folder_lock.hpp
+    include/diem/io/ismrmrd_header.hpp
     include/diem/io/json.hpp
     include/diem/io/npy.hpp
-    include/diem/io/png.hpp
     include/diem/io/safetensors.hpp
     include/diem/linop/compose.hpp
     include/diem/linop/concept.hpp
@@ -65,6 +75,7 @@ set(DIEM_HEADERS
     include/diem/linop/identity.hpp
     include/diem/linop/image.hpp
     include/diem/linop/lambda.hpp
+    include/diem/linop/low_rank.hpp
     include/diem/linop/low_rank_covariance.hpp
     include/diem/linop/mask.hpp
     include/diem/linop/mri.hpp
@@ -107,36 +118,46 @@ set(DIEM_HEADERS
     include/diem/nn/unet.hpp
     include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
+    include/diem/posterior/any_policies.hpp
     include/diem/posterior/diffpir.hpp
     include/diem/posterior/dps.hpp
+    include/diem/posterior/gaussian_conditional.hpp
+    include/diem/posterior/gaussian_dense.hpp
     include/diem/posterior/guidance.hpp
     include/diem/posterior/innovation.hpp
     include/diem/posterior/mmps.hpp
     include/diem/posterior/observation.hpp
     include/diem/posterior/options.hpp
     include/diem/posterior/pigdm.hpp
+    include/diem/posterior/policies.hpp
     include/diem/posterior/preconditioner.hpp
+    include/diem/posterior/sample.hpp
     include/diem/posterior/tally.hpp
     include/diem/posterior/tmpd.hpp
     include/diem/prior/checkpoint.hpp
+    include/diem/prior/data_sketch.hpp
     include/diem/prior/diagnostics.hpp
     include/diem/prior/diffusion_em.hpp
-    include/diem/prior/diffusion_prior.hpp
-    include/diem/prior/e_step.hpp
     include/diem/prior/em_options.hpp
-    include/diem/prior/em_result.hpp
-    include/diem/prior/gaussian_checkpoint.hpp
-    include/diem/prior/gaussian_conditional.hpp
-    include/diem/prior/gaussian_dense.hpp
+    include/diem/prior/files.hpp
     include/diem/prior/gaussian_fit.hpp
+    include/diem/prior/gaussian_options.hpp
+    include/diem/prior/guard.hpp
+    include/diem/prior/learn.hpp
+    include/diem/prior/learned.hpp
+    include/diem/prior/moments.hpp
+    include/diem/prior/run.hpp
+    include/diem/prior/run_file.hpp
+    include/diem/prior/settings.hpp
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp
     include/diem/solver/dense_cholesky.hpp
-    include/diem/solver/detail/cg_fused.hpp
     include/diem/solver/detail/cg_items.hpp
+    include/diem/solver/detail/curvature.hpp
     include/diem/solver/detail/gmres_items.hpp
     include/diem/solver/detail/host_rows.hpp
     include/diem/solver/detail/tracked_residual.hpp
+    include/diem/solver/detail/true_residual.hpp
     include/diem/solver/gmres.hpp
     include/diem/solver/status.hpp
     include/diem/testing/adjoint.hpp
@@ -152,6 +173,13 @@ set(DIEM_HEADERS
     include/diem/train/ppca.hpp
     include/diem/train/shuffle.hpp
     include/diem/train/trainer.hpp)
+set(DIEM_OPTIONAL_HEADERS
+    include/diem/io/detail/hdf5.hpp
+    include/diem/io/fastmri.hpp
+    include/diem/io/fits.hpp
+    include/diem/io/matlab.hpp
+    include/diem/io/png.hpp
+    include/diem/io/tiff.hpp)
 set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/bodies.cuh
     include/diem/backend/cuda/conv3x3.cuh
@@ -165,5 +193,7 @@ set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/libraries.cuh
     include/diem/backend/cuda/memory.cuh
     include/diem/backend/cuda/pointer.cuh
+    include/diem/backend/cuda/thrust.cuh
     include/diem/cuda.cuh
-    include/diem/cudnn.cuh)
+    include/diem/cudnn.cuh
+    include/diem/thrust.cuh)

@@ -4,6 +4,7 @@ include(CMakePackageConfigHelpers)
 set(diem_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/diem")
 install(TARGETS diem EXPORT diem_targets
     FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+    FILE_SET optional_headers DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
     FILE_SET device_headers DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT diem_targets NAMESPACE diem:: FILE diem-targets.cmake DESTINATION "${diem_package_dir}")
 configure_package_config_file(cmake/diem-config.cmake.in "${PROJECT_BINARY_DIR}/diem-config.cmake"

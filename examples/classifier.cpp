@@ -34,7 +34,7 @@ settings read_settings(const fs::path& path) {
     io::read_config(io::load_config(path), [&](io::config_object& c) {
         c.ignore("comment");
         c.object("network", [&](io::config_object& o) { support::read_classifier(o, s.network); });
-        support::read_training(c, "training", s.training, s.train_images);
+        support::read_object(c, "training", s.training, s.train_images);
         c.optional("seed", s.seed);
     });
     return s;

@@ -29,12 +29,12 @@ namespace {
 settings read_settings(const fs::path& path, const std::vector<std::string>& changes) {
     settings s;
     auto& em = s.em;
+    em = prior::presets::paper_manifold();
     em.laps = 16;
-    em.refresh.mean = false;
-    em.sampling = {.sampler = prior::sampler_choice::predictor_corrector, .steps = 256, .sigma_max = 10};
-    em.training.batch = 1024;
-    em.training.rate = {.schedule = train::rate_schedule::linear, .initial = 1e-3, .final = 1e-6};
-    em.training.adam.ema_decay = 0;
+    em.sampling.steps = 256;
+    em.training.steps = 1000;
+    em.initial_mmps.emplace(posterior::mmps_options{.max_iterations = 2, .relative_tolerance = 1e-3});
+    s.gaussian.measure_evidence = false;
     io::read_config(support::config_with(path, changes), [&](io::config_object& c) {
         c.ignore("comment");
         c.optional("observations", s.observations).at_least(1);
@@ -43,18 +43,10 @@ settings read_settings(const fs::path& path, const std::vector<std::string>& cha
         c.optional("alpha", s.alpha).above(0.0);
         c.optional("epsilon", s.epsilon).above(0.0).below(1.0);
         support::read_network(c, "network", "an mlp", s.net);
-        c.object("gaussian", [&](io::config_object& o) {
-            o.optional("laps", s.gaussian_laps).at_least(0);
-            support::read_choice(
-                o, "e_step", s.gaussian_e_step,
-                {{"moments", prior::gaussian_e_step::moments}, {"diffusion", prior::gaussian_e_step::diffusion}});
-        });
-        c.optional("laps", em.laps).at_least(0);
-        c.optional("switch_factor", em.switch_factor).at_least(0.0);
-        c.optional("clip_samples", em.clip_samples);
-        support::read_sampler(c, "sampler", em.sampling);
-        support::read_posterior(c, "posterior", em.mmps);
-        support::read_training(c, "training", em.training, s.observations);
+        s.gaussian.ppca.rank = s.net.features;
+        support::read_object(c, "gaussian", s.gaussian);
+        em.initial_mmps->max_iterations = s.rows;
+        support::read_object(c, "em", em, s.observations);
         c.object("evaluation", [&](io::config_object& o) {
             o.optional("samples", s.samples).at_least(2);
             support::read_sinkhorn(o, s.sinkhorn);
@@ -90,6 +82,8 @@ int main(int argc, char** argv) {
             s.em.sampling.steps = 8;
             s.em.training.steps = 20;
             s.em.training.batch = 64;
+            s.em.training.adam.ema_decay = 0;
+            s.em.guard.max_residual = 1e12;  // twenty steps teach little
             s.sinkhorn.iterations = 50;
         }
         support::choose(o.at);

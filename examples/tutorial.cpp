@@ -83,7 +83,8 @@ int main() {
 
     // The posterior is a denoiser like the prior: any sampler draws from it.
     diem::posterior::mmps posterior(b, prior, diem::posterior::observe(b, y.cview(), detector, noise),
-                                    {.max_iterations = 8, .relative_tolerance = 1e-3});
+                                    diem::posterior::tweedie{},
+                                    diem::posterior::cg<>{.iterations = 8, .tolerance = 1e-3});
     diem::diffusion::sample(b, posterior, diem::diffusion::ve_log_linear{}, diem::diffusion::dpm_solver_2m_sde{},
                             {.steps = 64}, diem::random_key{.seed = 3}, x.view());
     // [sampling]

@@ -7,7 +7,7 @@
 #include <string>
 
 #include <diem/core/view.hpp>
-#include <diem/prior/e_step.hpp>
+#include <diem/diffusion/sampling.hpp>
 
 #include "support/place.hpp"
 
@@ -22,12 +22,12 @@ struct program_options {
     diem::index_t held_out = 261, samples = 8, free_samples = 2048, free_steps = 256;
     double keep = 0.25, sigma_y = 1e-2;
     /// Of second order: DDPM would lose 12 % of the variance in 64 steps, and samples to learn from lose it lap by lap.
-    diem::prior::sampling_options sampling{.sampler = diem::prior::sampler_choice::dpm_solver_2m_sde,
-                                           .steps = 64,
-                                           .batch = 261,
-                                           .sigma_min = 5e-3,
-                                           .sigma_max = 20};
-    std::optional<diem::prior::sampler_choice>
+    diem::diffusion::sampling_options sampling{.sampler = diem::diffusion::sampler_choice::dpm_2m_sde,
+                                               .steps = 64,
+                                               .batch = 261,
+                                               .sigma_min = 5e-3,
+                                               .sigma_max = 20};
+    std::optional<diem::diffusion::sampler_choice>
         judged_sampler;  ///< of the posterior samples that are judged; else that above
     std::uint64_t seed = 0;
     support::place at;  ///< chosen, for `run_on_...`

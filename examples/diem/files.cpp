@@ -45,6 +45,17 @@ std::optional<support::image_shape> image_of(const io::shape_type& shape) {
     return std::nullopt;
 }
 
+std::optional<support::image_shape> image_of_notes(const io::json& notes) {
+    if (!notes.contains("image")) return std::nullopt;
+    try {
+        const auto sizes = notes.at("image").get<std::vector<index_t>>();
+        if (sizes.size() == 3) return support::image_shape{sizes[0], sizes[1], sizes[2]};
+    } catch (const io::json::exception&) {
+    }
+    throw io_error("the prior's notes: \"image\" is " + notes.at("image").dump() +
+                   ", expected [height, width, channels]");
+}
+
 operator_description describe(const io::json& value, const std::string& where, const fs::path& folder) {
     operator_description d;
     d.where = where;

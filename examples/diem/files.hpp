@@ -33,6 +33,9 @@ void make_folder(const std::filesystem::path& folder);
 /// (items, height, width) or (items, height, width, 1 or 3) as an image; none for other shapes.
 [[nodiscard]] std::optional<support::image_shape> image_of(const diem::io::shape_type& shape);
 
+/// notes["image"] of a prior, [height, width, channels]; none where it is not there. Throws io_error for anything else.
+[[nodiscard]] std::optional<support::image_shape> image_of_notes(const diem::io::json& notes);
+
 /// An operator as the JSON describes it:
 ///     {"type": "identity"}
 ///     {"type": "mask", "values": "masks.npy", "channels": 1}   or "keep": a share, to be drawn

@@ -42,43 +42,43 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
     const index_t features = data.features;
     const bool mask = data.mask;
     auto& g = s.gaussian;
-    g.rank = std::min<index_t>(64, features);
-    g.e_step = mask && features > 1024 ? prior::gaussian_e_step::draws : prior::gaussian_e_step::moments;
+    g.ppca.rank = std::min<index_t>(64, features);
+    g.e_step = features > 1024 ? (mask ? prior::gaussian_e_step::draws : prior::gaussian_e_step::diffusion)
+                               : prior::gaussian_e_step::moments;
+    g.sampling = {.sampler = diffusion::sampler_choice::ddim, .steps = 64, .batch = 128};
     g.mmps.precondition = mask;
-    g.mmps.max_iterations = 64;
     c.object("gaussian", [&](io::config_object& o) {
-        support::read_gaussian(o, g, features);
+        prior::read_settings(o, g);
+        if (g.ppca.rank > features)
+            o.fail("rank", "is " + std::to_string(g.ppca.rank) + ", expected at most " + std::to_string(features) +
+                               ", the number of features");
         if (!mask && g.e_step == prior::gaussian_e_step::draws)
             o.fail("e_step", "exact draws need a mask; with other operators use \"moments\" or \"diffusion\"");
         if (!mask && g.mmps.precondition) o.fail("posterior.precondition", "a preconditioner needs a mask");
     });
 
-    auto& em = s.prior.em;
-    em.sampling = {
-        .sampler = prior::sampler_choice::dpm_solver_2m_sde, .steps = 64, .sigma_min = 5e-3, .sigma_max = 20};
-    em.refresh = {.mean = true, .estimate = true, .rank = g.rank};
-    em.training.steps = 1000;
-    em.training.rate = {.schedule = train::rate_schedule::linear, .initial = 1e-3, .final = 1e-5};
-    em.training.adam.ema_decay = 0.99;
-    em.training.report_every = 50;
+    auto& em = s.em;
+    em.refresh.rank = g.ppca.rank;
     c.optional("seed", em.seed);
+    g.seed = em.seed;
     em.initial_mmps = g.mmps;
     em.initial_mmps->precondition = false;  // its operator may be any
-    if (c.contains("network")) support::read_network(c, "network", s.prior.network.emplace(nn::mlp_config{}));
+    if (c.contains("network")) support::read_network(c, "network", s.network.emplace(nn::mlp_config{}));
     const bool has_em = c.object("em", [&](io::config_object& o) {
-        support::read_em(o, em, data.items);
+        prior::read_settings(o, em, data.items);
         if (em.mmps.precondition) o.fail("posterior.precondition", "is for Gaussian priors only");
     });
-    if (has_em && !s.prior.network) c.fail("em", "there is no \"network\" to train");
-    if (s.prior.network) {
+    if (has_em && !s.network) c.fail("em", "there is no \"network\" to train");
+    if (s.network) prior::check_em(em);
+    if (s.network) {
         // Throws where the sizes of the network do not fit together.
-        const model::any_network<reference_backend<float>> net(*s.prior.network);
+        const model::any_network<reference_backend<float>> net(*s.network);
         if (net.features() != features)
             c.fail("network", "is for " + std::to_string(net.features()) + " features, the operator takes " +
                                   std::to_string(features));
     }
     c.optional("pictures", s.pictures).at_least(1);
-    s.prior.image = data.image;
+    s.image = data.image;
     auto& a = em.training.augmentation;
     if (data.image) {
         a.height = data.image->height;

@@ -6,9 +6,11 @@
 #include <optional>
 #include <utility>
 
+#include <diem/model/config.hpp>
+#include <diem/prior/em_options.hpp>
+#include <diem/prior/gaussian_options.hpp>
+
 #include "diem/measured.hpp"
-#include "diem/prior_config.hpp"
-#include "support/gaussian_stage.hpp"
 
 namespace program {
 
@@ -18,9 +20,10 @@ struct fit_settings {
     operator_description description;
     sigma_source sigma;
     std::optional<support::image_shape> image;
-    support::gaussian_settings gaussian;
-    prior_config prior;
-    diem::index_t pictures = 16;  ///< images in a row of a picture
+    diem::prior::gaussian_fit_options gaussian;
+    std::optional<diem::model::network_config> network;  ///< none: Gaussian
+    diem::prior::em_options em;                          ///< its seed is that of all random numbers
+    diem::index_t pictures = 16;                         ///< images in a row of a picture
 };
 
 /// What defaults depend on.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <diem/prior/learn.hpp>
+
 #include "diem/stages.hpp"
 
 namespace program {
@@ -10,19 +12,19 @@ namespace program {
 using namespace diem;
 
 template <Backend B>
-em::fit_result<gaussian<B>> gaussian_stage<B>::fit(B& b, const support::gaussian_settings& s, const measured<B>& m,
-                                                   std::uint64_t seed) {
+learn_result<B> gaussian_stage<B>::fit(B& b, const prior::gaussian_fit_options& o, const measured<B>& m,
+                                       const prior::run<B>& run) {
     if (const auto* mask = m.a.as_mask())
-        return support::fit_gaussian_stage(b, s, posterior::observe(b, m.y.cview(), *mask, m.noise), seed);
+        return prior::learn_gaussian(b, posterior::observe(b, m.y.cview(), *mask, m.noise), o, run);
     // The matrices of a batch take at most about 256 MiB.
-    auto settings = s;
+    auto bounded = o;
     const index_t each = 2 * m.features() * m.y.features() + m.y.features() * m.y.features();
-    settings.batch = std::clamp<index_t>((index_t{1} << 26) / std::max<index_t>(each, 1), 1, s.batch);
-    return support::fit_gaussian_stage(b, settings, m.observed(b), seed);
+    bounded.batch = std::clamp<index_t>((index_t{1} << 26) / std::max<index_t>(each, 1), 1, o.batch);
+    return prior::learn_gaussian(b, m.observed(b), bounded, run);
 }
 
 template <Backend B>
-bool gaussian_stage<B>::draw_masked(B& b, const gaussian<B>& model, const measured<B>& m, std::uint64_t seed,
+bool gaussian_stage<B>::draw_masked(B& b, const diffusion::gaussian<B>& model, const measured<B>& m, std::uint64_t seed,
                                     view_t<B> x) {
     const auto* mask = m.a.as_mask();
     if (mask == nullptr) return false;

@@ -87,9 +87,9 @@ int info(const info_command& o) {
         if (j.contains(key)) row(name, j[key]);
     const auto& config = j["config"];
     if (config.is_object() && config.contains("type")) row("network", config);
-    if (config.is_object() && config.contains("program"))
-        for (const char* key : {"network", "image", "sampler", "posterior"})
-            if (config.contains(key) && !config[key].is_null()) row(key, config[key]);
+    if (config.is_object() && config.contains("network"))
+        for (const char* key : {"network", "image", "notes", "sampler", "posterior"})
+            if (config.contains(key) && !config[key].empty()) row(key, config[key]);
     if (j.contains("last_lap"))
         for (const char* key : {"data_residual", "loss", "change", "outside_share", "e_seconds", "m_seconds"})
             if (j["last_lap"].contains(key)) row(std::string("last lap: ") + key, j["last_lap"][key]);

@@ -8,7 +8,7 @@
 #include <diem/metrics/sinkhorn.hpp>
 #include <diem/model/config.hpp>
 #include <diem/prior/em_options.hpp>
-#include <diem/prior/gaussian_fit.hpp>
+#include <diem/prior/gaussian_options.hpp>
 
 #include "support/place.hpp"
 
@@ -19,8 +19,8 @@ struct settings {
     diem::index_t observations = 4096, rows = 2;
     double sigma_y = 1e-2, alpha = 3, epsilon = 1e-3;
     diem::nn::mlp_config net = diem::model::presets::manifold_mlp();
-    diem::index_t gaussian_laps = 16;
-    diem::prior::gaussian_e_step gaussian_e_step = diem::prior::gaussian_e_step::moments;
+    diem::prior::gaussian_fit_options gaussian{
+        .sampling = {.sampler = diem::diffusion::sampler_choice::ddim, .steps = 256, .batch = 1024, .sigma_max = 10}};
     diem::prior::em_options em{};
     diem::index_t samples = 4096;  ///< compared with as many points of the truth
     diem::metrics::sinkhorn_options sinkhorn{};

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <iostream>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -22,18 +22,16 @@
 #include <diem/metrics/psnr.hpp>
 #include <diem/metrics/sinkhorn.hpp>
 #include <diem/model/config.hpp>
-#include <diem/model/preconditioned.hpp>
+#include <diem/nn/mlp.hpp>
 #include <diem/posterior/observation.hpp>
-#include <diem/prior/diffusion_em.hpp>
-#include <diem/prior/gaussian_fit.hpp>
+#include <diem/prior/learn.hpp>
 
 #include "manifold/program.hpp"
 #include "support/curve.hpp"
-#include "support/em_monitor.hpp"
-#include "support/interrupt.hpp"
 #include "support/lap_log.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/watched_run.hpp"
 
 namespace manifold {
 
@@ -88,6 +86,7 @@ public:
     }
     /// Root mean square distance of each posterior sample to the point that was observed.
     [[nodiscard]] double error(const_view_t<B> x) const {
+        if (x.items() != data_.x.items()) return std::numeric_limits<double>::quiet_NaN();  // some were removed
         const auto errors = metrics::mean_squared_error(b_, x, data_.x.cview());
         double sum = 0;
         for (const double e : errors) sum += e;
@@ -97,7 +96,8 @@ public:
     void add(const prior::lap_diagnostics& d, const_view_t<B> x) {
         io::json entry = prior::to_json(d);
         entry["divergence"] = divergence(x);
-        entry["distance_to_observed_point"] = error(x);
+        const double distance = error(x);
+        entry["distance_to_observed_point"] = std::isfinite(distance) ? io::json(distance) : io::json(nullptr);
         entry["samples_file"] = "samples_" + std::to_string(d.lap) + ".npy";
         save(x, entry["samples_file"].get<std::string>());
         laps_.add(std::move(entry));
@@ -121,96 +121,84 @@ private:
     support::lap_log laps_;
 };
 
-template <Backend B, class Model>
-batch<B> unconditional(B& b, Model& model, const settings& s, const_vector_t<B> mean) {
-    batch<B> x(b, model.features(), s.samples);
-    prior::sample_prior<B>(b, model, s.em.sampling, mean, {.seed = s.em.seed + 17}, x.view());
-    return x;
-}
-
 template <Backend B>
-int run(B& b, const settings& given, const program_options& o) {
+int run(B& b, const settings& s, const program_options& o) {
+    using network = nn::mlp<B>;
+    using prior_type = prior::learned<B, network>;
     const auto start = std::chrono::steady_clock::now();
-    settings s = given;
     std::filesystem::create_directories(o.out);
-    support::catch_interrupts();
     const problem<B> data(b, s);
+    const auto observed = data.observed(b);
     std::cout << s.observations << " points of a curve in R^" << s.net.features << ", of each " << s.rows
               << " projections with noise " << s.sigma_y << "; " << s.em.laps << " laps, covariance "
               << to_string(s.em.mmps.cov_x) << ", " << to_string(s.em.mmps.solver) << " of at most "
               << s.em.mmps.max_iterations << " iterations; " << support::describe(o.at, b.threads()) << std::endl;
 
+    std::optional<evaluation<B>> eval;
+    support::watched_run<B, network> watch(
+        s.observations, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {
+            eval->add(d, x);
+            std::cout << "  divergence of its samples " << eval->laps().back()["divergence"] << std::endl;
+        });
+    auto& run = watch.run();
+    run.folder = o.out / "checkpoint";
+    run.resume = o.resume;
+    run.keep_laps = false;
+
     // The Gaussian stage.
-    prior::gaussian_fit_options options{
-        .fit = {.max_laps = s.gaussian_laps}, .e_step = s.gaussian_e_step, .ppca = {.rank = s.net.features}};
-    options.sampling = {
-        .sampler = prior::sampler_choice::ddim, .steps = 256, .batch = 1024, .sigma_max = s.em.sampling.sigma_max};
-    options.measure_evidence = false;
+    auto options = s.gaussian;
     options.seed = s.em.seed;
-    auto initial =
-        prior::fit_gaussian(b, prior::isotropic_gaussian(b, s.net.features), data.observed(b), options).prior;
+    auto initial = prior::learn_gaussian(b, observed, options, run);
+    if (initial.status == prior::run_status::cancelled) return 130;
     batch<B> free(b, s.net.features, s.samples);
-    initial.sample(b, {.seed = s.em.seed + 17, .lane = random_lane::prior_sample}, free.view());
-    evaluation<B> eval(b, s, data, o.out);
-    const double gaussian_prior = eval.divergence(free.cview());
-    eval.save(free.cview(), "prior_gaussian.npy");
+    prior::sample(b, initial.prior, {.seed = s.em.seed + 17}, free.view());
+    eval.emplace(b, s, data, o.out);
+    const double gaussian_prior = eval->divergence(free.cview());
+    eval->save(free.cview(), "prior_gaussian.npy");
     std::cout << "Gaussian stage: divergence of its prior " << gaussian_prior
-              << ", of two draws of the truth (T(a, b)) " << eval.self() << std::endl;
+              << ", of two draws of the truth (T(a, b)) " << eval->self() << std::endl;
 
     // The laps.
-    model::preconditioned<B, nn::mlp<B>> model(b, nn::mlp<B>(s.net));
-    model.initialize(b, {.seed = s.em.seed});
-    std::atomic<bool> cancel = false;
-    s.em.initial_mmps = posterior::mmps_options{.max_iterations = s.rows, .relative_tolerance = 1e-3};
-    s.em.folder = o.out / "checkpoint";
-    s.em.resume = o.resume;
-    s.em.keep_laps = false;
-    s.em.config = model::to_json(s.net);
-    s.em.cancel = &cancel;
-    if (o.resume) eval.restore(s.em.laps);
-    support::em_monitor watch(cancel, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const auto&) {
-        eval.add(d, x);
-        std::cout << "  divergence of its samples " << eval.laps().back()["divergence"] << std::endl;
-    });
-    const auto observed = data.observed(b);
-    auto result = prior::fit_diffusion(b, model, model.table(), observed, initial,
-                                       prior::untrained_prior<B>(b, model, initial), s.em, watch);
+    if (o.resume) eval->restore(s.em.laps);
+    auto result = prior::fit_diffusion(b, std::move(initial.prior), network(s.net), observed, s.em, run);
     std::cout << result.report << '\n';
-    if (result.status == prior::em_status::cancelled) return 130;
+    if (result.status == prior::run_status::cancelled) return 130;
 
     // Posterior samples under the last prior, and samples of the prior itself.
     const auto& last = result.prior;
     batch<B> x(b, s.net.features, s.observations);
-    prior::e_step_state state;
-    const auto mmps = prior::e_step_mmps(b, s.em, last);
+    posterior::sample_state state;
     support::progress bar("samples under the last prior", static_cast<long>(s.observations));
-    const auto draw = [&](auto& m) {
-        return prior::sample_posteriors(b, m, observed, &*last.estimate, mmps, s.em.sampling, s.em.guard,
-                                        last.mean.flat(), prior::detail::lap_seed(s.em.seed, last.laps, 1), x.view(),
-                                        state, [&](const prior::e_step_state& e) {
-                                            bar.update(static_cast<long>(e.done));
-                                            return !support::interrupted();
-                                        });
-    };
-    if (!(last.laps > 0 ? draw(model) : draw(initial))) return 130;
+    auto how = last.sample_options(b);
+    if (!last.has_network()) how.mmps = *s.em.initial_mmps;
+    const random_key key{.seed = prior::detail::lap_seed(s.em.seed, last.laps(), 1)};
+    if (!posterior::sample<B>(b, last, observed, how, key, x.view(), state, [&](const auto& drawn, const auto&) {
+            bar.update(static_cast<long>(drawn.done));
+            return !support::interrupted();
+        }))
+        return 130;
     bar.finish();
+    if (s.em.outside == prior::out_of_range::remove) x = prior::remove_outside<B>(b, x.cview(), s.em.low, s.em.high);
     auto d = prior::diagnostics_of(state);
-    d.lap = last.laps;
-    eval.add(d, x.cview());
+    d.lap = last.laps();
+    d.removed = d.samples - x.items();
+    eval->add(d, x.cview());
     double network_prior = gaussian_prior;
-    if (last.laps > 0) {
-        free = unconditional(b, model, s, last.mean.flat());
-        network_prior = eval.divergence(free.cview());
-        eval.save(free.cview(), "prior_network.npy");
+    if (last.has_network()) {
+        prior::sample(b, last, {.seed = s.em.seed + 17}, free.view());
+        network_prior = eval->divergence(free.cview());
+        eval->save(free.cview(), "prior_network.npy");
     }
 
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const double first = eval.laps().front()["divergence"], end = eval.laps().back()["divergence"];
+    const double first = eval->laps().front()["divergence"], end = eval->laps().back()["divergence"];
     std::vector<std::vector<std::string>> rows;
-    for (const auto& e : eval.laps())
+    for (const auto& e : eval->laps())
         rows.push_back({std::to_string(e["lap"].template get<index_t>()),
                         support::number(1e3 * e["divergence"].template get<double>(), 3),
-                        support::number(e["distance_to_observed_point"].template get<double>(), 3),
+                        e["distance_to_observed_point"].is_null()
+                            ? "-"
+                            : support::number(e["distance_to_observed_point"].template get<double>(), 3),
                         support::number(e["data_residual"].template get<double>())});
     std::cout << "\nPosterior samples under the prior after so many laps\n";
     support::print_table(std::cout, {"laps", "1000 x divergence", "distance to the point", "data residual"}, rows);
@@ -226,9 +214,9 @@ int run(B& b, const settings& given, const program_options& o) {
                                           {"features", s.net.features},
                                           {"rows", s.rows},
                                           {"sigma_y", s.sigma_y},
-                                          {"gaussian_laps", s.gaussian_laps},
-                                          {"laps", last.laps},
-                                          {"clip_samples", s.em.clip_samples},
+                                          {"gaussian_laps", s.gaussian.fit.max_laps},
+                                          {"laps", last.laps()},
+                                          {"em", prior::settings_json(s.em)},
                                           {"covariance", to_string(s.em.mmps.cov_x)},
                                           {"solver", to_string(s.em.mmps.solver)},
                                           {"max_iterations", s.em.mmps.max_iterations},
@@ -238,18 +226,18 @@ int run(B& b, const settings& given, const program_options& o) {
                                           {"evaluation_samples", s.samples},
                                           {"status", prior::to_string(result.status)},
                                           {"message", result.report},
-                                          {"transport_between_truths", eval.self()},
+                                          {"transport_between_truths", eval->self()},
                                           {"divergence_gaussian_prior", gaussian_prior},
                                           {"divergence_network_prior", network_prior},
                                           {"divergence_first", first},
                                           {"divergence_last", end},
-                                          {"along_laps", eval.laps()},
+                                          {"along_laps", eval->laps()},
                                           {"truth_file", "truth.npy"},
                                           {"seconds", seconds}});
     std::cout << '\n'
               << support::number(seconds, 1) << " s. report.json and the samples are in "
               << std::filesystem::absolute(o.out).string() << '\n';
-    return result.status == prior::em_status::rejected ? 1 : 0;
+    return result.status == prior::run_status::rejected ? 1 : 0;
 }
 
 }  // namespace manifold

@@ -13,7 +13,6 @@
 #include <diem/prior/em_options.hpp>
 
 #include "support/em_settings.hpp"
-#include "support/gaussian_stage.hpp"
 
 namespace support {
 
@@ -24,9 +23,12 @@ struct cifar_settings {
     double keep = 0.25, sigma_y = 1e-3;
     std::uint64_t seed = 0;
 
-    struct : gaussian_settings {
-        diem::index_t observations = 4096;  ///< the first so many
-    } gaussian;
+    diem::index_t gaussian_observations = 4096;  ///< the first so many
+    /// The paper's way of sampling, with exact E-steps and a preconditioner of the judged samples.
+    diem::prior::gaussian_fit_options gaussian{
+        .e_step = diem::prior::gaussian_e_step::draws,
+        .sampling = {.sampler = diem::diffusion::sampler_choice::ddim, .steps = 64, .batch = 128},
+        .mmps = {.max_iterations = 256, .relative_tolerance = 1e-3, .precondition = true}};
 
     std::optional<diem::nn::unet_config> network;  ///< none: the Gaussian prior alone
     diem::prior::em_options em{};
@@ -35,6 +37,9 @@ struct cifar_settings {
         diem::index_t images = 64, samples = 4;  ///< posterior samples of so many test images
         diem::index_t free_samples = 0;          ///< unconditional samples for the distance to the test images
         diem::index_t pictures = 16;             ///< images in a row of a picture
+        std::optional<diem::diffusion::sampler_choice>
+            sampler{};            ///< of unconditional samples; else that of the E-step
+        diem::index_t steps = 0;  ///< of them; 0: as the E-step
     } evaluation;
 };
 
@@ -49,17 +54,17 @@ struct cifar_settings {
         c.optional("keep", s.keep).above(0.0).at_most(1.0);
         c.optional("sigma_y", s.sigma_y).above(0.0);
         c.optional("seed", s.seed);
-        s.gaussian.observations = std::min(s.gaussian.observations, s.observations);
+        s.gaussian_observations = std::min(s.gaussian_observations, s.observations);
         c.object("gaussian", [&](config_object& o) {
-            o.optional("observations", s.gaussian.observations).at_least(1).at_most(s.observations);
-            read_gaussian(o, s.gaussian, 3072);
+            o.optional("observations", s.gaussian_observations).at_least(1).at_most(s.observations);
+            diem::prior::read_settings(o, s.gaussian);
         });
         if (c.contains("network")) {
             read_network(c, "network", "a unet", s.network.emplace());
         }
         s.em.seed = s.seed;
         s.em.initial_mmps = s.gaussian.mmps;
-        c.object("em", [&](config_object& o) { read_em(o, s.em, s.observations); });
+        read_object(c, "em", s.em, s.observations);
         auto& a = s.em.training.augmentation;
         a.height = a.width = 32;
         a.channels = 3;
@@ -68,6 +73,12 @@ struct cifar_settings {
             o.optional("samples", s.evaluation.samples).at_least(1);
             o.optional("free_samples", s.evaluation.free_samples).at_least(0);
             o.optional("pictures", s.evaluation.pictures).at_least(1);
+            std::string sampler;
+            o.optional("sampler", sampler);
+            for (const auto& [name, value] : sampler_names)
+                if (name == sampler) s.evaluation.sampler = value;
+            if (!sampler.empty() && !s.evaluation.sampler) o.fail("sampler", "is no sampler: " + sampler);
+            o.optional("steps", s.evaluation.steps).at_least(1);
         });
     });
     return s;
@@ -77,9 +88,9 @@ struct cifar_settings {
 inline void shrink(cifar_settings& s) {
     const auto at_most = [](diem::index_t& value, diem::index_t bound) { value = std::min(value, bound); };
     at_most(s.observations, 4);
-    at_most(s.gaussian.observations, 4);
-    at_most(s.gaussian.rank, 4);
-    at_most(s.gaussian.laps, 2);
+    at_most(s.gaussian_observations, 4);
+    at_most(s.gaussian.ppca.rank, 4);
+    at_most(s.gaussian.fit.max_laps, 2);
     at_most(s.gaussian.sampling.steps, 4);
     at_most(s.evaluation.images, 2);
     at_most(s.evaluation.pictures, 2);
@@ -90,6 +101,7 @@ inline void shrink(cifar_settings& s) {
     at_most(s.em.sampling.steps, 3);
     s.em.sampling.samples_per_observation = 1;
     at_most(s.em.training.steps, 3);
+    s.em.training.adam.ema_warmup = true;
     at_most(s.em.training.batch, 4);
     at_most(s.em.training.loss.micro_batch, 2);
 }

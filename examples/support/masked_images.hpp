@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -13,10 +14,13 @@
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/posterior/observation.hpp>
-#include <diem/prior/e_step.hpp>
+#include <diem/posterior/sample.hpp>
+#include <diem/prior/diagnostics.hpp>
+#include <diem/prior/moments.hpp>
 
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
+#include "support/progress.hpp"
 
 /// What the image examples share: images of which some pixels are deleted, baselines, figures, pictures.
 namespace support {
@@ -76,27 +80,30 @@ template <diem::Backend B>
 /// Figures of posterior samples of held-out observations.
 struct posterior_figures {
     double sample = 0, mean = 0;  ///< PSNR of one sample, and of the mean of all samples, dB
-    double residual = 0;  ///< ||y - A x||^2 / (rows sigma_y^2) of the samples: 1 where they fit as the noise does
     diem::prior::lap_diagnostics diagnostics{};
 };
 
-/// Draws posterior samples of every observation with any prior and compares with the truth. `x` receives them: sample s n + i
-/// belongs to observation i. `go_on(done, total)` as in prior::sample_posteriors.
-template <diem::Backend B, class Model, class GoOn>
-posterior_figures sample_held_out(B& b, Model& model, const masked_images<B>& data,
-                                  const diem::diffusion::gaussian<B>* estimate,
-                                  const diem::posterior::mmps_options& mmps,
-                                  const diem::prior::sampling_options& sampling, diem::const_vector_t<B> start_mean,
-                                  std::uint64_t seed, diem::batch<B>& x, GoOn&& go_on) {
-    x = diem::batch<B>(b, data.truth.features(), data.items() * sampling.samples_per_observation);
-    diem::prior::e_step_state state;
-    diem::prior::sample_posteriors(b, model, data.observed(b), estimate, mmps, sampling, {}, start_mean, seed, x.view(),
-                                   state, [&](const diem::prior::e_step_state& s) { return go_on(s.done, x.items()); });
+/// Draws posterior samples of every observation with any prior and compares with the truth; a bar on the terminal names the
+/// prior. `x` receives the samples: sample s n + i belongs to observation i.
+template <diem::Backend B, class Model>
+posterior_figures sample_held_out(B& b, Model& prior, const masked_images<B>& data,
+                                  const diem::posterior::sample_options<B>& how, std::uint64_t seed, diem::batch<B>& x,
+                                  const std::string& name) {
+    x = diem::batch<B>(b, data.truth.features(), data.items() * how.sampling.samples_per_observation);
+    progress bar("posterior samples, " + name, static_cast<long>(x.items()));
+    diem::posterior::sample_state state;
+    diem::posterior::sample<B>(b, prior, data.observed(b), how, {.seed = seed}, x.view(), state,
+                               [&](const auto& s, const auto&) {
+                                   bar.update(static_cast<long>(s.done));
+                                   return true;
+                               });
+    bar.finish();
     posterior_figures f;
     f.sample = psnr(b, x.cview().item_range(0, data.items()), data.truth.cview());
     f.mean = psnr(b, mean_of_samples(b, x.cview(), data.items()), data.truth.cview());
-    f.diagnostics = diem::prior::diagnostics_of(state);
-    f.residual = f.diagnostics.data_residual;
+    const auto beyond = diem::prior::outside<B>(b, x.cview(), -4, 4);
+    f.diagnostics =
+        diem::prior::diagnostics_of(state, static_cast<double>(std::count(beyond.begin(), beyond.end(), 1)));
     return f;
 }
 

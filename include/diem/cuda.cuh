@@ -2,6 +2,7 @@
 #pragma once
 
 /// \file
-/// The CUDA backend, for nvcc. Algorithms come from the headers of their folders.
+/// All algorithms and the CUDA backend, for nvcc.
 
+#include <diem/algorithms.hpp>
 #include <diem/backend/cuda/cuda_backend.cuh>

@@ -10,6 +10,7 @@
 #include "support/catch.hpp"
 
 using namespace diem;
+using namespace diem::detail::eigen;
 
 namespace {
 

@@ -9,6 +9,7 @@
 #include "support/compare.hpp"
 
 using namespace diem;
+using namespace diem::detail::eigen;
 using namespace diem::test;
 
 namespace {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "support/catch.hpp"
 
@@ -43,10 +44,37 @@ TEST_CASE("check: values") {
         CHECK_THROWS_AS(check_positive("f", "sigma", bad), value_error);
 }
 
+TEST_CASE("check: products and sums of sizes") {
+    constexpr index_t huge = index_t{1} << 62, most = std::numeric_limits<index_t>::max();
+    CHECK(checked_product("f", "rows x columns", 3, 4) == 12);
+    CHECK(checked_product("f", "rows x columns", 0, most) == 0);
+    CHECK(checked_product("f", "rows x columns", most, 0) == 0);
+    CHECK(checked_product("f", "rows x columns", most, 1) == most);
+    CHECK(checked_product("f", "rows x columns", huge, 1) == huge);
+    CHECK(message<shape_error>([] { (void)checked_product("f", "rows x columns", huge, 8); }) ==
+          "f: 4611686018427387904 x 8 (rows x columns), more elements than can be counted");
+    CHECK(message<shape_error>([] { (void)checked_product("f", "rows x columns", -1, 8); }) ==
+          "f: -1 x 8 (rows x columns), expected sizes >= 0");
+    CHECK_THROWS_AS(checked_product("f", "", huge, 2), shape_error);
+    CHECK_THROWS_AS(checked_product("f", "", most, most), shape_error);
+    CHECK_THROWS_AS(checked_product("f", "", 0, -1), shape_error);
+    // Zero wherever it stands: no other size matters, but a negative one.
+    const std::vector<index_t> none, zero_last{huge, huge, 0}, four{huge, 2, 2, 2}, negative{huge, 8, -1};
+    CHECK(checked_product("f", "", none) == 1);
+    CHECK(checked_product("f", "", zero_last) == 0);
+    CHECK_THROWS_AS(checked_product("f", "", four), shape_error);
+    CHECK(message<shape_error>([&] { (void)checked_product("f", "all", negative); }) ==
+          "f: 4611686018427387904 x 8 x -1 (all), expected sizes >= 0");
+    CHECK(checked_sum("f", "", most - 1, 1) == most);
+    CHECK_THROWS_AS(checked_sum("f", "", most, 1), shape_error);
+}
+
 TEST_CASE("check: one base for all errors") {
     CHECK_THROWS_AS(throw io_error("x"), error);
     CHECK_THROWS_AS(throw config_error("x"), std::runtime_error);
     STATIC_REQUIRE(std::is_base_of_v<error, device_error>);
+    STATIC_REQUIRE(std::is_base_of_v<error, memory_error>);
+    STATIC_REQUIRE(std::is_base_of_v<error, usage_error>);
     CHECK(std::string(version).rfind(std::to_string(DIEM_VERSION_MAJOR) + ".", 0) == 0);
 }
 

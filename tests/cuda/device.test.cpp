@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/team.hpp>
 #include <diem/cuda.cuh>
 
@@ -20,6 +21,10 @@
 #endif
 
 using namespace diem;
+
+static_assert(Backend<cuda_backend<float>> && FineGrained<cuda_backend<float>> && HasConv3x3<cuda_backend<double>>);
+static_assert(!HostThreaded<cuda_backend<float>> && !BlockThreaded<cuda_backend<float>>);
+static_assert(!CacheBlocked<cuda_backend<float>> && !HasLowRank<cuda_backend<float>>);
 
 namespace {
 
@@ -53,10 +58,10 @@ struct double_row {
 std::string message_of(auto&& f) {
     try {
         f();
-    } catch (const device_error& e) {
+    } catch (const error& e) {
         return e.what();
     }
-    return "no device_error";
+    return "no error";
 }
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
@@ -222,9 +227,12 @@ TEST_CASE("cuda host: out of memory names what was asked and what is free", "[cu
     device.capacity = device.used() + (1 << 20);
     // What is kept for later goes back first.
     CHECK_NOTHROW(b.allocate<float>((1 << 20) + (1 << 18)));
-    const auto message = message_of([&] { const auto more = b.allocate<float>(1 << 22); });
-    CHECK(contains(message, "out of device memory, 16777216 bytes asked"));
-    CHECK(contains(message, "bytes free"));
+    const auto more = [&] { const auto block = b.allocate<float>(1 << 22); };
+    CHECK_THROWS_AS(more(), memory_error);
+    const auto message = message_of(more);
+    CHECK(contains(message, "16.0 MiB asked for at once, beside 0.0 MiB in use"));
+    CHECK(contains(message, "of the device's memory, "));
+    CHECK(contains(message, " free"));
     CHECK(b.memory().bytes_in_use() == 0);
     CHECK(cudaGetLastError() == cudaSuccess);
     device.capacity = before;

@@ -169,7 +169,7 @@ TEST_CASE("fit: laps are counted and numbered; move-only priors") {
     SECTION("a monitor stops") {
         scripted_monitor m{.at = 1, .wish = em::decision::stop};
         const auto result = em::fit(counter_prior{}, count_e{&calls, &numbers}, count_m{}, {.max_laps = 9}, m);
-        CHECK(result.reason == em::stop_reason::monitor);
+        CHECK(result.reason == em::stop_reason::stopped);
         CHECK(*result.prior.laps == 2);
         CHECK(result.laps == 2);
     }

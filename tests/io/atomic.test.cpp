@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <diem/io/atomic.hpp>
+#include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
@@ -10,9 +11,11 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -107,6 +110,108 @@ TEST_CASE("atomic: a disk that fills up leaves the old file") {
     CHECK(WEXITSTATUS(status) == 0);
     CHECK(read_bytes(path) == "old");
     CHECK(folder.entries() == 1);
+}
+
+TEST_CASE("atomic: a full file system leaves the old file") {
+    const temporary_folder folder;
+    const std::string mount = "mount -t tmpfs -o size=64k tmpfs " + folder.path().string() + " 2> /dev/null";
+    if (std::system(mount.c_str()) != 0) {
+        WARN("SKIPPED: no rights to mount a small tmpfs");
+        return;
+    }
+    write_bytes(folder / "a", "old");
+    std::string message;
+    try {
+        save_npy(folder / "a", array<double>(shape_type{20000}));
+    } catch (const io_error& e) {
+        message = e.what();
+    }
+    const std::string kept = read_bytes(folder / "a");
+    const std::size_t entries = folder.entries();
+    bool small = true;
+    try {
+        save_npy(folder / "b", array<double>(shape_type{10}));
+    } catch (const io_error&) {
+        small = false;
+    }
+    CHECK(std::system(("umount " + folder.path().string()).c_str()) == 0);
+    CHECK(contains(message, (folder / "a").string() + ": cannot write at offset"));
+    CHECK(contains(message, "No space left"));
+    CHECK(kept == "old");
+    CHECK(entries == 1);
+    CHECK(small);
+}
+
+TEST_CASE("atomic: a path is probed without a trace") {
+    const temporary_folder folder;
+    probe_writable(folder / "a");
+    CHECK(folder.entries() == 0);
+    write_bytes(folder / "a", "old");
+    probe_writable(folder / "a");
+    CHECK(read_bytes(folder / "a") == "old");
+    CHECK(folder.entries() == 1);
+    CHECK_THROWS_AS(probe_writable(folder.path()), io_error);
+    CHECK(contains(message_of<io_error>([&] { probe_writable(folder / "none" / "a"); }),
+                   (folder / "none" / "a").string()));
+}
+
+TEST_CASE("atomic: leftovers of killed writers are removed, and nothing else") {
+    const temporary_folder folder;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        atomic_file file(folder / "a.npy");
+        file.write("half");
+        ::kill(::getpid(), SIGKILL);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(folder.entries() == 1);
+    const std::string gone = std::to_string(child);
+    const std::vector<std::string> foreign{"a.tmp-" + gone,         "a.tmp-" + gone + "-",
+                                           "a.tmp-x" + gone + "-0", "a.tmp-" + gone + "-0.b",
+                                           "a.tmp-" + gone + "-0 ", "a.tmp--0",
+                                           ".tmp-" + gone + "-0",   "a.tmp-12345678901234-0",
+                                           "atmp-" + gone + "-0",   "a.tmp-1-0"};  // process 1 runs
+    for (const std::string& name : foreign) write_bytes(folder / name, "x");
+    std::filesystem::create_directory(folder / ("b.tmp-" + gone + "-0"));
+    std::filesystem::create_symlink(folder / foreign[0], folder / ("c.tmp-" + gone + "-0"));
+    CHECK(remove_leftovers(folder.path()) == 1);
+    CHECK(folder.entries() == foreign.size() + 2);
+    CHECK(remove_leftovers(folder / "none") == 0);
+}
+
+TEST_CASE("folder_lock: one process at a time, and the second is told which") {
+    const temporary_folder folder;
+    int ready[2];
+    REQUIRE(::pipe(ready) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const folder_lock lock(folder.path());
+        (void)!::write(ready[1], "x", 1);
+        for (;;) ::pause();
+    }
+    char byte = 0;
+    REQUIRE(::read(ready[0], &byte, 1) == 1);
+    const std::string message = message_of<io_error>([&] { folder_lock lock(folder.path()); });
+    CHECK(contains(message, folder.path().string()));
+    CHECK(contains(message, "process " + std::to_string(child) + " on "));
+    ::kill(child, SIGKILL);
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    {
+        folder_lock lock(folder.path());  // freed by the kernel
+        CHECK(lock.held());
+        CHECK(contains(read_bytes(folder / folder_lock::file_name), "process " + std::to_string(::getpid()) + " on "));
+        CHECK_THROWS_AS(folder_lock(folder.path()), io_error);
+        folder_lock moved = std::move(lock);
+        CHECK_FALSE(lock.held());
+        CHECK_THROWS_AS(folder_lock(folder.path()), io_error);
+    }
+    CHECK(folder_lock(folder.path()).held());
+    CHECK(read_bytes(folder / folder_lock::file_name).empty());
+    CHECK_THROWS_AS(folder_lock(folder / "none"), io_error);
+    ::close(ready[0]);
+    ::close(ready[1]);
 }
 
 TEST_CASE("atomic: links are followed, permissions are the usual ones") {

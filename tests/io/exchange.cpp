@@ -71,6 +71,19 @@ void check(const std::filesystem::path& folder) {
              ...);
         },
         tensors);
+    // What NumPy writes in other orders and widths, and its complex numbers.
+    int foreign = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+        const std::string name = entry.path().filename().string();
+        if (name.starts_with("real_"))
+            same(load_npy_as<double>(entry.path()), expected<double>({2, 3, 4}), name);
+        else if (name.starts_with("complex_"))
+            same(load_npy_numbers<double>(entry.path()).values, expected<double>({3, 4, 2}), name);
+        else
+            continue;
+        ++foreign;
+    }
+    if (foreign != 20) throw io_error(std::to_string(foreign) + " of 20 foreign files");
 }
 
 }  // namespace

@@ -56,6 +56,14 @@ def main(program):
                   metadata={"config": json.dumps(config, ensure_ascii=False)})
         for name in kinds:
             np.save(folder / f"python_{name}.npy", expected(*kinds[name]))
+        real = expected(np.float64, (2, 3, 4))
+        pairs = expected(np.float64, (3, 4, 2))
+        complex_numbers = pairs[..., 0] + 1j * pairs[..., 1]
+        for name, values, kinds_written in (("real", real, "<f2 >f2 <f4 >f4 <f8 >f8"), ("complex", complex_numbers, "<c8 >c8 <c16 >c16")):
+            for descr in kinds_written.split():
+                for order in "CF":
+                    np.save(folder / f"{name}_{order}_{descr[1:]}{'be' if descr[0] == '>' else 'le'}.npy",
+                            np.asarray(values.astype(descr), order=order))
         subprocess.run([program, "check", folder], check=True)
     print(f"{len(kinds)} element types exchanged both ways, safetensors and npy")
 

@@ -35,7 +35,7 @@ const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 
 
 TEMPLATE_TEST_CASE("npy: what is written is read", "", std::uint8_t, std::int8_t, std::uint16_t, std::int16_t,
                    std::uint32_t, std::int32_t, std::uint64_t, std::int64_t, float, double, boolean,
-                   std::complex<float>) {
+                   std::complex<float>, std::complex<double>) {
     using T = TestType;
     const temporary_folder folder;
     for (const shape_type& shape : {shape_type{}, shape_type{0}, shape_type{5}, shape_type{2, 3}, shape_type{3, 0, 2},
@@ -82,6 +82,99 @@ TEST_CASE("npy: conversions are checked") {
     CHECK(std::signbit(half[5]));
 }
 
+TEST_CASE("npy: Fortran order and the other byte order") {
+    const temporary_folder folder;
+    const auto path = folder / "a.npy";
+    // Element (i, j, k) of a (2, 3, 2) array is 100 i + 10 j + k; in Fortran order i runs fastest.
+    std::string fortran, big;
+    std::vector<std::uint16_t> expected;
+    for (int k = 0; k < 2; ++k)
+        for (int j = 0; j < 3; ++j)
+            for (int i = 0; i < 2; ++i) fortran += {static_cast<char>(100 * i + 10 * j + k), '\0'};
+    for (int i = 0; i < 2; ++i)
+        for (int j = 0; j < 3; ++j)
+            for (int k = 0; k < 2; ++k) {
+                expected.push_back(static_cast<std::uint16_t>(100 * i + 10 * j + k + 256));
+                big += {'\1', static_cast<char>(100 * i + 10 * j + k)};
+            }
+    write_bytes(path, npy_bytes("{'descr': '>u2', 'fortran_order': False, 'shape': (2, 3, 2), }", big));
+    CHECK(load_npy<std::uint16_t>(path).data == expected);
+    CHECK(load_npy_as<int>(path).data == std::vector<int>(expected.begin(), expected.end()));
+    CHECK(load_npy_header(path).big_endian);
+    write_bytes(path, npy_bytes("{'descr': '<u2', 'fortran_order': True, 'shape': (2, 3, 2), }", fortran));
+    for (auto& v : expected) v = static_cast<std::uint16_t>(v - 256);
+    CHECK(load_npy<std::uint16_t>(path).data == expected);
+    CHECK(load_npy_as<double>(path).data == std::vector<double>(expected.begin(), expected.end()));
+    CHECK(load_npy_as<double>(path).shape == shape_type{2, 3, 2});
+    for (const char* shape : {"(12,)", "(1, 12)", "(12, 1, 1)", "(1, 2, 1, 3, 2)"}) {  // one axis or two that matter
+        write_bytes(
+            path, npy_bytes(std::string("{'descr': '<u2', 'fortran_order': True, 'shape': ") + shape + ", }", fortran));
+        CHECK(load_npy<std::uint16_t>(path).size() == 12);
+    }
+    write_bytes(path, npy_bytes("{'descr': '<f4', 'fortran_order': True, 'shape': (0, 3), }", ""));
+    CHECK(load_npy<float>(path).shape == shape_type{0, 3});
+    // big-endian halves and complex numbers, whose parts are reversed each
+    write_bytes(path, npy_bytes("{'descr': '>f2', 'fortran_order': False, 'shape': (2,), }",
+                                std::string("\x3c\x00\xc0\x00", 4)));
+    CHECK(load_npy_as<float>(path).data == std::vector<float>{1, -2});
+    write_bytes(path, npy_bytes("{'descr': '>c8', 'fortran_order': False, 'shape': (1,), }",
+                                std::string("\x3f\x80\0\0\xc0\0\0\0", 8)));
+    CHECK(load_npy<std::complex<float>>(path).data == std::vector<std::complex<float>>{{1, -2}});
+}
+
+TEST_CASE("npy: real and complex data are told apart") {
+    const temporary_folder folder;
+    const auto path = folder / "a.npy";
+    const array<std::complex<double>> wide({2, 1}, {{1, 2}, {3, 4}});
+    save_npy(path, wide);
+    CHECK(load_npy_as<std::complex<float>>(path).data == std::vector<std::complex<float>>{{1, 2}, {3, 4}});
+    const auto pairs = load_npy_numbers<float>(path);
+    CHECK(pairs.complex);
+    CHECK(pairs.values.shape == shape_type{2, 1, 2});
+    CHECK(pairs.values.data == std::vector<float>{1, 2, 3, 4});
+    CHECK(contains(message_of<io_error>([&] { (void)load_npy_as<float>(path); }),
+                   "<c16 holds complex numbers, expected real"));
+    CHECK_THROWS_AS(load_npy_as<int>(path), io_error);
+    save_npy(path, array<float>({3}, {1, 2, 3}));
+    CHECK_FALSE(load_npy_numbers<double>(path).complex);
+    CHECK(load_npy_numbers<double>(path).values.shape == shape_type{3});
+    CHECK(contains(message_of<io_error>([&] { (void)load_npy_as<std::complex<double>>(path); }),
+                   "<f4 holds real numbers, expected complex"));
+}
+
+TEST_CASE("npy: a file that is something else is named as that") {
+    const temporary_folder folder;
+    const auto path = folder / "a.npy";
+    const auto named = [&](const std::string& bytes, const std::string& as) {
+        write_bytes(path, bytes);
+        const std::string message = message_of<io_error>([&] { (void)load_npy<float>(path); });
+        INFO(message);
+        CHECK(contains(message, path.string()));
+        CHECK(contains(message, "not an npy file: it is " + as));
+    };
+    named("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "a git-lfs pointer");
+    named("<!DOCTYPE html>\n<html><head>", "an HTML page");
+    named("\n <html lang=en>", "an HTML page");
+    named(std::string("PK\3\4\x14\0\0\0\0\0", 10) + std::string(20, '\0') + "arr_0.npy", "a NumPy .npz");
+    named(std::string("PK\3\4\x14\0\0\0\0\0", 10) + std::string(20, '\0') + "archive/data.pkl", "a PyTorch file");
+    named("PK\3\4", "a zip");
+    named("\x1f\x8b\x08", "a gzip");
+    named("\x89HDF\r\n\x1a\n", "an HDF5 file");
+    named("MATLAB 5.0 MAT-file, Platform: GLNXA64", "a MATLAB file before v7.3");
+    named("MATLAB 7.3 MAT-file, Platform: GLNXA64", "a MATLAB v7.3 file");
+    named("\x89PNG\r\n\x1a\n", "a PNG image");
+    named("\xff\xd8\xff\xe0", "a JPEG image");
+    named(std::string("II*\0", 4), "a TIFF image");
+    named("SIMPLE  =                    T", "a FITS file");
+    named("# Dimensions\n2 3\n", "the header (.hdr) of a BART file");
+    named("\x80\x04\x95", "a Python pickle");
+    named(std::string("\x40\0\0\0\0\0\0\0{\"a\"", 12), "a safetensors file");
+    named("{\"a\": 1}", "a JSON text");
+    named("1,2,3\n4,5,6\n", "a text file");
+    named(std::string(600, '\0'), "a file of zeros");
+    named("", "an empty file");
+}
+
 TEST_CASE("npy: complex numbers as pairs") {
     const auto pairs = as_pairs(array<std::complex<float>>({2, 1}, {{1, 2}, {3, 4}}));
     CHECK(pairs.shape == shape_type{2, 1, 2});
@@ -92,9 +185,14 @@ TEST_CASE("npy: other versions and spellings that NumPy accepts") {
     const temporary_folder folder;
     const auto path = folder / "a.npy";
     const std::string data(24, '\0');
-    for (const std::string text : {"{'shape': (2, 3), 'fortran_order': False, 'descr': '<f4'}",
-                                   "{\"descr\":\"<f4\",\"fortran_order\":False,\"shape\":(2,3)}",
-                                   "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3,)}"}) {
+    for (const std::string text :
+         {"{'shape': (2, 3), 'fortran_order': False, 'descr': '<f4'}",
+          "{\"descr\":\"<f4\",\"fortran_order\":False,\"shape\":(2,3)}",
+          "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3,)}",
+          "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L), }",
+          "{u'descr': u'<f4', 'fortran_order': False, 'shape': (2l, 3), }",
+          "{'descr': np.str_('<f4'), 'fortran_order': np.False_, 'shape': (np.int64(2), 3), }",
+          "{'descr': '<f4', 'fortran_order': np.bool_(False), 'shape': (2, numpy.int32(3)), }"}) {
         write_bytes(path, npy_bytes(text, data));
         CHECK(load_npy<float>(path).shape == shape_type{2, 3});
         std::string second = npy_bytes(text, data);
@@ -142,14 +240,23 @@ TEST_CASE("npy: every header field wrong") {
              "[]",
              "{'descr': '<f4'}",
              "{'descr': '<f4', 'fortran_order': False}",
-             "{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3), }",
+             "{'descr': '>f8', 'fortran_order': False, 'shape': (2, 3), }",
+             "{'descr': '|f4', 'fortran_order': False, 'shape': (2, 3), }",
+             "{'descr': '<U4', 'fortran_order': False, 'shape': (2, 3), }",
+             "{'descr': np.float32, 'fortran_order': False, 'shape': (2, 3), }",
+             "{'descr': '<f4', 'fortran_order': False, 'shape': (np.int64(2, 3), }",
+             "{'descr': '<f4', 'fortran_order': False, 'shape': (np.int64 2, 3), }",
+             "{'descr': '<f4', 'fortran_order': False, 'shape': (os.int64(2), 3), }",
+             "{'descr': '<f4', 'fortran_order': False, 'shape': (np.int64(np.int64(2)), 3), }",
+             "{'descr': '<f4', 'fortran_order': False, 'shape': (2LL, 3), }",
+             "{'descr': '<f4', 'fortran_order': False, 'shape': (L, 3), }",
              "{'descr': 'f4', 'fortran_order': False, 'shape': (2, 3), }",
              "{'descr': '', 'fortran_order': False, 'shape': (2, 3), }",
              "{'descr': '<f16', 'fortran_order': False, 'shape': (2, 3), }",
              "{'descr': '|O', 'fortran_order': False, 'shape': (2, 3), }",
              "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 3), }",
              "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }",
-             "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }",
+             "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 4), }",
              "{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3), }",
              "{'descr': '<f4', 'fortran_order': , 'shape': (2, 3), }",
              "{'descr': '<f4', 'fortran_order': False, 'shape': [2, 3], }",

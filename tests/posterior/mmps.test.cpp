@@ -10,6 +10,7 @@
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/identity.hpp>
 #include <diem/linop/mask.hpp>
+#include <diem/linop/subsample.hpp>
 #include <diem/posterior/mmps.hpp>
 
 #include "support/backends.hpp"
@@ -244,6 +245,55 @@ TEMPLATE_TEST_CASE("a bad item is its own status and touches no other", "[poster
     CHECK(counts.mean_updates() == 9.0 / 4);
 }
 
+namespace {
+/// x_hat = 0, and the Jacobian diag(j) for sigma = 1: V = diag(j), whatever that is.
+template <class B>
+struct diagonal_model {
+    using score_model_tag = diffusion::score_model_tag;
+    linop::diagonal<B> j;
+    struct linearization {
+        batch<B> zero;
+        linop::diagonal<B> j;
+        [[nodiscard]] const_view_t<B> mean() const { return zero.view(); }
+        [[nodiscard]] const linop::diagonal<B>& jacobian() const { return j; }
+    };
+    [[nodiscard]] index_t features() const { return j.rows(); }
+    void denoise(B& b, const_view_t<B>, diffusion::noise_level<B>, view_t<B> y) { b.fill(y, scalar_t<B>(0)); }
+    linearization linearize(B& b, const_view_t<B> x, diffusion::noise_level<B>) {
+        batch<B> zero(b, x.features(), x.items());
+        b.fill(zero.view(), scalar_t<B>(0));
+        return {std::move(zero), j};
+    }
+};
+}  // namespace
+
+TEMPLATE_TEST_CASE("a V that is not positive does not drive the sample from the data", "[posterior]",
+                   DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = typename B::scalar;
+    B b = test::make_backend<B>();
+    // M = diag(1.0001, 1e-6) is positive; V = diag(1, -0.99e-4) is not. Solving M v = (0, 1) would give a correction of -99.
+    diagonal_model<B> model{linop::diagonal<B>::shared(to_backend<B, T>(b, {1, T(-0.99e-4)}, 2, 1))};
+    const auto y = to_backend<B, T>(b, {0, 1}, 2, 1);
+    batch<B> x_t(b, 2, 1), out(b, 2, 1), noise(b, 2, 1);
+    b.fill(x_t.view(), T(0));
+    b.fill(noise.view(), T(1e-4));
+    for (const solver_choice solver : {solver_choice::cg, solver_choice::fom, solver_choice::bicgstab})
+        for (const index_t iterations : {1, 2, 5}) {
+            CAPTURE(to_string(solver), iterations);
+            const auto check = [&](const auto& covariance_of_noise) {
+                posterior::mmps p(b, model, posterior::observe(b, y.cview(), linop::identity(2), covariance_of_noise),
+                                  {.solver = solver, .max_iterations = iterations, .relative_tolerance = 1e-3});
+                p.denoise(b, x_t.cview(), 1.0, out.view());
+                const auto x = to_host(b, out);
+                CHECK(std::hypot(double(x[0]), 1 - double(x[1])) <= 1);
+                CHECK(p.tally().read(b).share(solver::solver_status::breakdown) == 1);
+            };
+            check(linop::isotropic_covariance(2, 1e-4));
+            check(linop::diagonal_covariance<B>::shared(b, noise.view()));
+        }
+}
+
 TEMPLATE_TEST_CASE("one sigma per item equals one by one; slices equal the whole", "[posterior]", DIEM_TEST_BACKENDS) {
     using B = TestType;
     using T = typename B::scalar;
@@ -285,6 +335,64 @@ TEMPLATE_TEST_CASE("blocks of items give the same results and reports", "[poster
     };
     const auto whole = run(7);
     for (const index_t block : {1, 3}) CHECK(relative_error(run(block), whole) <= tolerance<typename B::scalar>(50));
+}
+
+TEMPLATE_TEST_CASE("policies known at compile time give what the options give", "[posterior]",
+                   test::main_backend<float>, test::opaque_backend<double>) {
+    using B = TestType;
+    B b = test::make_backend<B>();
+    problem<B> p(b, 12, 3, 5, 0.8);
+    const auto& estimate = p.prior;
+    const auto same = [&](const auto& cov_x, const auto& solver, const mmps_options& options) {
+        posterior::mmps fixed(b, p.prior, p.observation(b), cov_x, solver);
+        batch<B> out(b, 12, 5);
+        fixed.denoise(b, p.x_t.cview(), p.sigma, out.view());
+        CHECK(to_host(b, out) == p.run(b, options));
+    };
+    using posterior::cg, posterior::fom, posterior::gmres, posterior::preconditioned;
+    same(posterior::tweedie{}, cg<>{.iterations = 1}, {});
+    same(posterior::tweedie{}, cg<>{.iterations = 9, .tolerance = 1e-3},
+         {.max_iterations = 9, .relative_tolerance = 1e-3});
+    same(posterior::tweedie{}, fom{2, preconditioned{estimate}},
+         {.solver = solver_choice::fom, .max_iterations = 2, .precondition = true});
+    same(posterior::tweedie{}, posterior::bicgstab{2}, {.solver = solver_choice::bicgstab, .max_iterations = 2});
+    same(posterior::isotropic{}, cg{2}, {.cov_x = covariance::isotropic, .max_iterations = 2});
+    same(posterior::unit_prior{}, gmres{2},
+         {.cov_x = covariance::unit_prior, .solver = solver_choice::gmres, .max_iterations = 2});
+    same(posterior::none{}, cg{2}, {.cov_x = covariance::none, .max_iterations = 2});
+    same(posterior::gaussian_covariance{estimate}, cg{2}, {.cov_x = covariance::gaussian, .max_iterations = 2});
+    same(posterior::gaussian_heuristic{estimate}, cg{2},
+         {.cov_x = covariance::gaussian_heuristic, .max_iterations = 2});
+    for (const double at : {0.5, 2.0})
+        same(posterior::blended{estimate, at}, fom{1},
+             {.cov_x = covariance::blended, .solver = solver_choice::fom, .switch_sigma = at});
+}
+
+namespace {
+template <class B, class Observation, class C, class S>
+concept Combines = requires(B& b, diffusion::gaussian<B>& model, Observation o, const C& c, const S& s) {
+    posterior::mmps(b, model, o, c, s);
+};
+}  // namespace
+
+TEST_CASE("policies that cannot work together do not compile", "[posterior]") {
+    using B = test::main_backend<float>;
+    using other = test::main_backend<double>;
+    using masked = posterior::observation<B, linop::mask<B>, linop::isotropic_covariance>;
+    using sampled = posterior::observation<B, linop::subsample, linop::isotropic_covariance>;
+    using posterior::preconditioned, posterior::tweedie, posterior::cg, posterior::fom;
+    STATIC_REQUIRE(Combines<B, masked, tweedie, cg<>>);
+    STATIC_REQUIRE(Combines<B, masked, posterior::blended<B>, fom<preconditioned<B>>>);
+    STATIC_REQUIRE(Combines<B, sampled, tweedie, fom<>>);
+    // The preconditioner: an A that is not element-wise, another backend's estimate, a solver that takes none.
+    STATIC_REQUIRE(!Combines<B, sampled, tweedie, fom<preconditioned<B>>>);
+    STATIC_REQUIRE(!Combines<B, masked, tweedie, cg<preconditioned<other>>>);
+    STATIC_REQUIRE(!Combines<B, masked, tweedie, preconditioned<B>>);
+    // Covariances: of another backend; a solver in the place of a covariance, and the other way round.
+    STATIC_REQUIRE(!Combines<B, masked, posterior::gaussian_covariance<other>, cg<>>);
+    STATIC_REQUIRE(!Combines<B, masked, cg<>, tweedie>);
+    STATIC_REQUIRE(!Combines<B, masked, tweedie, tweedie>);
+    STATIC_REQUIRE(!Combines<B, masked, mmps_options, cg<>>);
 }
 
 TEST_CASE("a warmed-up step allocates nothing", "[posterior]") {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -41,6 +44,12 @@ struct folder {
 std::string bytes_of(const fs::path& path) {
     std::ifstream in(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+std::size_t length_of(const std::string& safetensors) {
+    std::uint64_t length = 0;
+    std::memcpy(&length, safetensors.data(), 8);
+    return static_cast<std::size_t>(length);
 }
 
 /// Trains to the end; at each of `stops` the training is saved, and a new process is played by a model and a state that
@@ -151,6 +160,74 @@ TEST_CASE("wrong files are refused and nothing changes") {
             out.write(bad);
             refused(bad, table);
         }
+    }
+    SECTION("every bit of the tensors that flips is found, and the tensor named") {
+        io::safetensors_file layout(file);
+        std::uint64_t begin = good.size();
+        for (const auto& [name, tensor] : layout.tensors()) begin = std::min(begin, tensor.offset);
+        CHECK(prior::checkpoint_reader<B>(file).note().empty());
+        for (std::uint32_t k = 0; k < 150; ++k) {
+            const auto at = begin + static_cast<std::uint64_t>(uniform<double>({.seed = 9}, k, 0) *
+                                                               static_cast<double>(good.size() - begin));
+            std::string flipped = good;
+            flipped[at] = static_cast<char>(flipped[at] ^ (1 << (k % 8)));
+            std::ofstream(bad, std::ios::binary) << flipped;
+            std::string damaged;
+            for (const auto& [name, tensor] : layout.tensors())
+                if (at >= tensor.offset && at < tensor.offset + tensor.bytes) damaged = name;
+            CHECK_THROWS_WITH(prior::load_training(bad, b, other, table, options),
+                              Catch::Contains(bad.string()) && Catch::Contains("\"" + damaged + "\" is damaged"));
+        }
+        refused(bad, table);
+    }
+    SECTION("a file without hashes is read, with a note") {
+        std::string old = good;
+        const auto at = old.find("diem.xxh64");
+        REQUIRE(at != std::string::npos);
+        std::ofstream(bad, std::ios::binary) << old.replace(at, 10, "other_name");
+        CHECK_NOTHROW(prior::load_training(bad, b, other, table, options));
+        CHECK_THAT(prior::checkpoint_reader<B>(bad).note(), Catch::Contains("no hashes"));
+    }
+    SECTION("a tensor that another tool added does no harm, one that is missing does") {
+        auto header = io::parse_json(good.substr(8, length_of(good)), "header");
+        const std::string data = good.substr(8 + length_of(good));
+        const auto write = [&](const io::json& h, const std::string& bytes) {
+            const std::string text = h.dump();
+            const std::uint64_t length = text.size();
+            std::ofstream(bad, std::ios::binary)
+                << std::string(reinterpret_cast<const char*>(&length), 8) << text << bytes;
+        };
+        auto more = header;
+        more["extra"] = {{"dtype", "F32"}, {"shape", {1}}, {"data_offsets", {data.size(), data.size() + 4}}};
+        write(more, data + std::string(4, '\1'));
+        CHECK_NOTHROW(prior::load_training(bad, b, other, table, options));
+        auto renamed = header;
+        renamed["param/offset"] = renamed["param/bias"];
+        renamed.erase("param/bias");
+        write(renamed, data);
+        CHECK_THROWS_WITH(prior::load_training(bad, b, other, table, options),
+                          Catch::Contains("\"param/bias\" is missing"));
+    }
+    SECTION("numbers that are not finite") {
+        for (const float value : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+            std::vector<float> weights = to_host(b, std::as_const(model).parameters());
+            weights[5] = value;
+            prior::upload_flat(b, weights, vector_t<B>(model.mutable_parameters()));
+            prior::checkpoint_writer<B> out(io::json::object(),
+                                            {{"kind", "training"}, {"training", prior::training_counters(state)}});
+            prior::put_training<B>(b, out, table, std::as_const(model).parameters(), state);
+            out.write(bad);
+            CHECK_THROWS_WITH(prior::load_training(bad, b, other, table, options),
+                              Catch::Contains("\"param/weight\": element 5 is not finite"));
+        }
+    }
+    SECTION("counts of the state") {
+        for (const io::json& value : {io::json(-3), io::json(2.5), io::json("7"), io::json(nullptr), io::json(1e30)}) {
+            prior::checkpoint_writer<B>(io::json::object(), {{"laps", value}}).write(bad);
+            CHECK_THROWS_WITH(prior::checkpoint_reader<B>(bad).state<index_t>("laps"), Catch::Contains("\"laps\""));
+        }
+        prior::checkpoint_writer<B>(io::json::object(), {{"laps", 3}}).write(bad);
+        CHECK(prior::checkpoint_reader<B>(bad).state<index_t>("laps") == 3);
     }
     SECTION("a failed write leaves the old file") {
         CHECK_THROWS_AS(prior::save_training(f.path / "missing" / "x.safetensors", b, model, table, state), io_error);

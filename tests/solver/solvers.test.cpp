@@ -28,17 +28,14 @@ const char* name(method m) {
     constexpr const char* names[] = {"cg", "gmres", "fom", "bicgstab"};
     return names[static_cast<int>(m)];
 }
-solver_options galerkin(solver_options o) {
-    o.galerkin = true;
-    return o;
-}
 
 /// `problem`: the operator and, where there is one, the preconditioner.
 template <Backend B, class... Problem>
 auto solve_any(method which, B& b, const batch<B>& rhs, batch<B>& x, const solver_options& o,
                const Problem&... problem) {
     if (which == method::bicgstab) return solver::bicgstab<B>(b, problem..., rhs, x, o);
-    return solver::gmres<B>(b, problem..., rhs, x, which == method::fom ? galerkin(o) : o);
+    if (which == method::fom) return solver::fom<B>(b, problem..., rhs, x, o);
+    return solver::gmres<B>(b, problem..., rhs, x, o);
 }
 template <Backend B, class A>
 auto solve(method which, B& b, const A& a, const batch<B>& rhs, batch<B>& x, const solver_options& o) {
@@ -136,7 +133,8 @@ TEMPLATE_TEST_CASE("solvers: positive definite systems", "[solver]", DIEM_TEST_B
         CHECK(report.all(solver_status::converged));
         CHECK(worst_residual(b, m, rhs, x) <= 256 * epsilon<B>());
         CHECK(report.most_updates <= 2 * n + 2);
-        CHECK(report.products <= (which == method::bicgstab ? 2 : 1) * report.most_updates);
+        CHECK(report.products <= (which == method::bicgstab ? 2 : 1) * report.most_updates + 1);  // the true residual
+        for (const double norm : report.true_residual_norms) CHECK(norm <= 256 * epsilon<B>() * 10);
         // The history starts at ||b||, ends at the residual of x, repeated after the item's end.
         for (index_t i = 0; i < items; ++i) {
             const auto first = static_cast<std::size_t>(i * (o.max_iterations + 1));
@@ -247,7 +245,7 @@ TEMPLATE_TEST_CASE("solvers: every bad item gets its status, and no other item f
     using enum solver_status;
     CHECK(report.status == std::vector<solver_status>{converged, converged, breakdown, breakdown, breakdown, non_finite,
                                                       non_finite, converged});
-    CHECK(report.counts == std::array<index_t, 4>{3, 0, 3, 2});
+    CHECK(report.counts == std::array<index_t, solver::solver_statuses>{3, 0, 3, 2, 0});
     CHECK(all_finite(to_host(b, x)));
 }
 
@@ -310,26 +308,31 @@ TEMPLATE_TEST_CASE("cg, gmres: sums of by-products belong to x, whatever the sta
                     o.max_iterations = k;
                     o.relative_tolerance = 32 * epsilon<B>();
                     o.use_start_vector = start;
-                    o.galerkin = which == method::fom;
                     auto x = random_batch(b, n, items, 23);
                     batch<B> aux(b, rows, items), expected(b, n, items);
                     const auto report =
                         [&] {
-                            if (which != method::cg)
+                            if (which == method::fom)
+                                return preconditioned ? solver::fom_with_byproduct<B>(b, m, half, rhs, x, aux, o)
+                                                      : solver::fom_with_byproduct<B>(b, m, rhs, x, aux, o);
+                            if (which == method::gmres)
                                 return preconditioned ? solver::gmres_with_byproduct<B>(b, m, half, rhs, x, aux, o)
                                                       : solver::gmres_with_byproduct<B>(b, m, rhs, x, aux, o);
                             return preconditioned ? solver::cg_with_byproduct<B>(b, m, half, rhs, x, aux, o)
                                                   : solver::cg_with_byproduct<B>(b, m, rhs, x, aux, o);
                         }()
                             .to_host(b);
-                    CHECK(report.products <= k + (start ? 1 : 0));
+                    CHECK(report.products <= k + (start ? 1 : 0) + 1);
                     m.apply(b, x, expected);
                     b.axpby(0.0, expected.cview(), 3.0, expected.view());
                     const auto want = to_host(b, expected.cview().feature_range(0, rows));
                     CHECK(close(to_host(b, aux), want, 1 + largest(want), 512 * epsilon<B>()));
                     // The same x as without the by-product.
                     auto plain = random_batch(b, n, items, 23);
-                    if (which != method::cg)
+                    if (which == method::fom)
+                        (void)(preconditioned ? solver::fom<B>(b, m, half, rhs, plain, o)
+                                              : solver::fom<B>(b, m, rhs, plain, o));
+                    else if (which == method::gmres)
                         (void)(preconditioned ? solver::gmres<B>(b, m, half, rhs, plain, o)
                                               : solver::gmres<B>(b, m, rhs, plain, o));
                     else
@@ -416,6 +419,109 @@ TEMPLATE_TEST_CASE("fom: cg's iterates, residuals orthogonal to the Krylov space
     CHECK(theirs[2] < 0);
 }
 
+namespace {
+/// diag(m) >= floor I.
+template <Backend B>
+struct floored {
+    using operator_tag = linop::symmetric_tag;
+    linop::diagonal<B> m;
+    double least;
+    index_t rows() const { return m.rows(); }
+    index_t cols() const { return m.cols(); }
+    index_t items() const { return m.items(); }
+    floored items(index_t first, index_t count) const { return {m.items(first, count), least}; }
+    void apply(B& b, const_view_t<B> x, view_t<B> y) const { m.apply(b, x, y); }
+    void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const { m.apply(b, y, x); }
+    void floor(B& b, const_view_t<B> p, vector_t<B, double> out) const {
+        batch<B> n(b, p.features(), p.items());
+        b.axpby(least, p, 0.0, n.view());
+        b.dot(p, n.cview(), out);
+    }
+};
+}  // namespace
+
+TEMPLATE_TEST_CASE("solvers: no step along less curvature than the operator can have", "[solver]", DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = scalar_t<B>;
+    B b = make_backend<B>();
+    static_assert(linop::FlooredOperator<floored<B>, B> && !linop::FlooredOperator<linop::diagonal<B>, B>);
+    // M = N + V, N = 1e-4 I. Items 0, 1: V = diag(1, -0.99e-4), which is not positive, though M is: along (0, 1) the step
+    // would be 1e6. Item 2: V = 0; item 3: V = diag(3e-4, 0), both as they may be.
+    // gmres has no such rule: it takes any matrix for what it is.
+    const std::vector<T> diagonal = {T(1.0001), T(1e-6), T(1.0001), T(1e-6), T(1e-4), T(1e-4), T(4e-4), T(1e-4)};
+    const std::vector<T> right = {0, 1, 1, 0, 1, 1, 1, 1};
+    const auto m = linop::diagonal<B>::per_item(to_backend<B, T>(b, diagonal, 2, 4));
+    const auto rhs = to_backend<B, T>(b, right, 2, 4);
+    const floored<B> with_floor{m, 1e-4};
+    solver_options o;
+    o.max_iterations = 4;
+    o.relative_tolerance = 64 * epsilon<B>();
+    o.record_history = true;
+    const auto unit = linop::scaling(2, 1);
+    for (const method which : {method::cg, method::fom, method::bicgstab})
+        for (const bool preconditioned : {false, true}) {
+            CAPTURE(name(which), preconditioned);
+            batch<B> x(b, 2, 4);
+            const auto run = [&](const auto& a) {
+                return (preconditioned ? solve(which, b, a, unit, rhs, x, o) : solve(which, b, a, rhs, x, o))
+                    .to_host(b);
+            };
+            const auto report = run(with_floor);
+            const auto got = to_host(b, x);
+            CHECK(report.status[0] == solver_status::breakdown);
+            CHECK(report.updates[0] == 0);
+            CHECK(report.residual_norms[0] == 1);
+            CHECK(report.history[static_cast<std::size_t>(o.max_iterations)] == 1);
+            CHECK(got[0] == T(0));
+            CHECK(got[1] == T(0));
+            for (const std::size_t i : {1U, 2U, 3U}) {
+                CHECK(report.status[i] == solver_status::converged);
+                for (const std::size_t j : {2 * i, 2 * i + 1})
+                    CHECK(std::abs(static_cast<double>(got[j] * diagonal[j] - right[j])) <= 1024 * epsilon<B>());
+            }
+            (void)run(m);  // the rule is the floor's: without it the step is made
+            CHECK(static_cast<double>(to_host(b, x)[1]) >= 0.99e6);
+        }
+    batch<B> x(b, 2, 4);
+    CHECK(solver::gmres<B>(b, with_floor, rhs, x, o).to_host(b).status[0] == solver_status::converged);
+}
+
+TEST_CASE("solvers: a recursion that falls while the residual does not is reported", "[solver]") {
+    // 1 + cosines of a smooth vector over 1e-6: float32 cannot solve it to 1e-9, and the recursion does not notice.
+    using B = test::main_backend<float>;
+    B b = make_backend<B>();
+    const index_t n = 64;
+    std::vector<float> entries(static_cast<std::size_t>(n * n));
+    for (index_t j = 0; j < n; ++j)
+        for (index_t i = 0; i < n; ++i)
+            entries[static_cast<std::size_t>(j * n + i)] =
+                static_cast<float>(std::exp(-0.005 * static_cast<double>((i - j) * (i - j))) + (i == j ? 1e-6 : 0));
+    const auto m = linop::assume_symmetric(linop::dense<B>::shared(to_backend(b, entries, n, n)));
+    const auto rhs = random_batch(b, n, 1, 91);
+    solver_options o;
+    o.max_iterations = 4000;
+    o.relative_tolerance = 1e-6;
+    batch<B> x(b, n, 1);
+    auto report = solver::cg<B>(b, m, rhs, x, o).to_host(b);
+    const double norm = worst_residual(b, m, rhs, x);
+    CAPTURE(norm, report.residual_norms[0], report.true_residual_norms[0], report.updates[0]);
+    REQUIRE(report.residual_norms[0] <= 1e-5);
+    CHECK(report.status[0] == solver_status::stagnated);
+    CHECK(solver::to_string(report.status[0]) == "stagnated");
+    CHECK(report.count(solver_status::stagnated) == 1);
+    CHECK(norm > 10 * o.relative_tolerance);
+    // Not asked for: as the recursion says, one product less.
+    const index_t products = report.products;
+    o.verify = false;
+    report = solver::cg<B>(b, m, rhs, x, o).to_host(b);
+    CHECK(report.status[0] == solver_status::converged);
+    CHECK(std::isnan(report.true_residual_norms[0]));
+    CHECK(report.products == products - 1);
+    // No tolerance: no product, whatever `verify` says.
+    o = {.max_iterations = 3, .relative_tolerance = 0};
+    CHECK(solver::cg<B>(b, m, rhs, x, o).to_host(b).products == 3);
+}
+
 TEMPLATE_TEST_CASE("solvers: start vectors", "[solver]", DIEM_TEST_BACKENDS) {
     using B = TestType;
     using T = scalar_t<B>;
@@ -472,7 +578,7 @@ TEMPLATE_TEST_CASE("solvers: sizes zero, views with gaps, wrong arguments", "[so
         const auto inside = wide.view().feature_range(1, n);
         if (which == method::cg) (void)solver::cg<B>(b, m, rhs, inside);
         if (which == method::gmres) (void)solver::gmres<B>(b, m, rhs, inside);
-        if (which == method::fom) (void)solver::gmres<B>(b, m, rhs, inside, galerkin({}));
+        if (which == method::fom) (void)solver::fom<B>(b, m, rhs, inside);
         if (which == method::bicgstab) (void)solver::bicgstab<B>(b, m, rhs, inside);
         CHECK(to_host(b, const_view_t<B>(inside)) == to_host(b, x));
         CHECK(largest(to_host(b, wide.cview().feature_range(0, 1))) == 9);

@@ -60,3 +60,24 @@ TEST_CASE("Adam: options and sizes are checked", "") {
     CHECK_THROWS_AS(train::check_rate({.schedule = train::rate_schedule::linear, .final = 0}), value_error);
     CHECK_THROWS_AS(train::check_rate({.warmup = 2}), value_error);
 }
+
+TEST_CASE("with a warm-up the average of a short training is near its end, and what it is for equal weights") {
+    using B = reference_backend<double>;
+    B b;
+    // Weights that move by one a step: Adam's first steps with a constant gradient are of the size of the rate.
+    const auto run = [&](bool warmup, index_t steps) {
+        auto p = to_backend(b, std::vector<double>{0}, 1, 1), g = to_backend(b, std::vector<double>{-1}, 1, 1);
+        train::optimizer<B> adam(b, p.flat(), {.eps = 1e-300, .ema_decay = 0.9999, .ema_warmup = warmup});
+        double expected = 0;
+        for (index_t k = 1; k <= steps; ++k) {
+            adam.update(b, p.flat(), g.flat(), 1);
+            const double decay = warmup ? std::min(0.9999, (1.0 + k) / (10.0 + k)) : 0.9999;
+            expected = decay * expected + (1 - decay) * to_host(b, p).front();
+        }
+        const double average = to_host(b, adam.average()).front();
+        CHECK(std::abs(average - expected) <= 1e-9 * expected);
+        return average / to_host(b, p).front();
+    };
+    CHECK(run(true, 1000) >= 0.85);
+    CHECK(run(false, 1000) <= 0.06);
+}

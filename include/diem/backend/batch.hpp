@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <string>
+#include <utility>
 #include <vector>
 
 #include <diem/backend/concept.hpp>
@@ -14,11 +14,16 @@ template <Backend B, class T = scalar_t<B>>
 class batch {
 public:
     batch() = default;
-    batch(B& backend, index_t features, index_t items) : features_(features), items_(items) {
-        if (features < 0 || items < 0)
-            throw shape_error("batch: " + std::to_string(features) + " x " + std::to_string(items) +
-                              " (features x items), expected sizes >= 0");
-        buffer_ = backend.template allocate<T>(features * items);
+    /// Throws shape_error for sizes that are negative or whose product cannot be counted, memory_error where there is not as
+    /// much memory.
+    batch(B& backend, index_t features, index_t items)
+        : buffer_(backend.template allocate<T>(checked_product("batch", "features x items", features, items))),
+          features_(features), items_(items) {}
+    /// On a buffer that there is: features x items elements. Throws shape_error where it has another size.
+    batch(buffer_t<B, T> buffer, index_t features, index_t items) : features_(features), items_(items) {
+        check_size("batch", "buffer.size()", buffer.size(),
+                   checked_product("batch", "features x items", features, items));
+        buffer_ = std::move(buffer);
     }
 
     [[nodiscard]] view_t<B, T> view() { return {buffer_.data(), features_, items_}; }
@@ -46,7 +51,8 @@ batch_view<Pointer> as_batch(const vector_view<Pointer>& v) {
 /// Copies between a backend and a std::vector (items one after another); waits for the copy.
 template <Backend B, class T>
 batch<B, T> to_backend(B& backend, const std::vector<T>& values, index_t features, index_t items) {
-    check_size("to_backend", "values.size()", static_cast<index_t>(values.size()), features * items);
+    check_size("to_backend", "values.size()", static_cast<index_t>(values.size()),
+               checked_product("to_backend", "features x items", features, items));
     batch<B, T> out(backend, features, items);
     backend.upload(host_view<const T>(values.data(), features, items), out.view());
     return out;

@@ -56,6 +56,8 @@ enum class op { none, transpose };
 /// `stride` 0 means the same matrix for every i.
 template <class Pointer>
 struct matrix_batch {
+    using value_type = typename batch_view<Pointer>::value_type;
+
     Pointer data{};
     index_t rows = 0, cols = 0, leading = 0, stride = 0, count = 0;
 
@@ -117,6 +119,7 @@ struct index_functor {
 /// dot         one inner product per item, accumulated in float64, the same for any number of threads.
 /// gemm        C = alpha op(A) op(B) + beta C on batch views seen as column-major matrices features x items (sizes checked);
 ///             `gemm_batched` the same on `matrix_batch` operands. With beta 0 C is not read.
+///             These, `cholesky` and `trsm` take views of float64 on every backend, whatever its scalar: all operands of one type.
 /// cholesky    A = L L' per matrix, in place in the lower triangle (the strict upper one is left); info 0, or 1 + the first
 ///             pivot that is not positive. `trsm(L, op, X)`: X = op(L)^-1 X. `eigh(A, w)`: symmetric eigen-decomposition of
 ///             one matrix (lower triangle read), A becomes the eigenvectors, w ascending.
@@ -131,7 +134,8 @@ template <class B>
 concept Backend = requires(B& b, view_t<B> y, const_view_t<B> x, vector_t<B, double> out, const_vector_t<B, double> in,
                            vector_t<B, int> info, const_vector_t<B> c, matrices_t<B> m, const_matrices_t<B> cm,
                            host_view<scalar_t<B>> host, host_view<const scalar_t<B>> const_host, scalar_t<B> s,
-                           index_t n, random_key key, archetype::element_functor f, archetype::index_functor g) {
+                           index_t n, random_key key, archetype::element_functor f, archetype::index_functor g,
+                           view_t<B, double> y64, matrices_t<B, double> m64, const_matrices_t<B, double> cm64) {
     requires std::floating_point<scalar_t<B>>;
     { b.template allocate<double>(n) } -> std::same_as<buffer_t<B, double>>;
     { b.template allocate<int>(n) } -> std::same_as<buffer_t<B, int>>;
@@ -150,16 +154,14 @@ concept Backend = requires(B& b, view_t<B> y, const_view_t<B> x, vector_t<B, dou
     b.gemm_batched(s, cm, op::none, cm, op::transpose, s, m);
     b.cholesky(m, info);
     b.trsm(cm, op::none, m);
+    b.gemm(1.0, const_view_t<B, double>(y64), op::transpose, const_view_t<B, double>(y64), op::none, 0.0, y64);
+    b.gemm_batched(1.0, cm64, op::none, cm64, op::transpose, 0.0, m64);
+    b.cholesky(m64, info);
+    b.trsm(cm64, op::none, m64);
     b.eigh(y, vector_t<B>{});
     b.fft2(fft_direction::forward, n, n, x, y);
     b.fill_normal(key, y);
     b.fill_uniform(key, y);
 };
-
-/// A backend of very many threads, which wants many short indices in `launch` rather than few long ones. Opt-in by
-/// `using fine_grained_tag = void`; it has `launch_teams(count, length, f, pointers...)` for rows of `length` numbers, with
-/// `f(i, team, raw pointers...)`: see backend/team.hpp.
-template <class B>
-concept FineGrained = Backend<B> && requires { typename B::fine_grained_tag; };
 
 }  // namespace diem

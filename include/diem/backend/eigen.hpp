@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 
+#include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/backend/eigen/conv3x3_plan.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
@@ -14,17 +15,19 @@
 #include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/matrix.hpp>
 #include <diem/backend/eigen/random.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
 #include <diem/backend/thread_pool.hpp>
 #include <diem/core/check.hpp>
 
-namespace diem {
+namespace diem::inline DIEM_SIMD_NAMESPACE {
 
 /// Host memory, Eigen's vectorised algebra, threads over the items of a batch.
 ///
-/// One object serves one caller at a time. Results do not depend on the number of threads. Matrix products may be split
-/// among threads by columns or rows, never along the inner dimension.
+/// One object serves one caller at a time: what uses it inside its own job, or from two threads at once, gets a usage_error.
+/// Results do not depend on the number of threads. Matrix products may be split among threads by columns or rows, never
+/// along the inner dimension.
 template <std::floating_point T = float>
 class eigen_backend {
 public:
@@ -35,15 +38,16 @@ public:
     template <class U>
     using buffer = pool_buffer<U*, pool>;
     /// The faster form of a 3x3 convolution, see nn/conv_plan.hpp.
-    using conv3x3 = conv3x3_plan<T>;
+    using conv3x3 = detail::eigen::conv3x3_plan<T>;
     /// The faster form of diag(d) + u u', see diffusion/harmonic.hpp.
-    using low_rank = low_rank_plan<T>;
+    using low_rank = detail::eigen::low_rank_plan<T>;
 
     /// Elements of an array that a dozen others can share the caches with: what chains of element-wise passes should take at
     /// a time.
     static constexpr index_t block_elements = index_t{1} << 17;
 
-    /// `threads` < 1: one per core.
+    /// `threads` < 1: as many as `host_threads()`. Where the system gives fewer, it goes on with those. Throws value_error above
+    /// thread_pool::most_threads.
     explicit eigen_backend(int threads = 0) : threads_(std::make_unique<thread_pool>(threads)) {}
 
     template <class U>
@@ -52,6 +56,8 @@ public:
     }
     [[nodiscard]] const pool& memory() const { return *pool_; }
     [[nodiscard]] int threads() const { return threads_ ? threads_->threads() : 1; }
+    /// How many were asked for: more than threads() where the system gave fewer.
+    [[nodiscard]] int requested_threads() const { return threads_ ? threads_->requested() : 1; }
     void synchronize() {}
 
     /// f(first, last) on parts of 0 .. count - 1; `cost` is the work of one index in elements touched.
@@ -63,9 +69,11 @@ public:
 
     /// f(part, first, count) for blocks of `block` items, each on one thread: `part` is a backend of that thread alone, on the
     /// same memory. For chains of steps on items that know nothing of each other: no thread waits for another between them.
+    /// Throws value_error unless block >= 1.
     template <class F>
     void for_blocks(index_t items, index_t block, const F& f) {
-        parallel((items + block - 1) / block, smallest_job, [&](index_t first, index_t last) {
+        check_value("for_blocks", block >= 1, "a block has no items");
+        parallel(items < 1 ? 0 : (items - 1) / block + 1, smallest_job, [&](index_t first, index_t last) {
             eigen_backend part(pool_, fft_);
             for (index_t k = first; k < last; ++k) f(part, k * block, std::min(block, items - k * block));
         });
@@ -140,14 +148,14 @@ public:
         }
     }
 
-    template <class U, class W>
-    void gemm(T alpha, const batch_view<U*>& a, op ta, const batch_view<W*>& b, op tb, T beta,
-              const batch_view<T*>& c) {
+    template <class U, class W, class S>
+    void gemm(std::type_identity_t<S> alpha, const batch_view<U*>& a, op ta, const batch_view<W*>& b, op tb,
+              std::type_identity_t<S> beta, const batch_view<S*>& c) {
         detail::check_gemm(a, ta, b, tb, c);
         const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
         const auto kernel = detail::eigen::choose_gemm(ta, tb, m, n, k);
         const auto part = [&](index_t i, index_t rows, index_t j, index_t cols) {
-            detail::eigen::multiply<T>(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
+            detail::eigen::multiply<S>(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
                                        b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
                                        c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
         };
@@ -162,35 +170,36 @@ public:
             by_columns ? part(0, m, from, to - from) : part(from, to - from, 0, n);
         });
     }
-    template <class U, class W>
-    void gemm_batched(T alpha, const matrix_batch<U*>& a, op ta, const matrix_batch<W*>& b, op tb, T beta,
-                      const matrix_batch<T*>& c) {
+    template <class U, class W, class S>
+    void gemm_batched(std::type_identity_t<S> alpha, const matrix_batch<U*>& a, op ta, const matrix_batch<W*>& b, op tb,
+                      std::type_identity_t<S> beta, const matrix_batch<S*>& c) {
         detail::check_gemm(a, ta, b, tb, c);
         const index_t k = ta == op::none ? a.cols : a.rows;
         const auto kernel = detail::eigen::choose_gemm(ta, tb, c.rows, c.cols, k);
         parallel(c.count, c.rows * c.cols * k / 8 + 1, [&](index_t first, index_t last) {
             for (index_t i = first; i < last; ++i)
-                detail::eigen::multiply<T>(kernel, alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride,
+                detail::eigen::multiply<S>(kernel, alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride,
                                            b.leading, tb, beta, c.data + i * c.stride, c.leading, c.rows, c.cols, k);
         });
     }
 
-    void cholesky(const matrix_batch<T*>& a, const vector_view<int*>& info) {
+    template <class S>
+    void cholesky(const matrix_batch<S*>& a, const vector_view<int*>& info) {
         check_size("cholesky", "A.cols", a.cols, a.rows);
         check_size("cholesky", "info.size()", info.size(), a.count);
         parallel(a.count, a.rows * a.rows * a.rows / 24 + 1, [&](index_t first, index_t last) {
             for (index_t i = first; i < last; ++i)
-                info.data()[i] = detail::eigen::cholesky_in_place<T>(a.data + i * a.stride, a.leading, a.rows);
+                info.data()[i] = detail::eigen::cholesky_in_place<S>(a.data + i * a.stride, a.leading, a.rows);
         });
     }
-    template <class U>
-    void trsm(const matrix_batch<U*>& l, op t, const matrix_batch<T*>& x) {
+    template <class U, class S>
+    void trsm(const matrix_batch<U*>& l, op t, const matrix_batch<S*>& x) {
         check_size("trsm", "L.cols", l.cols, l.rows);
         check_size("trsm", "X.rows", x.rows, l.rows);
         check_size("trsm", "L.count", l.count, x.count);
         parallel(x.count, l.rows * l.rows * x.cols / 8 + 1, [&](index_t first, index_t last) {
             for (index_t i = first; i < last; ++i)
-                detail::eigen::solve_lower<T>(l.data + i * l.stride, l.leading, t, l.rows, x.data + i * x.stride,
+                detail::eigen::solve_lower<S>(l.data + i * l.stride, l.leading, t, l.rows, x.data + i * x.stride,
                                               x.leading, x.cols);
         });
     }
@@ -258,4 +267,4 @@ private:
     std::unique_ptr<thread_pool> threads_;  // null: only the caller's
 };
 
-}  // namespace diem
+}  // namespace diem::inline DIEM_SIMD_NAMESPACE

@@ -22,10 +22,12 @@ void check_fft2(index_t height, index_t width, const batch_view<P>& x, const bat
     check_value("fft2", height >= 1 && width >= 1,
                 "an image is " + std::to_string(height) + " x " + std::to_string(width) + ", expected at least 1 x 1");
     check_shape("fft2", "y", y, x.features(), x.items());
-    if (x.features() % (2 * height * width) != 0)
+    const index_t sizes[] = {2, height, width};
+    const index_t image = checked_product("fft2", "2 x height x width", sizes);
+    if (x.features() % image != 0)
         throw shape_error("fft2: an item has " + std::to_string(x.features()) + " features, expected a multiple of " +
-                          std::to_string(2 * height * width) + " (2 x " + std::to_string(height) + " x " +
-                          std::to_string(width) + ")");
+                          std::to_string(image) + " (2 x " + std::to_string(height) + " x " + std::to_string(width) +
+                          ")");
 }
 
 /// cos and sin of 2 pi k / n, 0 <= k < n. The angle is brought into [0, pi / 4] in integers, so that both are right to the

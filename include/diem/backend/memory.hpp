@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <new>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -15,14 +17,30 @@
 #include <sys/mman.h>
 #endif
 
+#include <diem/core/error.hpp>
 #include <diem/core/view.hpp>
 
 namespace diem {
 
+namespace detail {
+
+/// "1.50 GiB", or "0.3 MiB" for less than a tenth of one.
+inline std::string gibibytes(double bytes) {
+    char text[64];
+    if (bytes >= 0x1p30 / 10)
+        std::snprintf(text, sizeof text, "%.2f GiB", bytes / 0x1p30);
+    else
+        std::snprintf(text, sizeof text, "%.1f MiB", bytes / 0x1p20);
+    return text;
+}
+
+}  // namespace detail
+
 /// Keeps blocks that were given back and serves them again, so that a loop allocates only in its first lap.
 /// Sizes are rounded up to one of eight steps per power of two. Safe to use from several threads.
 ///
-/// `Raw` has static `void* allocate(std::size_t bytes)` (throws when there is none) and `void deallocate(void*)`.
+/// `Raw` has static `void* allocate(std::size_t bytes)`, null when there is none, `void deallocate(void*)`, and
+/// `std::string name()` for messages.
 template <class Raw>
 class caching_pool {
 public:
@@ -40,10 +58,15 @@ public:
         return (bytes + step - 1) / step * step;
     }
 
-    /// A block of at least `bytes`; `bytes` is rounded in place and must be given back with `put`.
+    /// No block is larger: bytes.
+    static constexpr std::size_t most = std::size_t{1} << 60;
+
+    /// A block of at least `bytes`; `bytes` is rounded in place and must be given back with `put`. Throws memory_error where
+    /// there is none.
     [[nodiscard]] void* take(std::size_t& bytes) {
-        bytes = rounded(bytes);
         const std::lock_guard lock(mutex_);
+        if (bytes > most) refuse(static_cast<double>(bytes));
+        bytes = rounded(bytes);
         auto& blocks = free_[bytes];
         void* p = nullptr;
         if (!blocks.empty()) {
@@ -73,19 +96,18 @@ public:
 private:
     /// From the system; where it has no more, what is kept for later goes back first.
     void* fresh(std::size_t bytes) {
-        try {
-            return Raw::allocate(bytes);
-        } catch (...) {
-            bool released = false;
-            for (auto& [size, blocks] : free_) {
-                for (void* p : blocks) Raw::deallocate(p);
-                released = released || !blocks.empty();
-                owned_[size] -= blocks.size();
-                blocks.clear();
-            }
-            if (!released) throw;
+        if (void* p = Raw::allocate(bytes)) return p;
+        for (auto& [size, blocks] : free_) {
+            for (void* p : blocks) Raw::deallocate(p);
+            owned_[size] -= blocks.size();
+            blocks.clear();
         }
-        return Raw::allocate(bytes);
+        if (void* p = Raw::allocate(bytes)) return p;
+        refuse(static_cast<double>(bytes));
+    }
+    [[noreturn]] void refuse(double bytes) const {
+        throw memory_error("out of memory: " + detail::gibibytes(bytes) + " asked for at once, beside " +
+                           detail::gibibytes(static_cast<double>(in_use_)) + " in use, of " + Raw::name());
     }
 
     std::mutex mutex_;
@@ -100,16 +122,16 @@ struct host_memory {
     static void* allocate(std::size_t bytes) {
         const std::size_t alignment = bytes >= 2 * huge ? huge : 64;
         void* p = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-        if (p == nullptr) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-        if (alignment == huge) madvise(p, bytes, MADV_HUGEPAGE);
+        if (p != nullptr && alignment == huge) madvise(p, bytes, MADV_HUGEPAGE);
 #endif
         return p;
     }
     static void deallocate(void* p) { std::free(p); }
+    static std::string name() { return "the host's memory"; }
 };
 
-/// Owns `size` uninitialised elements taken from a pool, and gives them back at its end.
+/// Owns `size` uninitialised elements taken from a pool, and gives them back at its end; or keeps alive what owns them.
 template <class Pointer, class Pool>
 class pool_buffer {
 public:
@@ -117,17 +139,25 @@ public:
     static_assert(std::is_trivially_copyable_v<value_type>);
 
     pool_buffer() = default;
-    pool_buffer(std::shared_ptr<Pool> pool, index_t size)
-        : pool_(std::move(pool)), size_(size), bytes_(static_cast<std::size_t>(size) * sizeof(value_type)) {
+    /// Throws shape_error where size < 0, memory_error where the pool has not as much.
+    pool_buffer(std::shared_ptr<Pool> pool, index_t size) : pool_(std::move(pool)), size_(size) {
+        if (size < 0) throw shape_error("buffer: " + std::to_string(size) + " elements, expected a size >= 0");
+        const auto n = static_cast<std::size_t>(size);
+        // What does not fit is more than any pool gives.
+        bytes_ = n > Pool::most / sizeof(value_type) ? std::numeric_limits<std::size_t>::max() : n * sizeof(value_type);
         if (size_ > 0) raw_ = pool_->take(bytes_);
     }
+    /// `size` elements at `data`, which belong to `owner`: no copy.
+    pool_buffer(std::shared_ptr<void> owner, value_type* data, index_t size)
+        : owner_(std::move(owner)), raw_(data), size_(size) {}
     pool_buffer(pool_buffer&& o) noexcept
-        : pool_(std::move(o.pool_)), raw_(std::exchange(o.raw_, nullptr)), size_(std::exchange(o.size_, 0)),
-          bytes_(std::exchange(o.bytes_, 0)) {}
+        : pool_(std::move(o.pool_)), owner_(std::move(o.owner_)), raw_(std::exchange(o.raw_, nullptr)),
+          size_(std::exchange(o.size_, 0)), bytes_(std::exchange(o.bytes_, 0)) {}
     pool_buffer& operator=(pool_buffer&& o) noexcept {
         if (this != &o) {
             release();
             pool_ = std::move(o.pool_);
+            owner_ = std::move(o.owner_);
             raw_ = std::exchange(o.raw_, nullptr);
             size_ = std::exchange(o.size_, 0);
             bytes_ = std::exchange(o.bytes_, 0);
@@ -142,10 +172,12 @@ public:
 
 private:
     void release() noexcept {
-        if (raw_ != nullptr) pool_->put(raw_, bytes_);
+        if (raw_ != nullptr && pool_ != nullptr) pool_->put(raw_, bytes_);
         raw_ = nullptr;
+        owner_ = nullptr;
     }
     std::shared_ptr<Pool> pool_;
+    std::shared_ptr<void> owner_;  // of memory that is not the pool's
     void* raw_ = nullptr;
     index_t size_ = 0;
     std::size_t bytes_ = 0;

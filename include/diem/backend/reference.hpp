@@ -100,13 +100,15 @@ public:
     }
 
     template <class P, class Q, class R>
-    void gemm(T alpha, const batch_view<P>& a, op ta, const batch_view<Q>& b, op tb, T beta, const batch_view<R>& c) {
+    void gemm(typename batch_view<R>::value_type alpha, const batch_view<P>& a, op ta, const batch_view<Q>& b, op tb,
+              typename batch_view<R>::value_type beta, const batch_view<R>& c) {
         detail::check_gemm(a, ta, b, tb, c);
         multiply(alpha, detail::raw(a.data()), a.stride(), ta, detail::raw(b.data()), b.stride(), tb, beta,
                  detail::raw(c.data()), c.stride(), c.features(), c.items(), ta == op::none ? a.items() : a.features());
     }
     template <class P, class Q, class R>
-    void gemm_batched(T alpha, const matrix_batch<P>& a, op ta, const matrix_batch<Q>& b, op tb, T beta,
+    void gemm_batched(typename matrix_batch<R>::value_type alpha, const matrix_batch<P>& a, op ta,
+                      const matrix_batch<Q>& b, op tb, typename matrix_batch<R>::value_type beta,
                       const matrix_batch<R>& c) {
         detail::check_gemm(a, ta, b, tb, c);
         for (index_t i = 0; i < c.count; ++i)
@@ -124,17 +126,18 @@ public:
     }
     template <class P, class Q>
     void trsm(const matrix_batch<P>& l, op t, const matrix_batch<Q>& x) {
+        using S = typename matrix_batch<Q>::value_type;
         check_size("trsm", "L.cols", l.cols, l.rows);
         check_size("trsm", "X.rows", x.rows, l.rows);
         check_size("trsm", "L.count", l.count, x.count);
         const index_t n = l.rows;
         for (index_t i = 0; i < x.count; ++i)
             for (index_t c = 0; c < x.cols; ++c) {
-                const T* m = detail::raw(l.data) + i * l.stride;
-                T* v = detail::raw(x.data) + i * x.stride + c * x.leading;
+                const S* m = detail::raw(l.data) + i * l.stride;
+                S* v = detail::raw(x.data) + i * x.stride + c * x.leading;
                 for (index_t s = 0; s < n; ++s) {
                     const index_t r = t == op::none ? s : n - 1 - s;
-                    T sum = v[r];
+                    S sum = v[r];
                     if (t == op::none)
                         for (index_t k = 0; k < r; ++k) sum -= m[r + k * l.leading] * v[k];
                     else
@@ -186,27 +189,29 @@ private:
     static void call(const F& f, E&... elements) {
         f(detail::value_or_reference<T>(elements)...);
     }
-    static void multiply(T alpha, const T* a, index_t lda, op ta, const T* b, index_t ldb, op tb, T beta, T* c,
+    template <class S>
+    static void multiply(S alpha, const S* a, index_t lda, op ta, const S* b, index_t ldb, op tb, S beta, S* c,
                          index_t ldc, index_t m, index_t n, index_t k) {
         for (index_t j = 0; j < n; ++j)
             for (index_t i = 0; i < m; ++i) {
-                T sum = 0;
+                S sum = 0;
                 for (index_t l = 0; l < k; ++l)
                     sum += (ta == op::none ? a[i + l * lda] : a[l + i * lda]) *
                            (tb == op::none ? b[l + j * ldb] : b[j + l * ldb]);
-                T& out = c[i + j * ldc];
-                out = alpha * sum + (beta == 0 ? T(0) : beta * out);
+                S& out = c[i + j * ldc];
+                out = alpha * sum + (beta == 0 ? S(0) : beta * out);
             }
     }
-    static int factor(T* a, index_t n, index_t lda) {
+    template <class S>
+    static int factor(S* a, index_t n, index_t lda) {
         for (index_t j = 0; j < n; ++j) {
-            T d = a[j + j * lda];
+            S d = a[j + j * lda];
             for (index_t k = 0; k < j; ++k) d -= a[j + k * lda] * a[j + k * lda];
             if (!(d > 0)) return static_cast<int>(j) + 1;
             d = std::sqrt(d);
             a[j + j * lda] = d;
             for (index_t i = j + 1; i < n; ++i) {
-                T s = a[i + j * lda];
+                S s = a[i + j * lda];
                 for (index_t k = 0; k < j; ++k) s -= a[i + k * lda] * a[j + k * lda];
                 a[i + j * lda] = s / d;
             }

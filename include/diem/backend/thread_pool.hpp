@@ -6,49 +6,99 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <diem/backend/host_threads.hpp>
+#include <diem/core/error.hpp>
 #include <diem/core/view.hpp>
 
 namespace diem {
 
 /// Runs index ranges on a fixed number of threads, the caller among them. Workers spin briefly between jobs, then sleep.
-/// One job at a time: `run` must not be called from inside a job, nor from two threads at once.
+///
+/// A job is over when its chunks are, whoever ran them: a worker that the system does not let run in time takes none, and
+/// nobody waits for it. One job at a time: `run` from inside a job, or from two threads at once, throws usage_error.
 class thread_pool {
 public:
-    /// `threads` < 1 means one per core.
-    explicit thread_pool(int threads) {
-        if (threads < 1) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-        workers_.reserve(static_cast<std::size_t>(threads - 1));
-        for (int k = 1; k < threads; ++k) workers_.emplace_back([this] { work(); });
+    static constexpr int most_threads = 4096;
+
+    /// `threads` < 1 means as many as `host_threads()`. Where the system gives fewer, the pool goes on with those.
+    /// Throws value_error above `most_threads`.
+    explicit thread_pool(int threads) : thread_pool(threads, [](auto body) { return std::thread(std::move(body)); }) {}
+    /// With `spawn(body)`, which returns the std::thread that runs body(), or throws where there are no more.
+    template <class Spawn>
+    thread_pool(int threads, const Spawn& spawn) : requested_(threads < 1 ? host_threads() : threads) {
+        if (requested_ > most_threads)
+            throw value_error("thread_pool: " + std::to_string(requested_) + " threads, expected at most " +
+                              std::to_string(most_threads));
+        workers_.reserve(static_cast<std::size_t>(requested_ - 1));
+        try {
+            for (int k = 1; k < requested_; ++k) workers_.push_back(spawn([this] { work(); }));
+        } catch (const std::exception&) {  // the threads that there are do
+        }
     }
     thread_pool(const thread_pool&) = delete;
     thread_pool& operator=(const thread_pool&) = delete;
     ~thread_pool() {
         stop_ = true;
-        generation_.fetch_add(1);
-        generation_.notify_all();
+        jobs_.fetch_add(1);
+        jobs_.notify_all();
         for (auto& t : workers_) t.join();
     }
 
+    /// How many there are, the caller among them, and how many were asked for.
     [[nodiscard]] int threads() const { return static_cast<int>(workers_.size()) + 1; }
+    [[nodiscard]] int requested() const { return requested_; }
 
     /// Calls f(first, last) on ranges that cover 0 .. count - 1 once, none shorter than `grain` but the last, in any order
-    /// and on any thread. The first exception thrown by f is rethrown here.
+    /// and on any thread. The first exception thrown by f is rethrown here; ranges that had not begun by then are left out.
     template <class F>
     void run(index_t count, index_t grain, const F& f) {
-        grain = std::max<index_t>(grain, 1);
         if (count <= 0) return;
+        const entry guard(*this);
+        grain = std::max<index_t>(grain, 1);
         if (workers_.empty() || count <= grain) return f(index_t{0}, count);
         share(
             count, grain, [](const void* g, index_t a, index_t b) { (*static_cast<const F*>(g))(a, b); }, &f);
     }
 
 private:
-    static constexpr int spins = 20000;
     using call_type = void (*)(const void*, index_t, index_t);
+
+    // Laps of a microsecond or so, after each of which the core is offered to others: one of them may be who is waited for.
+    // A worker waits for longer than most gaps between jobs; the caller sleeps soon, since the system brings a worker that
+    // was set aside to a core that sleeps, not to one that spins.
+    static constexpr int worker_laps = 100, caller_laps = 5, pauses = 50;
+
+    /// The caller's, for as long as its job lasts.
+    class entry {
+    public:
+        explicit entry(thread_pool& pool) : pool_(pool) {
+            if (pool.entered_.exchange(true, std::memory_order_acquire)) refuse();
+        }
+        entry(const entry&) = delete;
+        entry& operator=(const entry&) = delete;
+        ~entry() { pool_.entered_.store(false, std::memory_order_release); }
+
+    private:
+        [[noreturn]] static void refuse() {
+            throw usage_error(
+                "thread_pool::run: a job is running: a backend may be used neither inside its own job nor by two "
+                "threads "
+                "at once");
+        }
+        thread_pool& pool_;
+    };
+
+    // The ticket: the number of the job, and how many of its chunks nobody has claimed. A chunk is claimed by
+    // compare-and-swap of the whole, so that a worker that comes late, with the ticket of a job that is over, gets nothing.
+    // What the job is stands beside it, is read after a claim only, and is not changed before that chunk is finished.
+    static constexpr int chunk_bits = 20;
+    static constexpr std::uint64_t chunk_mask = (std::uint64_t{1} << chunk_bits) - 1;
+    static_assert(4 * most_threads <= static_cast<int>(chunk_mask));
 
     // Not part of the template above: that one is compiled for each of hundreds of functions.
     void share(index_t count, index_t grain, call_type call, const void* body) {
@@ -57,47 +107,68 @@ private:
         count_ = count;
         call_ = call;
         body_ = body;
-        next_.store(0, std::memory_order_relaxed);
-        busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-        generation_.fetch_add(1, std::memory_order_release);
-        generation_.notify_all();
+        const auto chunks = static_cast<std::uint32_t>((count + chunk_ - 1) / chunk_);
+        unfinished_.store(chunks, std::memory_order_relaxed);
+        ticket_.store(++job_ << chunk_bits | chunks, std::memory_order_release);
+        // Read-modify-write before each notify: a plain store could pass the look for sleepers.
+        jobs_.fetch_add(1);
+        jobs_.notify_all();
         take_chunks();
-        for (int spin = 0; spin < spins; ++spin)
-            if (busy_.load(std::memory_order_acquire) == 0) break;
-        for (int left = busy_.load(std::memory_order_acquire); left != 0; left = busy_.load(std::memory_order_acquire))
-            busy_.wait(left, std::memory_order_acquire);
-        if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
-    }
-    void take_chunks() {
-        try {
-            for (index_t a = next_.fetch_add(chunk_); a < count_; a = next_.fetch_add(chunk_))
-                call_(body_, a, std::min(a + chunk_, count_));
-        } catch (...) {
-            const std::lock_guard lock(mutex_);
-            if (!error_) error_ = std::current_exception();
+        pause_while([this] { return unfinished_.load(std::memory_order_acquire) != 0; }, caller_laps);
+        for (std::uint32_t left; (left = unfinished_.load(std::memory_order_acquire)) != 0;)
+            unfinished_.wait(left, std::memory_order_acquire);
+        if (failed_.load(std::memory_order_relaxed)) {
+            failed_.store(false, std::memory_order_relaxed);
+            std::rethrow_exception(std::exchange(error_, nullptr));
         }
     }
+    void take_chunks() {
+        for (std::uint64_t seen = ticket_.load(std::memory_order_acquire); (seen & chunk_mask) != 0;) {
+            if (!ticket_.compare_exchange_weak(seen, seen - 1, std::memory_order_acquire)) continue;
+            finish_chunk(static_cast<index_t>(seen & chunk_mask) - 1);
+            seen = ticket_.load(std::memory_order_acquire);
+        }
+    }
+    void finish_chunk(index_t k) {
+        if (!failed_.load(std::memory_order_relaxed)) try {
+                call_(body_, k * chunk_, std::min((k + 1) * chunk_, count_));
+            } catch (...) {
+                const std::lock_guard lock(mutex_);
+                if (!error_) error_ = std::current_exception();
+                failed_.store(true, std::memory_order_relaxed);
+            }
+        if (unfinished_.fetch_sub(1) == 1) unfinished_.notify_one();
+    }
     void work() {
-        std::uint64_t seen = 0;
-        for (;;) {
-            for (int spin = 0; spin < spins && generation_.load(std::memory_order_acquire) == seen; ++spin) {
+        for (std::uint32_t seen = 0;;) {
+            pause_while([&] { return jobs_.load(std::memory_order_acquire) == seen; }, worker_laps);
+            jobs_.wait(seen, std::memory_order_acquire);
+            seen = jobs_.load(std::memory_order_acquire);
+            if (stop_) return;
+            take_chunks();
+        }
+    }
+    /// Returns when `waiting()` no longer holds, or soon.
+    template <class F>
+    static void pause_while(const F& waiting, int laps) {
+        for (int lap = 0; lap < laps; ++lap) {
+            for (int spin = 0; spin < pauses; ++spin) {
+                if (!waiting()) return;
 #if defined(__x86_64__)
                 __builtin_ia32_pause();
 #endif
             }
-            generation_.wait(seen, std::memory_order_acquire);
-            seen = generation_.load(std::memory_order_acquire);
-            if (stop_) return;
-            take_chunks();
-            if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_all();
+            std::this_thread::yield();
         }
     }
 
+    const int requested_;
     std::vector<std::thread> workers_;
-    std::atomic<std::uint64_t> generation_{0};
-    std::atomic<index_t> next_{0};
-    std::atomic<int> busy_{0};
-    std::atomic<bool> stop_{false};
+    std::atomic<bool> entered_{false}, stop_{false}, failed_{false};
+    std::atomic<std::uint32_t> jobs_{0};  // how many have been published: what workers sleep on
+    std::atomic<std::uint64_t> ticket_{0};
+    std::atomic<std::uint32_t> unfinished_{0};  // chunks: what the caller sleeps on
+    std::uint64_t job_ = 0;
     call_type call_ = nullptr;
     const void* body_ = nullptr;
     index_t count_ = 0, chunk_ = 1;

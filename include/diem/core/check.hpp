@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -44,6 +46,39 @@ inline void check_positive(std::string_view where, std::string_view what, double
     if (!(value > 0) || !std::isfinite(value))
         throw value_error(std::string(where) + ": " + std::string(what) + " is " + std::to_string(value) +
                           ", expected a finite number > 0");
+}
+
+/// The product of sizes, for numbers of elements: 1 of none, 0 where one is 0. `what` names the sizes ("features x items").
+/// Throws shape_error where one is negative, or where the product does not fit into index_t.
+[[nodiscard]] inline index_t checked_product(std::string_view where, std::string_view what,
+                                             std::span<const index_t> sizes) {
+    const auto refuse = [&](const char* why) {
+        std::string text;
+        for (const index_t n : sizes) text += (text.empty() ? "" : " x ") + std::to_string(n);
+        throw shape_error(std::string(where) + ": " + text + " (" + std::string(what) + "), " + why);
+    };
+    index_t product = 1;
+    bool empty = false, fits = true;
+    for (const index_t n : sizes) {
+        if (n < 0) refuse("expected sizes >= 0");
+        empty = empty || n == 0;
+        fits = fits && (n == 0 || product <= std::numeric_limits<index_t>::max() / n);
+        if (fits && n != 0) product *= n;
+    }
+    if (empty) return 0;
+    if (!fits) refuse("more elements than can be counted");
+    return product;
+}
+[[nodiscard]] inline index_t checked_product(std::string_view where, std::string_view what, index_t a, index_t b) {
+    const index_t sizes[] = {a, b};
+    return checked_product(where, what, sizes);
+}
+/// a + b for numbers of elements that are not negative. Throws shape_error where it does not fit into index_t.
+[[nodiscard]] inline index_t checked_sum(std::string_view where, std::string_view what, index_t a, index_t b) {
+    if (b > std::numeric_limits<index_t>::max() - a)
+        throw shape_error(std::string(where) + ": " + std::to_string(a) + " + " + std::to_string(b) + " (" +
+                          std::string(what) + "), more elements than can be counted");
+    return a + b;
 }
 
 }  // namespace diem

@@ -21,6 +21,16 @@ struct value_error : error {
     using error::error;
 };
 
+/// A function was called where its contract forbids it: the message says which and where.
+struct usage_error : error {
+    using error::error;
+};
+
+/// There is not as much memory as was asked for: the message says what was asked for, in GiB.
+struct memory_error : error {
+    using error::error;
+};
+
 /// A file cannot be read, written or understood: the message names path and, where known, byte offset.
 struct io_error : error {
     using error::error;

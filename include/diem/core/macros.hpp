@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+// Solvers, guards and statuses tell NaN and infinity from numbers, which these options let compilers take for impossible.
+#if (defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0)) && \
+    !defined(DIEM_ALLOW_FAST_MATH)
+#error \
+    "diem: -ffast-math and -ffinite-math-only break the checks for NaN; to have them all the same, define DIEM_ALLOW_FAST_MATH"
+#endif
+
 /// Marks a function that device code may call. Plain under a host compiler.
 #if defined(__CUDACC__)
 #define DIEM_HOST_DEVICE __host__ __device__

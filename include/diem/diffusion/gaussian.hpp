@@ -24,12 +24,6 @@ struct gaussian_draw {  // x = mu + sqrt(d) z
         x = mu + sqrt(d) * z;
     }
 };
-struct gaussian_log_density {  // out = -(log det + out + norm) / 2
-    double log_det;
-    DIEM_HOST_DEVICE void operator()(index_t i, double* out, const double* norm) const {
-        out[i] = -(log_det + out[i] + norm[i]) / 2;
-    }
-};
 }  // namespace detail
 
 /// Jacobian of the Gaussian denoiser, J = V / sigma^2: symmetric, so JVP = VJP. Light to copy; keeps what it needs alive.
@@ -174,8 +168,7 @@ public:
     }
 
     /// out_i = log N(x_i; mu, Sigma + sigma^2 I), the density of x_t; sigma = 0 for that of x, which needs all d > 0
-    /// (value_error else). With E = d + sigma^2 and t = C^-1 u' E^-1 r, r = x - mu, the quadratic form is
-    /// |E^-1/2 (r - u t)|^2 + |t|^2: a sum of squares. Downloads D + r^2 numbers.
+    /// (value_error else). The quadratic form is a sum of squares, see linop/low_rank.hpp. Downloads D numbers.
     void log_density(B& b, const_view_t<B> x, double sigma, vector_t<B, double> out) const;
 
 private:
@@ -205,33 +198,15 @@ void gaussian<B>::log_density(B& b, const_view_t<B> x, double sigma, vector_t<B,
     check_shape("gaussian::log_density", "x", x, features(), x.items());
     check_size("gaussian::log_density", "out.size()", out.size(), x.items());
     check_value("gaussian::log_density", sigma >= 0 && std::isfinite(sigma), "sigma is not finite and >= 0");
-    const index_t n = x.items(), r = rank();
-    double log_det = static_cast<double>(features()) * std::log(2 * 3.14159265358979323846);
-    for (const T value : to_host(b, d())) {
-        const double e = static_cast<double>(value) + sigma * sigma;
-        check_value("gaussian::log_density", e > 0, "the density is singular: d has a zero and sigma is 0");
-        log_det += std::log(e);
-    }
+    for (const T value : to_host(b, d()))
+        check_value("gaussian::log_density", static_cast<double>(value) + sigma * sigma > 0,
+                    "the density is singular: d has a zero and sigma is 0");
     const auto form = cache_.form(b, *parameters_, sigma);
-    batch<B> rest(b, features(), n), scaled(b, features(), n), t(b, r, n);
-    batch<B, double> norm(b, n, 1);
+    batch<B> rest(b, features(), x.items());
+    batch<B, double> t(b, rank(), x.items()), lift(b, features(), x.items());
     b.map(functors::difference{}, rest.view(), x, per_feature{mu()});
-    if (r > 0) {
-        const std::vector<T> l = to_host(b, form->c);
-        for (index_t k = 0; k < r; ++k)
-            log_det += 2 * std::log(static_cast<double>(l[static_cast<std::size_t>(k * r + k)]));
-        const const_matrices_t<B> factor(form->c.cview().data(), r, r, r, 0, 1);
-        const matrices_t<B> columns(t.view().data(), r, n, r, 0, 1);
-        b.gemm(T(1), form->w.cview(), op::transpose, rest.cview(), op::none, T(0), t.view());
-        b.trsm(factor, op::none, columns);
-        b.trsm(factor, op::transpose, columns);
-        b.gemm(T(-1), u(), op::none, t.cview(), op::none, T(1), rest.view());
-    }
-    b.map(detail::harmonic_scaled{sigma * sigma}, scaled.view(), rest.cview(), per_feature{d()});
-    b.dot(rest.cview(), scaled.cview(), out);
-    b.dot(t.cview(), t.cview(), norm.flat());
-    b.launch(n, 1, detail::gaussian_log_density{log_det}, out.data(),
-             typename B::template pointer<const double>(norm.flat().data()));
+    form->innovation.coefficients(b, rest.cview(), t.view(), lift.view());
+    form->innovation.log_density(b, rest.cview(), t.cview(), lift.cview(), out);
 }
 
 /// tr Sigma, the sum of the variances. Downloads D (1 + r) numbers.

@@ -7,17 +7,21 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/backend/functors.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/linop/low_rank.hpp>
 
 /// The covariance of x given x_t = x + sigma z for a Gaussian x with covariance Sigma = diag(d) + u u':
 ///
 ///     V = (Sigma^-1 + sigma^-2 I)^-1 = diag(v_d) + v_u v_u',
 ///     v_d = sigma^2 d / E,  v_u = sigma^2 E^-1 u L'^-1,  E = d + sigma^2,  L L' = C = I + u' E^-1 u.
 ///
-/// The harmonic form: nothing is subtracted, so nothing cancels at any sigma, and d may be zero.
+/// The harmonic form: nothing is subtracted at any sigma, and d may be zero. C and L are float64 (linop/low_rank.hpp): where
+/// columns of u are nearly parallel, L^-1 has large entries that cancel in v_u.
 namespace diem::diffusion {
 
 namespace detail {
@@ -30,19 +34,13 @@ struct harmonic_diagonal {  // v_d = s2 d / (d + s2)
         v = T(s2) * (d / (d + T(s2)));
     }
 };
-struct harmonic_scaled {  // w = u / (d + s2)
+struct harmonic_factor {  // column k of v_u = s2 E^-1 (u L'^-1)
     double s2;
-    template <class V>
-    DIEM_HOST_DEVICE void operator()(V& w, const V& u, const V& d) const {
-        using T = typename diem::detail::random_scalar<V>::type;
-        w = u / (d + T(s2));
-    }
-};
-struct set_identity {  // column i of one n x n matrix
     index_t n;
-    template <class T>
-    DIEM_HOST_DEVICE void operator()(index_t i, T* a) const {
-        for (index_t j = 0; j < n; ++j) a[i * n + j] = i == j ? T(1) : T(0);
+    template <class Team, class T>
+    DIEM_HOST_DEVICE void operator()(index_t k, const Team& team, const double* root, const double* e, T* v) const {
+        for (index_t j = team.first(); j < n; j += team.step())
+            v[k * n + j] = static_cast<T>(s2 * root[k * n + j] / e[j]);
     }
 };
 struct scaled_product {  // y = (scale a) x
@@ -62,18 +60,6 @@ struct gaussian_mean_diagonal {  // x_hat = mu + (scale v_d) (x - mu)
     }
 };
 
-/// A backend with a faster diag(d) + u u' has a type `low_rank` that keeps one u in the form it likes:
-///
-///     B::low_rank p;  p.prepare(b, u)                        copies u
-///     p.project(b, x, t), p.expand(b, scale, d, x, t, y)     t = u' x,  y = scale diag(d) x + u t
-/// An empty d stands for ones; x may be y.
-template <class B>
-concept HasLowRank = Backend<B> && requires(B& b, typename B::low_rank& p, const typename B::low_rank& made,
-                                            const_view_t<B> in, view_t<B> out, const_vector_t<B> d) {
-    p.prepare(b, in);
-    made.project(b, in, out);
-    made.expand(b, scalar_t<B>(1), d, in, in, out);
-};
 struct no_low_rank {};
 template <class B>
 struct low_rank_of {
@@ -93,32 +79,26 @@ struct gaussian_parameters {
 template <Backend B>
 struct harmonic_form {
     double sigma = 0;
-    batch<B> d, u;  // v_d: D x 1, v_u: D x r
-    batch<B> u_mu;  // v_u' mu: r x 1
-    batch<B> w, c;  // E^-1 u: D x r; L in the lower triangle: r x r
-    batch<B> inverse;
-    buffer_t<B, int> info;
-    typename low_rank_of<B>::type plan;  // of v_u, where the backend has one
+    linop::low_rank_innovation<B> innovation;  // of Sigma + sigma^2 I
+    batch<B> d, u;                             // v_d: D x 1, v_u: D x r
+    batch<B> u_mu;                             // v_u' mu: r x 1
+    typename low_rank_of<B>::type plan;        // of v_u, where the backend has one
     harmonic_form(B& b, index_t features, index_t rank)
-        : d(b, features, 1), u(b, features, rank), u_mu(b, rank, 1), w(b, features, rank), c(b, rank, rank),
-          inverse(b, rank, rank), info(b.template allocate<int>(1)) {}
+        : innovation(b, features, rank, 1, false), d(b, features, 1), u(b, features, rank), u_mu(b, rank, 1) {}
 
-    /// Reports no failed Cholesky factorisation: C >= I for finite parameters, which the model has checked.
+    /// Does not wait for the device: where C is not positive definite, which it is for parameters that the model has checked,
+    /// V is NaN.
     void factor(B& b, const gaussian_parameters<B>& p, double s) {
         using T = scalar_t<B>;
         const double s2 = s * s;
-        const index_t rank = u.items();
+        const index_t n = d.features(), rank = u.items();
         sigma = s;
+        innovation.factor(b, {}, s2, {}, p.d.flat(), p.u.view());
         b.map(harmonic_diagonal{s2}, d.view(), p.d.view());
         if (rank == 0) return;
-        b.map(harmonic_scaled{s2}, w.view(), p.u.view(), per_feature{p.d.flat()});
-        b.launch(rank, rank, set_identity{rank}, c.view().data());
-        b.launch(rank, rank, set_identity{rank}, inverse.view().data());
-        b.gemm(T(1), p.u.view(), op::transpose, w.cview(), op::none, T(1), c.view());
-        const auto one = [rank](auto v) { return matrix_batch(v.data(), rank, rank, rank, index_t{0}, index_t{1}); };
-        b.cholesky(matrices_t<B>(one(c.view())), vector_t<B, int>(info.data(), 1));
-        b.trsm(const_matrices_t<B>(one(c.cview())), op::none, matrices_t<B>(one(inverse.view())));
-        b.gemm(T(s2), w.cview(), op::none, inverse.cview(), op::transpose, T(0), u.view());
+        batch<B, double> root(b, n * rank, 1);
+        innovation.roots(b, 0, root.view());
+        launch_rows(b, rank, n, n, harmonic_factor{s2, n}, root.cview().data(), innovation.e().data(), u.view().data());
         b.gemm(T(1), u.cview(), op::transpose, p.mu.view(), op::none, T(0), u_mu.view());
         if constexpr (HasLowRank<B>) plan.prepare(b, u.cview());
     }
@@ -156,17 +136,15 @@ public:
     void apply_scaled(B& b, double scale, const_view_t<B> x, view_t<B> y) const {
         check_shape("harmonic_covariance", "x", x, rows(), x.items());
         check_shape("harmonic_covariance", "y", y, rows(), x.items());
-        batch<B> t(b, rank(), x.items());
-        if constexpr (detail::HasLowRank<B>)
+        if constexpr (HasLowRank<B>)
             if (rank() > 0) {
+                batch<B> t(b, rank(), x.items());
                 form_->plan.project(b, x, t.view());
                 if (scale != 1) b.axpby(0.0, t.cview(), scale, t.view());
                 return form_->plan.expand(b, T(scale), d(), x, t.cview(), y);
             }
         b.map(detail::scaled_product{scale}, y, x, per_feature{d()});
-        if (rank() == 0) return;
-        b.gemm(T(1), u(), op::transpose, x, op::none, T(0), t.view());
-        b.gemm(T(scale), u(), op::none, t.cview(), op::none, T(1), y);
+        linop::add_low_rank(b, scale, u(), x, y);
     }
     /// x_hat = mu + V / sigma^2 (x_t - mu), for the mu of the model that made this.
     void denoise(B& b, const_vector_t<B> mu, const_view_t<B> x_t, view_t<B> x_hat) const {
@@ -175,7 +153,7 @@ public:
         if (rank() == 0) return;
         batch<B> t(b, rank(), x_t.items());
         const auto subtract = [&] { b.map(functors::subtract{}, t.view(), per_feature{form_->u_mu.flat()}); };
-        if constexpr (detail::HasLowRank<B>) {
+        if constexpr (HasLowRank<B>) {
             form_->plan.project(b, x_t, t.view());
             subtract();
             b.axpby(0.0, t.cview(), scale, t.view());

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <concepts>
 #include <limits>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -22,8 +23,44 @@
 /// observations never decreases (Dempster, Laird and Rubin, 1977).
 namespace diem::em {
 
-/// `e_step(prior, lap)` -> samples, or sufficient statistics: any value but void. May change the prior's working memory,
-/// not what it stands for.
+/// What a step, or a monitor at the end of a lap, wishes.
+enum class decision {
+    go_on,
+    stop,    ///< the new prior is kept, and no further lap begins
+    cancel,  ///< the lap is given up in the middle: the prior it began with is the result, and nothing is wrong with it
+    reject,  ///< the lap went wrong: the prior it began with is the result
+};
+
+/// A decision and why, for people.
+struct verdict {
+    decision wish = decision::go_on;
+    std::string reason{};
+};
+
+/// What a step may return instead of its value: the value, or a verdict that ends the lap, with or without one.
+template <class V>
+struct outcome {
+    std::optional<V> value;
+    verdict what{};
+
+    outcome(V v, verdict end = {})
+        : value(std::move(v)), what(std::move(end)) {}  // NOLINT(google-explicit-constructor)
+    outcome(verdict end) : what(std::move(end)) {}      // NOLINT(google-explicit-constructor)
+};
+
+namespace detail {
+template <class V>
+struct value_of {
+    using type = V;
+};
+template <class V>
+struct value_of<outcome<V>> {
+    using type = V;
+};
+}  // namespace detail
+
+/// `e_step(prior, lap)` -> samples, or sufficient statistics: any value but void, or an `outcome` of one. May change the
+/// prior's working memory, not what it stands for.
 template <class F, class Prior>
 concept EStep = std::move_constructible<Prior> && requires(F& f, Prior& prior, index_t lap) {
     f(prior, lap);
@@ -32,27 +69,21 @@ concept EStep = std::move_constructible<Prior> && requires(F& f, Prior& prior, i
 
 /// What an E-step yields.
 template <class F, class Prior>
-using samples_t = std::decay_t<std::invoke_result_t<F&, Prior&, index_t>>;
+using samples_t = typename detail::value_of<std::decay_t<std::invoke_result_t<F&, Prior&, index_t>>>::type;
 
-/// `m_step(samples, prior, lap)` -> the next prior. May read the last one, for a warm start.
+/// `m_step(samples, prior, lap)` -> the next prior, or an `outcome` of one. May read the last one, for a warm start.
 template <class F, class Samples, class Prior>
 concept MStep = requires(F& f, Samples& samples, Prior& prior, index_t lap) {
-    { f(samples, prior, lap) } -> std::convertible_to<Prior>;
-};
-
-/// What a monitor may ask for at the end of a lap.
-enum class decision {
-    go_on,
-    stop,    ///< the new prior is kept, and no further lap begins
-    reject,  ///< the new prior is dropped, the one before it is the result
+    { f(samples, prior, lap) } -> std::convertible_to<outcome<Prior>>;
 };
 
 /// Why `fit` ended.
 enum class stop_reason {
     max_laps,
     converged,   ///< the objective changed by no more than `tolerance`
-    monitor,     ///< a monitor said stop
-    rejected,    ///< a monitor rejected the last lap
+    stopped,     ///< a step or a monitor said stop
+    cancelled,   ///< a step or a monitor said cancel
+    rejected,    ///< a step or a monitor rejected the last lap
     non_finite,  ///< the objective was not finite: the prior it was measured on is returned
 };
 
@@ -62,8 +93,10 @@ enum class stop_reason {
             return "max_laps";
         case stop_reason::converged:
             return "converged";
-        case stop_reason::monitor:
-            return "monitor";
+        case stop_reason::stopped:
+            return "stopped";
+        case stop_reason::cancelled:
+            return "cancelled";
         case stop_reason::rejected:
             return "rejected";
         case stop_reason::non_finite:
@@ -94,7 +127,8 @@ struct fit_result {
     Prior prior;
     index_t laps = 0;  ///< completed, a rejected one not counted
     stop_reason reason = stop_reason::max_laps;
-    std::vector<lap_record> history;  ///< one for each lap begun
+    std::string message{};              ///< of the verdict that ended it, where one did
+    std::vector<lap_record> history{};  ///< one for each lap begun
 };
 
 /// A monitor is any object with any of these members, called in this order:
@@ -102,11 +136,12 @@ struct fit_result {
 ///     lap_start(lap, prior)
 ///     measure(samples, prior) -> double       the objective, after the E-step
 ///     e_step_end(record, samples, prior)
-///     lap_end(record, samples, next_prior)    -> void or decision
+///     lap_end(record, samples, next_prior)    -> void, decision or verdict
+///     lap_dropped(record, samples, verdict)   instead of lap_end, where a step gave samples and then ended the lap
 struct no_monitor {};
 
-/// Several monitors as one, called in order. The first that has `measure` gives the objective; a rejection outweighs a
-/// stop. Holds references: the monitors must outlive it.
+/// Several monitors as one, called in order. The first that has `measure` gives the objective; the later
+/// entry of `decision` outweighs. Holds references: the monitors must outlive it.
 template <class... M>
 class monitors {
 public:
@@ -170,19 +205,46 @@ void e_step_end(M& monitor, const lap_record& record, Samples& samples, Prior& p
 }
 
 template <class M, class Samples, class Prior>
-decision lap_end(M& monitor, const lap_record& record, Samples& samples, Prior& prior) {
-    decision all = decision::go_on;
+verdict lap_end(M& monitor, const lap_record& record, Samples& samples, Prior& prior) {
+    verdict all;
     for_each(monitor, [&](auto& m) {
         if constexpr (requires { m.lap_end(record, samples, prior); }) {
-            if constexpr (std::is_void_v<decltype(m.lap_end(record, samples, prior))>) {
+            using answer = decltype(m.lap_end(record, samples, prior));
+            if constexpr (std::is_void_v<answer>) {
                 m.lap_end(record, samples, prior);
             } else {
-                const decision d = m.lap_end(record, samples, prior);
-                if (static_cast<int>(d) > static_cast<int>(all)) all = d;
+                verdict d;
+                if constexpr (std::same_as<answer, decision>)
+                    d.wish = m.lap_end(record, samples, prior);
+                else
+                    d = m.lap_end(record, samples, prior);
+                if (static_cast<int>(d.wish) > static_cast<int>(all.wish)) all = std::move(d);
             }
         }
     });
     return all;
+}
+
+template <class M, class Samples>
+void lap_dropped(M& monitor, const lap_record& record, Samples& samples, const verdict& v) {
+    for_each(monitor, [&](auto& m) {
+        if constexpr (requires { m.lap_dropped(record, samples, v); }) m.lap_dropped(record, samples, v);
+    });
+}
+
+/// A step's answer as an outcome.
+template <class V, class R>
+outcome<V> as_outcome(R&& answer) {
+    if constexpr (std::same_as<std::decay_t<R>, outcome<V>>)
+        return std::forward<R>(answer);
+    else
+        return outcome<V>(std::forward<R>(answer));
+}
+
+inline stop_reason reason_of(decision wish) {
+    return wish == decision::reject   ? stop_reason::rejected
+           : wish == decision::cancel ? stop_reason::cancelled
+                                      : stop_reason::stopped;
 }
 
 inline bool settled(double previous, double current, double tolerance) {
@@ -208,15 +270,27 @@ template <class Prior, class E, class M, class Monitor = no_monitor>
     check_value("em::fit", options.first_lap >= 0, "options.first_lap is negative");
     check_value("em::fit", options.patience >= 1, "options.patience is below 1");
     check_value("em::fit", options.tolerance >= 0, "options.tolerance is negative or not a number");
-    fit_result<Prior> result{std::move(prior), 0, stop_reason::max_laps, {}};
+    fit_result<Prior> result{.prior = std::move(prior)};
+    const auto end = [&](const lap_record& record, const verdict& v) {
+        result.history.push_back(record);
+        result.reason = detail::reason_of(v.wish);
+        result.message = v.reason;
+    };
     double last_objective = std::numeric_limits<double>::quiet_NaN();
     index_t settled = 0;
     for (index_t k = 0; k < options.max_laps; ++k) {
         lap_record record{.lap = options.first_lap + k};
         detail::lap_start(monitor, record.lap, result.prior);
         auto start = std::chrono::steady_clock::now();
-        auto samples = e_step(result.prior, record.lap);
+        using samples_type = samples_t<E, Prior>;
+        auto drawn = detail::as_outcome<samples_type>(e_step(result.prior, record.lap));
         record.e_seconds = detail::seconds_since(start);
+        if (drawn.what.wish != decision::go_on || !drawn.value) {
+            if (drawn.value) detail::lap_dropped(monitor, record, *drawn.value, drawn.what);
+            end(record, drawn.what);
+            return result;
+        }
+        auto& samples = *drawn.value;
         const bool measured = detail::measure(monitor, samples, result.prior, record.objective);
         detail::e_step_end(monitor, record, samples, result.prior);
         if (measured && !std::isfinite(record.objective)) {
@@ -225,20 +299,26 @@ template <class Prior, class E, class M, class Monitor = no_monitor>
             return result;
         }
         start = std::chrono::steady_clock::now();
-        Prior next = m_step(samples, result.prior, record.lap);
+        auto next = detail::as_outcome<Prior>(m_step(samples, result.prior, record.lap));
         record.m_seconds = detail::seconds_since(start);
-        const decision wish = detail::lap_end(monitor, record, samples, next);
-        result.history.push_back(record);
-        if (wish == decision::reject) {
-            result.reason = stop_reason::rejected;
+        if (static_cast<int>(next.what.wish) > static_cast<int>(decision::stop) || !next.value) {
+            detail::lap_dropped(monitor, record, samples, next.what);
+            end(record, next.what);
             return result;
         }
-        result.prior = std::move(next);
+        verdict last = detail::lap_end(monitor, record, samples, *next.value);
+        if (static_cast<int>(next.what.wish) > static_cast<int>(last.wish)) last = std::move(next.what);
+        if (static_cast<int>(last.wish) > static_cast<int>(decision::stop)) {
+            end(record, last);
+            return result;
+        }
+        result.prior = std::move(*next.value);
         ++result.laps;
-        if (wish == decision::stop) {
-            result.reason = stop_reason::monitor;
+        if (last.wish == decision::stop) {
+            end(record, last);
             return result;
         }
+        result.history.push_back(record);
         const bool still =
             measured && options.tolerance > 0 && detail::settled(last_objective, record.objective, options.tolerance);
         settled = still ? settled + 1 : 0;

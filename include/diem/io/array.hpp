@@ -84,6 +84,29 @@ struct array {
     [[nodiscard]] const T& operator[](index_t i) const { return data[static_cast<std::size_t>(i)]; }
 };
 
+/// Column-major (first extent fastest, as MATLAB and Fortran write) to the same array row-major: element (i, j, ...) stays
+/// element (i, j, ...).
+template <class T>
+[[nodiscard]] std::vector<T> from_column_major(const std::vector<T>& source, const shape_type& shape) {
+    std::vector<T> target(source.size());
+    std::vector<index_t> steps(shape.size()), at(shape.size(), 0);
+    for (std::size_t k = 0, step = 1; k < shape.size(); ++k) {
+        steps[k] = static_cast<index_t>(step);
+        step *= static_cast<std::size_t>(shape[k]);
+    }
+    index_t from = 0;
+    for (T& value : target) {
+        value = source[static_cast<std::size_t>(from)];
+        for (std::size_t k = shape.size(); k-- > 0;) {  // the next in row-major order
+            from += steps[k];
+            if (++at[k] < shape[k]) break;
+            from -= steps[k] * shape[k];
+            at[k] = 0;
+        }
+    }
+    return target;
+}
+
 /// Complex numbers as pairs (real, imaginary): one more extent, of 2.
 template <class T>
 [[nodiscard]] array<T> as_pairs(const array<std::complex<T>>& complex) {
@@ -97,5 +120,12 @@ template <class T>
     }
     return pairs;
 }
+
+/// Numbers of which a file says whether they are complex: then as pairs, with a last extent of 2.
+template <class T>
+struct numbers {
+    array<T> values;
+    bool complex = false;
+};
 
 }  // namespace diem::io

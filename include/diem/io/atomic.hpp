@@ -2,12 +2,14 @@
 #pragma once
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -55,6 +57,8 @@ public:
     }
     void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
     [[nodiscard]] std::size_t offset() const { return offset_; }
+    /// Where the file is until `commit`, for libraries that write to a path themselves (truncating, not replacing it).
+    [[nodiscard]] const std::filesystem::path& temporary() const { return temporary_; }
 
     /// The file is at `path` and on the disk when this returns.
     void commit() {
@@ -91,6 +95,40 @@ private:
     std::size_t offset_ = 0;
     bool committed_ = false;
 };
+
+/// Throws io_error, as `atomic_file` would, unless a file can be written at `path`: asked before hours of work, not after
+/// them. Nothing stays behind.
+inline void probe_writable(const std::filesystem::path& path) {
+    std::error_code code;
+    if (std::filesystem::is_directory(path, code)) throw io_error(path.string() + ": is a folder");
+    atomic_file(path).write("probe");  // never committed
+}
+
+/// Removes what writers of `atomic_file` that were killed have left in a folder, and says how many files those were: regular
+/// files named NAME.tmp-PID-COUNT, digits alone, where PID is no other process that runs on this machine, or, as numbers
+/// come again, nothing was written for an hour. Call it under a `folder_lock`.
+inline std::size_t remove_leftovers(const std::filesystem::path& folder) {
+    const auto digits = [](std::string_view text) {
+        return !text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string_view::npos;
+    };
+    std::size_t removed = 0;
+    std::error_code code;
+    for (std::filesystem::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
+        const std::string name = entry->path().filename().string();
+        const auto at = name.rfind(".tmp-");
+        if (at == std::string::npos || at == 0) continue;
+        const std::string_view tail = std::string_view(name).substr(at + 5);
+        const auto dash = tail.find('-');
+        if (dash == std::string_view::npos || !digits(tail.substr(0, dash)) || !digits(tail.substr(dash + 1))) continue;
+        const auto pid = static_cast<pid_t>(std::stol(std::string(tail.substr(0, dash))));
+        struct stat status = {};
+        if (::lstat(entry->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
+        const bool runs = pid > 0 && pid != ::getpid() && (::kill(pid, 0) == 0 || errno == EPERM);
+        if (runs && std::time(nullptr) - status.st_mtime < 3600) continue;
+        if (::unlink(entry->path().c_str()) == 0) ++removed;
+    }
+    return removed;
+}
 
 /// The whole of a small file at once.
 inline void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <complex>
 #include <concepts>
@@ -18,11 +19,11 @@
 
 namespace diem::io {
 
-/// Element types of files.
-enum class dtype { boolean, u8, i8, u16, i16, f16, bf16, u32, i32, f32, u64, i64, f64, c64 };
+/// Element types of files. `other`: one that a format has and nothing here reads.
+enum class dtype { boolean, u8, i8, u16, i16, f16, bf16, u32, i32, f32, u64, i64, f64, c64, c128, other };
 
-/// One row per dtype: its C++ type where there is one, its size in bytes, its name in safetensors and in npy ("" where the
-/// format has none).
+/// One row per dtype: its size in bytes, its name in safetensors and in npy ("" where the format has none; npy of the other
+/// byte order has > for <).
 struct dtype_info {
     dtype type;
     std::size_t size;
@@ -35,10 +36,18 @@ inline constexpr dtype_info dtype_table[] = {
     {dtype::u16, 2, "U16", "<u2"},      {dtype::i16, 2, "I16", "<i2"}, {dtype::f16, 2, "F16", "<f2"},
     {dtype::bf16, 2, "BF16", ""},       {dtype::u32, 4, "U32", "<u4"}, {dtype::i32, 4, "I32", "<i4"},
     {dtype::f32, 4, "F32", "<f4"},      {dtype::u64, 8, "U64", "<u8"}, {dtype::i64, 8, "I64", "<i8"},
-    {dtype::f64, 8, "F64", "<f8"},      {dtype::c64, 8, "", "<c8"},
+    {dtype::f64, 8, "F64", "<f8"},      {dtype::c64, 8, "C64", "<c8"}, {dtype::c128, 16, "", "<c16"},
+    {dtype::other, 1, "", ""},
 };
 
 [[nodiscard]] constexpr const dtype_info& info(dtype type) { return dtype_table[static_cast<std::size_t>(type)]; }
+
+/// Pairs (real, imaginary)?
+[[nodiscard]] constexpr bool is_complex(dtype type) { return type == dtype::c64 || type == dtype::c128; }
+template <class T>
+inline constexpr bool is_complex_v = false;
+template <class T>
+inline constexpr bool is_complex_v<std::complex<T>> = true;
 
 /// The dtype of a C++ element type.
 template <class T>
@@ -51,6 +60,8 @@ template <class T>
         return dtype::f64;
     else if constexpr (std::is_same_v<T, std::complex<float>>)
         return dtype::c64;
+    else if constexpr (std::is_same_v<T, std::complex<double>>)
+        return dtype::c128;
     else {
         static_assert(std::is_integral_v<T> && !std::is_same_v<T, bool>, "no file format has this element type");
         if constexpr (std::is_signed_v<T>)
@@ -82,10 +93,15 @@ template <class To, class From>
 [[nodiscard]] constexpr bool representable(From value) {
     if constexpr (std::is_integral_v<To> && std::is_integral_v<From>)
         return std::in_range<To>(value);
-    else if constexpr (std::is_integral_v<To>)
-        return false;
     else
-        return true;
+        return !std::is_integral_v<To>;
+}
+
+/// Reverses the bytes of elements of `width` bytes, in place.
+inline void swap_bytes(std::span<std::byte> bytes, std::size_t width) {
+    for (std::size_t at = 0; width > 1 && at + width <= bytes.size(); at += width)
+        std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                     bytes.begin() + static_cast<std::ptrdiff_t>(at + width));
 }
 
 /// Converts elements of C++ type From; the position of the first value that To cannot hold, if any.
@@ -105,10 +121,13 @@ template <class From, class To>
 template <class To>
 [[nodiscard]] constexpr bool convertible(dtype type) {
     const bool floating = type == dtype::f16 || type == dtype::bf16 || type == dtype::f32 || type == dtype::f64;
+    const bool real = type != dtype::other && !is_complex(type);
     if constexpr (std::is_floating_point_v<To>)
-        return type != dtype::c64;
+        return real;
     else if constexpr (std::is_integral_v<To>)
-        return !floating && type != dtype::c64;
+        return real && !floating;
+    else if constexpr (is_complex_v<To>)
+        return is_complex(type);
     else
         return type == dtype_of<To>();
 }
@@ -152,9 +171,14 @@ template <class To>
             case dtype::bf16:
                 return from_bits(bfloat_to_float);
             case dtype::c64:
+            case dtype::c128:
+            case dtype::other:
                 break;
         }
         throw io_error("diem::io: no conversion of this element type");
+    } else if constexpr (is_complex_v<To>) {
+        return type == dtype::c64 ? convert_elements<std::complex<float>>(source, target)
+                                  : convert_elements<std::complex<double>>(source, target);
     } else {
         std::memcpy(target.data(), source, target.size() * sizeof(To));
         return std::nullopt;

@@ -6,16 +6,20 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <diem/io/array.hpp>
 #include <diem/io/atomic.hpp>
+#include <diem/io/content_hash.hpp>
 #include <diem/io/detail/input_file.hpp>
 #include <diem/io/dtype.hpp>
+#include <diem/io/file_kind.hpp>
 #include <diem/io/json.hpp>
 
 /// The safetensors format (huggingface/safetensors): a length (8 bytes), a JSON header of names, dtypes, shapes and
@@ -24,28 +28,48 @@ namespace diem::io {
 
 /// A tensor inside a file: its extents and where its bytes lie.
 struct tensor_info {
-    dtype type = dtype::f32;
+    dtype type = dtype::f32;  ///< `dtype::other`: of the format, but not read here
+    std::string dtype_name;   ///< as the file has it
     shape_type shape;
     std::uint64_t offset = 0;  ///< from the start of the file
     std::uint64_t bytes = 0;
-    [[nodiscard]] index_t size() const { return static_cast<index_t>(bytes / info(type).size); }
+    [[nodiscard]] index_t size() const { return element_count(shape); }
 };
+
+namespace detail {
+/// Element types of the format that are skipped over: they fail only where such a tensor is asked for. Sizes in bits.
+struct skipped_dtype {
+    std::string_view name;
+    unsigned bits;
+};
+inline constexpr skipped_dtype skipped_dtypes[] = {
+    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"F8_E5M2", 8},
+    {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
+};
+}  // namespace detail
 
 /// Reads a safetensors file: the constructor checks the whole header against the size of the file, tensors are read on
 /// request. Throws io_error with path and offset: truncated or oversized, a header that is no JSON object of the format,
 /// a name twice, unknown dtype, negative or overflowing extents, offsets that do not fit the shape, overlap or leave gaps.
+/// As in the reference implementation, null metadata is none, keys of a tensor beside those of the format mean nothing, and
+/// a tensor of an element type that is not read here does no harm until it is asked for.
 class safetensors_file {
 public:
+    /// The metadata that holds the hashes of tensors: JSON {name: XXH64 of the tensor's bytes, 16 hexadecimal digits}.
+    static constexpr const char* hash_key = "diem.xxh64";
     /// Longest header accepted, as in the reference implementation.
     static constexpr std::uint64_t max_header_bytes = 100'000'000;
 
     explicit safetensors_file(const std::filesystem::path& path) : file_(path) {
         std::uint64_t length = 0;
+        if (file_.size() < 8) detail::not_this_kind(file_, "a safetensors file (shorter than the length of a header)");
         file_.read(0, std::as_writable_bytes(std::span(&length, 1)), "length of the header");
-        if (length > max_header_bytes) file_.fail(0, "header of " + std::to_string(length) + " bytes");
+        refuse_other_kinds();
+        if (length > max_header_bytes)
+            file_.fail(0, "not a safetensors file: its header would have " + std::to_string(length) + " bytes");
         const std::string text = file_.read_text(8, length, "header");
         if (text.empty() || text.front() != '{') file_.fail(8, "the header does not start with {");
-        const json header = parse_json(text, path.string(), {.max_depth = 3}, 8);
+        const json header = parse_json(text, path.string(), {}, 8);
         const std::uint64_t begin = 8 + length;
         for (const auto& [name, entry] : header.items()) {
             if (name == "__metadata__")
@@ -74,6 +98,33 @@ public:
         return found->second;
     }
 
+    /// Reads every tensor whose hash the metadata holds (see `safetensors_writer::hash_tensors`), and compares. False where
+    /// there are no hashes. Throws io_error, naming the tensor: it has changed since it was written, or is missing.
+    bool verify() {
+        const auto found = metadata_.find(hash_key);
+        if (found == metadata_.end()) return false;
+        const json hashes = parse_json(found->second, path().string() + " (" + hash_key + ")");
+        if (!hashes.is_object()) throw io_error(path().string() + ": metadata \"" + hash_key + "\" is not an object");
+        std::vector<std::byte> piece;
+        for (const auto& [name, expected] : hashes.items()) {
+            if (!contains(name)) throw io_error(path().string() + ": tensor \"" + name + "\" is missing");
+            const tensor_info& tensor = at(name);
+            content_hash hash;
+            for (std::uint64_t done = 0; done < tensor.bytes; done += piece.size()) {
+                piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(tensor.bytes - done, 1 << 20)));
+                file_.read(tensor.offset + done, piece, "tensor \"" + name + "\"");
+                hash.bytes(piece);
+            }
+            if (!expected.is_string() || expected.get_ref<const std::string&>() != hash.hex())
+                throw io_error(path().string() + ": tensor \"" + name +
+                               "\" is damaged: its bytes are not those that were written (their hash differs)");
+            hashed_.insert(name);
+        }
+        return true;
+    }
+    /// Was this tensor's hash compared by `verify`?
+    [[nodiscard]] bool verified(const std::string& name) const { return hashed_.count(name) != 0; }
+
     /// The tensor, of exactly this element type.
     template <class T>
     [[nodiscard]] array<T> read(const std::string& name) {
@@ -97,7 +148,10 @@ public:
     template <class T>
     [[nodiscard]] array<T> read_as(const std::string& name) {
         const tensor_info& tensor = at(name);
-        require_type(name, tensor, detail::convertible<T>(tensor.type), "one that converts to it");
+        require_type(name, tensor, detail::convertible<T>(tensor.type),
+                     is_complex_v<T>               ? "complex numbers"
+                     : std::is_floating_point_v<T> ? "real numbers"
+                                                   : "one that converts to it");
         std::vector<std::byte> bytes(static_cast<std::size_t>(tensor.bytes));
         file_.read(tensor.offset, bytes, "tensor \"" + name + "\"");
         array<T> result(tensor.shape);
@@ -110,11 +164,21 @@ public:
 private:
     void require_type(const std::string& name, const tensor_info& tensor, bool good, std::string_view expected) const {
         if (!good)
-            throw io_error(path().string() + ": tensor \"" + name + "\" is " +
-                           std::string(info(tensor.type).safetensors) + ", expected " + std::string(expected));
+            throw io_error(path().string() + ": tensor \"" + name + "\" is " + tensor.dtype_name + ", expected " +
+                           std::string(expected));
+    }
+
+    /// A file that is known to be something else is named as that, rather than by what its first bytes mean as a length.
+    void refuse_other_kinds() {
+        const std::string head = file_.read_text(0, std::min<std::uint64_t>(file_.size(), 512), "first bytes");
+        const file_kind kind = kind_of(head, file_.size());
+        if (kind != file_kind::safetensors && kind != file_kind::unknown && head.substr(4, 4) != std::string(4, '\0'))
+            detail::not_this_kind(file_, "a safetensors file");
+        if (kind == file_kind::zeros) detail::not_this_kind(file_, "a safetensors file");
     }
 
     void read_metadata(const json& entry) {
+        if (entry.is_null()) return;
         if (!entry.is_object()) file_.fail(8, "__metadata__ is not an object");
         for (const auto& [key, value] : entry.items()) {
             if (!value.is_string()) file_.fail(8, "__metadata__ \"" + key + "\" is not a string");
@@ -124,18 +188,28 @@ private:
 
     [[nodiscard]] tensor_info read_entry(const std::string& name, const json& entry, std::uint64_t begin) const {
         const auto fail = [&](const std::string& what) { file_.fail(8, "tensor \"" + name + "\": " + what); };
-        if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") ||
+        if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") ||
             !entry.contains("data_offsets"))
             fail("expected an object of dtype, shape and data_offsets");
         tensor_info tensor;
         const json& type = entry["dtype"];
-        const auto* row =
-            std::find_if(std::begin(dtype_table), std::end(dtype_table), [&](const dtype_info& candidate) {
-                return type.is_string() && !candidate.safetensors.empty() &&
-                       type.get_ref<const std::string&>() == candidate.safetensors;
-            });
-        if (row == std::end(dtype_table)) fail("unknown dtype " + type.dump());
-        tensor.type = row->type;
+        if (type.is_string()) tensor.dtype_name = type.get<std::string>();
+        const auto known = std::find_if(std::begin(dtype_table), std::end(dtype_table), [&](const dtype_info& row) {
+            return !row.safetensors.empty() && row.safetensors == tensor.dtype_name;
+        });
+        const auto skipped =
+            std::find_if(std::begin(detail::skipped_dtypes), std::end(detail::skipped_dtypes),
+                         [&](const detail::skipped_dtype& row) { return row.name == tensor.dtype_name; });
+        unsigned bits = 0;
+        if (known != std::end(dtype_table)) {
+            tensor.type = known->type;
+            bits = 8 * static_cast<unsigned>(known->size);
+        } else if (skipped != std::end(detail::skipped_dtypes)) {
+            tensor.type = dtype::other;
+            bits = skipped->bits;
+        } else {
+            fail("unknown dtype " + type.dump());
+        }
 
         const auto is_size = [](const json& value) {
             return value.is_number_unsigned() && value.get<std::uint64_t>() <= std::uint64_t{INT64_MAX};
@@ -144,7 +218,7 @@ private:
         if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_size)) fail("bad shape " + shape.dump());
         tensor.shape = shape.get<shape_type>();
         index_t count = 0;
-        if (!detail::element_count(tensor.shape, count) || count > INT64_MAX / 8)
+        if (!detail::element_count(tensor.shape, count) || count > INT64_MAX / 64)
             fail("too many elements in shape " + shape.dump());
 
         const json& offsets = entry["data_offsets"];
@@ -157,7 +231,9 @@ private:
             fail("data_offsets " + offsets.dump() + " outside the " + std::to_string(available) + " bytes of data");
         tensor.offset = begin + first;
         tensor.bytes = last - first;
-        const std::uint64_t needed = static_cast<std::uint64_t>(count) * row->size;
+        const std::uint64_t needed_bits = static_cast<std::uint64_t>(count) * bits, needed = needed_bits / 8;
+        if (needed_bits % 8 != 0)
+            fail("shape " + shape.dump() + " of " + tensor.dtype_name + " is no whole number of bytes");
         if (tensor.bytes != needed)
             fail("shape " + shape.dump() + " needs " + std::to_string(needed) + " bytes, data_offsets hold " +
                  std::to_string(tensor.bytes));
@@ -185,6 +261,7 @@ private:
     detail::input_file file_;
     std::map<std::string, std::string> metadata_;
     std::map<std::string, tensor_info> tensors_;
+    std::set<std::string> hashed_;
 };
 
 /// Collects tensors, then writes them as one file, atomically. Tensors are not copied: their memory must live until
@@ -196,6 +273,8 @@ public:
         check_value("safetensors_writer::metadata", metadata_.emplace(key, std::move(value)).second,
                     "key \"" + key + "\" twice");
     }
+    /// The file will hold a hash of each tensor, so that a reader can tell damage: `safetensors_file::verify`.
+    void hash_tensors() { hashed_ = true; }
     /// Throws shape_error where the extents do not fit the elements, value_error where the name is there already.
     template <class T>
     void add(const std::string& name, shape_type shape, std::span<const T> elements) {
@@ -220,7 +299,13 @@ public:
         std::stable_sort(order.begin(), order.end(),
                          [](const entry* a, const entry* b) { return info(a->type).size > info(b->type).size; });
         nlohmann::ordered_json header = nlohmann::ordered_json::object();
-        if (!metadata_.empty()) header["__metadata__"] = metadata_;
+        auto metadata = metadata_;
+        if (hashed_) {
+            json hashes = json::object();
+            for (const entry& e : entries_) hashes[e.name] = content_hash().bytes(e.bytes).hex();
+            metadata.emplace(safetensors_file::hash_key, hashes.dump(-1, ' ', false, json::error_handler_t::replace));
+        }
+        if (!metadata.empty()) header["__metadata__"] = metadata;
         std::uint64_t offset = 0;
         for (const entry* e : order) {
             header[e->name] = {{"dtype", info(e->type).safetensors},
@@ -253,6 +338,7 @@ private:
     std::map<std::string, std::string> metadata_;
     std::set<std::string> names_;
     std::vector<entry> entries_;
+    bool hashed_ = false;
 };
 
 }  // namespace diem::io

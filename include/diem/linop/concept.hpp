@@ -67,4 +67,10 @@ concept ByproductOperator = LinearOperator<A, B> && requires(const A& a, B& b, c
     a.apply_with_byproduct(b, p, q, q);
 };
 
+/// An operator that is never less than a known positive definite one, M >= N: `floor(b, p, out)` sets out_i = p_i'N_i p_i. A
+/// direction of less curvature shows that M is not what it claims to be, and solvers do not go along it.
+template <class A, class B>
+concept FlooredOperator = LinearOperator<A, B> && requires(const A& a, B& b, const_view_t<B> p,
+                                                           vector_t<B, double> out) { a.floor(b, p, out); };
+
 }  // namespace diem::linop

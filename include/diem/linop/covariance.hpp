@@ -21,6 +21,19 @@ template <class C, class B>
 concept Covariance =
     NoiseCovariance<C, B> && requires(const C& c, B& b, vector_t<B, double> out) { c.log_determinant(b, out); };
 
+/// out_i = x_i'Sigma_i^-1 x_i: the covariance's own sum of squares where it has one (`mahalanobis(b, x, out)`), else the inner
+/// product with Sigma^-1 x.
+template <Backend B, Covariance<B> C>
+void mahalanobis(B& b, const C& c, const_view_t<B> x, vector_t<B, double> out) {
+    if constexpr (requires { c.mahalanobis(b, x, out); }) {
+        c.mahalanobis(b, x, out);
+    } else {
+        batch<B> y(b, x.features(), x.items());
+        c.apply_inverse(b, x, y.view());
+        b.dot(x, y.cview(), out);
+    }
+}
+
 namespace detail {
 
 struct times_root {

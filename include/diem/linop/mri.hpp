@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include <diem/backend/capabilities.hpp>
 #include <diem/linop/fourier.hpp>
 
 /// Magnetic resonance imaging: the Fourier transform of an image, known at some frequencies. Images and k-space are centred

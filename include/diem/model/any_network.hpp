@@ -36,6 +36,9 @@ public:
     [[nodiscard]] const nn::parameter_table& parameters() const {
         return std::visit([](const auto& n) -> const nn::parameter_table& { return n.parameters(); }, net_);
     }
+    [[nodiscard]] network_config config() const {
+        return std::visit([](const auto& n) -> network_config { return n.config(); }, net_);
+    }
     [[nodiscard]] index_t features() const {
         return std::visit([](const auto& n) { return n.features(); }, net_);
     }

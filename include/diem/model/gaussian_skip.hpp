@@ -11,6 +11,7 @@
 #include <diem/backend/functors.hpp>
 #include <diem/diffusion/concept.hpp>
 #include <diem/diffusion/gaussian.hpp>
+#include <diem/linop/low_rank.hpp>
 
 namespace diem::model {
 
@@ -64,10 +65,9 @@ public:
                     ? orthonormal(b, orthonormal(b, prior.u()).cview())  // the second undoes the rounding of the first
                     : identity(b, features());
         const index_t n = features(), k = rank();
-        batch<B> image(b, n, k), inner(b, prior.rank(), k), ritz(b, k, k), rotated(b, n, k);
+        batch<B> image(b, n, k), ritz(b, k, k), rotated(b, n, k);
         b.map(functors::product{}, image.view(), axes_.cview(), per_feature{prior.d()});
-        b.gemm(T(1), prior.u(), op::transpose, axes_.cview(), op::none, T(0), inner.view());
-        b.gemm(T(1), prior.u(), op::none, inner.cview(), op::none, T(1), image.view());
+        linop::add_low_rank(b, 1, prior.u(), axes_.cview(), image.view());
         b.gemm(T(1), axes_.cview(), op::transpose, image.cview(), op::none, T(0), ritz.view());
         auto excess = eigenvalues(b, ritz);
         b.gemm(T(1), axes_.cview(), op::none, ritz.cview(), op::none, T(0), rotated.view());

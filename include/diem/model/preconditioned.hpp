@@ -119,33 +119,39 @@ public:
     using network = Net;
     using linearization = preconditioned_linearization<B, Net>;
 
-    /// With a buffer of its own, uninitialised: see `initialize`.
+    /// Weights uninitialised: see `initialize`.
     preconditioned(B& b, Net net, preconditioning options = {})
-        : preconditioned(std::make_shared<batch<B>>(b, net.parameters().size(), 1), std::move(net), options) {}
-    /// On a buffer that is shared with others. Throws shape_error where it does not fit.
-    preconditioned(std::shared_ptr<batch<B>> parameters, Net net, preconditioning options = {})
-        : net_(std::move(net)), options_(options), parameters_(std::move(parameters)) {
+        : net_(std::move(net)), options_(options), parameters_(b, net_.parameters().size(), 1) {
         check_positive("model::preconditioned", "sigma_data", options_.sigma_data);
-        check_shape("model::preconditioned", "parameters", parameters_->view(), net_.parameters().size(), 1);
+    }
+    /// Another one of the same weights, in memory of its own; the skip connection, which never changes, is shared.
+    preconditioned(B& b, const preconditioned& other) : preconditioned(b, Net(other.net_.config()), other.options_) {
+        b.copy(other.parameters_.view(), parameters_.view());
+        skip_ = other.skip_;
+        skip_gaussian_ = other.skip_gaussian_;
     }
 
     [[nodiscard]] index_t features() const { return net_.features(); }
     [[nodiscard]] const Net& net() const { return net_; }
     [[nodiscard]] const preconditioning& options() const { return options_; }
     [[nodiscard]] const nn::parameter_table& table() const { return net_.parameters(); }
-    [[nodiscard]] const_vector_t<B> parameters() const { return parameters_->flat(); }
+    [[nodiscard]] const_vector_t<B> parameters() const { return parameters_.flat(); }
     /// For writing; whoever keeps this view calls `parameters_changed` after every later write.
     [[nodiscard]] vector_t<B> mutable_parameters() {
         net_.parameters_changed();
-        return parameters_->flat();
+        return parameters_.flat();
     }
-    [[nodiscard]] const std::shared_ptr<batch<B>>& buffer() const { return parameters_; }
     /// Null where there is none.
     [[nodiscard]] const gaussian_skip<B>* skip() const { return skip_.get(); }
     /// From now on the network adds to this Gaussian's denoiser; nothing: to that of N(0, sigma_data^2 I) again.
     void set_skip(B& b, const std::optional<diffusion::gaussian<B>>& prior) {
         if (prior) check_size("model::set_skip", "prior.features()", prior->features(), features());
         skip_ = prior ? std::make_shared<const gaussian_skip<B>>(b, *prior) : nullptr;
+        skip_gaussian_ = prior;
+    }
+    /// The Gaussian that the skip connection was made of; null where there is none.
+    [[nodiscard]] const diffusion::gaussian<B>* skip_gaussian() const {
+        return skip_gaussian_ ? &*skip_gaussian_ : nullptr;
     }
     /// Drops what was prepared from the old values.
     void parameters_changed() { net_.parameters_changed(); }
@@ -220,8 +226,9 @@ private:
 
     Net net_;
     preconditioning options_;
-    std::shared_ptr<batch<B>> parameters_;
+    batch<B> parameters_;
     std::shared_ptr<const gaussian_skip<B>> skip_;
+    std::optional<diffusion::gaussian<B>> skip_gaussian_;
 };
 
 }  // namespace diem::model

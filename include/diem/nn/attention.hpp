@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/activation.hpp>

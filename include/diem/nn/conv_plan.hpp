@@ -1,31 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <concepts>
 #include <optional>
 
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/nn/conv.hpp>
 #include <diem/nn/update.hpp>
 
 namespace diem::nn {
-
-/// A backend with a faster 3x3 convolution has a type `conv3x3` that prepares one kernel for any number of calls:
-///
-///     B::conv3x3 c(height, width, in, out, stride);
-///     c.forward(b, kernel, bias, x, y, accumulate), c.vjp(b, kernel, y_bar, x_bar, accumulate),
-///     c.vjp_params(b, x, y_bar, kernel_bar, bias_bar, accumulate), c.changed()
-/// Views and vectors are those of conv.hpp; `bias` may be empty. What is prepared from the kernel is kept until `changed`.
-template <class B>
-concept HasConv3x3 = Backend<B> && requires(B& b, typename B::conv3x3& c, const_vector_t<B> k, vector_t<B> g,
-                                            const_view_t<B> in, view_t<B> out, index_t n) {
-    typename B::conv3x3;
-    requires std::constructible_from<typename B::conv3x3, index_t, index_t, index_t, index_t, index_t>;
-    c.forward(b, k, k, in, out, true);
-    c.vjp(b, k, in, out, true);
-    c.vjp_params(b, in, in, g, g, true);
-    c.changed();
-};
 
 namespace detail {
 struct no_conv3x3 {};

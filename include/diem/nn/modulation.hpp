@@ -2,6 +2,7 @@
 #pragma once
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>

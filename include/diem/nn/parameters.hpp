@@ -30,12 +30,13 @@ struct parameter {
 /// Names, shapes and places of all parameters of a model, in the order in which they act, without gaps.
 class parameter_table {
 public:
-    /// Appends an array and returns its place. Throws value_error where the name exists.
+    /// Appends an array and returns its place. Throws value_error where the name exists, shape_error where the elements of the
+    /// array, or of all arrays, cannot be counted.
     parameter add(std::string name, std::vector<index_t> shape, double init_scale) {
         check_value("nn::parameter_table", index_.find(name) == index_.end(), "parameter " + name + " exists already");
-        parameter p{std::move(name), std::move(shape), size_, 1, init_scale};
-        for (const index_t extent : p.shape) p.size *= extent;
-        size_ += p.size;
+        const index_t size = checked_product("nn::parameter_table", "shape of " + name, shape);
+        parameter p{std::move(name), std::move(shape), size_, size, init_scale};
+        size_ = checked_sum("nn::parameter_table", "elements before " + p.name + ", and its own", size_, size);
         index_.emplace(p.name, entries_.size());
         entries_.push_back(std::move(p));
         return entries_.back();

@@ -23,9 +23,10 @@ enum class covariance {
 };
 
 /// How M v = y - A x_hat is solved. A learned Jacobian is not symmetric: cg treats M as if it were. `fom` is gmres with the
-/// Galerkin condition: cg's iterate where M is as cg needs it, and safe where it is not.
+/// Galerkin condition, whose residual never grows, whatever M is; see solver/gmres.hpp.
 enum class solver_choice { cg, gmres, fom, bicgstab };
 
+/// What `mmps` does, chosen when the program runs. In a program that knows: posterior/policies.hpp.
 struct mmps_options {
     covariance cov_x = covariance::tweedie;
     solver_choice solver = solver_choice::cg;
@@ -33,6 +34,7 @@ struct mmps_options {
     double relative_tolerance = 0;  ///< of ||y - A x_hat||; 0: all iterations are made
     index_t check_every = 1;        ///< with a tolerance, the host asks every so many iterations whether all items are
         ///< done (waiting for a device); 0: never, so that the step can be captured as a graph
+    bool verify = true;         ///< with a tolerance: one VJP more, for the true residual; see `solver::solver_options`
     double switch_sigma = 3;    ///< of `blended`, data units
     index_t block_items = 0;    ///< items worked on together; 0: what suits the backend's caches where the model is
                                 ///< analytic, else the whole batch

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -11,9 +12,9 @@ namespace diem::posterior {
 
 /// Totals over many batched solves.
 struct solver_counts {
-    std::array<double, 4> status{};  ///< solves of an item per `solver::solver_status`
-    double solves = 0;               ///< of single items
-    double updates = 0;              ///< of all of them together
+    std::array<double, solver::solver_statuses> status{};  ///< solves of an item per `solver::solver_status`
+    double solves = 0;                                     ///< of single items
+    double updates = 0;                                    ///< of all of them together
 
     /// Share of the solves that ended with this status.
     [[nodiscard]] double share(solver::solver_status s) const {
@@ -28,9 +29,9 @@ struct add_solves {
     DIEM_HOST_DEVICE void operator()(index_t, const int* status, const int* updates, double* total) const {
         for (index_t i = 0; i < items; ++i) {
             total[status[i]] += 1;
-            total[4] += updates[i];
+            total[solver::solver_statuses] += updates[i];
         }
-        total[5] += static_cast<double>(items);
+        total[solver::solver_statuses + 1] += static_cast<double>(items);
     }
 };
 }  // namespace detail
@@ -39,7 +40,7 @@ struct add_solves {
 template <Backend B>
 class solver_tally {
 public:
-    explicit solver_tally(B& b) : totals_(b, 6, 1) { reset(b); }
+    explicit solver_tally(B& b) : totals_(b, solver::solver_statuses + 2, 1) { reset(b); }
 
     void reset(B& b) { b.fill(totals_.view(), 0.0); }
     void add(B& b, const solver::solver_result<B>& result) {
@@ -48,7 +49,9 @@ public:
     }
     [[nodiscard]] solver_counts read(B& b) const {
         const auto t = to_host(b, totals_);
-        return {{t[0], t[1], t[2], t[3]}, t[5], t[4]};
+        solver_counts out{.solves = t[solver::solver_statuses + 1], .updates = t[solver::solver_statuses]};
+        std::copy_n(t.begin(), solver::solver_statuses, out.status.begin());
+        return out;
     }
 
 private:

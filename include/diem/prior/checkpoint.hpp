@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -25,7 +25,8 @@
 ///     param/<name>, ema/<name>       last and averaged weights
 ///     adam_m/<name>, adam_v/<name>   moments of a training in progress
 ///     other names                    whatever a run adds, (items, features)
-/// Metadata: "format" = "diem", "version" = "1", "config" (how the model is built), "state" (counters, seeds).
+/// Metadata: "format" = "diem", "version" = "1", "config" (how the model is built), "state" (counters, seeds), and hashes of
+/// the tensors, which a reader compares.
 namespace diem::prior {
 
 inline constexpr const char* checkpoint_version = "1";
@@ -38,6 +39,7 @@ class checkpoint_writer {
 
 public:
     checkpoint_writer(const io::json& config, const io::json& state) {
+        writer_.hash_tensors();
         writer_.metadata("format", "diem");
         writer_.metadata("version", checkpoint_version);
         writer_.metadata("config", config.dump());
@@ -65,7 +67,8 @@ private:
 };
 
 /// Reads what `checkpoint_writer` wrote, into host memory: nothing of the caller changes before everything was found right.
-/// Throws io_error: not such a file, truncated, a missing name, another shape or element type, unknown names.
+/// Throws io_error: not such a file, truncated, damaged (a tensor's hash differs), a missing name, another shape or element
+/// type, numbers that are not finite, unknown names. Tensors that another tool added to a file with hashes do no harm.
 template <Backend B>
 class checkpoint_reader {
     using T = scalar_t<B>;
@@ -79,15 +82,27 @@ public:
         config_ = io::parse_json(file_.metadata("config"), path.string() + " (config)");
         state_ = io::parse_json(file_.metadata("state"), path.string() + " (state)");
         if (!state_.is_object()) fail("state is not an object");
+        verified_ = file_.verify();
     }
 
     [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
     [[nodiscard]] const io::json& config() const { return config_; }
     [[nodiscard]] const io::json& state() const { return state_; }
-    /// An entry of the state, of this type. Throws io_error.
+    /// What a user should know of this file; "" for nothing.
+    [[nodiscard]] std::string note() const {
+        return verified_
+                   ? ""
+                   : path().string() + ": holds no hashes (an older file), so that damage to it would pass unnoticed";
+    }
+    /// An entry of the state, of this type; integers are counts, from 0 on. Throws io_error.
     template <class V>
     [[nodiscard]] V state(const std::string& key) const {
         if (!state_.contains(key)) fail("state has no \"" + key + "\"");
+        if constexpr (std::is_integral_v<V> && !std::is_same_v<V, bool>) {
+            const io::json& value = state_.at(key);
+            if (!value.is_number_unsigned() || !std::in_range<V>(value.template get<std::uint64_t>()))
+                fail("state \"" + key + "\" is " + value.dump() + ", expected an integer of at least 0");
+        }
         try {
             return state_.at(key).template get<V>();
         } catch (const io::json::exception& e) {
@@ -102,6 +117,8 @@ public:
             file_.read_into(
                 prefix + p.name, p.shape,
                 std::span<T>(values).subspan(static_cast<std::size_t>(p.offset), static_cast<std::size_t>(p.size)));
+            check_finite(prefix + p.name,
+                         std::span<const T>(values.data() + p.offset, static_cast<std::size_t>(p.size)));
             known_.insert(prefix + p.name);
         }
         return values;
@@ -113,20 +130,34 @@ public:
                  io::to_string(shape));
         std::vector<T> values(static_cast<std::size_t>(features * items));
         file_.read_into(name, shape, std::span<T>(values));
+        check_finite(name, values);
         known_.insert(name);
         return values;
     }
-    /// Throws io_error where the file holds a tensor that nobody asked for.
+    /// Tensors whose names begin so are known, and not read.
+    void skip_prefix(const std::string& prefix) {
+        for (const auto& [name, tensor] : file_.tensors())
+            if (name.rfind(prefix, 0) == 0) known_.insert(name);
+    }
+    /// Throws io_error where the file holds a tensor of diem's that nobody asked for: it belongs to another model.
     void finish() const {
         for (const auto& [name, tensor] : file_.tensors())
-            if (known_.count(name) == 0) fail("unexpected tensor \"" + name + "\"");
+            if (known_.count(name) == 0 && (file_.verified(name) || (!verified_ && tensor.type == io::dtype_of<T>())))
+                fail("unexpected tensor \"" + name + "\"");
     }
     [[noreturn]] void fail(const std::string& what) const { throw io_error(path().string() + ": " + what); }
 
 private:
+    void check_finite(const std::string& name, std::span<const T> values) const {
+        for (std::size_t k = 0; k < values.size(); ++k)
+            if (!std::isfinite(values[k]))
+                fail("tensor \"" + name + "\": element " + std::to_string(k) + " is not finite");
+    }
+
     io::safetensors_file file_;
     io::json config_, state_;
     std::set<std::string> known_;
+    bool verified_ = false;
 };
 
 template <Backend B>
@@ -213,22 +244,5 @@ template <Backend B, train::TrainableModel<B> M>
     in.finish();
     return restore_training(b, model, stored, options);
 }
-
-/// True every so many seconds, for checkpoints.
-class interval_timer {
-public:
-    explicit interval_timer(double seconds) : seconds_(seconds), last_(clock::now()) {}
-    [[nodiscard]] bool due() {
-        const auto now = clock::now();
-        if (!(std::chrono::duration<double>(now - last_).count() >= seconds_)) return false;
-        last_ = now;
-        return true;
-    }
-
-private:
-    using clock = std::chrono::steady_clock;
-    double seconds_;
-    clock::time_point last_;
-};
 
 }  // namespace diem::prior

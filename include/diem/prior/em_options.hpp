@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cmath>
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 
 #include <diem/core/check.hpp>
 #include <diem/diffusion/gaussian.hpp>
-#include <diem/io/json.hpp>
+#include <diem/diffusion/sampling.hpp>
 #include <diem/posterior/options.hpp>
-#include <diem/prior/diagnostics.hpp>
-#include <diem/prior/e_step.hpp>
+#include <diem/prior/guard.hpp>
 #include <diem/train/trainer.hpp>
 
 namespace diem::prior {
@@ -21,48 +18,61 @@ namespace diem::prior {
 /// When the start mean, and the Gaussian estimate behind the covariances that need one, follow the samples of a lap.
 struct refresh_options {
     bool mean = true;         ///< the mean of PPCA is the mean of the samples
-    bool estimate = false;    ///< mean and covariance by PPCA
+    bool estimate = true;     ///< mean and covariance by PPCA
     index_t rank = 64;        ///< of the covariance, at most the number of features
     index_t samples = 16384;  ///< the first so many are used
 };
 
-/// Everything about a diffusion EM. The noise levels of `sampling` hold for training too.
+/// What becomes of samples with values beyond the data range before something is learned from them.
+enum class out_of_range {
+    keep,
+    clip,    ///< their values are brought to the edge
+    remove,  ///< they are left out: the official code of the paper's manifold experiment
+};
+
+/// Everything about the laps of a diffusion EM. The defaults are one place: those of `diem fit`, for images or vectors of
+/// moderate size in [-2, 2]; the paper's are in `presets`.
 struct em_options {
-    index_t laps = 32;  ///< in all, those before a resume included
-    sampling_options sampling{};
-    /// Of the E-step. Deviates from the paper (tweedie, cg, one iteration): see `paper_mmps` and docs/stability.md.
+    index_t laps = 8;  ///< in all, those before a resume included
+    diffusion::sampling_options sampling{
+        .sampler = diffusion::sampler_choice::dpm_2m_sde, .steps = 64, .sigma_min = 5e-3, .sigma_max = 20};
+    /// Of the E-step. Deviates from the paper (tweedie, cg, one iteration): see `presets` and docs/stability.md.
     posterior::mmps_options mmps{
         .cov_x = posterior::covariance::blended, .solver = posterior::solver_choice::fom, .max_iterations = 1};
-    /// Of laps whose prior is not yet the network; empty: `mmps`.
+    /// Of laps whose prior is still Gaussian; empty: `mmps`.
     std::optional<posterior::mmps_options> initial_mmps{};
     /// The switching sigma of `blended`, in units of the data's spread (see `spread_of`); 0: mmps.switch_sigma as it is.
     double switch_factor = 3;
     /// The network learns the difference to the denoiser of the first Gaussian estimate, see `model::preconditioned`. Deviates
     /// from the paper; see docs/stability.md.
     bool gaussian_skip = false;
-    /// Before anything is learned from samples, their values beyond guard.low and guard.high are brought there: what runs
-    /// away where nothing is observed teaches the edge of the range. Deviates from the paper; see docs/stability.md.
-    bool clip_samples = false;
+    out_of_range outside = out_of_range::keep;
+    double low = -4, high = 4;  ///< data range with a margin: data live in [-2, 2], samples of a Gaussian fit go beyond
     refresh_options refresh{};
-    train::training_options training{};  ///< of each M-step, with fresh optimiser and average
+    /// Of each M-step, with fresh optimiser and average. Noise levels that are not given are the sampler's.
+    train::training_options training{.report_every = 50,
+                                     .rate = {.schedule = train::rate_schedule::linear, .initial = 1e-3, .final = 1e-5},
+                                     .adam = {.ema_decay = 0.99, .ema_warmup = true}};
     guard_options guard{};
     std::uint64_t seed = 0;
-
-    std::filesystem::path folder{};        ///< of checkpoints; empty: none are written
-    double save_every = 600;               ///< seconds between checkpoints inside a lap
-    bool keep_laps = true;                 ///< also a file for each lap's prior
-    bool resume = false;                   ///< go on from the folder's checkpoint where there is one
-    io::json config = io::json::object();  ///< how the model is built, for the files
-    const std::atomic<bool>* cancel =
-        nullptr;  ///< set (by a signal handler, say): the batch or step is finished and saved
 };
 
-/// The paper's E-step: V = sigma^2 J' everywhere, truncated conjugate gradients.
-[[nodiscard]] inline posterior::mmps_options paper_mmps(index_t iterations = 1) {
-    return {.cov_x = posterior::covariance::tweedie,
-            .solver = posterior::solver_choice::cg,
-            .max_iterations = iterations,
-            .relative_tolerance = 1e-3};
+/// Throws value_error for options outside their range, and for such as contradict each other.
+inline void check_em(const em_options& o) {
+    constexpr const char* where = "prior::em_options";
+    check_value(where, o.laps >= 0, "laps must be >= 0");
+    check_value(where, o.switch_factor >= 0, "switch_factor must be >= 0");
+    check_value(where, o.low < o.high, "low must be less than high");
+    check_value(where, o.refresh.rank >= 0 && o.refresh.samples > 1, "refresh needs a rank >= 0 and samples > 1");
+    diffusion::check_sampling(o.sampling);
+    train::check_training(o.training);
+    const double left = std::pow(o.training.adam.ema_decay, static_cast<double>(o.training.steps));
+    check_value(where, left <= 0.1 || o.training.steps == 0 || o.training.adam.ema_warmup,
+                "training.ema_decay " + std::to_string(o.training.adam.ema_decay) + " over training.steps " +
+                    std::to_string(o.training.steps) + " leaves " +
+                    std::to_string(static_cast<int>(std::round(100 * left))) +
+                    " % of the averaged weights at the lap's start; at most 10 % make sense: ema_warmup, less decay or "
+                    "more steps");
 }
 
 /// sqrt(tr Sigma / D): the root mean variance of a feature.
@@ -71,47 +81,76 @@ template <Backend B>
     return std::sqrt(diffusion::trace_of(b, estimate) / static_cast<double>(estimate.features()));
 }
 
+/// The paper's settings (Rozet et al., arXiv 2405.13712, and its code).
+namespace presets {
+
+/// The paper's E-step: V = sigma^2 J' everywhere, truncated conjugate gradients.
+[[nodiscard]] inline posterior::mmps_options paper_mmps(index_t iterations = 1) {
+    return {.cov_x = posterior::covariance::tweedie,
+            .solver = posterior::solver_choice::cg,
+            .max_iterations = iterations,
+            .relative_tolerance = 1e-3};
+}
+/// CIFAR-10 with deleted pixels: 32 laps, DDPM with 256 steps, 49,920 training steps of 256 images.
+[[nodiscard]] inline em_options paper_cifar() {
+    em_options o;
+    o.laps = 32;
+    o.sampling = {.sampler = diffusion::sampler_choice::ddpm, .steps = 256};
+    o.mmps = paper_mmps();
+    o.refresh = {.mean = true, .estimate = false, .rank = 64};
+    o.training = {.steps = 49920,
+                  .batch = 256,
+                  .loss = {.dropout = 0.1},
+                  .rate = {.initial = 2e-4},
+                  .adam = {.ema_decay = 0.9999},
+                  .augmentation = {.height = 32,
+                                   .width = 32,
+                                   .channels = 3,
+                                   .flip = 0.5,
+                                   .hue = 1e-2,
+                                   .saturation_min = 0.95,
+                                   .saturation_max = 1.05}};
+    return o;
+}
+/// Points of a curve in R^5: 64 laps, predictor-corrector with 4096 steps, samples beyond (-3, 3) removed.
+[[nodiscard]] inline em_options paper_manifold() {
+    em_options o;
+    o.laps = 64;
+    o.sampling = {.sampler = diffusion::sampler_choice::predictor_corrector,
+                  .steps = 4096,
+                  .batch = 1024,
+                  .sigma_min = 1e-3,
+                  .sigma_max = 10};
+    o.mmps = paper_mmps(5);
+    o.outside = out_of_range::remove;
+    o.low = -3;
+    o.high = 3;
+    o.refresh = {.mean = false, .estimate = false};
+    o.training = {.steps = 65536,
+                  .batch = 1024,
+                  .rate = {.schedule = train::rate_schedule::linear, .initial = 1e-3, .final = 1e-6},
+                  .adam = {.ema_decay = 0}};
+    return o;
+}
+/// Knee MRI: 16 laps, DDPM with 64 steps, three iterations, two samples per observation; 64 epochs over `slices`.
+[[nodiscard]] inline em_options paper_mri(index_t slices) {
+    em_options o;
+    o.laps = 16;
+    o.sampling = {.sampler = diffusion::sampler_choice::ddpm, .steps = 64, .samples_per_observation = 2};
+    o.mmps = paper_mmps(3);
+    o.refresh = {.mean = true, .estimate = false, .rank = 64};
+    o.training = {.steps = train::steps_of_epochs(64, 2 * slices, 256),
+                  .batch = 256,
+                  .loss = {.dropout = 0.1},
+                  .rate = {.initial = 1e-4},
+                  .adam = {.ema_decay = 0.999},
+                  .augmentation = {.height = 320, .width = 320, .channels = 1, .flip = 0.5, .shake = 4}};
+    return o;
+}
+
+}  // namespace presets
+
 namespace detail {
-
-/// What must be the same when a run is resumed.
-[[nodiscard]] inline io::json fingerprint(const em_options& o, index_t observations, index_t features) {
-    const auto solver = [](const posterior::mmps_options& m) {
-        return io::json{{"covariance", posterior::to_string(m.cov_x)},
-                        {"solver", posterior::to_string(m.solver)},
-                        {"iterations", m.max_iterations},
-                        {"tolerance", m.relative_tolerance},
-                        {"switch_sigma", m.switch_sigma},
-                        {"precondition", m.precondition}};
-    };
-    const auto& s = o.sampling;
-    const auto& t = o.training;
-    const auto& a = t.augmentation;
-    return {
-        {"observations", observations},
-        {"features", features},
-        {"seed", o.seed},
-        {"mmps", solver(o.mmps)},
-        {"initial_mmps", o.initial_mmps ? solver(*o.initial_mmps) : io::json(nullptr)},
-        {"switch_factor", o.switch_factor},
-        {"gaussian_skip", o.gaussian_skip},
-        {"clip_samples", o.clip_samples ? io::json{o.guard.low, o.guard.high} : io::json(nullptr)},
-        {"refresh", {o.refresh.mean, o.refresh.estimate, o.refresh.rank, o.refresh.samples}},
-        {"sampling",
-         {static_cast<int>(s.sampler), s.steps, s.batch, s.samples_per_observation, s.sigma_min, s.sigma_max}},
-        {"training", {t.steps, t.batch, t.report_every, t.loss.micro_batch, t.loss.dropout}},
-        {"rate", {static_cast<int>(t.rate.schedule), t.rate.initial, t.rate.final, t.rate.warmup}},
-        {"adam", {t.adam.beta1, t.adam.beta2, t.adam.eps, t.adam.max_norm, t.adam.ema_decay}},
-        {"augmentation", {a.height, a.width, a.channels, a.flip, a.hue, a.saturation_min, a.saturation_max, a.shake}}};
-}
-
-/// Throws config_error, naming the entry, where a stored fingerprint differs from this run's.
-inline void check_fingerprint(const std::string& where, const io::json& stored, const io::json& now) {
-    for (const auto& [key, value] : now.items())
-        if (!stored.contains(key) || stored.at(key) != value)
-            throw config_error(where + ": the run in it was made with another \"" + key +
-                               "\": " + (stored.contains(key) ? stored.at(key).dump() : std::string("none")) +
-                               ", now " + value.dump());
-}
 
 /// A seed for one purpose of one lap.
 [[nodiscard]] inline std::uint64_t lap_seed(std::uint64_t seed, index_t lap, std::uint32_t purpose) {

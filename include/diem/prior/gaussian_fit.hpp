@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -16,10 +17,11 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/em/fit.hpp>
 #include <diem/linop/concept.hpp>
-#include <diem/prior/e_step.hpp>
+#include <diem/posterior/gaussian_conditional.hpp>
+#include <diem/posterior/gaussian_dense.hpp>
+#include <diem/posterior/sample.hpp>
 #include <diem/prior/em_options.hpp>
-#include <diem/prior/gaussian_conditional.hpp>
-#include <diem/prior/gaussian_dense.hpp>
+#include <diem/prior/gaussian_options.hpp>
 #include <diem/train/ppca.hpp>
 
 /// A Gaussian prior N(mu, diag(d) + u u') learned by EM from observations alone: the method's first stage.
@@ -41,7 +43,7 @@ struct gaussian_samples {
     batch<B> x;  ///< D x (samples per observation n)
     /// sum_i log p(y_i); NaN where it was not computed.
     double log_evidence = std::numeric_limits<double>::quiet_NaN();
-    e_step_state state{};  ///< of sampling by diffusion
+    posterior::sample_state state{};  ///< of sampling by diffusion
 };
 
 /// N(0, variance I) of rank 0: where Gaussian EM starts.
@@ -60,8 +62,8 @@ inline constexpr bool is_elementwise = linop::ElementwiseOperator<typename Obser
                                        linop::ElementwiseOperator<typename Observation::noise_type>;
 
 template <Backend B, class Observation>
-using conditional_for =
-    std::conditional_t<is_elementwise<Observation>, elementwise_conditional<B>, dense_conditional<B>>;
+using conditional_for = std::conditional_t<is_elementwise<Observation>, posterior::elementwise_conditional<B>,
+                                           posterior::dense_conditional<B>>;
 
 /// f(conditional, first, count, mean) on one batch of observations after another; returns the sum of log p(y_i).
 template <Backend B, class Observation, class F>
@@ -159,27 +161,6 @@ double draw_posteriors(B& b, const diffusion::gaussian<B>& prior, const Observat
         });
 }
 
-/// E-steps of Gaussian EM, for `em::fit`.
-enum class gaussian_e_step {
-    moments,    ///< `exact_moments`: the evidence never decreases. D^2 memory
-    draws,      ///< `draw_posteriors`: exact samples, for element-wise A and Sigma_y
-    diffusion,  ///< `sample_posteriors`: by a diffusion sampler on MMPS, as the paper; any A
-};
-
-struct gaussian_fit_options {
-    em::fit_options fit{.max_laps = 16};
-    gaussian_e_step e_step = gaussian_e_step::moments;
-    train::ppca_options ppca{.rank = 64};  ///< rank is cut to the number of features
-    index_t batch = 256;                   ///< observations at once; of moments and draws
-    bool measure_evidence =
-        true;  ///< of moments and draws (where it costs nothing), and of diffusion where A and Sigma_y are element-wise
-    // The E-step by diffusion only: the paper's initial stage, conjugate gradients to convergence.
-    sampling_options sampling{.sampler = sampler_choice::ddim};
-    posterior::mmps_options mmps{.max_iterations = 64, .relative_tolerance = 1e-3};
-    guard_options guard{};
-    std::uint64_t seed = 0;
-};
-
 /// The M-step: probabilistic PCA of moments or samples.
 template <Backend B>
 struct ppca_m_step {
@@ -209,8 +190,9 @@ struct read_log_evidence {
 };
 
 template <Backend B, class Observation>
-gaussian_samples<B> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                    const gaussian_fit_options& o, index_t lap) {
+em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                                 const gaussian_fit_options& o, index_t lap,
+                                                 const std::atomic<bool>* cancel) {
     const std::uint64_t seed = lap_seed(o.seed, lap, 0);
     if constexpr (is_elementwise<Observation>) {
         if (o.e_step == gaussian_e_step::draws) {
@@ -223,9 +205,12 @@ gaussian_samples<B> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, c
     check_value("prior::fit_gaussian", o.e_step == gaussian_e_step::diffusion,
                 "exact draws need an element-wise A and Sigma_y");
     gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items() * o.sampling.samples_per_observation)};
-    diffusion::gaussian<B> model = prior;
-    sample_posteriors(b, model, observed, &prior, o.mmps, o.sampling, o.guard, prior.mu(), seed, s.x.view(), s.state,
-                      [](const e_step_state&) { return true; });
+    const auto go_on = [&](const posterior::sample_state&, const posterior::drawn_batch<B>&) {
+        return cancel == nullptr || !cancel->load();
+    };
+    if (!posterior::sample(b, prior, observed, posterior::sample_options<B>{o.sampling, o.mmps, &prior, prior.mu()},
+                           random_key{.seed = seed}, s.x.view(), s.state, go_on))
+        return em::verdict{em::decision::cancel, "cancelled"};
     if constexpr (is_elementwise<Observation>)
         if (o.measure_evidence) s.log_evidence = log_evidence(b, prior, observed, o.batch);
     return s;
@@ -236,12 +221,14 @@ gaussian_samples<B> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, c
 /// Learns N(mu, diag(d) + u u') from observations, starting from `start` (see `isotropic_gaussian`). The objective recorded in
 /// the history is the log-evidence, sum_i log p(y_i), of the prior each lap began with, where it was measured. `monitor`
 /// sees gaussian_moments or gaussian_samples. Source: the initial stage of arXiv 2405.13712 with
-/// gaussian_e_step::diffusion; the exact E-steps are this library's. Throws value_error.
+/// gaussian_e_step::diffusion; the exact E-steps are this library's. `cancel` ends an E-step by diffusion after its batch.
+/// Throws value_error.
 template <Backend B, class Observation, class Monitor = em::no_monitor>
 [[nodiscard]] em::fit_result<diffusion::gaussian<B>> fit_gaussian(B& b, diffusion::gaussian<B> start,
                                                                   const Observation& observed,
                                                                   gaussian_fit_options options = {},
-                                                                  Monitor&& monitor = {}) {
+                                                                  Monitor&& monitor = {},
+                                                                  const std::atomic<bool>* cancel = nullptr) {
     using prior_type = diffusion::gaussian<B>;
     options.ppca.rank = std::min(options.ppca.rank, start.features());
     em::objective evidence{detail::read_log_evidence{}};
@@ -253,7 +240,7 @@ template <Backend B, class Observation, class Monitor = em::no_monitor>
             std::move(start), [&](prior_type& p, index_t) { return exact_moments(b, p, observed, options.batch); },
             m_step, options.fit, with_evidence);
     const auto e_step = [&](prior_type& p, index_t lap) {
-        return detail::sampling_e_step(b, p, observed, options, lap);
+        return detail::sampling_e_step(b, p, observed, options, lap, cancel);
     };
     const bool measured =
         options.e_step == gaussian_e_step::draws || (options.measure_evidence && detail::is_elementwise<Observation>);

@@ -5,7 +5,9 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/solver/detail/curvature.hpp>
 #include <diem/solver/detail/tracked_residual.hpp>
+#include <diem/solver/detail/true_residual.hpp>
 #include <diem/solver/status.hpp>
 
 /// Batched BiCGStab: M need be neither symmetric nor definite; short recurrences, two products per iteration.
@@ -14,7 +16,8 @@
 ///     v = M P p,  alpha = r0'r / r0'v,  s = r - alpha v,  t = M P s,  omega = t's / t't,
 ///     x += alpha P p + omega P s,  r = s - omega t,  beta = (r0'r)_new / r0'r * alpha / omega,  p = r + beta (p - omega v)
 /// Statuses as in `cg`, except
-/// - breakdown: r0'v, r0'r or omega is zero;
+/// - breakdown: r0'v, r0'r or omega is zero; or, where M is a `FlooredOperator`, M >= N, q'Mq < q'Nq for q = P p or P s, which
+///   is then not gone along;
 /// and as the residual norm goes up and down, the iterate of least ||r|| is returned unless converged. Where s already
 /// reaches the tolerance, or t is of no use, x += alpha P p is the iteration's update.
 namespace diem::solver {
@@ -28,22 +31,25 @@ struct bicgstab_item : tracked_residual {
     double alpha = 0, omega = 0;
     int then = running;  ///< status after this update, running: as the residual says
 
-    DIEM_HOST_DEVICE void first_half(double r0v) {
+    /// `curvature`, `floor`: q'Mq and q'Nq of the direction, read where the rule has a floor.
+    DIEM_HOST_DEVICE void first_half(const curvature_rule& rule, double r0v, const double* curvature,
+                                     const double* floor) {
         alpha = omega = 0;
         if (status != running) return;
         if (!finite(r0v))
             status = non_finite;
-        else if (r0v == 0)
+        else if (r0v == 0 || (rule.floored && !rule.allows(*curvature, floor)))
             status = breakdown;
         else
             alpha = rho / r0v;
     }
-    DIEM_HOST_DEVICE void second_half(double ss, double ts, double tt) {
+    DIEM_HOST_DEVICE void second_half(const curvature_rule& rule, double ss, double ts, double tt,
+                                      const double* curvature, const double* floor) {
         then = running;
         if (status != running || !finite(ss) || ss <= limit) return;
         if (!finite(ts) || !finite(tt))
             then = non_finite;
-        else if (tt <= 0 || ts == 0)
+        else if (tt <= 0 || ts == 0 || (rule.floored && !rule.allows(*curvature, floor)))
             then = breakdown;
         else
             omega = ts / tt;
@@ -80,15 +86,19 @@ struct bicgstab_start {
     }
 };
 struct bicgstab_first {
-    DIEM_HOST_DEVICE void operator()(index_t i, bicgstab_item* items, const double* r0v, double* minus_alpha) const {
-        items[i].first_half(r0v[i]);
+    curvature_rule rule;
+    DIEM_HOST_DEVICE void operator()(index_t i, bicgstab_item* items, const double* r0v, const double* curvature,
+                                     const double* floor, double* minus_alpha) const {
+        items[i].first_half(rule, r0v[i], curvature + i, floor + i);
         minus_alpha[i] = -items[i].alpha;
     }
 };
 struct bicgstab_second {
+    curvature_rule rule;
     DIEM_HOST_DEVICE void operator()(index_t i, bicgstab_item* items, const double* ss, const double* ts,
-                                     const double* tt, double* minus_omega) const {
-        items[i].second_half(ss[i], ts[i], tt[i]);
+                                     const double* tt, const double* curvature, const double* floor,
+                                     double* minus_omega) const {
+        items[i].second_half(rule, ss[i], ts[i], tt[i], curvature + i, floor + i);
         minus_omega[i] = -items[i].omega;
     }
 };
@@ -121,7 +131,7 @@ public:
     bicgstab_run(B& b, const A& a, const P& preconditioner, const_view_t<B> rhs, view_t<B> x, const solver_options& o)
         : b_(b), a_(a), preconditioner_(preconditioner), options_(o), rhs_(rhs), x_(x), n_(rhs.features()),
           count_(rhs.items()), recorded_(o.record_history ? o.max_iterations + 1 : 0), result_(b, count_, recorded_),
-          items_(b.template allocate<bicgstab_item>(count_)), scalars_(b, count_, 11), flag_(b, 1, 1),
+          items_(b.template allocate<bicgstab_item>(count_)), scalars_(b, count_, 13), flag_(b, 1, 1),
           r_(b, n_, count_), r0_(b, n_, count_), p_(b, n_, count_), v_(b, n_, count_), t_(b, n_, count_),
           best_x_(b, n_, count_), zp_(b, preconditions<P> ? n_ : 0, count_), zs_(b, preconditions<P> ? n_ : 0, count_) {
     }
@@ -130,7 +140,7 @@ public:
         start();
         index_t k = 0;  // iterations made
         for (; k < options_.max_iterations && go_on(k); ++k) iterate(k + 1);
-        finish(k + 1);
+        finish(k);
         return std::move(result_);
     }
 
@@ -171,11 +181,20 @@ private:
     void iterate(index_t k) {
         const auto r0v = scalar(0), ss = scalar(1), ts = scalar(2), tt = scalar(3), minus = scalar(4), rr = scalar(1),
                    rho = scalar(2), save = scalar(5), unsave = scalar(6), alpha = scalar(7), omega = scalar(8),
-                   fresh = scalar(9), beta = scalar(10);
+                   fresh = scalar(9), beta = scalar(10), curvature = scalar(11), floor = scalar(12);
+        const curvature_rule rule = curvature_rule_of<B, A>();
+        const auto curve = [&](const_view_t<B> q, const_view_t<B> image) {
+            if constexpr (linop::FlooredOperator<A, B>) {
+                b_.dot(q, image, curvature);
+                floor_of(b_, a_, q, floor);
+            }
+        };
         const const_view_t<B> zp = preconditioned(p_, zp_);
         a_.apply(b_, zp, v_.view());
         b_.dot(r0_.cview(), v_.cview(), r0v);
-        b_.launch(count_, 1, bicgstab_first{}, items_.data(), r0v.data(), minus.data());
+        curve(zp, v_.cview());
+        b_.launch(count_, 1, bicgstab_first{rule}, items_.data(), r0v.data(), curvature.data(), floor.data(),
+                  minus.data());
         b_.axpby(minus, v_.cview(), 1.0, r_.view());  // s
         b_.dot(r_.cview(), r_.cview(), ss);
         // P s must outlive the change of r: without P, s = r + omega t is put together again.
@@ -184,7 +203,9 @@ private:
         products_ += 2;
         b_.dot(t_.cview(), r_.cview(), ts);
         b_.dot(t_.cview(), t_.cview(), tt);
-        b_.launch(count_, 1, bicgstab_second{}, items_.data(), ss.data(), ts.data(), tt.data(), minus.data());
+        curve(zs, t_.cview());
+        b_.launch(count_, 1, bicgstab_second{rule}, items_.data(), ss.data(), ts.data(), tt.data(), curvature.data(),
+                  floor.data(), minus.data());
         batch<B> s(b_, preconditions<P> ? 0 : n_, count_);
         if constexpr (!preconditions<P>) b_.copy(r_.cview(), s.view());
         b_.axpby(minus, t_.cview(), 1.0, r_.view());
@@ -199,11 +220,12 @@ private:
         b_.axpby(minus, v_.cview(), 1.0, p_.view());
         b_.axpby(fresh, r_.cview(), beta, p_.view());
     }
-    void finish(index_t written) {
-        b_.launch(count_, 1, finish_items{recorded_, written, true}, items_.data(), result_.status().data(),
+    void finish(index_t iterations) {
+        b_.launch(count_, 1, finish_items{recorded_, iterations + 1, true}, items_.data(), result_.status().data(),
                   result_.updates().data(), result_.residual_norms().data(), scalar(4).data(), scalar(5).data(),
                   result_.history().data());
         b_.axpby(scalar(4), best_x_.cview(), scalar(5), x_);
+        products_ += verify(b_, a_, rhs_, const_view_t<B>(x_), options_, iterations, result_);
         result_.set_products(products_);
     }
 

@@ -4,9 +4,11 @@
 #include <type_traits>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/linop/concept.hpp>
-#include <diem/solver/detail/cg_fused.hpp>
 #include <diem/solver/detail/cg_items.hpp>
+#include <diem/solver/detail/curvature.hpp>
+#include <diem/solver/detail/true_residual.hpp>
 #include <diem/solver/status.hpp>
 
 /// Batched conjugate gradient: M_i x_i = b_i for symmetric positive definite M_i, matrix-free, every item on its own.
@@ -18,10 +20,12 @@
 /// - converged: ||r|| <= max(rtol ||b||, atol), tested before the first product (b = 0 takes none: x = 0) and after every
 ///   update;
 /// - max_iterations: all iterations used; the last iterate is returned;
-/// - breakdown: p'Mp <= 0 (M is not positive definite), the update is not made; or r'Pr <= 0 (P is not);
-/// - non_finite: p'Mp, the new ||r||, ||b|| or r'Pr is not finite; that update is not made.
-/// The last two return the iterate of least ||r|| so far, the start included (the earliest on a tie). A start whose residual
-/// is not finite is replaced by zero. Inner products are float64.
+/// - breakdown: p'Mp <= 0 (M is not positive definite), or, where M is a `FlooredOperator`, M = N + A V A', p'Mp < p'Np
+///   beyond rounding (V is not): the update is not made; or r'Pr <= 0 (P is not);
+/// - non_finite: p'Mp, the new ||r||, ||b|| or r'Pr is not finite; that update is not made;
+/// - stagnated: converged by the recursion, not in truth; see `solver_options::verify`.
+/// Breakdown and non_finite return the iterate of least ||r|| so far, the start included (the earliest on a tie). A start
+/// whose residual is not finite is replaced by zero. Inner products are float64.
 namespace diem::solver {
 
 using cg_options = solver_options;
@@ -39,7 +43,7 @@ public:
            const solver_options& o)
         : b_(b), a_(a), preconditioner_(preconditioner), options_(o), rhs_(rhs), x_(x), aux_(aux), n_(rhs.features()),
           count_(rhs.items()), recorded_(o.record_history ? o.max_iterations + 1 : 0), result_(b, count_, recorded_),
-          items_(b.template allocate<cg_item>(count_)), scalars_(b, count_, 8), flag_(b, 1, 1), r_(b, n_, count_),
+          items_(b.template allocate<cg_item>(count_)), scalars_(b, count_, 9), flag_(b, 1, 1), r_(b, n_, count_),
           p_(b, n_, count_), q_(b, n_, count_), z_(b, preconditioned ? n_ : 0, count_), best_x_(b, n_, count_),
           w_(b, Byproduct ? aux.features() : 0, count_), best_aux_(b, w_.features(), count_) {}
 
@@ -48,12 +52,9 @@ public:
         index_t k = 0;  // iterations made
         for (; k < options_.max_iterations && go_on(k); ++k) {
             product(p_, q_.view(), w_.view());
-            if constexpr (host_threads<B>)
-                fused(k + 1);
-            else
-                primitives(k + 1);
+            iterate(k + 1);
         }
-        finish(k + 1);
+        finish(k);
         return std::move(result_);
     }
 
@@ -104,29 +105,13 @@ private:
         b_.copy(z(), p_.view());
     }
 
-    void fused(index_t k) {
-        const cg_fused_step step{n_};
-        const cg_fused_turn turn{n_,        x_.stride(), w_.features(),  aux_.stride(),
-                                 recorded_, k,           preconditioned, k == options_.max_iterations};
-        if constexpr (preconditioned) {
-            b_.launch(count_, 4 * n_, step, items_.data(), p_.cview().data(), q_.cview().data(), r_.view().data(),
-                      rr().data());
-            precondition();
-            b_.launch(count_, 6 * n_, turn, items_.data(), rr().data(), r_.cview().data(), z_.cview().data(),
-                      p_.view().data(), x_.data(), best_x_.view().data(), w_.cview().data(), aux_.data(),
-                      best_aux_.view().data(), result_.history().data());
-        } else {
-            b_.launch(count_, 8 * n_, cg_fused_iteration{step, turn}, items_.data(), q_.cview().data(), rr().data(),
-                      r_.view().data(), p_.view().data(), x_.data(), best_x_.view().data(), w_.cview().data(),
-                      aux_.data(), best_aux_.view().data(), result_.history().data());
-        }
-    }
-
-    void primitives(index_t k) {
+    void iterate(index_t k) {
         const auto curvature = scalar(2), alpha = scalar(3), save = scalar(4), unsave = scalar(5), fresh = scalar(6),
-                   beta = scalar(7);
+                   beta = scalar(7), floor = scalar(8);
         b_.dot(p_.cview(), q_.cview(), curvature);
-        b_.launch(count_, 1, cg_step{}, items_.data(), curvature.data(), alpha.data());
+        floor_of(b_, a_, p_.cview(), floor);
+        b_.launch(count_, 1, cg_step{curvature_rule_of<B, A>()}, items_.data(), curvature.data(), floor.data(),
+                  alpha.data());
         b_.axpby(alpha, q_.cview(), 1.0, r_.view());
         b_.dot(r_.cview(), r_.cview(), rr());
         precondition();
@@ -142,12 +127,13 @@ private:
         if (k < options_.max_iterations) b_.axpby(fresh, z(), beta, p_.view());
     }
 
-    void finish(index_t written) {
-        b_.launch(count_, 1, finish_items{recorded_, written, false}, items_.data(), result_.status().data(),
+    void finish(index_t iterations) {
+        b_.launch(count_, 1, finish_items{recorded_, iterations + 1, false}, items_.data(), result_.status().data(),
                   result_.updates().data(), result_.residual_norms().data(), scalar(4).data(), scalar(5).data(),
                   result_.history().data());
         b_.axpby(scalar(4), best_x_.cview(), scalar(5), x_);
         if constexpr (Byproduct) b_.axpby(scalar(4), best_aux_.cview(), scalar(5), aux_);
+        products_ += verify(b_, a_, rhs_, const_view_t<B>(x_), options_, iterations, result_);
         result_.set_products(products_);
     }
 

@@ -91,6 +91,7 @@ solver_result<B> dense_cholesky(B& b, const A& m, const_view_t<B> rhs, view_t<B>
         b.dot(const_view_t<B>(unit), const_view_t<B>(unit), mm);
         b.launch(count, 1, detail::take_norm{}, mm.data(), result.residual_norms().range(first, count).data());
     }
+    b.copy(const_view_t<B, double>(as_batch(result.residual_norms())), as_batch(result.true_residual_norms()));
     result.set_products(items > 0 ? (n + 1) * ((items + part - 1) / part) : 0);
     return result;
 }

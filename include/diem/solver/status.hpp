@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -21,22 +22,28 @@ enum class solver_status : int {
     max_iterations = 1,  ///< all iterations used
     breakdown = 2,       ///< the method cannot go on: for cg p'Mp <= 0, M is not positive definite
     non_finite = 3,      ///< infinity or NaN in the right side, the matrix or the start
+    stagnated = 4,  ///< converged by the recursion, while the true ||b - M x|| is above `stagnation_factor` times the
+                    ///< tolerance: rounding does not let M x = b be solved so far
 };
+inline constexpr std::size_t solver_statuses = 5;
+inline constexpr double stagnation_factor = 10;
 
 [[nodiscard]] constexpr std::string_view to_string(solver_status s) {
-    constexpr std::string_view names[] = {"converged", "max_iterations", "breakdown", "non_finite"};
+    constexpr std::string_view names[] = {"converged", "max_iterations", "breakdown", "non_finite", "stagnated"};
     const auto k = static_cast<std::size_t>(s);
-    return k < 4 ? names[k] : std::string_view("unknown");
+    return k < solver_statuses ? names[k] : std::string_view("unknown");
 }
 
-/// Options of `cg`, `gmres` and `bicgstab`. Tolerances are on the 2-norm of the recursive residual, per item.
+/// Options of `cg`, `gmres`, `fom` and `bicgstab`. Tolerances are on the 2-norm of the recursive residual, per item.
 struct solver_options {
     index_t max_iterations = 100;      ///< products at most, >= 0 (bicgstab: two per iteration)
     double relative_tolerance = 1e-5;  ///< of ||b||; 0: stop only when exact, or by the absolute one
     double absolute_tolerance = 0;     ///< in units of b
     bool use_start_vector = false;     ///< x holds the start; it costs one product, the zero start none
     bool record_history = false;       ///< keep ||r|| after each iteration
-    bool galerkin = false;             ///< gmres: r orthogonal to the space (FOM), not of least norm; see gmres.hpp
+    /// With a relative tolerance and after at least one iteration: one more product, for the true residual. It is reported
+    /// and may turn `converged` into `stagnated`.
+    bool verify = true;
     index_t check_every =
         1;  ///< stop when all items have, asked every so many iterations (each waits for the device); 0: never
 };
@@ -44,12 +51,13 @@ struct solver_options {
 /// Everything about a solve, on the host.
 struct solver_report {
     std::vector<solver_status> status;
-    std::vector<int> updates;            ///< iterations that changed the item's iterate
-    std::vector<double> residual_norms;  ///< ||r|| of the x returned, by the recursion
+    std::vector<int> updates;                 ///< iterations that changed the item's iterate
+    std::vector<double> residual_norms;       ///< ||r|| of the x returned, by the recursion
+    std::vector<double> true_residual_norms;  ///< ||b - M x|| of it where it was measured (`verify`), else NaN
     std::vector<double> history;  ///< (max_iterations + 1) x items, if recorded: entry k of item i at i (max + 1) + k;
                                   ///< an item that has stopped repeats its last value
-    std::array<index_t, 4> counts{};  ///< items per status
-    index_t products = 0;             ///< batched products with M
+    std::array<index_t, solver_statuses> counts{};  ///< items per status
+    index_t products = 0;                           ///< batched products with M
     int least_updates = 0, most_updates = 0;
     double mean_updates = 0;
     double worst_residual_norm = 0;  ///< NaN if any is
@@ -65,7 +73,7 @@ public:
     solver_result() = default;
     solver_result(B& backend, index_t items, index_t recorded)
         : status_(backend, items, 1), updates_(backend, items, 1), residual_norms_(backend, items, 1),
-          history_(backend, recorded, items) {}
+          true_residual_norms_(backend, items, 1), history_(backend, recorded, items) {}
 
     /// One per item, values of `solver_status`.
     [[nodiscard]] vector_t<B, int> status() { return status_.flat(); }
@@ -74,6 +82,8 @@ public:
     [[nodiscard]] const_vector_t<B, int> status() const { return status_.flat(); }
     [[nodiscard]] const_vector_t<B, int> updates() const { return updates_.flat(); }
     [[nodiscard]] const_vector_t<B, double> residual_norms() const { return residual_norms_.flat(); }
+    [[nodiscard]] vector_t<B, double> true_residual_norms() { return true_residual_norms_.flat(); }
+    [[nodiscard]] const_vector_t<B, double> true_residual_norms() const { return true_residual_norms_.flat(); }
     /// (max_iterations + 1) x items, or 0 x items.
     [[nodiscard]] view_t<B, double> history() { return history_.view(); }
     [[nodiscard]] const_view_t<B, double> history() const { return history_.view(); }
@@ -87,6 +97,7 @@ public:
         report.products = products_;
         report.updates = diem::to_host(backend, updates());
         report.residual_norms = diem::to_host(backend, residual_norms());
+        report.true_residual_norms = diem::to_host(backend, true_residual_norms());
         report.history = diem::to_host(backend, history());
         for (const int code : diem::to_host(backend, status())) {
             report.status.push_back(static_cast<solver_status>(code));
@@ -105,7 +116,7 @@ public:
 
 private:
     batch<B, int> status_, updates_;
-    batch<B, double> residual_norms_, history_;
+    batch<B, double> residual_norms_, true_residual_norms_, history_;
     index_t products_ = 0;
 };
 
@@ -116,6 +127,7 @@ inline constexpr int converged = static_cast<int>(solver_status::converged);
 inline constexpr int max_iterations = static_cast<int>(solver_status::max_iterations);
 inline constexpr int breakdown = static_cast<int>(solver_status::breakdown);
 inline constexpr int non_finite = static_cast<int>(solver_status::non_finite);
+inline constexpr int stagnated = static_cast<int>(solver_status::stagnated);
 
 [[nodiscard]] DIEM_HOST_DEVICE inline bool finite(double v) { return v - v == 0; }
 

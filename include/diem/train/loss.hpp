@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include <diem/backend/batch.hpp>
@@ -17,16 +18,20 @@ namespace diem::train {
 
 /// sigma_t = sigma_min^(1 - t) sigma_max^t, t ~ Beta(3, 3).
 struct loss_options {
-    double sigma_min = 1e-3, sigma_max = 1e2;  ///< standard deviations, in data units
-    index_t micro_batch = 0;                   ///< items that go through the model at once; 0: the whole batch
-    double dropout = 0;                        ///< rate, where the model has dropout
+    /// Standard deviations, in data units; empty: 1e-3 and 1e2, and in EM those of the sampler.
+    std::optional<double> sigma_min{}, sigma_max{};
+    index_t micro_batch = 0;  ///< items that go through the model at once; 0: the whole batch
+    double dropout = 0;       ///< rate, where the model has dropout
+
+    [[nodiscard]] double lowest() const { return sigma_min.value_or(1e-3); }
+    [[nodiscard]] double highest() const { return sigma_max.value_or(1e2); }
 };
 
 /// Throws value_error for noise levels or sizes outside their range.
 inline void check_loss(const loss_options& o) {
-    check_positive("train::loss_options", "sigma_min", o.sigma_min);
-    check_positive("train::loss_options", "sigma_max", o.sigma_max);
-    check_value("train::loss_options", o.sigma_max > o.sigma_min, "sigma_max must be more than sigma_min");
+    check_positive("train::loss_options", "sigma_min", o.lowest());
+    check_positive("train::loss_options", "sigma_max", o.highest());
+    check_value("train::loss_options", o.highest() > o.lowest(), "sigma_max must be more than sigma_min");
     check_value("train::loss_options", o.micro_batch >= 0, "micro_batch must be >= 0");
     check_value("train::loss_options", o.dropout >= 0 && o.dropout < 1, "dropout must lie in [0, 1)");
 }
@@ -113,7 +118,7 @@ void denoising_loss(B& b, M& model, Draw&& draw, index_t items, const random_key
     check_value("train::denoising_loss", items > 0, "the batch is empty");
     check_size("train::denoising_loss", "loss", loss.size(), 1);
     const index_t micro = options.micro_batch > 0 ? std::min(options.micro_batch, items) : items;
-    const double log_min = std::log(options.sigma_min);
+    const double log_min = std::log(options.lowest());
     batch<B> x(b, model.features(), micro), x_t(b, model.features(), micro), sigma(b, micro, 1);
     batch<B, double> item_loss(b, items, 1);
     for (index_t first = 0; first < items; first += micro) {
@@ -124,7 +129,7 @@ void denoising_loss(B& b, M& model, Draw&& draw, index_t items, const random_key
         draw(first, x_part);
         b.launch(n, 256,
                  detail::training_sigma<T>{part.with_lane(random_lane::training_time), log_min,
-                                           std::log(options.sigma_max) - log_min},
+                                           std::log(options.highest()) - log_min},
                  sigma_part.data());
         b.fill_normal(part.with_lane(random_lane::training_noise), z);
         b.map(detail::add_noise{}, z, const_view_t<B>(x_part), per_item{const_vector_t<B>(sigma_part)});

@@ -47,6 +47,8 @@ struct adam_options {
     double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
     double max_norm = 1;        ///< infinity: no clipping
     double ema_decay = 0.9999;  ///< 0: the average is the last weights
+    /// The decay of update k is min(ema_decay, (1 + k) / (10 + k)), so that a short training does not end as it began.
+    bool ema_warmup = false;
 };
 
 namespace detail {
@@ -132,6 +134,7 @@ private:
         using T = scalar_t<B>;
         const auto& o = options_;
         const auto k = static_cast<double>(step_ + 1);
+        const double decay = o.ema_warmup ? std::min(o.ema_decay, (1 + k) / (10 + k)) : o.ema_decay;
         const detail::adam_update<T, Average> f{static_cast<T>(o.beta1),
                                                 static_cast<T>(1 - o.beta1),
                                                 static_cast<T>(o.beta2),
@@ -140,7 +143,7 @@ private:
                                                 static_cast<T>(1 - std::pow(o.beta2, k)),
                                                 static_cast<T>(rate),
                                                 static_cast<T>(o.eps),
-                                                static_cast<T>(1 - o.ema_decay)};
+                                                static_cast<T>(1 - decay)};
         backend.map(f, as_batch(p), m_.view(), v_.view(), average_.view(), as_batch(g), per_item{const_scale()});
     }
     [[nodiscard]] const_vector_t<B, double> const_scale() const { return scale_.flat(); }

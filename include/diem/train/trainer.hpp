@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -30,9 +31,10 @@ struct training_options {
     augmentation_options augmentation{};
 };
 
-/// Steps that see each of `items` items `epochs` times, rounded up.
+/// Steps of `epochs` passes over `items` items, the last incomplete batch of each pass dropped, as the paper's code does; at
+/// least one step a pass.
 [[nodiscard]] inline index_t steps_of_epochs(index_t epochs, index_t items, index_t batch) {
-    return (epochs * items + batch - 1) / batch;
+    return epochs * std::max<index_t>(1, items / batch);
 }
 
 /// Throws value_error for options outside their range.

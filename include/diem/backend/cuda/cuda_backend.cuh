@@ -139,19 +139,23 @@ public:
     }
 
     template <class P, class Q, class R>
-    void gemm(T alpha, const batch_view<P>& a, op ta, const batch_view<Q>& b, op tb, T beta, const batch_view<R>& c) {
+    void gemm(typename batch_view<R>::value_type alpha, const batch_view<P>& a, op ta, const batch_view<Q>& b, op tb,
+              typename batch_view<R>::value_type beta, const batch_view<R>& c) {
+        using S = typename batch_view<R>::value_type;
         detail::check_gemm(a, ta, b, tb, c);
         const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
         if (m == 0 || n == 0) return;
         if (k == 0) return scale(beta, c);
         device_->activate();
-        detail::cuda::gemm<T>(*device_, ta, tb, m, n, k, alpha, detail::raw(a.data()),
+        detail::cuda::gemm<S>(*device_, ta, tb, m, n, k, alpha, detail::raw(a.data()),
                               leading(a.stride(), a.features()), detail::raw(b.data()),
                               leading(b.stride(), b.features()), beta, detail::raw(c.data()), leading(c.stride(), m));
     }
     template <class P, class Q, class R>
-    void gemm_batched(T alpha, const matrix_batch<P>& a, op ta, const matrix_batch<Q>& b, op tb, T beta,
+    void gemm_batched(typename matrix_batch<R>::value_type alpha, const matrix_batch<P>& a, op ta,
+                      const matrix_batch<Q>& b, op tb, typename matrix_batch<R>::value_type beta,
                       const matrix_batch<R>& c) {
+        using S = typename matrix_batch<R>::value_type;
         detail::check_gemm(a, ta, b, tb, c);
         const index_t k = ta == op::none ? a.cols : a.rows;
         if (c.rows == 0 || c.cols == 0 || c.count == 0) return;
@@ -161,7 +165,7 @@ public:
             return;
         }
         device_->activate();
-        detail::cuda::gemm_strided<T>(*device_, ta, tb, c.rows, c.cols, k, alpha, detail::raw(a.data),
+        detail::cuda::gemm_strided<S>(*device_, ta, tb, c.rows, c.cols, k, alpha, detail::raw(a.data),
                                       leading(a.leading, a.rows), a.stride, detail::raw(b.data),
                                       leading(b.leading, b.rows), b.stride, beta, detail::raw(c.data),
                                       leading(c.leading, c.rows), c.stride, c.count);
@@ -169,51 +173,53 @@ public:
 
     template <class P, class Q>
     void cholesky(const matrix_batch<P>& a, const vector_view<Q>& info) {
+        using S = typename matrix_batch<P>::value_type;
         check_size("cholesky", "A.cols", a.cols, a.rows);
         check_size("cholesky", "info.size()", info.size(), a.count);
         if (a.count == 0) return;
         if (a.rows == 0) return fill(as_row(info), 0);
         const int n = narrow_size("cholesky", a.rows), count = narrow_size("cholesky", a.count);
-        T* const base = detail::raw(a.data);
+        S* const base = detail::raw(a.data);
         int* const codes = detail::raw(info.data());
         if (count > 1 && n <= small_matrix) {
             // The library uses the upper triangles as work space.
             const index_t square = a.rows * a.rows;
-            const auto work = allocate<T>(square * a.count);
-            T* const inner = detail::raw(work.data());
+            const auto work = allocate<S>(square * a.count);
+            S* const inner = detail::raw(work.data());
             indices(square * a.count, detail::cuda::copy_square{a.rows, a.leading, a.stride},
-                    static_cast<const T*>(base), inner);
-            const auto address = addresses<T>(inner, square, a.count);
-            detail::cuda::potrf_batched<T>(device_->solver(), n, detail::raw(address.data()), n, codes, count);
+                    static_cast<const S*>(base), inner);
+            const auto address = addresses<S>(inner, square, a.count);
+            detail::cuda::potrf_batched<S>(device_->solver(), n, detail::raw(address.data()), n, codes, count);
             indices(square * a.count, detail::cuda::copy_lower{a.rows, a.leading, a.stride},
-                    static_cast<const T*>(inner), base);
+                    static_cast<const S*>(inner), base);
         } else {
             device_->activate();
             const int ld = narrow_size("cholesky", leading(a.leading, a.rows));
-            const int size = detail::cuda::potrf_workspace<T>(device_->solver(), n, base, ld);
-            const auto work = allocate<T>(size);
+            const int size = detail::cuda::potrf_workspace<S>(device_->solver(), n, base, ld);
+            const auto work = allocate<S>(size);
             for (index_t i = 0; i < a.count; ++i)
-                detail::cuda::potrf<T>(device_->solver(), n, base + i * a.stride, ld, detail::raw(work.data()), size,
+                detail::cuda::potrf<S>(device_->solver(), n, base + i * a.stride, ld, detail::raw(work.data()), size,
                                        codes + i);
         }
-        indices(a.count, detail::cuda::judge_pivots<T>{a.rows, a.leading, a.stride}, static_cast<const T*>(base),
+        indices(a.count, detail::cuda::judge_pivots<S>{a.rows, a.leading, a.stride}, static_cast<const S*>(base),
                 codes);
     }
     template <class P, class Q>
     void trsm(const matrix_batch<P>& l, op t, const matrix_batch<Q>& x) {
+        using S = typename matrix_batch<Q>::value_type;
         check_size("trsm", "L.cols", l.cols, l.rows);
         check_size("trsm", "X.rows", x.rows, l.rows);
         check_size("trsm", "L.count", l.count, x.count);
         if (x.rows == 0 || x.cols == 0 || x.count == 0) return;
         device_->activate();
-        const T* const factor = detail::raw(l.data);
-        T* const columns = detail::raw(x.data);
+        const S* const factor = detail::raw(l.data);
+        S* const columns = detail::raw(x.data);
         const index_t ll = leading(l.leading, l.rows), lx = leading(x.leading, x.rows);
         if (x.count == 1 || (l.stride == 0 && x.stride == x.cols * lx))
-            return detail::cuda::trsm<T>(device_->blas(), t, x.rows, x.cols * x.count, factor, ll, columns, lx);
-        const auto from = addresses<const T>(factor, l.stride, x.count);
-        const auto to = addresses<T>(columns, x.stride, x.count);
-        detail::cuda::trsm_batched<T>(device_->blas(), t, x.rows, x.cols, detail::raw(from.data()), ll,
+            return detail::cuda::trsm<S>(device_->blas(), t, x.rows, x.cols * x.count, factor, ll, columns, lx);
+        const auto from = addresses<const S>(factor, l.stride, x.count);
+        const auto to = addresses<S>(columns, x.stride, x.count);
+        detail::cuda::trsm_batched<S>(device_->blas(), t, x.rows, x.cols, detail::raw(from.data()), ll,
                                       detail::raw(to.data()), lx, x.count);
     }
     /// Waits for the device. Throws device_error where the iteration does not converge.
@@ -278,9 +284,15 @@ private:
     [[nodiscard]] static batch_view<P> as_row(const vector_view<P>& v) {
         return {v.data(), v.size(), 1};
     }
+    /// C = beta C of a product with nothing.
     template <class R>
-    void scale(T beta, const batch_view<R>& c) {
-        axpby(0.0, c, static_cast<double>(beta), c);
+    void scale(typename batch_view<R>::value_type beta, const batch_view<R>& c) {
+        if constexpr (std::is_same_v<typename batch_view<R>::value_type, T>)
+            axpby(0.0, c, static_cast<double>(beta), c);
+        else if (beta == 0)
+            fill(c, 0);
+        else
+            check_value("gemm", beta == 1, "the inner size is 0: only beta 0 or 1 with another scalar");
     }
     template <class U>
     [[nodiscard]] buffer<U*> addresses(U* base, index_t stride, index_t count) {

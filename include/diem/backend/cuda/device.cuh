@@ -34,6 +34,9 @@ struct cuda_options {
     int device = 0;  ///< ordinal of the device
     cuda_precision products = cuda_precision::float32;
     std::size_t workspace_bytes = std::size_t{32} << 20;  ///< of cuBLAS; fixed, so that its results repeat
+    /// The caller's, of that device, which must outlive the backend; null: a stream of the backend's own. The default streams are
+    /// cudaStreamLegacy and cudaStreamPerThread.
+    cudaStream_t stream = nullptr;
 };
 
 namespace detail::cuda {
@@ -41,7 +44,7 @@ namespace detail::cuda {
 /// A stream of one device with the library handles bound to it.
 class device {
 public:
-    explicit device(const cuda_options& o) : ordinal_(o.device), products_(o.products) {
+    explicit device(const cuda_options& o) : ordinal_(o.device), products_(o.products), stream_(o.stream) {
         std::string why = "there is none";
         const int count = cuda_device_count(&why);
         if (count == 0) throw device_error("cuda_backend: no CUDA device (" + why + ")");
@@ -50,7 +53,10 @@ public:
                                ", expected 0 .. " + std::to_string(count - 1));
         try {
             activate();
-            checked(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+            if (o.stream == nullptr) {
+                checked(cudaStreamCreateWithFlags(&own_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+                stream_ = own_;
+            }
             checked(cublasCreate(&blas_), "cublasCreate");
             checked(cublasSetStream(blas_, stream_), "cublasSetStream");
             if (o.workspace_bytes > 0) {
@@ -83,12 +89,13 @@ private:
         if (solver_ != nullptr) static_cast<void>(cusolverDnDestroy(solver_));
         if (blas_ != nullptr) static_cast<void>(cublasDestroy(blas_));
         if (workspace_ != nullptr) static_cast<void>(cudaFree(workspace_));
-        if (stream_ != nullptr) static_cast<void>(cudaStreamDestroy(stream_));
+        if (own_ != nullptr) static_cast<void>(cudaStreamDestroy(own_));
     }
 
     int ordinal_;
     cuda_precision products_;
-    cudaStream_t stream_ = nullptr;
+    cudaStream_t stream_;
+    cudaStream_t own_ = nullptr;  // the same, where it is not the caller's
     cublasHandle_t blas_ = nullptr;
     cusolverDnHandle_t solver_ = nullptr;
     void* workspace_ = nullptr;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include <diem/backend/cuda/error.cuh>
+#include <diem/backend/memory.hpp>
 
 namespace diem {
 
@@ -18,15 +19,18 @@ struct device_memory {
         const cudaError_t status = cudaMalloc(&p, bytes);
         if (status == cudaErrorMemoryAllocation) {
             static_cast<void>(cudaGetLastError());
-            std::size_t free = 0, total = 0;
-            static_cast<void>(cudaMemGetInfo(&free, &total));
-            throw device_error("cudaMalloc failed: out of device memory, " + std::to_string(bytes) + " bytes asked, " +
-                               std::to_string(free) + " of " + std::to_string(total) + " bytes free");
+            return nullptr;
         }
         detail::cuda::checked(status, "cudaMalloc");
         return p;
     }
     static void deallocate(void* p) { static_cast<void>(cudaFree(p)); }
+    static std::string name() {
+        std::size_t free = 0, total = 0;
+        static_cast<void>(cudaMemGetInfo(&free, &total));
+        return "the device's memory, " + detail::gibibytes(static_cast<double>(free)) + " of " +
+               detail::gibibytes(static_cast<double>(total)) + " free";
+    }
 };
 
 }  // namespace diem

@@ -6,6 +6,7 @@
 
 #include <diem/backend/eigen/conv3x3_direct.hpp>
 #include <diem/backend/eigen/conv3x3_winograd.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 #include <diem/core/check.hpp>
 
 /// 3x3 convolution (cross-correlation) with zero padding 1 and stride 1 or 2, on raw pointers:
@@ -29,7 +30,7 @@
 ///   | winograd4    | 1.2e-6 - 3.2e-6 | 1.3e-6 - 4.0e-6 | 0.9e-6 - 1.6e-6 | 1 / 4           |
 ///
 /// (The direct form sums 9 in products one after the other; Winograd's sums are nine times shorter.)
-namespace diem {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 enum class conv_algorithm { automatic, direct, winograd2, winograd4 };
 
@@ -39,8 +40,6 @@ enum class conv_pass { forward, vjp_input, vjp_params };
 struct conv3x3_block {
     index_t in_first = 0, in_last = 0, out_first = 0, out_last = 0;
 };
-
-namespace detail {
 
 inline void check_conv3x3(const char* where, const conv3x3_shape& g) {
     check_value(where, g.items >= 0 && g.height >= 0 && g.width >= 0 && g.in >= 0 && g.out >= 0,
@@ -66,8 +65,6 @@ decltype(auto) with_conv3x3(conv_algorithm algorithm, F&& f) {
     }
 }
 
-}  // namespace detail
-
 /// The algorithm that a call with `requested` uses. Stride 2 is always direct. `automatic` takes winograd4 where it was
 /// measured to be faster: it needs enough channels to pay for the transforms, an image that fills its tiles, and, for the
 /// parameters, enough tiles to pay for passing over (M + 2)^2 in x out sums. Small images with many channels take
@@ -89,24 +86,24 @@ constexpr conv_algorithm conv3x3_algorithm(const conv3x3_shape& g, conv_pass pas
 /// Elements of the transformed kernel of a pass (forward or vjp_input).
 template <class T>
 index_t conv3x3_weights_size(const conv3x3_shape& g, conv_pass pass, conv_algorithm algorithm) {
-    detail::check_conv3x3("conv3x3_weights_size", g);
-    return detail::with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) { return a.weights_size(g); });
+    check_conv3x3("conv3x3_weights_size", g);
+    return with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) { return a.weights_size(g); });
 }
 
 /// Panels into which the transformed kernel of a pass is cut, `simd<T>::panel` channels of the result each.
 template <class T>
 index_t conv3x3_panels(const conv3x3_shape& g, conv_pass pass) {
     const index_t results = pass == conv_pass::forward ? g.out : g.in;
-    return (results + detail::simd<T>::panel - 1) / detail::simd<T>::panel;
+    return (results + simd<T>::panel - 1) / simd<T>::panel;
 }
 
 /// weights = the kernel as the forward pass or the input VJP reads it; panels first .. last - 1 of it.
 template <class T>
 void conv3x3_transform_weights(const conv3x3_shape& g, conv_pass pass, conv_algorithm algorithm, const T* kernel,
                                T* weights, index_t first, index_t last) {
-    detail::check_conv3x3("conv3x3_transform_weights", g);
-    detail::check_range("conv3x3_transform_weights", "panels", first, last, conv3x3_panels<T>(g, pass));
-    detail::with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) {
+    check_conv3x3("conv3x3_transform_weights", g);
+    check_range("conv3x3_transform_weights", "panels", first, last, conv3x3_panels<T>(g, pass));
+    with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) {
         if (pass == conv_pass::forward)
             a.pack(g, kernel, weights, first, last);
         else
@@ -121,34 +118,34 @@ void conv3x3_transform_weights(const conv3x3_shape& g, conv_pass pass, conv_algo
 
 /// Units of work of the forward pass or the input VJP: bands of four rows of y or of x, item after item.
 inline index_t conv3x3_units(const conv3x3_shape& g, conv_pass pass) {
-    return g.items * detail::conv_bands(pass == conv_pass::forward ? g.rows() : g.height);
+    return g.items * conv_bands(pass == conv_pass::forward ? g.rows() : g.height);
 }
 
 /// Elements of the workspace that each concurrent call of the forward pass or the input VJP needs.
 template <class T>
 index_t conv3x3_workspace_size(const conv3x3_shape& g, conv_pass pass, conv_algorithm algorithm) {
-    detail::check_conv3x3("conv3x3_workspace_size", g);
-    return detail::with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) { return a.workspace_size(g); });
+    check_conv3x3("conv3x3_workspace_size", g);
+    return with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) { return a.workspace_size(g); });
 }
 
 /// y (+)= conv(x, kernel) + bias for the units first .. last - 1; `bias` may be null.
 template <class T>
 void conv3x3_forward(const conv3x3_shape& g, conv_algorithm algorithm, const T* weights, const T* bias, const T* x,
                      T* y, bool accumulate, index_t first, index_t last, T* workspace) {
-    detail::check_conv3x3("conv3x3_forward", g);
-    detail::check_range("conv3x3_forward", "units", first, last, conv3x3_units(g, conv_pass::forward));
-    detail::with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::forward, algorithm),
-                            [&](auto a) { a.forward(g, weights, bias, x, y, accumulate, first, last, workspace); });
+    check_conv3x3("conv3x3_forward", g);
+    check_range("conv3x3_forward", "units", first, last, conv3x3_units(g, conv_pass::forward));
+    with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::forward, algorithm),
+                    [&](auto a) { a.forward(g, weights, bias, x, y, accumulate, first, last, workspace); });
 }
 
 /// x_bar (+)= conv'(y_bar, kernel), the transpose of the forward pass in x, for the units first .. last - 1.
 template <class T>
 void conv3x3_vjp_input(const conv3x3_shape& g, conv_algorithm algorithm, const T* weights, const T* y_bar, T* x_bar,
                        bool accumulate, index_t first, index_t last, T* workspace) {
-    detail::check_conv3x3("conv3x3_vjp_input", g);
-    detail::check_range("conv3x3_vjp_input", "units", first, last, conv3x3_units(g, conv_pass::vjp_input));
-    detail::with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::vjp_input, algorithm),
-                            [&](auto a) { a.vjp_input(g, weights, y_bar, x_bar, accumulate, first, last, workspace); });
+    check_conv3x3("conv3x3_vjp_input", g);
+    check_range("conv3x3_vjp_input", "units", first, last, conv3x3_units(g, conv_pass::vjp_input));
+    with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::vjp_input, algorithm),
+                    [&](auto a) { a.vjp_input(g, weights, y_bar, x_bar, accumulate, first, last, workspace); });
 }
 
 /// All channels of kernel_bar.
@@ -157,8 +154,8 @@ constexpr conv3x3_block conv3x3_all(const conv3x3_shape& g) { return {0, g.in, 0
 /// Elements of the workspace that conv3x3_vjp_params needs for a block.
 template <class T>
 index_t conv3x3_params_workspace_size(const conv3x3_shape& g, conv_algorithm algorithm, const conv3x3_block& block) {
-    detail::check_conv3x3("conv3x3_params_workspace_size", g);
-    return detail::with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::vjp_params, algorithm), [&](auto a) {
+    check_conv3x3("conv3x3_params_workspace_size", g);
+    return with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::vjp_params, algorithm), [&](auto a) {
         return a.params_workspace_size(g, block.in_last - block.in_first, block.out_last - block.out_first);
     });
 }
@@ -169,15 +166,15 @@ index_t conv3x3_params_workspace_size(const conv3x3_shape& g, conv_algorithm alg
 template <class T>
 void conv3x3_vjp_params(const conv3x3_shape& g, conv_algorithm algorithm, const T* x, const T* y_bar, T* kernel_bar,
                         T* bias_bar, bool accumulate, const conv3x3_block& block, T* workspace) {
-    detail::check_conv3x3("conv3x3_vjp_params", g);
-    detail::check_range("conv3x3_vjp_params", "in", block.in_first, block.in_last, g.in);
-    detail::check_range("conv3x3_vjp_params", "out", block.out_first, block.out_last, g.out);
+    check_conv3x3("conv3x3_vjp_params", g);
+    check_range("conv3x3_vjp_params", "in", block.in_first, block.in_last, g.in);
+    check_range("conv3x3_vjp_params", "out", block.out_first, block.out_last, g.out);
     const index_t out = block.out_last - block.out_first;
     if (!accumulate)
         for (index_t t = 0; t < 9; ++t)
             for (index_t c = block.in_first; c < block.in_last; ++c)
                 std::fill_n(kernel_bar + (t * g.in + c) * g.out + block.out_first, out, T(0));
-    detail::with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::vjp_params, algorithm), [&](auto a) {
+    with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::vjp_params, algorithm), [&](auto a) {
         a.vjp_params(g, x, y_bar, kernel_bar, block.in_first, block.in_last, block.out_first, block.out_last,
                      workspace);
     });
@@ -195,4 +192,4 @@ void conv3x3_vjp_params(const conv3x3_shape& g, conv_algorithm algorithm, const 
     }
 }
 
-}  // namespace diem
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

@@ -4,11 +4,12 @@
 #include <algorithm>
 
 #include <diem/backend/eigen/gemm_packed.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 
 /// 3x3 convolution as a product whose rows are gathered by pointer: the nine taps of a pixel are nine pointers into the
 /// image (or to a row of zeros outside it), so there is no im2col copy. Any stride, any size, any channels.
 /// Images are height-width-channel, kernels (3, 3, in, out); conv3x3.hpp documents the operations.
-namespace diem {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 /// Sizes of a 3x3 convolution with zero padding 1: x is items x (height, width, in), y is items x (rows(), columns(),
 /// out), the channel fastest. Strides are in elements.
@@ -22,10 +23,6 @@ struct conv3x3_shape {
     constexpr index_t x_step() const { return x_stride ? x_stride : height * width * in; }
     constexpr index_t y_step() const { return y_stride ? y_stride : rows() * columns() * out; }
 };
-
-}  // namespace diem
-
-namespace diem::detail {
 
 /// Result rows of one unit of work.
 inline constexpr index_t conv_band = 4;
@@ -275,4 +272,4 @@ struct conv3x3_direct {
     }
 };
 
-}  // namespace diem::detail
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

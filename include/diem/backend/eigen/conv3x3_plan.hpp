@@ -5,10 +5,11 @@
 
 #include <diem/backend/eigen/conv3x3.hpp>
 #include <diem/backend/eigen/conv3x3_streamed.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/core/view.hpp>
 
-namespace diem {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 /// The 3x3 convolution of one layer on the Eigen backend. The transformed kernels of the forward pass and of the input VJP
 /// are kept until `changed` where they are small; large ones (36 / 9 of the parameters, twice, would dominate the memory of a
@@ -108,9 +109,9 @@ private:
                   bool accumulate) {
         if (kept(conv_pass::forward)) return false;
         const auto algorithm = conv3x3_algorithm(g, conv_pass::forward, algorithm_);
-        return detail::with_conv3x3<T>(algorithm, [&]<class A>(A) {
+        return with_conv3x3<T>(algorithm, [&]<class A>(A) {
             if constexpr (requires { A::tile; }) {
-                using stream = detail::conv3x3_streamed<T, A::tile>;
+                using stream = conv3x3_streamed<T, A::tile>;
                 const index_t tiles = stream::tiles(g), panels = stream::panels(g);
                 if (tiles > most_streamed || panels < b.threads()) return false;
                 auto planes = b.template allocate<T>(stream::planes_size(g));
@@ -151,4 +152,4 @@ private:
     bool fresh_[2] = {false, false};
 };
 
-}  // namespace diem
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

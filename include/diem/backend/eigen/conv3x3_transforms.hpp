@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <diem/backend/eigen/simd_level.hpp>
+
 /// The one-dimensional transforms of Winograd's F(M, 3), M = 2 or 4, and their transposes:
 /// y = A' [(G g) . (B' d)] is the correlation of M + 2 values d with 3 values g.
 ///
@@ -10,7 +12,7 @@
 /// of that of the usual 1 and 2 (measured; Barabasz et al., arXiv 1803.10986, discuss the choice of points).
 ///
 /// V is a vector of T; `step` is the distance between the elements of both arguments.
-namespace diem::detail {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 /// One-dimensional transforms of F(M, 3) by interpolation at 0, +-a, +-b (M = 4) or 0, +-1 (M = 2), and infinity.
 template <int M>
@@ -121,4 +123,4 @@ struct winograd_transform<4> {
     }
 };
 
-}  // namespace diem::detail
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

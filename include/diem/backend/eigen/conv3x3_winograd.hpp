@@ -5,12 +5,13 @@
 
 #include <diem/backend/eigen/conv3x3_direct.hpp>
 #include <diem/backend/eigen/conv3x3_transforms.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 
 /// 3x3 convolution of stride 1 by Winograd's minimal filtering F(M x M, 3 x 3), M = 2 or 4 (Lavin & Gray, CVPR 2016,
 /// arXiv 1509.09308): y = A' [(G g G') . (B' d B)] A for tiles d of (M + 2)^2 pixels that overlap by two. The sums over
 /// channels become (M + 2)^2 products, with 2.25 (M = 2) or 4 (M = 4) times fewer multiplications than the direct form.
 /// The parameter VJP is the exact transpose, g_bar = G' [sum over tiles (B' d B) (A y_bar A')] G.
-namespace diem::detail {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 template <class T, int M>
 struct conv3x3_winograd {
@@ -162,8 +163,8 @@ struct conv3x3_winograd {
             for (index_t n = 0; n < out; n += group) {
                 const index_t channels = std::min(group, out - n);
                 for (int k = 0; k < points; ++k)
-                    detail::gemm_packed<T>(planes + k * plane, ld, count, in, packed + k * factor + n * in,
-                                           round_up(channels, S::width), nullptr, sums + k * sum_plane, ldm, false);
+                    gemm_packed<T>(planes + k * plane, ld, count, in, packed + k * factor + n * in,
+                                   round_up(channels, S::width), nullptr, sums + k * sum_plane, ldm, false);
                 inverse(sums, sum_plane, ldm, count, channels, bias ? bias + n : nullptr, targets, n, accumulate);
             }
             count = 0;
@@ -303,4 +304,4 @@ struct conv3x3_winograd {
     }
 };
 
-}  // namespace diem::detail
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

@@ -7,11 +7,12 @@
 
 #include <Eigen/Core>
 
+#include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/fft.hpp>
 #include <diem/core/view.hpp>
 
 /// Fourier transforms of one axis, as many side by side as a vector register has lanes.
-namespace diem::detail::eigen {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 template <class T>
 using fft_packet = typename Eigen::internal::packet_traits<T>::type;
@@ -207,4 +208,4 @@ private:
     std::vector<T> tables_;
 };
 
-}  // namespace diem::detail::eigen
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

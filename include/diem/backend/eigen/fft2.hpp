@@ -8,8 +8,9 @@
 #include <mutex>
 
 #include <diem/backend/eigen/fft.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 
-namespace diem::detail::eigen {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 /// Plans of the lengths seen so far. Safe to use from several threads.
 template <class T>
@@ -174,4 +175,4 @@ void fft2(B& b, fft_plans<T>& plans, fft_direction direction, index_t height, in
     }
 }
 
-}  // namespace diem::detail::eigen
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

@@ -5,13 +5,14 @@
 
 #include <diem/backend/concept.hpp>
 #include <diem/backend/eigen/gemm_packed.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 
 /// Small matrix products of the Eigen backend: C = alpha A op(B) + beta C, column-major, by the register-blocked kernels of
 /// gemm_packed.hpp. Seen from there an item of C (a column) is a row of sums, B is read in place, and A is packed a panel
 /// at a time into a buffer on the stack.
 ///
 /// An element is summed in the same order wherever a product is cut by rows or columns.
-namespace diem::detail::eigen {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 enum class gemm_kernel { library, panels, outer };
 
@@ -90,4 +91,4 @@ private:
     }
 };
 
-}  // namespace diem::detail::eigen
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

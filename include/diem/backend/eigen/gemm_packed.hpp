@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <diem/backend/eigen/simd_level.hpp>
 #include <diem/core/view.hpp>
 
 /// A register-blocked matrix product whose right factor is packed once and reused: C (+)= A B + bias, row-major.
@@ -18,7 +19,7 @@
 #define DIEM_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-namespace diem::detail {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 /// Vectors of T as wide as the target has them.
 template <class T>
@@ -177,4 +178,4 @@ void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T*
         });
 }
 
-}  // namespace diem::detail
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

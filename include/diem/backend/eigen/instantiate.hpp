@@ -30,19 +30,23 @@
                                                                    diem::index_t);                                    \
     linkage template void diem::detail::eigen::random_row<false, T>(const diem::random_key&, std::uint32_t, T*,       \
                                                                     diem::index_t);                                   \
-    linkage template void diem::detail::gemm_packed<T>(const T*, diem::index_t, diem::index_t, diem::index_t,         \
-                                                       const T*, diem::index_t, const T*, T*, diem::index_t, bool);   \
-    linkage template void diem::conv3x3_transform_weights<T>(const diem::conv3x3_shape&, diem::conv_pass,             \
-                                                             diem::conv_algorithm, const T*, T*, diem::index_t,       \
-                                                             diem::index_t);                                          \
-    linkage template void diem::conv3x3_forward<T>(const diem::conv3x3_shape&, diem::conv_algorithm, const T*,        \
-                                                   const T*, const T*, T*, bool, diem::index_t, diem::index_t, T*);   \
-    linkage template void diem::conv3x3_vjp_input<T>(const diem::conv3x3_shape&, diem::conv_algorithm, const T*,      \
-                                                     const T*, T*, bool, diem::index_t, diem::index_t, T*);           \
-    linkage template void diem::conv3x3_vjp_params<T>(const diem::conv3x3_shape&, diem::conv_algorithm, const T*,     \
-                                                      const T*, T*, T*, bool, const diem::conv3x3_block&, T*);        \
-    linkage template struct diem::detail::conv3x3_streamed<T, 2>;                                                     \
-    linkage template struct diem::detail::conv3x3_streamed<T, 4>;
+    linkage template void diem::detail::eigen::gemm_packed<T>(const T*, diem::index_t, diem::index_t, diem::index_t,  \
+                                                              const T*, diem::index_t, const T*, T*, diem::index_t,   \
+                                                              bool);                                                  \
+    linkage template void diem::detail::eigen::conv3x3_transform_weights<T>(                                          \
+        const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_pass,                                    \
+        diem::detail::eigen::conv_algorithm, const T*, T*, diem::index_t, diem::index_t);                             \
+    linkage template void diem::detail::eigen::conv3x3_forward<T>(                                                    \
+        const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_algorithm, const T*, const T*, const T*, \
+        T*, bool, diem::index_t, diem::index_t, T*);                                                                  \
+    linkage template void diem::detail::eigen::conv3x3_vjp_input<T>(                                                  \
+        const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_algorithm, const T*, const T*, T*, bool, \
+        diem::index_t, diem::index_t, T*);                                                                            \
+    linkage template void diem::detail::eigen::conv3x3_vjp_params<T>(                                                 \
+        const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_algorithm, const T*, const T*, T*, T*,   \
+        bool, const diem::detail::eigen::conv3x3_block&, T*);                                                         \
+    linkage template struct diem::detail::eigen::conv3x3_streamed<T, 2>;                                              \
+    linkage template struct diem::detail::eigen::conv3x3_streamed<T, 4>;
 
 #if defined(DIEM_EXTERN_TEMPLATES)
 DIEM_INSTANTIATE_EIGEN(extern, float)

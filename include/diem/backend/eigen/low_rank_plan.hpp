@@ -4,17 +4,18 @@
 #include <algorithm>
 
 #include <diem/backend/eigen/gemm_packed.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/core/view.hpp>
 
-namespace diem {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 /// Products with one D x r matrix u and with its transpose on the Eigen backend, of which it keeps two packed copies. The
 /// second product starts from the diagonal part of diag(d) + u u', so that the result is written once.
 /// An item's result depends on nothing else of its batch.
 template <class T>
 class low_rank_plan {
-    using S = detail::simd<T>;
+    using S = simd<T>;
     static constexpr index_t panel = S::panel;
 
 public:
@@ -23,8 +24,7 @@ public:
     void prepare(B& b, const batch_view<const T*>& u) {
         features_ = u.features();
         rank_ = u.items();
-        const index_t size = detail::packed_size<T>(features_, rank_),
-                      transposed = detail::packed_size<T>(rank_, features_);
+        const index_t size = packed_size<T>(features_, rank_), transposed = packed_size<T>(rank_, features_);
         if (columns_.size() != size) columns_ = b.template allocate<T>(size);
         if (rows_.size() != transposed) rows_ = b.template allocate<T>(transposed);
         const index_t panels = (features_ + panel - 1) / panel;
@@ -35,7 +35,7 @@ public:
                     for (index_t j = 0; j < panel; ++j)
                         to[j] = n + j < features_ ? u.data()[k * u.stride() + n + j] : T(0);
             const index_t begin = first * panel, end = std::min(features_, last * panel);
-            for (index_t k = 0; k < detail::round_up(rank_, panel); ++k) {
+            for (index_t k = 0; k < round_up(rank_, panel); ++k) {
                 T* const column = columns_.data() + k / panel * features_ * panel + k % panel;
                 for (index_t j = begin; j < end; ++j)
                     column[j * panel] = k < rank_ ? u.data()[k * u.stride() + j] : T(0);
@@ -51,9 +51,9 @@ public:
                 const index_t length = std::min(depth, features_ - k);
                 for (index_t n = 0; n < rank_; n += panel) {
                     const T* const packed = columns_.data() + n * features_ + k * panel;
-                    detail::gemm_packed<T>(x.data() + first * x.stride() + k, x.stride(), last - first, length, packed,
-                                           std::min(panel, rank_ - n), nullptr, t.data() + first * t.stride() + n,
-                                           t.stride(), k > 0);
+                    gemm_packed<T>(x.data() + first * x.stride() + k, x.stride(), last - first, length, packed,
+                                   std::min(panel, rank_ - n), nullptr, t.data() + first * t.stride() + n, t.stride(),
+                                   k > 0);
                 }
             }
         });
@@ -85,14 +85,14 @@ private:
     void expand_panel(const T* diagonal, index_t count, index_t columns, const T* packed, const T* t, index_t ldt,
                       const T* x, index_t ldx, T* y, index_t ldy) const {
         const index_t length = rank_;
-        detail::tile_blocks<T>(count, columns, [=]<int R, int V>(index_t r) {
+        tile_blocks<T>(count, columns, [=]<int R, int V>(index_t r) {
             const T *from[R], *in[R];
             DIEM_UNROLL for (int k = 0; k < R; ++k) {
                 from[k] = t + (r + k) * ldt;
                 in[k] = x + (r + k) * ldx;
             }
             T* const out = y + r * ldy;
-            detail::tile_sums<T, R, V> sums(nullptr, columns);
+            tile_sums<T, R, V> sums(nullptr, columns);
             DIEM_UNROLL for (int v = 0; v < V; ++v) {
                 const auto factor = S::load(diagonal + v * S::width);
                 if (columns >= V * S::width) {
@@ -117,4 +117,4 @@ private:
     pool_buffer<T*, caching_pool<host_memory>> columns_, rows_;  // of u and of u', as panels
 };
 
-}  // namespace diem
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

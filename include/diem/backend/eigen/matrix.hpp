@@ -7,10 +7,11 @@
 
 #include <diem/backend/concept.hpp>
 #include <diem/backend/eigen/gemm.hpp>
+#include <diem/backend/eigen/simd_level.hpp>
 
 /// Dense algebra on column-major matrices in memory, on one thread. Plain functions of pointers: most of what the Eigen
 /// backend costs to compile is in here, and instantiate.hpp lets a project compile it once.
-namespace diem::detail::eigen {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 template <class T>
 using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
@@ -76,4 +77,4 @@ void eigen_decomposition(T* a, index_t leading, index_t n, T* w) {
     Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1>>(w, n) = solver.eigenvalues();
 }
 
-}  // namespace diem::detail::eigen
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

@@ -5,11 +5,12 @@
 
 #include <Eigen/Core>
 
+#include <diem/backend/eigen/simd_level.hpp>
 #include <diem/core/random.hpp>
 #include <diem/core/view.hpp>
 
 /// The numbers of core/random, many blocks at a time.
-namespace diem::detail::eigen {
+namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
 
 /// Normals or uniforms of `width` consecutive blocks of one item.
 template <class T>
@@ -52,4 +53,4 @@ void random_row(const random_key& key, std::uint32_t item, T* out, index_t n) {
     }
 }
 
-}  // namespace diem::detail::eigen
+}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE

@@ -3,10 +3,10 @@
 
 #include <cmath>
 
+#include <diem/solver/detail/curvature.hpp>
 #include <diem/solver/detail/tracked_residual.hpp>
 
-/// The scalar side of conjugate gradient, one item at a time. Shared by the loop over backend primitives and the fused
-/// loop, so that both take every decision alike.
+/// The scalar side of conjugate gradient, one item at a time.
 namespace diem::solver::detail {
 
 struct cg_item : tracked_residual {
@@ -20,13 +20,13 @@ struct cg_item : tracked_residual {
         if (status == running) check_preconditioner();
         return keep;
     }
-    /// From the curvature p'Mp; alpha is 0 where no update is made.
-    DIEM_HOST_DEVICE void step(double curvature) {
+    /// From the curvature p'Mp and the least it may be; alpha is 0 where no update is made.
+    DIEM_HOST_DEVICE void step(const curvature_rule& rule, double curvature, const double* floor) {
         alpha = 0;
         if (status != running) return;
         if (!finite(curvature))
             status = non_finite;
-        else if (curvature <= 0)
+        else if (!rule.allows(curvature, floor))
             status = breakdown;
         else
             alpha = rz / curvature;
@@ -70,8 +70,10 @@ struct cg_start {
 };
 
 struct cg_step {
-    DIEM_HOST_DEVICE void operator()(index_t i, cg_item* items, const double* curvature, double* minus_alpha) const {
-        items[i].step(curvature[i]);
+    curvature_rule rule;
+    DIEM_HOST_DEVICE void operator()(index_t i, cg_item* items, const double* curvature, const double* floor,
+                                     double* minus_alpha) const {
+        items[i].step(rule, curvature[i], floor + i);
         minus_alpha[i] = -items[i].alpha;
     }
 };

@@ -3,20 +3,24 @@
 
 #include <cmath>
 
-#include <diem/solver/detail/host_rows.hpp>
+#include <diem/solver/detail/curvature.hpp>
 #include <diem/solver/status.hpp>
 
 /// The small dense side of GMRES, one item at a time. An item's numbers, m the most iterations:
 ///     triangle  column j of R (j + 1 numbers) at j (j + 1) / 2, upper triangular, rotated
 ///     cosines   m, sines m: the Givens rotations
 ///     g         m + 1: rotated right side
+/// A table has entry j of item i at j * count + i, so that row j is one coefficient per item of a batch.
 namespace diem::solver::detail {
 
 struct gmres_item {
     double limit = 0;  ///< on ||r||
     double norm = 0;   ///< ||r||
     int status = running;
-    int updates = 0;  ///< columns of R in use
+    int updates = 0;     ///< columns of R in use
+    double start = 0;    ///< ||r|| of the start
+    double before = 0;   ///< ||r|| of one column less
+    bool grown = false;  ///< the last iteration gave it a column
 };
 
 struct gmres_layout {
@@ -39,13 +43,6 @@ struct gmres_factor {
     }
 };
 
-/// 1 for items that have a column, 0 for others.
-struct has_columns {
-    DIEM_HOST_DEVICE void operator()(index_t i, const gmres_item* items, double* out) const {
-        out[i] = items[i].updates > 0 ? 1 : 0;
-    }
-};
-
 /// `scale` of the first basis vector (0 where stopped); `keep` 0 where the start is replaced by zero.
 struct gmres_start {
     gmres_layout at;
@@ -55,7 +52,7 @@ struct gmres_start {
                                      double* scale, double* keep, double* history) const {
         gmres_item item;
         const bool usable = finite(bb[i]) && finite(rr[i]), from_zero = !usable || bb[i] == 0;
-        item.norm = std::sqrt(from_zero ? bb[i] : rr[i]);
+        item.norm = item.start = std::sqrt(from_zero ? bb[i] : rr[i]);
         const double relative = rtol * std::sqrt(bb[i]);
         item.limit = relative > atol ? relative : atol;
         if (!usable)
@@ -92,6 +89,7 @@ struct gmres_turn {
     gmres_factor factor;
     DIEM_HOST_DEVICE double item(gmres_item& item, double* dense, double size, double below) const {
         double scale = 0;
+        item.grown = false;
         if (item.status == running) {
             if (below <= epsilon * size) below = 0;
             double *h = dense + at.column(k), *c = dense + at.cosines(), *s = dense + at.sines(), *g = dense + at.g();
@@ -112,6 +110,8 @@ struct gmres_turn {
                 g[k + 1] = -s[k] * g[k];
                 g[k] = c[k] * g[k];
                 const double left = g[k] * (1 - factor(c[k]));
+                item.before = item.norm;
+                item.grown = true;
                 item.norm = std::sqrt(g[k + 1] * g[k + 1] + left * left);
                 ++item.updates;
                 if (item.norm <= item.limit)
@@ -131,44 +131,13 @@ struct gmres_turn {
     }
 };
 
-/// All of a step after its product where one core takes a whole item: w becomes basis vector k + 1.
-struct gmres_fused_step {
-    gmres_turn turn;
-    index_t n, count;
-    template <class T>
-    void operator()(index_t i, gmres_item* items, double* dense, const T* basis, T* w, double* history) const {
-        gmres_item& item = items[i];
-        double* own = dense + i * turn.at.size();
-        T* wi = w + i * n;
-        double scale = 0;
-        if (item.status == running) {
-            const double before = row_dot(wi, wi, n);
-            double* h = own + turn.at.column(turn.k);
-            for (int pass = 0; pass < 2; ++pass)
-                for (index_t j = 0; j <= turn.k; ++j) {
-                    const T* v = basis + (j * count + i) * n;
-                    const double c = row_dot(v, wi, n);
-                    h[j] = pass == 0 ? c : h[j] + c;
-                    row_add(static_cast<T>(-c), v, wi, n);
-                }
-            scale = turn.item(item, own, std::sqrt(before), std::sqrt(row_dot(wi, wi, n)));
-        }
-        if (scale != 0)
-            row_scale(static_cast<T>(scale), wi, wi, n);
-        else
-            for (index_t j = 0; j < n; ++j) wi[j] = 0;
-        if (turn.recorded > 0) history[i * turn.recorded + turn.k + 1] = item.norm;
-    }
-};
-
-/// Back substitution: coefficient j of item i at j * count + i; zero beyond the item's columns.
-struct gmres_finish {
+/// y of the least squares problem over an item's columns, by back substitution, into a table; zero beyond them.
+struct gmres_coefficients {
     gmres_layout at;
-    index_t count, steps, recorded;
+    index_t count, steps;
     gmres_factor factor;
-    DIEM_HOST_DEVICE void operator()(index_t i, gmres_item* items, const double* dense, double* y, int* status,
-                                     int* updates, double* residual_norm, double* history) const {
-        gmres_item& item = items[i];
+    DIEM_HOST_DEVICE void operator()(index_t i, const gmres_item* items, const double* dense, double* y) const {
+        const gmres_item& item = items[i];
         const double* own = dense + i * at.size();
         for (index_t r = steps - 1; r >= 0; --r) {
             double value = 0;
@@ -180,6 +149,63 @@ struct gmres_finish {
             }
             y[r * count + i] = value;
         }
+    }
+};
+
+/// M v for v = sum_j y_j d_j, as coordinates in the basis v_0 .. v_steps, into a table: ||r_0|| e_0 less the residual, whose
+/// rotated form has two entries that are not zero.
+struct gmres_image {
+    gmres_layout at;
+    index_t count, steps;
+    gmres_factor factor;
+    DIEM_HOST_DEVICE void operator()(index_t i, const gmres_item* items, const double* dense, double* s) const {
+        const gmres_item& item = items[i];
+        const double* own = dense + i * at.size();
+        for (index_t j = 0; j <= steps; ++j) s[j * count + i] = 0;
+        if (!item.grown) return;
+        const index_t last = item.updates - 1;
+        double lower = own[at.g() + last + 1], upper = own[at.g() + last] * (1 - factor(own[at.cosines() + last]));
+        for (index_t j = last; j >= 0; --j) {  // rotated back
+            const double c = own[at.cosines() + j], sine = own[at.sines() + j];
+            s[(j + 1) * count + i] = -(sine * upper + c * lower);
+            lower = c * upper - sine * lower;
+            upper = 0;
+        }
+        s[i] = item.start - lower;
+    }
+};
+
+/// v'Mv = sum_j y_j s_j where the directions are the basis.
+struct gmres_curvature {
+    index_t count, steps;
+    DIEM_HOST_DEVICE void operator()(index_t i, const double* y, const double* s, double* out) const {
+        double sum = 0;
+        for (index_t j = 0; j < steps; ++j) sum += y[j * count + i] * s[j * count + i];
+        out[i] = sum;
+    }
+};
+
+/// Takes a column away again whose solution has less curvature than it may have.
+struct gmres_judge {
+    curvature_rule rule;
+    index_t k, recorded;
+    DIEM_HOST_DEVICE void operator()(index_t i, gmres_item* items, const double* curvature, const double* floor,
+                                     double* history) const {
+        gmres_item& item = items[i];
+        // A column that changes nothing (c = 0) has no curvature, and does no harm.
+        if (!item.grown || (curvature[i] == 0 && floor[i] == 0) || rule.allows(curvature[i], floor + i)) return;
+        item.status = finite(curvature[i]) && finite(floor[i]) ? breakdown : non_finite;
+        --item.updates;
+        item.norm = item.before;
+        if (recorded > 0) history[i * recorded + k + 1] = item.norm;
+    }
+};
+
+struct gmres_finish {
+    index_t steps, recorded;
+    DIEM_HOST_DEVICE void operator()(index_t i, gmres_item* items, int* status, int* updates, double* residual_norm,
+                                     double* history) const {
+        gmres_item& item = items[i];
         const double last = recorded > 0 ? history[i * recorded + steps] : 0;
         for (index_t k = steps + 1; k < recorded; ++k) history[i * recorded + k] = last;
         if (item.status == running) item.status = max_iterations;

@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <diem/backend/concept.hpp>
+#include <diem/core/view.hpp>
 
 /// Rows of host memory, for loops in which one core takes a whole item.
 namespace diem::solver::detail {
-
-/// Backends that run `launch` on host threads (they offer `parallel`): a whole item per index is the fast way there,
-/// while on a device it would leave most of it idle.
-template <class B>
-concept host_threads = requires(B& b, void (*f)(index_t, index_t)) { b.parallel(index_t{}, index_t{}, f); };
 
 /// Inner product accumulated in float64, eight running sums.
 template <class T>

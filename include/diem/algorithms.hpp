@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// \file
+/// All algorithms, for any backend. Written by tools/headers: do not edit.
+
+#include <diem/core/check.hpp>
+#include <diem/core/error.hpp>
+#include <diem/core/macros.hpp>
+#include <diem/core/random.hpp>
+#include <diem/core/version.hpp>
+#include <diem/core/view.hpp>
+
+#include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
+#include <diem/backend/concept.hpp>
+#include <diem/backend/fft.hpp>
+#include <diem/backend/functors.hpp>
+#include <diem/backend/memory.hpp>
+#include <diem/backend/operand.hpp>
+#include <diem/backend/reference.hpp>
+#include <diem/backend/team.hpp>
+
+#include <diem/em/fit.hpp>
+
+#include <diem/io/array.hpp>
+#include <diem/io/atomic.hpp>
+#include <diem/io/cfl.hpp>
+#include <diem/io/cifar.hpp>
+#include <diem/io/config.hpp>
+#include <diem/io/content_hash.hpp>
+#include <diem/io/dtype.hpp>
+#include <diem/io/file_kind.hpp>
+#include <diem/io/folder_lock.hpp>
+#include <diem/io/ismrmrd_header.hpp>
+#include <diem/io/json.hpp>
+#include <diem/io/npy.hpp>
+#include <diem/io/safetensors.hpp>
+
+#include <diem/linop/compose.hpp>
+#include <diem/linop/concept.hpp>
+#include <diem/linop/convolution.hpp>
+#include <diem/linop/covariance.hpp>
+#include <diem/linop/data.hpp>
+#include <diem/linop/dense.hpp>
+#include <diem/linop/diagonal.hpp>
+#include <diem/linop/fourier.hpp>
+#include <diem/linop/identity.hpp>
+#include <diem/linop/image.hpp>
+#include <diem/linop/lambda.hpp>
+#include <diem/linop/low_rank.hpp>
+#include <diem/linop/low_rank_covariance.hpp>
+#include <diem/linop/mask.hpp>
+#include <diem/linop/mri.hpp>
+#include <diem/linop/radon.hpp>
+#include <diem/linop/sparse.hpp>
+#include <diem/linop/subsample.hpp>
+
+#include <diem/nn/activation.hpp>
+#include <diem/nn/attention.hpp>
+#include <diem/nn/attention_block.hpp>
+#include <diem/nn/conv.hpp>
+#include <diem/nn/conv_plan.hpp>
+#include <diem/nn/embedding.hpp>
+#include <diem/nn/gated_residual.hpp>
+#include <diem/nn/linear.hpp>
+#include <diem/nn/mlp.hpp>
+#include <diem/nn/modulation.hpp>
+#include <diem/nn/modulation_layer.hpp>
+#include <diem/nn/network.hpp>
+#include <diem/nn/norm.hpp>
+#include <diem/nn/parameters.hpp>
+#include <diem/nn/resample.hpp>
+#include <diem/nn/residual_block.hpp>
+#include <diem/nn/unet.hpp>
+#include <diem/nn/unet_config.hpp>
+#include <diem/nn/update.hpp>
+
+#include <diem/solver/bicgstab.hpp>
+#include <diem/solver/cg.hpp>
+#include <diem/solver/dense_cholesky.hpp>
+#include <diem/solver/gmres.hpp>
+#include <diem/solver/status.hpp>
+
+#include <diem/diffusion/concept.hpp>
+#include <diem/diffusion/gaussian.hpp>
+#include <diem/diffusion/harmonic.hpp>
+#include <diem/diffusion/mixture.hpp>
+#include <diem/diffusion/mixture_body.hpp>
+#include <diem/diffusion/mixture_parameters.hpp>
+#include <diem/diffusion/noise.hpp>
+#include <diem/diffusion/sampler.hpp>
+#include <diem/diffusion/sampling.hpp>
+#include <diem/diffusion/schedule.hpp>
+#include <diem/diffusion/score_model.hpp>
+
+#include <diem/testing/adjoint.hpp>
+#include <diem/testing/operator.hpp>
+#include <diem/testing/report.hpp>
+#include <diem/testing/score_model.hpp>
+
+#include <diem/model/any_network.hpp>
+#include <diem/model/config.hpp>
+#include <diem/model/gaussian_skip.hpp>
+#include <diem/model/preconditioned.hpp>
+
+#include <diem/posterior/any_policies.hpp>
+#include <diem/posterior/diffpir.hpp>
+#include <diem/posterior/dps.hpp>
+#include <diem/posterior/gaussian_conditional.hpp>
+#include <diem/posterior/gaussian_dense.hpp>
+#include <diem/posterior/guidance.hpp>
+#include <diem/posterior/innovation.hpp>
+#include <diem/posterior/mmps.hpp>
+#include <diem/posterior/observation.hpp>
+#include <diem/posterior/options.hpp>
+#include <diem/posterior/pigdm.hpp>
+#include <diem/posterior/policies.hpp>
+#include <diem/posterior/preconditioner.hpp>
+#include <diem/posterior/sample.hpp>
+#include <diem/posterior/tally.hpp>
+#include <diem/posterior/tmpd.hpp>
+
+#include <diem/train/augmentation.hpp>
+#include <diem/train/concept.hpp>
+#include <diem/train/loss.hpp>
+#include <diem/train/optimizer.hpp>
+#include <diem/train/ppca.hpp>
+#include <diem/train/shuffle.hpp>
+#include <diem/train/trainer.hpp>
+
+#include <diem/prior/checkpoint.hpp>
+#include <diem/prior/data_sketch.hpp>
+#include <diem/prior/diagnostics.hpp>
+#include <diem/prior/diffusion_em.hpp>
+#include <diem/prior/em_options.hpp>
+#include <diem/prior/files.hpp>
+#include <diem/prior/gaussian_fit.hpp>
+#include <diem/prior/gaussian_options.hpp>
+#include <diem/prior/guard.hpp>
+#include <diem/prior/learn.hpp>
+#include <diem/prior/learned.hpp>
+#include <diem/prior/moments.hpp>
+#include <diem/prior/run.hpp>
+#include <diem/prior/run_file.hpp>
+#include <diem/prior/settings.hpp>
+
+#include <diem/metrics/frechet.hpp>
+#include <diem/metrics/inception_score.hpp>
+#include <diem/metrics/psnr.hpp>
+#include <diem/metrics/sinkhorn.hpp>
+#include <diem/metrics/ssim.hpp>

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <variant>
+
+#include <diem/backend/batch.hpp>
+#include <diem/core/check.hpp>
+#include <diem/core/random.hpp>
+#include <diem/diffusion/concept.hpp>
+#include <diem/diffusion/sampler.hpp>
+#include <diem/diffusion/schedule.hpp>
+
+/// A sampler chosen when the program runs, in batches of bounded size.
+namespace diem::diffusion {
+
+enum class sampler_choice { ddpm, ddim, heun, predictor_corrector, dpm_2m, dpm_2m_sde };
+
+enum class schedule_choice { ve_log_linear, edm, vp_cosine };
+
+struct sampling_options {
+    sampler_choice sampler = sampler_choice::ddpm;
+    schedule_choice schedule = schedule_choice::ve_log_linear;
+    index_t steps = 256;                       ///< of the sampler
+    index_t batch = 256;                       ///< items at once
+    index_t samples_per_observation = 1;       ///< of posterior samples
+    double sigma_min = 1e-3, sigma_max = 1e2;  ///< standard deviations in data units
+};
+
+/// Throws value_error for options outside their range.
+inline void check_sampling(const sampling_options& o) {
+    check_value("sampling_options", o.steps > 0, "steps must be > 0");
+    check_value("sampling_options", o.batch > 0, "batch must be > 0");
+    check_value("sampling_options", o.samples_per_observation > 0, "samples_per_observation must be > 0");
+    detail::sigma_range{o.sigma_min, o.sigma_max}.check("sampling_options");
+}
+
+/// A schedule chosen when the program runs.
+class any_schedule {
+public:
+    any_schedule(schedule_choice choice, double sigma_min, double sigma_max)
+        : schedule_(make(choice, sigma_min, sigma_max)) {}
+    [[nodiscard]] double sigma(double t) const {
+        return std::visit([t](const auto& s) { return s.sigma(t); }, schedule_);
+    }
+    [[nodiscard]] double alpha(double t) const {
+        return std::visit([t](const auto& s) { return s.alpha(t); }, schedule_);
+    }
+
+private:
+    using choice_type = std::variant<ve_log_linear, edm, vp_cosine>;
+    static choice_type make(schedule_choice choice, double sigma_min, double sigma_max) {
+        switch (choice) {
+            case schedule_choice::edm:
+                return edm(sigma_min, sigma_max);
+            case schedule_choice::vp_cosine:
+                return vp_cosine(sigma_min, sigma_max);
+            case schedule_choice::ve_log_linear:
+                break;
+        }
+        return ve_log_linear(sigma_min, sigma_max);
+    }
+    choice_type schedule_;
+};
+
+/// Fills x (D x n) with samples of the denoiser's distribution, `options.batch` at once; item i is a function of the key
+/// and its number. `mean` (D, or empty: zero) is where the sampler starts. Throws shape_error, value_error.
+template <Backend B, Denoiser<B> Model>
+void sample(B& b, Model& model, const sampling_options& options, const_vector_t<B> mean, const random_key& key,
+            view_t<B> x) {
+    check_sampling(options);
+    check_size("diffusion::sample", "x.features()", x.features(), model.features());
+    const any_schedule schedule(options.schedule, options.sigma_min, options.sigma_max);
+    const sample_options<B> start{.steps = options.steps, .mean = mean};
+    for (index_t first = 0; first < x.items(); first += options.batch) {
+        const view_t<B> part = x.item_range(first, std::min(options.batch, x.items() - first));
+        const random_key own = key.skip_items(static_cast<std::uint32_t>(first));
+        const auto run = [&](const auto& scheme) { sample(b, model, schedule, scheme, start, own, part); };
+        switch (options.sampler) {
+            case sampler_choice::ddpm:
+                run(ddpm{});
+                break;
+            case sampler_choice::ddim:
+                run(ddim{});
+                break;
+            case sampler_choice::heun:
+                run(heun{});
+                break;
+            case sampler_choice::predictor_corrector:
+                run(predictor_corrector{});
+                break;
+            case sampler_choice::dpm_2m:
+                run(dpm_solver_2m{});
+                break;
+            case sampler_choice::dpm_2m_sde:
+                run(dpm_solver_2m_sde{});
+                break;
+        }
+    }
+}
+
+}  // namespace diem::diffusion

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+#include <diem/backend/batch.hpp>
+#include <diem/core/check.hpp>
+#include <diem/core/random.hpp>
+#include <diem/diffusion/gaussian.hpp>
+#include <diem/diffusion/sampling.hpp>
+#include <diem/linop/covariance.hpp>
+#include <diem/posterior/mmps.hpp>
+#include <diem/posterior/observation.hpp>
+
+/// Posterior samples of many observations by MMPS, in batches: the call that users make, and the E-step of EM.
+namespace diem::posterior {
+
+/// How to draw. A learned prior fills all of it in, see `prior::learned::sample_options`.
+template <Backend B>
+struct sample_options {
+    diffusion::sampling_options sampling{};
+    mmps_options mmps{};
+    const diffusion::gaussian<B>* estimate = nullptr;  ///< of the prior, for `mmps` options that need one
+    const_vector_t<B> mean{};  ///< D: where the sampler starts; empty: at the estimate's mean, or zero
+};
+
+/// How far `sample` has come, with sums over the samples drawn so far.
+struct sample_state {
+    index_t done = 0;                            ///< samples
+    double residual = 0;                         ///< sum of (y - A x)' Sigma_y^-1 (y - A x) / rows over the finite ones
+    double non_finite = 0;                       ///< samples with a value, or a residual, that is not finite
+    decltype(solver_counts::status) statuses{};  ///< solves of one item at one step by `solver::solver_status`
+    double seconds = 0;
+
+    /// Mean data residual of the finite samples: near 1 where they fit the data; hidden entries count as fitted.
+    [[nodiscard]] double data_residual() const {
+        const double finite = static_cast<double>(done) - non_finite;
+        return finite > 0 ? residual / finite : std::numeric_limits<double>::quiet_NaN();
+    }
+    /// Share of the solves that ended with this status.
+    [[nodiscard]] double share(solver::solver_status s) const {
+        double all = 0;
+        for (const double count : statuses) all += count;
+        return all > 0 ? statuses[static_cast<std::size_t>(s)] / all : 0;
+    }
+};
+
+/// A batch just drawn, for the observer of `sample`, which may change the samples.
+template <Backend B>
+struct drawn_batch {
+    view_t<B> x;                      ///< D x count
+    const std::vector<bool>& finite;  ///< of each sample
+};
+
+struct no_observer {};
+
+namespace detail {
+
+struct residual_of {  // r = y - r
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& r, const V& y) const {
+        r = y - r;
+    }
+};
+/// Of sample i: its weighted squared residual over the rows, and whether a number is not finite. out: 2 x n.
+template <class T>
+struct examine_sample {
+    index_t features, stride, rows;
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* x, const double* product, double* out) const {
+        const T* item = x + i * stride;
+        bool finite = product[i] - product[i] == 0;
+        for (index_t j = 0; j < features; ++j) finite = finite && item[j] - item[j] == 0;
+        out[2 * i] = rows > 0 ? product[i] / static_cast<double>(rows) : 0;
+        out[2 * i + 1] = finite ? 0 : 1;
+    }
+};
+
+/// Adds to the state what samples x of an observation show; says of each whether it is finite.
+template <Backend B, class Observation>
+std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, sample_state& state) {
+    const index_t n = x.items(), rows = observed.y().features();
+    batch<B> r(b, rows, n);
+    batch<B, double> product(b, n, 1), out(b, 2, n);
+    observed.forward_operator().apply(b, x, r.view());
+    b.map(residual_of{}, r.view(), observed.y());
+    linop::mahalanobis(b, observed.noise(), r.cview(), product.flat());
+    b.launch(n, x.features(), examine_sample<scalar_t<B>>{x.features(), x.stride(), rows}, x.data(),
+             product.cview().data(), out.view().data());
+    const auto found = to_host(b, out);
+    std::vector<bool> finite(static_cast<std::size_t>(n));
+    for (std::size_t i = 0; i < finite.size(); ++i) {
+        finite[i] = found[2 * i + 1] == 0;
+        if (finite[i])
+            state.residual += found[2 * i];
+        else
+            state.non_finite += 1;
+    }
+    return finite;
+}
+
+}  // namespace detail
+
+/// Draws x ~ p(x | y) for every observation by MMPS with `prior` (any score model) as the prior of x.
+///
+/// `x`         D x (samples_per_observation N): sample s N + i belongs to observation i, each a function of the key and
+///             its number
+/// `state`     where to go on, and what came of it: samples before state.done are left alone, so that a call with the state
+///             of an interrupted one goes on as if there had been no stop, equal to the bit
+/// `observer`  called after each batch as (state, drawn_batch), false leaves
+/// Returns whether all are drawn. A sample that is not finite is counted, and stays as it is. Throws shape_error,
+/// value_error.
+template <Backend B, diffusion::ScoreModel<B> Model, class Observation, class Observer = no_observer>
+bool sample(B& b, Model& prior, const Observation& observed, const sample_options<B>& options, const random_key& key,
+            view_t<B> x, sample_state& state, Observer&& observer = {}) {
+    const auto& sampling = options.sampling;
+    diffusion::check_sampling(sampling);
+    const index_t n = observed.items(), total = n * sampling.samples_per_observation;
+    check_value("posterior::sample", n > 0, "there are no observations");
+    check_shape("posterior::sample", "x", x, prior.features(), total);
+    check_value("posterior::sample", state.done >= 0 && state.done <= total, "state.done is out of range");
+    const bool given = options.mean.size() > 0;
+    if (given) check_size("posterior::sample", "options.mean", options.mean.size(), prior.features());
+    const const_vector_t<B> mean = given || options.estimate == nullptr ? options.mean : options.estimate->mu();
+    while (state.done < total) {
+        const auto start = std::chrono::steady_clock::now();
+        const index_t first = state.done % n, count = std::min(sampling.batch, n - first);
+        const auto part = observed.items(first, count);
+        const view_t<B> out = x.item_range(state.done, count);
+        mmps denoiser(b, prior, part, options.mmps, options.estimate);
+        diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(state.done)), out);
+        const auto tally = denoiser.tally().read(b);
+        for (std::size_t k = 0; k < tally.status.size(); ++k) state.statuses[k] += tally.status[k];
+        const auto finite = detail::examine<B>(b, part, const_view_t<B>(out), state);
+        state.done += count;
+        state.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        if constexpr (!std::is_same_v<std::remove_cvref_t<Observer>, no_observer>)
+            if (!observer(std::as_const(state), drawn_batch<B>{out, finite}) && state.done < total) return false;
+    }
+    return true;
+}
+
+/// The same, from the start and without an observer. Returns what came of it.
+template <Backend B, diffusion::ScoreModel<B> Model, class Observation>
+sample_state sample(B& b, Model& prior, const Observation& observed, const sample_options<B>& options,
+                    const random_key& key, view_t<B> x) {
+    sample_state state;
+    sample(b, prior, observed, options, key, x, state);
+    return state;
+}
+
+/// With options that the prior knows itself, such as a learned one.
+template <Backend B, diffusion::ScoreModel<B> Model, class Observation>
+    requires requires(B& b, Model& prior) {
+        { prior.sample_options(b) } -> std::convertible_to<sample_options<B>>;
+    }
+sample_state sample(B& b, Model& prior, const Observation& observed, const random_key& key, view_t<B> x) {
+    return sample<B>(b, prior, observed, prior.sample_options(b), key, x);
+}
+
+}  // namespace diem::posterior

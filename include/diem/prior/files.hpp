@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <diem/backend/batch.hpp>
+#include <diem/io/config.hpp>
+#include <diem/io/json.hpp>
+#include <diem/model/config.hpp>
+#include <diem/prior/checkpoint.hpp>
+#include <diem/prior/learned.hpp>
+#include <diem/prior/settings.hpp>
+
+/// Learned priors in files: safetensors that say themselves how the network is built and how to draw. Tensors: last/NAME and
+/// average/NAME (the network's weights), mean, estimate/{mu,d,u}, skip/{mu,d,u}, moments/{mean,deviation}.
+namespace diem::prior {
+
+[[nodiscard]] inline io::json to_json(const lap_diagnostics& d) {
+    const auto number = [](double v) { return std::isfinite(v) ? io::json(v) : io::json(nullptr); };
+    return {{"lap", d.lap},
+            {"samples", d.samples},
+            {"removed", d.removed},
+            {"data_residual", number(d.data_residual)},
+            {"outside_share", d.outside_share},
+            {"non_finite_share", d.non_finite_share},
+            {"solver_shares", d.solver_shares},
+            {"change", number(d.change)},
+            {"loss", number(d.loss)},
+            {"e_seconds", d.e_seconds},
+            {"m_seconds", d.m_seconds}};
+}
+
+namespace detail {
+
+/// Numbers by solver status; files of versions with fewer statuses have fewer.
+template <class Array>
+[[nodiscard]] Array status_numbers(const io::json& j) {
+    Array a{};
+    const auto values = j.get<std::vector<double>>();
+    for (std::size_t k = 0; k < std::min(values.size(), a.size()); ++k) a[k] = values[k];
+    return a;
+}
+
+/// Throws nlohmann::json exceptions where the text is not of this form.
+[[nodiscard]] inline lap_diagnostics diagnostics_from(const io::json& j) {
+    const auto number = [&](const char* key) {
+        const auto& v = j.at(key);
+        return v.is_null() ? std::numeric_limits<double>::quiet_NaN() : v.get<double>();
+    };
+    lap_diagnostics d;
+    d.lap = j.at("lap").get<index_t>();
+    d.samples = j.at("samples").get<index_t>();
+    d.removed = j.value("removed", index_t{0});
+    d.data_residual = number("data_residual");
+    d.outside_share = number("outside_share");
+    d.non_finite_share = number("non_finite_share");
+    d.solver_shares = status_numbers<decltype(d.solver_shares)>(j.at("solver_shares"));
+    d.change = number("change");
+    d.loss = number("loss");
+    d.e_seconds = number("e_seconds");
+    d.m_seconds = number("m_seconds");
+    return d;
+}
+
+/// What a file says in its "config": the network, how to draw, the user's notes.
+struct stored_config {
+    std::optional<model::network_config> network;
+    drawing_options drawing;
+    io::json notes = io::json::object();
+};
+
+template <Backend B, class Net>
+[[nodiscard]] io::json config_of(const learned<B, Net>& p) {
+    io::json j = settings_json(p.drawing);
+    j["network"] = p.has_network() ? model::to_json(p.network().net().config()) : io::json(nullptr);
+    j["notes"] = p.notes;
+    return j;
+}
+
+/// Also of files written before: the network alone, or with the keys "program", "image" and "seed". Throws config_error.
+[[nodiscard]] inline stored_config config_from(const io::json& value, const std::string& where) {
+    stored_config c;
+    c.drawing.mmps = em_options{}.mmps;
+    c.drawing.sampling = em_options{}.sampling;
+    c.drawing.switch_factor = em_options{}.switch_factor;
+    if (value.is_object() && value.empty()) return c;
+    if (value.is_object() && value.contains("type")) {
+        c.network = model::parse_network(value);
+        return c;
+    }
+    io::config_object o(value, where + " (config)", "");
+    o.ignore("program");
+    o.ignore("seed");
+    io::json network;
+    o.optional("network", network);
+    if (!network.is_null()) c.network = model::parse_network(network);
+    read_settings(o, c.drawing);
+    o.optional("notes", c.notes);
+    io::json image;
+    o.optional("image", image);
+    if (!image.is_null()) c.notes["image"] = image;
+    o.finish();
+    return c;
+}
+
+template <Backend B>
+void put_gaussian(B& b, checkpoint_writer<B>& out, const diffusion::gaussian<B>& g, const std::string& prefix) {
+    out.batch_as(b, prefix + "mu", as_batch(g.mu()));
+    out.batch_as(b, prefix + "d", as_batch(g.d()));
+    out.batch_as(b, prefix + "u", g.u());
+}
+template <Backend B>
+[[nodiscard]] diffusion::gaussian<B> get_gaussian(B& b, checkpoint_reader<B>& in, index_t features, index_t rank,
+                                                  const std::string& prefix) {
+    if (rank < 0 || rank > features) in.fail("state: the rank of " + prefix + " is out of range");
+    const auto read = [&](const std::string& name, index_t items) {
+        return to_backend(b, in.batch_as(name, features, items), features, items);
+    };
+    auto mu = read(prefix + "mu", 1), d = read(prefix + "d", 1), u = read(prefix + "u", rank);
+    try {
+        return {b, std::move(mu), std::move(d), std::move(u)};
+    } catch (const value_error& e) {
+        in.fail(prefix + ": " + e.what());
+    }
+}
+
+/// The tensors of a prior.
+template <Backend B, class Net>
+void put_prior(B& b, checkpoint_writer<B>& out, const learned<B, Net>& p) {
+    if (p.has_network()) {
+        const auto& table = p.network().table();
+        out.flat(b, "last/", table, p.last_weights());
+        out.flat(b, "average/", table, p.network().parameters());
+        out.batch_as(b, "mean", as_batch(p.mean()));
+        if (const auto* skip = p.network().skip_gaussian()) put_gaussian(b, out, *skip, "skip/");
+    }
+    if (const auto* g = p.estimate()) put_gaussian(b, out, *g, "estimate/");
+    if (p.moments.mean.features() > 0) {
+        out.batch_as(b, "moments/mean", p.moments.mean.view());
+        out.batch_as(b, "moments/deviation", p.moments.deviation.view());
+    }
+}
+/// What has to be known to read them.
+template <Backend B, class Net>
+[[nodiscard]] io::json state_of(const learned<B, Net>& p) {
+    io::json history = io::json::array();
+    for (const auto& d : p.history) history.push_back(to_json(d));
+    const auto* skip = p.has_network() ? p.network().skip_gaussian() : nullptr;
+    io::json state{{"kind", p.has_network() ? "diffusion_prior" : "gaussian_prior"},
+                   {"features", p.features()},
+                   {"moments", p.moments.mean.features() > 0}};
+    if (p.has_network()) {
+        state["laps"] = p.laps();
+        state["estimate_rank"] = p.estimate() ? io::json(p.estimate()->rank()) : io::json(nullptr);
+        state["skip_rank"] = skip ? io::json(skip->rank()) : io::json(nullptr);
+        state["history"] = history;
+    } else {
+        state["rank"] = p.estimate()->rank();
+    }
+    return state;
+}
+
+/// `net` builds the network from its configuration.
+template <Backend B, class Net, class Build>
+[[nodiscard]] learned<B, Net> get_prior(B& b, checkpoint_reader<B>& in, const Build& net) {
+    const auto kind = in.template state<std::string>("kind");
+    if (kind != "diffusion_prior" && kind != "gaussian_prior")
+        in.fail("holds a " + kind + ", expected a gaussian_prior or a diffusion_prior");
+    const auto features = in.template state<index_t>("features");
+    if (features <= 0) in.fail("state \"features\" is not positive");
+    auto config = config_from(in.config(), in.path().string());
+    const auto read = [&](const std::string& name, index_t items) {
+        return to_backend(b, in.batch_as(name, features, items), features, items);
+    };
+    const auto finish = [&](learned<B, Net> p) {
+        if (in.state().contains("moments") && in.template state<bool>("moments"))
+            p.moments = {read("moments/mean", 1), read("moments/deviation", 1)};
+        p.notes = std::move(config.notes);
+        return p;
+    };
+    const bool described = in.config().contains("sampler");
+    if (kind == "gaussian_prior") {
+        learned<B, Net> p(b, get_gaussian(b, in, features, in.template state<index_t>("rank"), "estimate/"));
+        if (described) p.drawing = config.drawing;
+        if (in.state().contains("notes")) config.notes.update(in.template state<io::json>("notes"));  // of old files
+        return finish(std::move(p));
+    }
+    const auto read_gaussian = [&](const char* key,
+                                   const std::string& prefix) -> std::optional<diffusion::gaussian<B>> {
+        if (!in.state().contains(key)) return std::nullopt;
+        const auto rank = in.template state<io::json>(key);
+        if (rank.is_null()) return std::nullopt;
+        if (!rank.is_number_unsigned()) in.fail("state \"" + std::string(key) + "\" is not a size");
+        return get_gaussian(b, in, features, rank.template get<index_t>(), prefix);
+    };
+    const auto laps = in.template state<io::json>("laps");
+    std::vector<lap_diagnostics> history;
+    try {
+        for (const auto& entry : in.template state<io::json>("history")) history.push_back(diagnostics_from(entry));
+    } catch (const io::json::exception& e) {
+        in.fail(std::string("state \"history\": ") + e.what());
+    }
+    if (!laps.is_number_unsigned() || laps.template get<std::size_t>() != history.size())
+        in.fail("state \"laps\" is " + laps.dump() + ", its history has " + std::to_string(history.size()));
+    auto estimate = read_gaussian("estimate_rank", "estimate/");
+    if (history.empty()) {  // before its first lap a run was kept with untrained weights
+        if (!estimate) in.fail("its network is not trained: no lap is done yet");
+        in.skip_prefix("last/"), in.skip_prefix("average/"), in.skip_prefix("skip/"), in.skip_prefix("mean");
+        learned<B, Net> p(b, std::move(*estimate));
+        if (described) p.drawing = config.drawing;
+        return finish(std::move(p));
+    }
+    model::preconditioned<B, Net> network(b, net(config.network));
+    if (network.features() != features)
+        in.fail("its network is for " + std::to_string(network.features()) + " features, the state says " +
+                std::to_string(features));
+    const auto& table = network.table();
+    upload_flat(b, in.flat("average/", table), network.mutable_parameters());
+    network.set_skip(b, read_gaussian("skip_rank", "skip/"));
+    auto last = to_backend(b, in.flat("last/", table), table.size(), 1);
+    learned<B, Net> p(std::move(network), std::move(last), read("mean", 1), std::move(estimate));
+    p.history = std::move(history);
+    p.drawing = config.drawing;
+    return finish(std::move(p));
+}
+
+/// Builds the network that a file describes. Throws io_error where it describes none of this type.
+template <Backend B, class Net>
+[[nodiscard]] auto network_of_file(const checkpoint_reader<B>& in) {
+    return [&in](const std::optional<model::network_config>& c) {
+        if (!c) in.fail("does not say how its network is built");
+        if constexpr (std::is_constructible_v<Net, model::network_config>) {
+            return Net(*c);
+        } else {
+            using config_type = std::remove_cvref_t<decltype(std::declval<const Net&>().config())>;
+            const auto* own = std::get_if<config_type>(&*c);
+            if (own == nullptr) in.fail("its network is of another type");
+            return Net(*own);
+        }
+    };
+}
+
+}  // namespace detail
+
+/// Writes a prior, atomically: with its network's configuration, how to draw from it, and its notes. Throws io_error.
+template <Backend B, class Net>
+void save(const std::filesystem::path& path, B& b, const learned<B, Net>& prior) {
+    checkpoint_writer<B> out(detail::config_of(prior), detail::state_of(prior));
+    detail::put_prior(b, out, prior);
+    out.write(path);
+}
+
+/// Reads a prior; of the state of a run, the prior of its last good lap. Throws io_error, config_error: no such file, other
+/// tensors, sizes or element types, numbers that are not finite.
+template <Backend B, class Net = model::any_network<B>>
+[[nodiscard]] learned<B, Net> load(const std::filesystem::path& path, B& b) {
+    checkpoint_reader<B> in(path);
+    auto p = detail::get_prior<B, Net>(b, in, detail::network_of_file<B, Net>(in));
+    if (!in.state().contains("run")) in.finish();
+    return p;
+}
+
+}  // namespace diem::prior

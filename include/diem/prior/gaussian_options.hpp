@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <diem/diffusion/sampling.hpp>
+#include <diem/em/fit.hpp>
+#include <diem/posterior/options.hpp>
+#include <diem/train/ppca.hpp>
+
+namespace diem::prior {
+
+/// E-steps of Gaussian EM.
+enum class gaussian_e_step {
+    moments,    ///< `exact_moments`: the evidence never decreases. D^2 numbers of memory
+    draws,      ///< `draw_posteriors`: exact samples, for element-wise A and Sigma_y
+    diffusion,  ///< `posterior::sample`: by a diffusion sampler on MMPS, as the paper; any A
+};
+
+struct gaussian_fit_options {
+    em::fit_options fit{.max_laps = 16};
+    gaussian_e_step e_step = gaussian_e_step::moments;
+    train::ppca_options ppca{.rank = 64};  ///< rank is cut to the number of features
+    index_t batch = 256;                   ///< observations at once; of moments and draws
+    bool measure_evidence =
+        true;  ///< of moments and draws (where it costs nothing), and of diffusion where A and Sigma_y are element-wise
+    // The E-step by diffusion only: the paper's initial stage, conjugate gradients to convergence.
+    diffusion::sampling_options sampling{.sampler = diffusion::sampler_choice::ddim};
+    posterior::mmps_options mmps{.max_iterations = 64, .relative_tolerance = 1e-3};
+    std::uint64_t seed = 0;
+};
+
+}  // namespace diem::prior

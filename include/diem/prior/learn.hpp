@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <diem/backend/batch.hpp>
+#include <diem/core/check.hpp>
+#include <diem/model/any_network.hpp>
+#include <diem/model/config.hpp>
+#include <diem/prior/diffusion_em.hpp>
+#include <diem/prior/files.hpp>
+#include <diem/prior/gaussian_fit.hpp>
+#include <diem/prior/learned.hpp>
+#include <diem/prior/run.hpp>
+#include <diem/testing/adjoint.hpp>
+
+/// From observations to a prior in one call.
+namespace diem::prior {
+
+/// Bytes that an E-step of Gaussian EM holds at once, about. `elementwise`: A and Sigma_y are, as masks; else they are formed
+/// as matrices, by `moments`.
+[[nodiscard]] inline double gaussian_e_step_bytes(gaussian_e_step e, index_t features, index_t rows, index_t items,
+                                                  index_t rank, index_t batch, bool elementwise, std::size_t scalar) {
+    const auto d = static_cast<double>(features), r = static_cast<double>(rows), n = static_cast<double>(items),
+               k = static_cast<double>(rank), m = static_cast<double>(std::min(batch, items));
+    const double samples = d * n;
+    if (e == gaussian_e_step::diffusion) return static_cast<double>(scalar) * (samples + 16 * d * m);
+    const double conditional = elementwise ? m * (3 * d + k * k + 2 * k) : m * (2 * r * d + r * r + d);
+    const double covariance = e == gaussian_e_step::moments ? 2 * d * d : 0;
+    return static_cast<double>(scalar) * (samples + conditional + covariance);
+}
+
+/// The exact E-step where it is cheap, that by diffusion where it is not: moments for up to 1024 features, exact draws for
+/// more behind element-wise operators.
+template <class Observation>
+[[nodiscard]] gaussian_e_step choose_gaussian_e_step(const Observation& observed, index_t batch = 256) {
+    const index_t features = observed.forward_operator().cols(), rows = observed.forward_operator().rows();
+    if constexpr (detail::is_elementwise<Observation>)
+        return features > 1024 ? gaussian_e_step::draws : gaussian_e_step::moments;
+    const double matrices = gaussian_e_step_bytes(gaussian_e_step::moments, features, rows, batch, 0, batch, false, 4);
+    return features <= 1024 && matrices <= 1e9 ? gaussian_e_step::moments : gaussian_e_step::diffusion;
+}
+
+struct learn_options {
+    gaussian_fit_options gaussian{};
+    bool choose_e_step = true;  ///< of the Gaussian stage by `choose_gaussian_e_step`; else gaussian.e_step
+    em_options em{};            ///< seed: of both stages
+};
+
+namespace detail {
+
+/// Laps of Gaussian EM seen by a run, and kept in gaussian.safetensors with what must be the same when it is resumed.
+template <Backend B, class Net>
+class gaussian_run {
+public:
+    template <class Observation>
+    gaussian_run(B& b, const run<B, Net>& run, const gaussian_fit_options& o, const Observation& observed)
+        : b_(b), run_(run), options_(o), timer_(run.save_every) {
+        if (run.folder.empty()) return;
+        std::filesystem::create_directories(run.folder);
+        settings_ = settings_json(o);
+        settings_.erase("laps");
+        settings_["seed"] = o.seed;
+        settings_.update(describe_data(b, observed));
+    }
+    [[nodiscard]] std::filesystem::path path() const { return run_.folder / "gaussian.safetensors"; }
+
+    /// Where to begin: `start`, or the stored lap.
+    diffusion::gaussian<B> restore(diffusion::gaussian<B> start) {
+        if (run_.folder.empty() || !run_.resume || !std::filesystem::exists(path())) return start;
+        auto stored = load<B, Net>(path(), b_);
+        const io::json none = io::json::object();
+        check_same_run(path().string(), stored.notes.value("settings", none), settings_);
+        try {
+            laps_ = stored.notes.at("laps").template get<index_t>();
+            for (const auto& e : stored.notes.at("log_evidence"))
+                evidence_.push_back(e.is_null() ? std::numeric_limits<double>::quiet_NaN() : e.template get<double>());
+        } catch (const io::json::exception& e) {
+            throw io_error(path().string() + ": notes: " + e.what());
+        }
+        if (laps_ < 0) throw io_error(path().string() + ": notes: laps is negative");
+        return *stored.estimate();
+    }
+    [[nodiscard]] index_t laps() const { return laps_; }
+
+    template <class Samples>
+    em::verdict lap_end(const em::lap_record& record, const Samples& s, const diffusion::gaussian<B>& next) {
+        laps_ = record.lap + 1;
+        evidence_.push_back(s.log_evidence);
+        run_.tell({progress::stage_type::gaussian, record.lap, laps_, options_.fit.max_laps, s.log_evidence});
+        const bool stop = run_.cancelled() && laps_ < options_.fit.max_laps;
+        if (stop || timer_.due() || laps_ == options_.fit.max_laps) save(next);
+        return stop ? em::verdict{em::decision::stop, "cancelled"} : em::verdict{};
+    }
+    void save(const diffusion::gaussian<B>& g) const {
+        if (run_.folder.empty()) return;
+        learned<B, Net> prior(b_, g);
+        prior.notes = notes();
+        prior::save(path(), b_, prior);
+    }
+    /// {"laps", "settings", "log_evidence"}: of all observations, of the prior each lap began with; null: not measured.
+    [[nodiscard]] io::json notes() const {
+        io::json evidence = io::json::array();
+        for (const double e : evidence_) evidence.push_back(std::isfinite(e) ? io::json(e) : io::json(nullptr));
+        return {{"laps", laps_}, {"settings", settings_}, {"log_evidence", evidence}};
+    }
+
+private:
+    B& b_;
+    const run<B, Net>& run_;
+    const gaussian_fit_options& options_;
+    interval_timer timer_;
+    io::json settings_;
+    index_t laps_ = 0;
+    std::vector<double> evidence_;
+};
+
+}  // namespace detail
+
+/// The first stage as a run: a Gaussian prior from N(0, I), kept with its laps, told of, cancelled and resumed. Its notes hold
+/// "laps" and "log_evidence" along them. Throws value_error where the adjoint of A is none.
+template <Backend B, class Net = model::any_network<B>, class Observation>
+[[nodiscard]] learn_result<B, Net> learn_gaussian(B& b, const Observation& observed, gaussian_fit_options options,
+                                                  const run<B, Net>& run = {}) {
+    options.ppca.rank = std::min(options.ppca.rank, observed.forward_operator().cols());
+    testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::learn_gaussian: A");
+    detail::gaussian_run<B, Net> laps(b, run, options, observed);
+    auto start = laps.restore(isotropic_gaussian(b, observed.forward_operator().cols()));
+    auto rest = options;
+    rest.fit.first_lap = laps.laps();
+    rest.fit.max_laps = std::max<index_t>(0, options.fit.max_laps - laps.laps());
+    auto fitted = fit_gaussian(b, std::move(start), observed, rest, laps, run.cancel);
+    const bool cancelled = laps.laps() < options.fit.max_laps && run.cancelled();
+    if (cancelled) laps.save(fitted.prior);
+    learn_result<B, Net> result{learned<B, Net>(b, std::move(fitted.prior))};
+    result.prior.notes = laps.notes();
+    result.status = cancelled ? run_status::cancelled : run_status::completed;
+    const auto done =
+        std::to_string(laps.laps()) + " of " + std::to_string(options.fit.max_laps) + " Gaussian laps done";
+    result.report = cancelled ? "cancelled: " + done : "completed: " + done;
+    return result;
+}
+
+/// Learns a prior p(x) from observations y = A x + e alone: first a Gaussian by its own EM, then, where there is a network,
+/// a diffusion prior by `fit_diffusion`. Without one the Gaussian is the result.
+///
+///     const auto learned = diem::prior::learn(b, observed, diem::nn::mlp_config{64, {256, 256}, 64}, options, run);
+///
+/// Throws value_error (options), io_error and config_error (the run's files).
+template <Backend B, class Observation>
+[[nodiscard]] learn_result<B> learn(B& b, const Observation& observed,
+                                    const std::optional<model::network_config>& network, learn_options options = {},
+                                    const run<B>& run = {}) {
+    std::optional<model::any_network<B>> net;
+    if (network) {  // before the first stage: sizes and options that do not fit are found now
+        net.emplace(*network);
+        check_em(options.em);
+        check_size("prior::learn", "network features", net->features(), observed.forward_operator().cols());
+    }
+    if (options.choose_e_step) options.gaussian.e_step = choose_gaussian_e_step(observed, options.gaussian.batch);
+    options.gaussian.seed = options.em.seed;
+    auto first = learn_gaussian(b, observed, options.gaussian, run);
+    if (!net || first.status != run_status::completed) return first;
+    return fit_diffusion(b, std::move(first.prior), *net, observed, options.em, run);
+}
+
+}  // namespace diem::prior

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include <diem/backend/concept.hpp>
+#include <diem/prior/diagnostics.hpp>
+
+namespace diem::prior {
+
+/// Where a run stands, for display.
+struct progress {
+    enum class stage_type { gaussian, sampling, training };
+    stage_type stage = stage_type::gaussian;
+    index_t lap = 0;
+    index_t done = 0, total = 0;  ///< laps of the Gaussian stage, samples, or training steps
+    double figure = 0;  ///< log-evidence of all observations, (unused), running mean of the loss; NaN: not measured
+};
+
+/// A run of learning seen from outside: what it tells, how it is stopped, where it is kept.
+///
+/// With a folder the run is saved every `save_every` seconds, on cancellation and after each lap; one that is resumed goes on
+/// at the very batch or step, and its numbers are those of an uninterrupted one.
+template <class Prior, class View>
+struct basic_run {
+    std::filesystem::path folder{};  ///< of checkpoints; empty: none are written
+    double save_every = 600;         ///< seconds between checkpoints inside a lap
+    bool keep_laps = true;           ///< also a file for each lap's prior
+    bool resume = false;             ///< go on from the folder's checkpoint where there is one
+
+    /// Set by anyone, a signal handler say: the batch or step is finished and saved, and the run ends as cancelled.
+    const std::atomic<bool>* cancel = nullptr;
+    /// After a lap of the Gaussian stage, a batch of samples, a reported step of training.
+    std::function<void(const progress&)> on_progress{};
+    /// After a good lap: its diagnostics, its samples as they were drawn (D x n), the prior it made.
+    std::function<void(const lap_diagnostics&, View, const Prior&)> on_lap{};
+
+    [[nodiscard]] bool cancelled() const { return cancel != nullptr && cancel->load(); }
+    void tell(const progress& p) const {
+        if (on_progress) on_progress(p);
+    }
+};
+
+enum class run_status {
+    completed,
+    cancelled,  ///< run again with resume to go on
+    rejected,   ///< a lap went wrong: the prior is the last good one, the report says why
+};
+
+[[nodiscard]] constexpr const char* to_string(run_status s) {
+    return s == run_status::completed ? "completed" : s == run_status::cancelled ? "cancelled" : "rejected";
+}
+
+/// True every so many seconds, for checkpoints.
+class interval_timer {
+public:
+    explicit interval_timer(double seconds) : seconds_(seconds), last_(clock::now()) {}
+    [[nodiscard]] bool due() {
+        const auto now = clock::now();
+        if (!(std::chrono::duration<double>(now - last_).count() >= seconds_)) return false;
+        last_ = now;
+        return true;
+    }
+
+private:
+    using clock = std::chrono::steady_clock;
+    double seconds_;
+    clock::time_point last_;
+};
+
+}  // namespace diem::prior

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""formats_exchange.py PROGRAM: files of h5py, astropy, tifffile and BART read by diem, and diem's by them.
+
+Each part whose Python package or program is missing is skipped, and said so. Interpreters as in exchange.py. Exit status
+77 where nothing could be tried.
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from exchange import interpreter
+
+tried, skipped = [], []
+HEADER = """<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
+<encodedSpace><matrixSize><x>6</x><y>10</y><z>1</z></matrixSize></encodedSpace>
+<reconSpace><matrixSize><x>3</x><y>3</y><z>1</z></matrixSize></reconSpace>
+<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>6</maximum><center>4</center>
+</kspace_encoding_step_1></encodingLimits></encoding></ismrmrdHeader>"""
+
+
+def part(module_or_program, formats, wanted):
+    """Decorator: runs the function where both sides are there."""
+    def run(function):
+        name = module_or_program
+        if wanted not in formats:
+            skipped.append(f"{name} (diem was built without {wanted})")
+            return function
+        try:
+            if not shutil.which(name):
+                __import__(name)
+        except ImportError:
+            skipped.append(f"{name} (not installed)")
+            return function
+        function()
+        tried.append(name)
+        return function
+    return run
+
+
+def main(program):
+    import numpy as np
+    random = np.random.default_rng(1)
+    real = random.normal(size=(3, 4, 5)).astype("f4")
+    complex_numbers = (random.normal(size=(2, 3, 4)) + 1j * random.normal(size=(2, 3, 4))).astype("c8")
+
+    def call(*arguments, cwd=None):
+        return subprocess.run([str(a) for a in arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=cwd).stdout
+
+    def same(got, want, what):
+        assert got.shape == want.shape and np.array_equal(got, want), (what, got.shape, want.shape)
+
+    formats = call(program, "formats")
+    folder_object = tempfile.TemporaryDirectory()
+    folder = pathlib.Path(folder_object.name)
+    np.save(folder / "real.npy", real)
+    np.save(folder / "complex.npy", complex_numbers)
+
+    def to_npy(source, want):
+        call(program, "copy", source, folder / "out.npy")
+        same(np.load(folder / "out.npy"), want.astype("c8" if np.iscomplexobj(want) else "f4"), source)
+
+    @part("h5py", formats, "HDF5")
+    def hdf5():
+        import h5py
+        path = folder / "a.h5"
+        cases = {"plain": real, "wide": real.astype(">f8"), "integers": np.arange(12, dtype="<i2").reshape(3, 4),
+                 "flags": np.array([True, False, True]), "complex": complex_numbers, "c16": complex_numbers.astype("c16")}
+        with h5py.File(path, "w") as f:
+            for name, values in cases.items():
+                f[name] = values
+            f.create_dataset("packed", data=real, chunks=(1, 2, 3), compression="gzip", shuffle=True, fletcher32=True)
+            f["group/inner"] = real
+            f["text"] = "words"
+        for name, values in {**cases, "packed": real, "group/inner": real}.items():
+            to_npy(f"{path}::{name}", values)
+        for kind in ("real", "complex"):
+            call(program, "copy", folder / f"{kind}.npy", f"{folder}/b.h5::z")
+            with h5py.File(folder / "b.h5") as f:
+                same(f["z"][()], np.load(folder / f"{kind}.npy"), kind)
+            # MATLAB's own layout: extents reversed, halves named real and imag, a class, 512 bytes before the signature.
+            call(program, "copy", folder / f"{kind}.npy", f"{folder}/c.mat::z")
+            assert (folder / "c.mat").read_bytes()[:19] == b"MATLAB 7.3 MAT-file"
+            with h5py.File(folder / "c.mat") as f:
+                stored = f["z"][()]
+                if kind == "complex":
+                    stored = stored["real"] + 1j * stored["imag"]
+                same(stored, np.load(folder / f"{kind}.npy").T, kind)
+                assert f["z"].attrs["MATLAB_class"] == b"single"
+            to_npy(folder / "c.mat", np.load(folder / f"{kind}.npy"))
+
+    @part("h5py", formats, "HDF5")
+    def fastmri():
+        import h5py
+        for coils in (None, 3):
+            shape = (2, 6, 9) if coils is None else (2, coils, 6, 9)
+            kspace = (random.normal(size=shape) + 1j * random.normal(size=shape)).astype("c8")
+            mask = np.array([1, 1, 0, 1, 1, 0, 1, 1, 1], dtype="f4")
+            images = random.normal(size=(2, 3, 3)).astype("f4")
+            with h5py.File(folder / "v.h5", "w") as f:
+                f.create_dataset("kspace", data=kspace, chunks=(1,) + shape[1:], compression="gzip")
+                f["ismrmrd_header"] = HEADER
+                f["mask"] = mask.astype(bool) if coils else mask
+                f["reconstruction_rss" if coils else "reconstruction_esc"] = images
+                f.attrs["acquisition"] = "AXT2"
+                f.attrs["acceleration"] = 4
+                f.attrs["max"] = 0.5
+            words = call(program, "fastmri", folder / "v.h5", folder / "out").split()
+            # centre 5 of 10 encoded columns less the centre 4 of the limits; 7 lines were measured
+            assert words == ["2", str(coils or 1), "6", "9", "1", "8", "4", "0.5", "3", "AXT2",
+                             "reconstruction_rss" if coils else "reconstruction_esc"], words
+            measured = mask.copy()
+            measured[:1] = 0
+            measured[8:] = 0
+            same(np.load(folder / "out.npy"), (kspace * measured).reshape(2, coils or 1, 6, 9), "k-space")
+            with h5py.File(folder / "out.h5") as f:
+                same(f["reconstruction"][()], images, "reconstruction")
+
+    @part("astropy", formats, "FITS")
+    def fits():
+        from astropy.io import fits as astropy_fits
+        for name, values in {"f4": real, "f8": real.astype("f8"), "i2": np.arange(12, dtype="i2").reshape(3, 4),
+                             "u2": np.arange(60000, 60012, dtype="u2").reshape(3, 4)}.items():
+            astropy_fits.PrimaryHDU(values).writeto(folder / f"{name}.fits")
+            to_npy(folder / f"{name}.fits", values)
+        packed = astropy_fits.CompImageHDU(np.arange(400, dtype="i2").reshape(20, 20), compression_type="RICE_1")
+        astropy_fits.HDUList([astropy_fits.PrimaryHDU(), packed]).writeto(folder / "packed.fits")
+        to_npy(folder / "packed.fits", np.arange(400).reshape(20, 20))
+        call(program, "copy", folder / "real.npy", folder / "out.fits")
+        same(astropy_fits.getdata(folder / "out.fits").astype("f4"), real, "FITS")
+
+    @part("tifffile", formats, "TIFF")
+    def tiff():
+        import tifffile
+        for name, values in {"f4": real, "u1": np.arange(24, dtype="u1").reshape(2, 3, 4), "f2": real.astype("f2"),
+                             "u2": np.arange(24, dtype="u2").reshape(2, 3, 4), "f8": real.astype("f8")}.items():
+            for order in "<>":
+                tifffile.imwrite(folder / "a.tif", values, photometric="minisblack", byteorder=order)
+                to_npy(folder / "a.tif", values)
+        colours = np.arange(72, dtype="u1").reshape(2, 3, 4, 3)
+        tifffile.imwrite(folder / "b.tif", colours, photometric="rgb")
+        to_npy(folder / "b.tif", colours)
+        tifffile.imwrite(folder / "c.tif", real, photometric="minisblack", bigtiff=True, compression="zlib")
+        to_npy(folder / "c.tif", real)
+        call(program, "copy", folder / "real.npy", folder / "out.tif")
+        same(tifffile.imread(folder / "out.tif"), real, "TIFF")
+
+    @part("bart", formats, "cfl")
+    def bart():
+        # BART's phantom of 3 coils, its transform by BART, read here; then back to BART, which finds no difference.
+        call("bart", "phantom", "-k", "-s", "3", "-x", "16", folder / "k")
+        call(program, "copy", folder / "k.cfl", folder / "k.npy")
+        k = np.load(folder / "k.npy")
+        assert k.shape == (3, 1, 16, 16) and k.dtype == np.complex64, (k.shape, k.dtype)
+        call(program, "copy", folder / "k.npy", folder / "back.cfl")
+        assert float(call("bart", "nrmse", folder / "k", folder / "back").split()[-1]) == 0
+        # One value marked along READ (dimension 0) of BART is on the last axis here.
+        call("bart", "ones", "2", "4", "3", folder / "ones")
+        call("bart", "resize", "0", "8", folder / "ones", folder / "wide")
+        call(program, "copy", folder / "wide.hdr", folder / "wide.npy")
+        wide = np.load(folder / "wide.npy")
+        assert wide.shape == (3, 8) and np.array_equal(wide[0] != 0, np.arange(8) < 4), wide
+
+    folder_object.cleanup()
+    for what in skipped:
+        print(f"SKIPPED: {what}")
+    print("exchanged both ways with: " + (", ".join(dict.fromkeys(tried)) or "nothing"))
+    return 0 if tried else 77
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--inside":
+        sys.exit(main(sys.argv[2]))
+    python = interpreter()
+    if python is None:
+        print("SKIPPED: no Python with the packages safetensors and numpy; set DIEM_PYTHON to one that has them")
+        sys.exit(77)
+    sys.exit(subprocess.run([python, __file__, "--inside", os.path.abspath(sys.argv[1])]).returncode)
