@@ -49,6 +49,7 @@ set(DIEM_HEADERS
     include/diem/diffusion/schedule.hpp
     include/diem/diffusion/score_model.hpp
     include/diem/em/fit.hpp
+    include/diem/instantiate.hpp
     include/diem/io/any_array.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
