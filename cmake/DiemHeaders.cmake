@@ -120,16 +120,21 @@ set(DIEM_HEADERS
     include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
     include/diem/posterior/any_policies.hpp
+    include/diem/posterior/diffpir.hpp
+    include/diem/posterior/dps.hpp
     include/diem/posterior/gaussian_conditional.hpp
     include/diem/posterior/gaussian_dense.hpp
+    include/diem/posterior/guidance.hpp
     include/diem/posterior/innovation.hpp
     include/diem/posterior/mmps.hpp
     include/diem/posterior/observation.hpp
     include/diem/posterior/options.hpp
+    include/diem/posterior/pigdm.hpp
     include/diem/posterior/policies.hpp
     include/diem/posterior/preconditioner.hpp
     include/diem/posterior/sample.hpp
     include/diem/posterior/tally.hpp
+    include/diem/posterior/tmpd.hpp
     include/diem/prior/checkpoint.hpp
     include/diem/prior/data_sketch.hpp
     include/diem/prior/diagnostics.hpp

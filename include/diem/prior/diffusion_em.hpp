@@ -18,6 +18,7 @@
 #include <diem/prior/moments.hpp>
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_file.hpp>
+#include <diem/testing/adjoint.hpp>
 #include <diem/train/ppca.hpp>
 #include <diem/train/trainer.hpp>
 
@@ -195,7 +196,8 @@ private:
 /// average. `start` is a Gaussian prior, of which the first lap makes one of `net` with weights drawn by the seed, or any
 /// learned before. The result's `drawing` is that of the options.
 ///
-/// Throws io_error, config_error (resumed with other options or data), value_error (options, see `check_em`).
+/// Throws io_error, config_error (resumed with other options or data), value_error (options, see `check_em`; the
+/// adjoint of A is none).
 template <Backend B, class Net, class Observation>
 [[nodiscard]] learn_result<B, Net> fit_diffusion(B& b, learned<B, Net> start, const Net& net,
                                                  const Observation& observed, const em_options& options,
@@ -203,6 +205,7 @@ template <Backend B, class Net, class Observation>
     check_em(options);
     check_size("prior::fit_diffusion", "start.features()", start.features(), net.features());
     check_size("prior::fit_diffusion", "A.cols()", observed.forward_operator().cols(), net.features());
+    testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::fit_diffusion: A");
     start.drawing = {options.sampling, options.mmps, options.switch_factor};
     detail::run_file<B, Net> file(b, run, options, net, observed);
     auto prior = file.restore(b, std::move(start));

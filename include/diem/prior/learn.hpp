@@ -19,6 +19,7 @@
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/run.hpp>
+#include <diem/testing/adjoint.hpp>
 
 /// From observations to a prior in one call.
 namespace diem::prior {
@@ -124,11 +125,12 @@ private:
 }  // namespace detail
 
 /// The first stage as a run: a Gaussian prior from N(0, I), kept with its laps, told of, cancelled and resumed. Its notes hold
-/// "laps" and "log_evidence" along them.
+/// "laps" and "log_evidence" along them. Throws value_error where the adjoint of A is none.
 template <Backend B, class Net = model::any_network<B>, class Observation>
 [[nodiscard]] learn_result<B, Net> learn_gaussian(B& b, const Observation& observed, gaussian_fit_options options,
                                                   const run<B, Net>& run = {}) {
     options.ppca.rank = std::min(options.ppca.rank, observed.forward_operator().cols());
+    testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::learn_gaussian: A");
     detail::gaussian_run<B, Net> laps(b, run, options, observed);
     auto start = laps.restore(isotropic_gaussian(b, observed.forward_operator().cols()));
     auto rest = options;

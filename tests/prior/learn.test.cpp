@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// From observations to a prior, to a file, to samples: what a user does.
+#include <atomic>
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <diem/linop/covariance.hpp>
+#include <diem/linop/lambda.hpp>
+#include <diem/linop/mask.hpp>
+#include <diem/posterior/sample.hpp>
+#include <diem/prior/learn.hpp>
+
+#include "support/backends.hpp"
+#include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace diem;
+
+namespace {
+
+/// Points of N(0, 0.04 I + u u'), u = (1, 1, -1, 0.5), of which two thirds of the values are seen.
+template <class B>
+struct problem {
+    using T = scalar_t<B>;
+    static constexpr index_t items = 600;
+    B b;
+    batch<B> x{b, 4, items}, masks{b, 4, items}, y{b, 4, items};
+
+    problem() {
+        const diffusion::gaussian<B> truth(b, to_backend(b, std::vector<T>(4, T(0)), 4, 1),
+                                           to_backend(b, std::vector<T>(4, T(0.04)), 4, 1),
+                                           to_backend(b, std::vector<T>{1, 1, -1, T(0.5)}, 4, 1));
+        truth.sample(b, {.seed = 1}, x.view());
+        linop::draw_mask<B>(b, {.seed = 2, .lane = random_lane::user}, 0.67, 1, masks.view());
+        posterior::simulate<B>(b, mask(), noise(), x.cview(), {.seed = 3, .lane = random_lane::user}, y.view());
+    }
+    [[nodiscard]] linop::mask<B> mask() const { return linop::mask<B>::per_item(masks.view()); }
+    static linop::isotropic_covariance noise() { return {4, 0.01}; }
+    auto observed() { return posterior::observe(b, y.cview(), mask(), noise()); }
+    static prior::learn_options options() {
+        prior::learn_options o;
+        o.gaussian.fit.max_laps = 12;
+        o.gaussian.ppca.rank = 1;
+        o.em.laps = 2;
+        o.em.sampling.steps = 24;
+        o.em.sampling.batch = 200;
+        o.em.refresh.rank = 1;
+        o.em.training.steps = 120;
+        o.em.training.batch = 64;
+        return o;
+    }
+};
+const nn::mlp_config network{4, {32, 32}, 16, true};
+
+template <class B>
+std::vector<scalar_t<B>> posterior_samples(B& b, const prior::learned<B>& p, problem<B>& data) {
+    batch<B> x(b, 4, problem<B>::items);
+    const auto state = posterior::sample(b, p, data.observed(), random_key{.seed = 9}, x.view());
+    CHECK(state.done == problem<B>::items);
+    CHECK(state.non_finite == 0);
+    CHECK(state.data_residual() <= 1);  // hidden values count as fitted
+    return to_host(b, x);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a Gaussian is learned, and samples as its closed form says", "", test::main_backend<float>,
+                   test::opaque_backend<float>) {
+    using B = TestType;
+    problem<B> p;
+    const auto learned = prior::learn(p.b, p.observed(), std::nullopt, p.options());
+    CHECK(learned.status == prior::run_status::completed);
+    const auto& prior = learned.prior;
+    CHECK_FALSE(prior.has_network());
+    CHECK_THROWS_AS(prior.network(), value_error);
+    // tr Sigma = 3.25 + 0.16; its standard error is 3.25 sqrt(2 / 600 / 0.67).
+    CHECK(std::abs(diffusion::trace_of(p.b, *prior.estimate()) - 3.41) <= 4 * 3.25 * std::sqrt(2 / 400.0));
+    // Samples by MMPS against exact means: their difference has the posterior's variance, which is below the prior's.
+    const auto x = posterior_samples(p.b, prior, p);
+    batch<B> means(p.b, 4, p.items);
+    prior::posterior_means(p.b, *prior.estimate(), p.observed(), means.view());
+    const auto m = to_host(p.b, means), truth = to_host(p.b, p.x);
+    double sampled = 0, exact = 0;
+    for (std::size_t k = 0; k < m.size(); ++k) {
+        sampled += std::pow(static_cast<double>(x[k] - m[k]), 2);
+        exact += std::pow(static_cast<double>(truth[k] - m[k]), 2);
+    }
+    CHECK(std::abs(sampled / exact - 1) <= 0.2);  // both are the posterior variance, by 600 draws
+}
+
+TEST_CASE("a network is learned, saved, loaded and sampled: the same numbers") {
+    using B = test::main_backend<float>;
+    problem<B> p;
+    const test::temporary_folder folder;
+    std::vector<prior::progress::stage_type> stages;
+    prior::run<B> run;
+    run.folder = folder / "run";
+    run.on_progress = [&](const prior::progress& at) {
+        CHECK((at.done > 0 && at.done <= at.total));
+        if (stages.empty() || stages.back() != at.stage) stages.push_back(at.stage);
+    };
+    const auto learned = prior::learn(p.b, p.observed(), network, p.options(), run);
+    REQUIRE(learned.status == prior::run_status::completed);
+    using stage = prior::progress::stage_type;
+    CHECK(stages == std::vector{stage::gaussian, stage::sampling, stage::training, stage::sampling, stage::training});
+    CHECK(learned.prior.laps() == 2);
+
+    prior::save(folder / "prior.safetensors", p.b, learned.prior);
+    const auto loaded = prior::load<B>(folder / "prior.safetensors", p.b);
+    CHECK(loaded.drawing.sampling.steps == 24);
+    CHECK(posterior_samples(p.b, loaded, p) == posterior_samples(p.b, learned.prior, p));
+    batch<B> free(p.b, 4, 50), again(p.b, 4, 50);
+    prior::sample(p.b, learned.prior, {.seed = 4}, free.view());
+    prior::sample(p.b, loaded, {.seed = 4}, again.view());
+    CHECK(to_host(p.b, free) == to_host(p.b, again));
+    // The run's own file is that prior, too.
+    const auto of_run = prior::load<B>(folder / "run" / "run.safetensors", p.b);
+    CHECK(posterior_samples(p.b, of_run, p) == posterior_samples(p.b, learned.prior, p));
+}
+
+TEST_CASE("a run that is cancelled in any stage goes on to the same prior") {
+    using B = test::main_backend<float>;
+    std::vector<float> expected;
+    {
+        problem<B> p;
+        const auto whole = prior::learn(p.b, p.observed(), network, p.options());
+        expected = to_host(p.b, whole.prior.last_weights());
+    }
+    for (const int when : {1, 5, 13, 17}) {  // 12 laps of the Gaussian, then batches and reported steps
+        CAPTURE(when);
+        problem<B> p;
+        const test::temporary_folder folder;
+        std::atomic<bool> cancel = false;
+        int left = when;
+        prior::run<B> run;
+        run.folder = folder / "run";
+        run.cancel = &cancel;
+        run.on_progress = [&](const prior::progress&) {
+            if (--left == 0) cancel = true;
+        };
+        const auto stopped = prior::learn(p.b, p.observed(), network, p.options(), run);
+        CHECK(stopped.status == prior::run_status::cancelled);
+        cancel = false;
+        run.resume = true;
+        const auto resumed = prior::learn(p.b, p.observed(), network, p.options(), run);
+        REQUIRE(resumed.status == prior::run_status::completed);
+        CHECK(to_host(p.b, resumed.prior.last_weights()) == expected);
+    }
+}
+
+TEST_CASE("an adjoint that is none is found before anything is learned") {
+    using B = test::main_backend<float>;
+    problem<B> p;
+    const auto half = linop::make_operator(
+        4, 4, linop::any_items, [](B& b, const_view_t<B> x, view_t<B> y) { b.axpby(0.5, x, 0.0, y); },
+        [](B& b, const_view_t<B> y, view_t<B> x) { b.axpby(-2.5, y, 0.0, x); });
+    const auto observed = posterior::observe(p.b, p.y.cview(), half, p.noise());
+    CHECK_THROWS_AS(prior::learn(p.b, observed, network, p.options()), value_error);
+}
