@@ -57,8 +57,8 @@ int main(int argc, char** argv) {
     run.on_lap = [](const diem::prior::lap_diagnostics& lap, auto&&...) {
         std::printf("lap %ld: data residual %.2f, loss %.3f\n", long(lap.lap), lap.data_residual, lap.loss);
     };
-    const auto learned = diem::prior::learn(b, observed(train), diem::nn::mlp_config{64, {256, 256, 256}, 64},
-                                            options, run);
+    const auto learned =
+        diem::prior::learn(b, observed(train), diem::nn::mlp_config{64, {256, 256, 256}, 64}, options, run);
     std::puts(learned.report.c_str());
     diem::prior::save("prior.safetensors", b, learned.prior);
     // [learn]
