@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
     const auto prior = diem::prior::load<backend>("prior.safetensors", b);  // also in another program
     diem::batch<backend> x(b, prior.features(), test.y.items());
     const auto state = diem::posterior::sample(b, prior, observed(test), {.seed = 1}, x.view());
-    std::printf("data residual %.2f\n", state.data_residual());  // near the share that is seen, 0.5
+    std::printf("data residual %.2f\n", state.data_residual());  // near 1 where samples fit the data as the noise does
     // [sample]
 
     double error = 0;
