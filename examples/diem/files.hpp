@@ -12,6 +12,7 @@
 #include <diem/linop/subsample.hpp>
 
 #include "support/image_grid.hpp"
+#include "support/image_operators.hpp"
 
 /// What a user brings, in host memory: observations and truths as npy (items first), operators as JSON.
 namespace program {
@@ -40,15 +41,17 @@ void make_folder(const std::filesystem::path& folder);
 ///     {"type": "mask", "values": "masks.npy", "channels": 1}   or "keep": a share, to be drawn
 ///     {"type": "dense", "matrix": "a.npy"}                     or "rows": a number, to be drawn
 ///     {"type": "averaging", "shape": [height, width, channels], "block": 2}
+/// or steps on images, [{"type": "blur", "shape": [height, width, channels], ...}, ...]: support/image_operators.hpp.
 /// File names are relative to `folder`.
 struct operator_description {
-    std::string type, where;          ///< where: the file, for messages
-    std::filesystem::path file;       ///< of a mask's values or of matrices; empty: to be drawn
-    double keep = 0;                  ///< mask to be drawn: share of the values that are observed
-    index_t rows = 0;                 ///< matrices to be drawn
-    index_t channels = 1;             ///< mask: consecutive entries that one value holds for
-    support::image_shape shape = {};  ///< averaging
-    index_t block = 1;                ///< averaging
+    std::string type, where;                   ///< where: the file, for messages
+    std::filesystem::path file;                ///< of a mask's values or of matrices; empty: to be drawn
+    double keep = 0;                           ///< mask to be drawn: share of the values that are observed
+    index_t rows = 0;                          ///< matrices to be drawn
+    index_t channels = 1;                      ///< mask: consecutive entries that one value holds for
+    support::image_shape shape = {};           ///< averaging
+    index_t block = 1;                         ///< averaging
+    std::vector<support::image_step> steps{};  ///< type "image": what is done to an image, one after another
     [[nodiscard]] bool drawn() const { return keep > 0 || rows > 0; }
 };
 /// Throws config_error, naming file and key.

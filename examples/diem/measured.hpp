@@ -30,6 +30,20 @@ template <Backend B>
     return noise_type<B>::shared(b, to_backend(b, load_variances(sigma, rows), rows, 1));
 }
 
+/// Steps on images. Throws shape_error where they do not give `rows` values, or were made for other items.
+template <Backend B>
+[[nodiscard]] support::any_operator<B> load_steps(B& b, const operator_description& d, index_t items, index_t rows,
+                                                  const std::string& name) {
+    auto a = support::make_image_operator(b, d.steps);
+    if (a.rows() != rows)
+        throw diem::shape_error(d.where + ": the operator gives " + std::to_string(a.rows()) + " values, " + name +
+                                " has " + std::to_string(rows) + " per item");
+    if (a.items() != diem::linop::any_items && a.items() != items)
+        throw diem::shape_error(d.where + ": the operator is for " + std::to_string(a.items()) + " items, " + name +
+                                " has " + std::to_string(items));
+    return a;
+}
+
 /// The operator for `items` items. `rows`: of the observations, `name` their file. Throws io_error, shape_error,
 /// config_error (a description that is to be drawn).
 template <Backend B>
@@ -38,6 +52,7 @@ template <Backend B>
     using namespace diem;
     check_given(d);
     if (d.type == "averaging") return load_averaging(d, rows, name);
+    if (!d.steps.empty()) return load_steps(b, d, items, rows, name);
     const auto n = load_numbers(d, items, rows, name);
     if (d.type == "dense") {
         if (n.shared) return linop::dense<B>::shared(to_backend(b, n.values, rows, n.cols));

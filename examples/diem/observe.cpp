@@ -83,6 +83,10 @@ written_operator make_operator(cpu& b, const observe_command& o, const io::array
         description[d.type == "mask" ? "values" : "matrix"] = std::filesystem::absolute(d.file).string();
     index_t rows = features;
     if (d.type == "averaging") rows /= d.block * d.block;
+    if (!d.steps.empty()) {
+        rows = d.steps.back().to.size();
+        support::make_files_absolute(description, o.description.parent_path());
+    }
     if (d.type == "dense") {
         const auto shape = io::load_npy_header(d.file).shape;
         if (shape.size() >= 2) rows = shape[shape.size() - 2];
