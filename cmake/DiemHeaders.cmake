@@ -159,6 +159,7 @@ set(DIEM_HEADERS
     include/diem/solver/detail/host_rows.hpp
     include/diem/solver/detail/tracked_residual.hpp
     include/diem/solver/detail/true_residual.hpp
+    include/diem/solver/detail/vector_steps.hpp
     include/diem/solver/gmres.hpp
     include/diem/solver/status.hpp
     include/diem/testing/adjoint.hpp

@@ -21,6 +21,9 @@
     linkage template void diem::detail::eigen::multiply<T>(                                                           \
         diem::detail::eigen::gemm_kernel, T, const T*, diem::index_t, diem::op, const T*, diem::index_t, diem::op, T, \
         T*, diem::index_t, diem::index_t, diem::index_t, diem::index_t);                                              \
+    linkage template void diem::detail::eigen::multiply_by_library<T>(T, const T*, diem::index_t, diem::op, const T*, \
+                                                                      diem::index_t, diem::op, T, T*, diem::index_t,  \
+                                                                      diem::index_t, diem::index_t, diem::index_t);   \
     linkage template int diem::detail::eigen::cholesky_in_place<T>(T*, diem::index_t, diem::index_t);                 \
     linkage template void diem::detail::eigen::solve_lower<T>(const T*, diem::index_t, diem::op, diem::index_t, T*,   \
                                                               diem::index_t, diem::index_t);                          \
