@@ -19,8 +19,7 @@ template <Backend B, linop::LinearOperator<B> A, class N>
 class observation {
     static_assert(linop::NoiseCovariance<N, B>,
                   "observation: cov_y is not a linop::NoiseCovariance (a symmetric operator with apply_inverse and "
-                  "sample), such as "
-                  "linop::isotropic_covariance or linop::diagonal_covariance");
+                  "sample), such as linop::isotropic_covariance or linop::diagonal_covariance");
 
 public:
     using operator_type = A;
