@@ -13,7 +13,7 @@ namespace diem::posterior {
 ///
 /// `y`      rows x items, a view of the caller's data
 /// `A`      a linear operator (one per item, or one for all)
-/// `cov_y`  the covariance Sigma_y of the noise (a variance, in squared data units), a `linop::NoiseCovariance`: rows x rows
+/// `cov_y`  the covariance Sigma_y of the noise (a variance, in squared data units), a `linop::NoiseCovariance`
 /// Views must outlive the observation.
 template <Backend B, linop::LinearOperator<B> A, class N>
 class observation {
