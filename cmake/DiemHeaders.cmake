@@ -49,6 +49,7 @@ set(DIEM_HEADERS
     include/diem/diffusion/schedule.hpp
     include/diem/diffusion/score_model.hpp
     include/diem/em/fit.hpp
+    include/diem/instantiate.hpp
     include/diem/io/any_array.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
@@ -100,12 +101,12 @@ set(DIEM_HEADERS
     include/diem/nn/attention_block.hpp
     include/diem/nn/conv.hpp
     include/diem/nn/conv_plan.hpp
-    include/diem/nn/detail/layer_parameters.hpp
     include/diem/nn/detail/loops.hpp
     include/diem/nn/detail/pixel_sums.hpp
     include/diem/nn/detail/unet_stages.hpp
     include/diem/nn/embedding.hpp
     include/diem/nn/gated_residual.hpp
+    include/diem/nn/layer_parameters.hpp
     include/diem/nn/linear.hpp
     include/diem/nn/mlp.hpp
     include/diem/nn/modulation.hpp

@@ -40,22 +40,22 @@ class any_operator {
             return make(std::move(slices), stacked);
         }
         void apply(B& b, diem::const_view_t<B> x, diem::view_t<B> y) const {
-            diem::linop::detail::check_apply("operator", *this, x, y);
+            diem::linop::check_apply("operator", *this, x, y);
             if (!stacked) return chain(b, x, y, 0, false);
             diem::index_t first = 0;
             for (const auto& a : *parts) {
-                a.apply(b, x, diem::linop::detail::rows_of(y, first, a.rows()));
+                a.apply(b, x, diem::linop::rows_of(y, first, a.rows()));
                 first += a.rows();
             }
         }
         void apply_adjoint(B& b, diem::const_view_t<B> y, diem::view_t<B> x) const {
-            diem::linop::detail::check_adjoint("operator (adjoint)", *this, y, x);
+            diem::linop::check_adjoint("operator (adjoint)", *this, y, x);
             if (!stacked) return chain(b, y, x, 0, true);
             diem::batch<B> part(b, x.features(), x.items());
             b.fill(x, diem::scalar_t<B>(0));
             diem::index_t first = 0;
             for (const auto& a : *parts) {
-                a.apply_adjoint(b, diem::linop::detail::rows_of(y, first, a.rows()), part.view());
+                a.apply_adjoint(b, diem::linop::rows_of(y, first, a.rows()), part.view());
                 b.axpby(1.0, part.cview(), 1.0, x);
                 first += a.rows();
             }
@@ -118,7 +118,7 @@ private:
     static several make(std::vector<any_operator> parts, bool stacked) {
         diem::check_value("operator", !parts.empty(), "no parts");
         diem::index_t items = diem::linop::any_items;
-        for (const auto& a : parts) items = diem::linop::detail::joint_items("operator", items, a.items());
+        for (const auto& a : parts) items = diem::linop::joint_items("operator", items, a.items());
         return {std::make_shared<const std::vector<any_operator>>(std::move(parts)), stacked, items};
     }
     choice a_;

@@ -85,7 +85,7 @@ image_step read_image_step(diem::io::config_object& c, const std::string& where,
     if (!value.is_array()) {
         one(value, path);
     } else {
-        if (value.empty()) diem::io::detail::config_fail(where, path, "no operator in the list");
+        if (value.empty()) diem::io::config_fail(where, path, "no operator in the list");
         for (std::size_t k = 0; k < value.size(); ++k) one(value[k], path + "[" + std::to_string(k) + "]");
     }
     return steps;

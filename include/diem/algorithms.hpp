@@ -63,6 +63,7 @@
 #include <diem/nn/conv_plan.hpp>
 #include <diem/nn/embedding.hpp>
 #include <diem/nn/gated_residual.hpp>
+#include <diem/nn/layer_parameters.hpp>
 #include <diem/nn/linear.hpp>
 #include <diem/nn/mlp.hpp>
 #include <diem/nn/modulation.hpp>

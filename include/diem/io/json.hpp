@@ -62,6 +62,7 @@ struct counting_iterator {
     };
 
     std::vector<std::set<std::string>> keys;
+    std::string last;  // key before what is wrong
     const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
         using event_t = json::parse_event_t;
         const auto offset = static_cast<std::size_t>(seen - begin);
@@ -70,8 +71,9 @@ struct counting_iterator {
             if (event == event_t::object_start) keys.emplace_back();
         } else if (event == event_t::object_end) {
             keys.pop_back();
-        } else if (event == event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {
-            fail(offset, "JSON key \"" + parsed.get<std::string>() + "\" occurs twice");
+        } else if (event == event_t::key) {
+            last = parsed.get<std::string>();
+            if (!keys.back().insert(last).second) fail(offset, "JSON key \"" + last + "\" occurs twice");
         }
         return true;
     };
@@ -81,7 +83,9 @@ struct counting_iterator {
     } catch (const json::exception& e) {
         const auto* at = dynamic_cast<const json::parse_error*>(&e);
         const std::size_t byte = at != nullptr ? at->byte : static_cast<std::size_t>(seen - begin);
-        fail(byte > 0 ? byte - 1 : 0, e.what());
+        std::string what = e.what();  // repeats what it read, which may be long
+        if (what.size() > 200) what = what.substr(0, 120) + "..." + what.substr(what.size() - 60);
+        fail(byte > 0 ? byte - 1 : 0, (last.empty() ? "" : "after the key \"" + last + "\": ") + what);
         throw;  // unreachable
     }
 }

@@ -160,11 +160,11 @@ public:
         return std::visit([&](const auto& a) { return convolution(size_, a.items(first, count)); }, a_);
     }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("convolution", *this, x, y);
+        check_apply("convolution", *this, x, y);
         std::visit([&](const auto& a) { a.apply(b, x, y); }, a_);
     }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("convolution (adjoint)", *this, y, x);
+        check_adjoint("convolution (adjoint)", *this, y, x);
         std::visit([&](const auto& a) { a.apply_adjoint(b, y, x); }, a_);
     }
 

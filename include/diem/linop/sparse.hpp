@@ -113,17 +113,17 @@ public:
     [[nodiscard]] index_t cols() const { return outer_ * pattern_->cols_ * inner_; }
     [[nodiscard]] index_t items() const { return shared_ ? any_items : data_.items(); }
     [[nodiscard]] sparse items(index_t first, index_t count) const {
-        detail::check_slice("sparse", items(), first, count);
+        check_slice("sparse", items(), first, count);
         sparse part(*this);
         if (!shared_) part.data_ = data_.items(first, count);
         return part;
     }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("sparse", *this, x, y);
+        check_apply("sparse", *this, x, y);
         run(b, pattern_->forward_, pattern_->rows_, pattern_->cols_, x, y);
     }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("sparse (adjoint)", *this, y, x);
+        check_adjoint("sparse (adjoint)", *this, y, x);
         run(b, pattern_->backward_, pattern_->cols_, pattern_->rows_, y, x);
     }
 

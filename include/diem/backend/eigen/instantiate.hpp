@@ -5,6 +5,7 @@
 #include <diem/backend/eigen/conv3x3_streamed.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
 #include <diem/backend/eigen/gemm_packed.hpp>
+#include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/matrix.hpp>
 #include <diem/backend/eigen/random.hpp>
 
@@ -45,10 +46,13 @@
     linkage template void diem::detail::eigen::conv3x3_vjp_params<T>(                                                 \
         const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_algorithm, const T*, const T*, T*, T*,   \
         bool, const diem::detail::eigen::conv3x3_block&, T*);                                                         \
+    linkage template class diem::detail::eigen::low_rank_plan<T>;                                                     \
     linkage template struct diem::detail::eigen::conv3x3_streamed<T, 2>;                                              \
     linkage template struct diem::detail::eigen::conv3x3_streamed<T, 4>;
 
-#if defined(DIEM_EXTERN_TEMPLATES)
+#if defined(DIEM_INSTANTIATED)  // the target diem::instantiated, see diem/instantiate.hpp
+DIEM_INSTANTIATE_EIGEN(extern, float)
+#elif defined(DIEM_EXTERN_TEMPLATES)
 DIEM_INSTANTIATE_EIGEN(extern, float)
 DIEM_INSTANTIATE_EIGEN(extern, double)
 #endif
