@@ -49,6 +49,7 @@ set(DIEM_HEADERS
     include/diem/diffusion/schedule.hpp
     include/diem/diffusion/score_model.hpp
     include/diem/em/fit.hpp
+    include/diem/instantiate.hpp
     include/diem/io/any_array.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
@@ -101,12 +102,12 @@ set(DIEM_HEADERS
     include/diem/nn/attention_block.hpp
     include/diem/nn/conv.hpp
     include/diem/nn/conv_plan.hpp
-    include/diem/nn/detail/layer_parameters.hpp
     include/diem/nn/detail/loops.hpp
     include/diem/nn/detail/pixel_sums.hpp
     include/diem/nn/detail/unet_stages.hpp
     include/diem/nn/embedding.hpp
     include/diem/nn/gated_residual.hpp
+    include/diem/nn/layer_parameters.hpp
     include/diem/nn/linear.hpp
     include/diem/nn/mlp.hpp
     include/diem/nn/modulation.hpp
@@ -120,16 +121,21 @@ set(DIEM_HEADERS
     include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
     include/diem/posterior/any_policies.hpp
+    include/diem/posterior/diffpir.hpp
+    include/diem/posterior/dps.hpp
     include/diem/posterior/gaussian_conditional.hpp
     include/diem/posterior/gaussian_dense.hpp
+    include/diem/posterior/guidance.hpp
     include/diem/posterior/innovation.hpp
     include/diem/posterior/mmps.hpp
     include/diem/posterior/observation.hpp
     include/diem/posterior/options.hpp
+    include/diem/posterior/pigdm.hpp
     include/diem/posterior/policies.hpp
     include/diem/posterior/preconditioner.hpp
     include/diem/posterior/sample.hpp
     include/diem/posterior/tally.hpp
+    include/diem/posterior/tmpd.hpp
     include/diem/prior/checkpoint.hpp
     include/diem/prior/data_sketch.hpp
     include/diem/prior/diagnostics.hpp
@@ -154,6 +160,7 @@ set(DIEM_HEADERS
     include/diem/solver/detail/host_rows.hpp
     include/diem/solver/detail/tracked_residual.hpp
     include/diem/solver/detail/true_residual.hpp
+    include/diem/solver/detail/vector_steps.hpp
     include/diem/solver/gmres.hpp
     include/diem/solver/status.hpp
     include/diem/testing/adjoint.hpp

@@ -111,7 +111,9 @@ void add_draw_options(CLI::App& c, draw_command& o) {
 }
 
 /// How y = A x + e was, or will be, made.
-void add_observation_options(CLI::App& c, path& description, std::string& sigma_y) {
+void add_observation_options(CLI::App& c, path& description, std::string& sigma_y, std::string& layout) {
+    c.add_option("--layout", layout, "channels_last, or channels_first: (items, channels, height, width)")
+        ->check(CLI::IsMember({"channels_last", "channels_first"}));
     c.add_option("--operator", description, "JSON file, see below")->required();
     c.add_option("--sigma-y", sigma_y, "standard deviation of the noise: a number, or npy with one per row")
         ->required();
@@ -175,7 +177,7 @@ int main(int argc, char** argv) {
     add_draw_options(*c, p);
     add_json(c);
     c->add_option("observations", p.observations, "y, npy: (items, rows), or images")->required();
-    add_observation_options(*c, p.description, p.sigma_y);
+    add_observation_options(*c, p.description, p.sigma_y, p.layout);
     c->add_option("--samples", p.samples, "of each observation")->check(from_1_to(most_items))->capture_default_str();
     c->callback([&] { command = [&] { return run(p); }; });
 
@@ -229,7 +231,7 @@ int main(int argc, char** argv) {
         "Example: diem observe images.npy --range 0 255 --operator mask.json --sigma-y 0.01 --out data\n"
         "Writes y.npy, truth.npy (scaled), operator.json, and masks.npy or matrices.npy where they were drawn.");
     c->add_option("truth", v.truth, "npy, items first")->required();
-    add_observation_options(*c, v.description, v.sigma_y);
+    add_observation_options(*c, v.description, v.sigma_y, v.layout);
     c->add_option("--out", v.out, "folder for the results")->required();
     c->add_option("--range", v.range, "the truth's values from LOW to HIGH are brought to [-2, 2]")->expected(2);
     c->add_option("--first", v.first, "item to begin with")

@@ -41,6 +41,7 @@ struct sample_command : draw_command {
 struct posterior_command : draw_command {
     path observations, description;
     std::string sigma_y;
+    std::string layout;  ///< of the observations; empty: the operator's
     diem::index_t samples = 4;
 };
 
@@ -75,6 +76,7 @@ int doctor();
 struct observe_command {
     path truth, description, out;
     std::string sigma_y;
+    std::string layout;         ///< of the truth; empty: the operator's
     std::vector<double> range;  ///< of the truth's values, brought to [-2, 2]; empty: as they are
     diem::index_t first = 0;
     std::optional<diem::index_t> count;

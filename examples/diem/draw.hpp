@@ -194,7 +194,8 @@ private:
 
 template <Backend B>
 int posterior(B& b, const posterior_command& o) {
-    const auto description = load_description(o.description);
+    auto description = load_description(o.description);
+    if (!o.layout.empty()) description.order = layout_of(o.layout, "--layout");
     const auto sigma = sigma_source::of(o.sigma_y);
     auto files = outputs("--out", o.out);
     files.reads("the checkpoint", o.checkpoint)

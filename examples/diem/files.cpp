@@ -95,10 +95,21 @@ double scale_of_notes(const io::json& notes) {
 operator_description describe(const io::json& value, const std::string& where, const fs::path& folder) {
     operator_description d;
     d.where = where;
+    if (support::is_image_operator(value)) {
+        d.type = "image";
+        d.steps = support::read_image_steps(value, where, folder);
+        const auto& x = d.steps.front().from;
+        d.shape = {x.height, x.width, x.channels};
+        return d;
+    }
     const io::config_source source{value, where};
     io::read_config(source, [&](io::config_object& c) {
         c.ignore("comment");
-        c.required("type", d.type).one_of({"identity", "mask", "dense", "averaging"});
+        c.required("type", d.type)
+            .satisfies(d.type == "identity" || d.type == "mask" || d.type == "dense" || d.type == "averaging",
+                       "one of identity, mask, dense, averaging, or of the operators on images: blur, downsample, "
+                       "grey, window, "
+                       "differences, radon, stack");
         std::string order = "channels_last";
         c.optional("layout", order).one_of({"channels_last", "channels_first"});
         d.order = layout_of(order, where);
@@ -316,7 +327,8 @@ void check_image(const std::optional<support::image_shape>& image, index_t featu
 std::optional<support::image_shape> shape_of_x(const operator_description& d, bool mask, const io::shape_type& y,
                                                index_t features, std::optional<support::image_shape> given) {
     auto image = given;
-    if (!image && d.type == "averaging" && (d.shape.channels == 1 || d.shape.channels == 3)) image = d.shape;
+    if (!image && (d.type == "averaging" || d.type == "image") && (d.shape.channels == 1 || d.shape.channels == 3))
+        image = d.shape;
     if (!image && mask) image = image_of(y);
     check_image(image, features, "the operator of " + d.where + " takes ");
     return image;

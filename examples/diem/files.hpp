@@ -13,6 +13,7 @@
 #include <diem/linop/subsample.hpp>
 
 #include "support/image_grid.hpp"
+#include "support/image_operators.hpp"
 
 /// What a user brings, in host memory: observations and truths as npy (items first), operators as JSON.
 namespace program {
@@ -53,18 +54,20 @@ void make_folder(const std::filesystem::path& folder);
 ///     {"type": "mask", "values": "masks.npy", "channels": 1}   or "keep": a share, to be drawn
 ///     {"type": "dense", "matrix": "a.npy"}                     or "rows": a number, to be drawn
 ///     {"type": "averaging", "shape": [height, width, channels], "block": 2}
-/// With any of them "layout": "channels_first", of y and of the truth; with identity and mask "mask": "nan", entries of y that
-/// are NaN are not seen. File names are relative to `folder`.
+/// or steps on images, [{"type": "blur", "shape": [height, width, channels], ...}, ...]: support/image_operators.hpp.
+/// With any of the first four "layout": "channels_first", of y and of the truth; with identity and mask "mask": "nan", entries
+/// of y that are NaN are not seen. File names are relative to `folder`.
 struct operator_description {
-    std::string type, where;          ///< where: the file, for messages
-    std::filesystem::path file;       ///< of a mask's values or of matrices; empty: to be drawn
-    double keep = 0;                  ///< mask to be drawn: share of the values that are observed
-    index_t rows = 0;                 ///< matrices to be drawn
-    index_t channels = 1;             ///< mask: consecutive entries that one value holds for
-    support::image_shape shape = {};  ///< averaging
-    index_t block = 1;                ///< averaging
-    layout order = layout::channels_last;  ///< of y, and of truths
-    bool nan_is_hidden = false;            ///< NaN in y: not seen
+    std::string type, where;                   ///< where: the file, for messages
+    std::filesystem::path file;                ///< of a mask's values or of matrices; empty: to be drawn
+    double keep = 0;                           ///< mask to be drawn: share of the values that are observed
+    index_t rows = 0;                          ///< matrices to be drawn
+    index_t channels = 1;                      ///< mask: consecutive entries that one value holds for
+    support::image_shape shape = {};           ///< averaging
+    index_t block = 1;                         ///< averaging
+    std::vector<support::image_step> steps{};  ///< type "image": what is done to an image, one after another
+    layout order = layout::channels_last;      ///< of y, and of truths
+    bool nan_is_hidden = false;                ///< NaN in y: not seen
     [[nodiscard]] bool drawn() const { return keep > 0 || rows > 0; }
 };
 /// Throws config_error, naming file and key.

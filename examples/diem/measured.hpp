@@ -34,6 +34,20 @@ template <Backend B>
     return noise_type<B>::shared(b, to_backend(b, load_variances(sigma, rows), rows, 1));
 }
 
+/// Steps on images. Throws shape_error where they do not give `rows` values, or were made for other items.
+template <Backend B>
+[[nodiscard]] support::any_operator<B> load_steps(B& b, const operator_description& d, index_t items, index_t rows,
+                                                  const std::string& name) {
+    auto a = support::make_image_operator(b, d.steps);
+    if (a.rows() != rows)
+        throw diem::shape_error(d.where + ": the operator gives " + std::to_string(a.rows()) + " values, " + name +
+                                " has " + std::to_string(rows) + " per item");
+    if (a.items() != diem::linop::any_items && a.items() != items)
+        throw diem::shape_error(d.where + ": the operator is for " + std::to_string(a.items()) + " items, " + name +
+                                " has " + std::to_string(items));
+    return a;
+}
+
 /// An operator, and what is known of it.
 template <Backend B>
 struct loaded_operator {
@@ -49,6 +63,7 @@ template <Backend B>
     check_given(d);
     const observed_shape shape{y.shape, name};
     if (d.type == "averaging") return {load_averaging(d, shape.rows(), name)};
+    if (!d.steps.empty()) return {load_steps(b, d, shape.items(), shape.rows(), name)};
     auto n = load_numbers(d, shape);
     if (d.type == "dense") {
         if (n.shared) return {linop::dense<B>::shared(to_backend(b, n.values, shape.rows(), n.cols))};
@@ -110,7 +125,8 @@ template <Backend B>
 [[nodiscard]] measured<B> load_measured(B& b, const std::filesystem::path& y, const operator_description& d,
                                         const sigma_source& sigma, std::optional<support::image_shape> image) {
     auto values = load_items(y, false);
-    if (d.type != "dense" || values.shape.size() > 2) values = channels_last(std::move(values), d.order, y.string());
+    const bool flat = values.shape.size() <= 2 && d.type != "identity" && d.type != "mask";  // rows, no image
+    if (!flat) values = channels_last(std::move(values), d.order, y.string());
     auto [a, seen] = load_operator(b, d, y.string(), values);
     const index_t items = values.items(), rows = values.features();
     const double share = clear_hidden(values, seen, y);

@@ -61,7 +61,7 @@ struct written_operator {
 written_operator make_operator(cpu& b, const observe_command& o, const operator_description& d,
                                const io::array<float>& truth) {
     io::json description = io::load_config(o.description).value;
-    description.erase("layout");  // what is written has its channels last
+    if (description.is_object()) description.erase("layout");  // what is written has its channels last
     const index_t items = truth.items(), features = truth.features();
     if (d.nan_is_hidden)
         throw config_error(d.where + ": \"mask\": a truth has no NaN to hide by; give \"values\" or \"keep\"");
@@ -104,6 +104,10 @@ written_operator make_operator(cpu& b, const observe_command& o, const operator_
     // The shape that y will have.
     io::shape_type shape = truth.shape;
     if (d.type == "averaging") shape = {items, features / (d.block * d.block)};
+    if (!d.steps.empty()) {
+        shape = {items, d.steps.back().to.size()};
+        support::make_files_absolute(description, o.description.parent_path());
+    }
     if (d.type == "dense") {
         const auto matrices = io::load_npy_header(d.file).shape;
         shape = {items, matrices.size() >= 2 ? matrices[matrices.size() - 2] : features};
@@ -116,7 +120,8 @@ written_operator make_operator(cpu& b, const observe_command& o, const operator_
 
 int observe(const observe_command& o) {
     cpu b(1);
-    const auto d = load_description(o.description);
+    auto d = load_description(o.description);
+    if (!o.layout.empty()) d.order = layout_of(o.layout, "--layout");
     const auto sigma = sigma_source::of(o.sigma_y);
     auto files = outputs("--out", o.out)
                      .reads("the truth", o.truth)

@@ -2,7 +2,7 @@
 # cmake -D DIEM=program -D DATA=examples/data -D BACKEND=auto -P smoke.cmake, in an empty folder: every subcommand at a small
 # size, then input that is wrong.
 cmake_policy(VERSION 3.25)
-foreach(old data run again gaussian drawn restored bad averages dense)
+foreach(old data run again gaussian drawn restored bad averages dense blurred)
     file(REMOVE_RECURSE ${old})
 endforeach()
 
@@ -43,14 +43,16 @@ set(digits "${DATA}/digits/digits_8x8.npy")
 file(WRITE mask.json [[{"type": "mask", "keep": 0.5}]])
 file(WRITE dense.json [[{"type": "dense", "rows": 8}]])
 file(WRITE averages.json [[{"type": "averaging", "shape": [8, 8, 1], "block": 2}]])
+file(WRITE blurred.json [=[[{"type": "blur", "shape": [8, 8, 1], "gaussian": 0.7}, {"type": "downsample", "stride": [2, 1]}]]=])
 runs(observe ${digits} --operator mask.json --sigma-y 0.1 --range 0 16 --count 48 --out data)
 there(data/y.npy data/truth.npy data/operator.json data/masks.npy)
 runs(observe data/truth.npy --operator dense.json --sigma-y 0.1 --count 16 --out dense)
 runs(observe data/truth.npy --operator averages.json --sigma-y 0.1 --count 16 --out averages)
+runs(observe data/truth.npy --operator blurred.json --sigma-y 0.1 --count 16 --out blurred)
 
 # A Gaussian prior of each, a network of the masked ones; a U-Net goes on where it was.
 set(gaussian [["gaussian": {"rank": 4, "laps": 2}]])
-foreach(kind dense averages)
+foreach(kind dense averages blurred)
     file(WRITE fit_${kind}.json
         "{\"observations\": \"${kind}/y.npy\", \"operator\": \"${kind}/operator.json\", \"sigma_y\": 0.1, ${gaussian}}")
     runs(fit fit_${kind}.json --out run/${kind} --threads 1)

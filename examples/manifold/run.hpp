@@ -171,7 +171,7 @@ int run(B& b, const settings& s, const program_options& o) {
     support::progress bar("samples under the last prior", static_cast<long>(s.observations));
     auto how = last.sample_options(b);
     if (!last.has_network()) how.mmps = *s.em.initial_mmps;
-    const random_key key{.seed = prior::detail::lap_seed(s.em.seed, last.laps(), 1)};
+    const random_key key{.seed = prior::lap_seed(s.em.seed, last.laps(), 1)};
     if (!posterior::sample<B>(b, last, observed, how, key, x.view(), state, [&](const auto& drawn, const auto&) {
             bar.update(static_cast<long>(drawn.done));
             return !support::interrupted();

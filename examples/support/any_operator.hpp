@@ -1,27 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <diem/backend/concept.hpp>
+#include <diem/core/check.hpp>
+#include <diem/linop/convolution.hpp>
 #include <diem/linop/dense.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/subsample.hpp>
 
 namespace support {
 
-/// A mask, dense matrices or averaging over blocks, chosen when the program runs: a `diem::linop::LinearOperator`, so that
-/// what is built on operators is compiled once for all. Each call looks up the choice once.
+/// An operator chosen when the program runs, also one made of several: a `diem::linop::LinearOperator`, so that what is
+/// built on operators is compiled once for all. Each call looks up the choice once.
 template <diem::Backend B>
 class any_operator {
-    using choice = std::variant<diem::linop::mask<B>, diem::linop::dense<B>, diem::linop::subsample>;
+    using sparse = diem::linop::sparse<B>;
+    /// Applied one after another, from the first on; or all to the same x, their results below one another.
+    struct several {
+        std::shared_ptr<const std::vector<any_operator>> parts;
+        bool stacked;
+        diem::index_t items_;
+
+        [[nodiscard]] diem::index_t rows() const {
+            if (!stacked) return parts->back().rows();
+            diem::index_t sum = 0;
+            for (const auto& a : *parts) sum += a.rows();
+            return sum;
+        }
+        [[nodiscard]] diem::index_t cols() const { return parts->front().cols(); }
+        [[nodiscard]] diem::index_t items() const { return items_; }
+        [[nodiscard]] several items(diem::index_t first, diem::index_t count) const {
+            std::vector<any_operator> slices;
+            for (const auto& a : *parts) slices.push_back(a.items(first, count));
+            return make(std::move(slices), stacked);
+        }
+        void apply(B& b, diem::const_view_t<B> x, diem::view_t<B> y) const {
+            diem::linop::check_apply("operator", *this, x, y);
+            if (!stacked) return chain(b, x, y, 0, false);
+            diem::index_t first = 0;
+            for (const auto& a : *parts) {
+                a.apply(b, x, diem::linop::rows_of(y, first, a.rows()));
+                first += a.rows();
+            }
+        }
+        void apply_adjoint(B& b, diem::const_view_t<B> y, diem::view_t<B> x) const {
+            diem::linop::check_adjoint("operator (adjoint)", *this, y, x);
+            if (!stacked) return chain(b, y, x, 0, true);
+            diem::batch<B> part(b, x.features(), x.items());
+            b.fill(x, diem::scalar_t<B>(0));
+            diem::index_t first = 0;
+            for (const auto& a : *parts) {
+                a.apply_adjoint(b, diem::linop::rows_of(y, first, a.rows()), part.view());
+                b.axpby(1.0, part.cview(), 1.0, x);
+                first += a.rows();
+            }
+        }
+        /// From part `k` of the order of application on.
+        void chain(B& b, diem::const_view_t<B> in, diem::view_t<B> out, std::size_t k, bool adjoint) const {
+            const auto& a = (*parts)[adjoint ? parts->size() - 1 - k : k];
+            const auto call = [&](diem::view_t<B> to) { adjoint ? a.apply_adjoint(b, in, to) : a.apply(b, in, to); };
+            if (k + 1 == parts->size()) return call(out);
+            diem::batch<B> middle(b, adjoint ? a.cols() : a.rows(), in.items());
+            call(middle.view());
+            chain(b, middle.cview(), out, k + 1, adjoint);
+        }
+    };
+    using choice =
+        std::variant<diem::linop::mask<B>, diem::linop::dense<B>, diem::linop::subsample, diem::linop::convolution<B>,
+                     sparse, diem::linop::composition<sparse, sparse>, diem::linop::stacked<sparse, sparse>, several>;
 
 public:
     using operator_tag = diem::linop::linear_tag;
     template <class A>
         requires std::is_constructible_v<choice, A>
     any_operator(A a) : a_(std::move(a)) {}  // NOLINT(google-explicit-constructor)
+
+    /// The first one applied first. Throws value_error (none), shape_error.
+    [[nodiscard]] static any_operator in_turn(std::vector<any_operator> parts) {
+        for (std::size_t k = 1; k < parts.size(); ++k)
+            diem::check_size("operator", "values that a part takes", parts[k].cols(), parts[k - 1].rows());
+        return make(std::move(parts), false);
+    }
+    /// All of the same x.
+    [[nodiscard]] static any_operator stack(std::vector<any_operator> parts) {
+        for (const auto& a : parts)
+            diem::check_size("operator", "values that a part takes", a.cols(), parts.front().cols());
+        return make(std::move(parts), true);
+    }
 
     [[nodiscard]] diem::index_t rows() const {
         return std::visit([](const auto& a) { return a.rows(); }, a_);
@@ -45,6 +115,12 @@ public:
     [[nodiscard]] const diem::linop::mask<B>* as_mask() const { return std::get_if<diem::linop::mask<B>>(&a_); }
 
 private:
+    static several make(std::vector<any_operator> parts, bool stacked) {
+        diem::check_value("operator", !parts.empty(), "no parts");
+        diem::index_t items = diem::linop::any_items;
+        for (const auto& a : parts) items = diem::linop::joint_items("operator", items, a.items());
+        return {std::make_shared<const std::vector<any_operator>>(std::move(parts)), stacked, items};
+    }
     choice a_;
 };
 

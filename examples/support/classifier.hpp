@@ -14,7 +14,7 @@
 #include <diem/linop/subsample.hpp>
 #include <diem/nn/activation.hpp>
 #include <diem/nn/conv_plan.hpp>
-#include <diem/nn/detail/layer_parameters.hpp>
+#include <diem/nn/layer_parameters.hpp>
 #include <diem/nn/linear.hpp>
 #include <diem/nn/norm.hpp>
 #include <diem/nn/parameters.hpp>
@@ -75,13 +75,13 @@ public:
         auto shape = config_.shape;
         for (std::size_t k = 0; k < config_.channels.size(); ++k) {
             const diem::nn::conv_shape s{shape, config_.channels[k], 3, config_.strides.at(k)};
-            const auto p = diem::nn::detail::add_conv(table_, "conv" + std::to_string(k), s);
+            const auto p = diem::nn::add_conv(table_, "conv" + std::to_string(k), s);
             layers_.push_back({diem::nn::conv_plan<B>(s), p});
             shape = s.result();
         }
         diem::check_size("classifier", "width of the last image", shape.width, shape.height);
         last_ = shape;
-        head_ = diem::nn::detail::add_linear(table_, "head", features(), config_.classes);
+        head_ = diem::nn::add_linear(table_, "head", features(), config_.classes);
         parameters_ = diem::batch<B>(b, table_.size(), 1);
         diem::nn::initialize<B>(b, table_, key, mutable_parameters());
     }

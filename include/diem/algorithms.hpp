@@ -63,6 +63,7 @@
 #include <diem/nn/conv_plan.hpp>
 #include <diem/nn/embedding.hpp>
 #include <diem/nn/gated_residual.hpp>
+#include <diem/nn/layer_parameters.hpp>
 #include <diem/nn/linear.hpp>
 #include <diem/nn/mlp.hpp>
 #include <diem/nn/modulation.hpp>
@@ -105,16 +106,21 @@
 #include <diem/model/preconditioned.hpp>
 
 #include <diem/posterior/any_policies.hpp>
+#include <diem/posterior/diffpir.hpp>
+#include <diem/posterior/dps.hpp>
 #include <diem/posterior/gaussian_conditional.hpp>
 #include <diem/posterior/gaussian_dense.hpp>
+#include <diem/posterior/guidance.hpp>
 #include <diem/posterior/innovation.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>
 #include <diem/posterior/options.hpp>
+#include <diem/posterior/pigdm.hpp>
 #include <diem/posterior/policies.hpp>
 #include <diem/posterior/preconditioner.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/posterior/tally.hpp>
+#include <diem/posterior/tmpd.hpp>
 
 #include <diem/train/augmentation.hpp>
 #include <diem/train/concept.hpp>

@@ -7,3 +7,5 @@
 #include <diem/algorithms.hpp>
 
 #include <diem/backend/eigen.hpp>
+
+#include <diem/instantiate.hpp>

@@ -329,3 +329,35 @@ TEMPLATE_TEST_CASE("samplers: noise sources, and what is refused", "", DIEM_TEST
     CHECK_THROWS_AS(dif::sample(b, prior, schedule, sampler, {.mean = short_mean.flat()}, key, x.view()), shape_error);
     CHECK(dif::sample(b, prior, schedule, sampler, {.steps = 2}, key, none.view()).finished);
 }
+
+TEST_CASE("sampler: a start with the covariance of the data keeps a variance above sigma_max^2") {
+    using B = test::main_backend<float>;
+    B b = test::make_backend<B>(2);
+    const index_t n = 32, items = 2000;
+    // One direction of variance 900 (all features alike), sigma_max = 20: the ODE keeps 400 / 1300 of it.
+    const auto filled = [&](float v) {
+        return to_backend(b, std::vector<float>(static_cast<std::size_t>(n), v), n, 1);
+    };
+    diffusion::gaussian<B> prior(b, filled(1), filled(0.01F), filled(static_cast<float>(std::sqrt(900.0 / 32))));
+    const auto variance = [&](const diffusion::gaussian<B>* estimate) {
+        batch<B> x(b, n, items);
+        diffusion::sample(b, prior, diffusion::ve_log_linear(1e-3, 20), diffusion::dpm_solver_2m{},
+                          {.steps = 64, .mean = prior.mu(), .estimate = estimate}, random_key{.seed = 4}, x.view());
+        const auto host = to_host(b, x);
+        double sum = 0, square = 0;
+        for (index_t i = 0; i < items; ++i) {
+            double t = 0;
+            for (index_t j = 0; j < n; ++j) t += static_cast<double>(host[static_cast<std::size_t>(i * n + j)]);
+            t /= std::sqrt(static_cast<double>(n));
+            sum += t / static_cast<double>(items);
+            square += t * t / static_cast<double>(items);
+        }
+        return (square - sum * sum) / 900;
+    };
+    const double error = 5 * std::sqrt(2.0 / static_cast<double>(items));
+    CHECK(std::abs(variance(&prior) - 1) <= error + 0.01);
+    CHECK(std::abs(variance(nullptr) - 400.0 / 1300) <= error * 0.31 + 0.01);
+    diffusion::gaussian<B> other(b, to_backend(b, std::vector<float>{0}, 1, 1),
+                                 to_backend(b, std::vector<float>{1}, 1, 1), batch<B>(b, 1, 0));
+    CHECK_THROWS_AS(variance(&other), shape_error);
+}

@@ -4,6 +4,7 @@ alone, so that it runs anywhere; what a fuzzer finds later is stored beside them
 import json
 import pathlib
 import struct
+import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent / "corpus"
 
@@ -38,7 +39,7 @@ put("npy", "lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
 
 put("safetensors", "two", safetensors([("a", "F32", [2], 0, 8), ("b", "BF16", [1], 8, 10)], {"k": "v"}, bytes(10)))
 put("safetensors", "skipped", safetensors([("a", "F4", [2], 0, 1), ("b", "C64", [1], 1, 9)], None, bytes(9)))
-put("safetensors", "hash", safetensors([("a", "U8", [0], 0, 0)], {"diem.xxh64": '{"a":"ef46db3751d8e999"}'}))
+put("safetensors", "hash", safetensors([("a", "U8", [0], 0, 0)], {"diem.xxh64": '{"a":"U8:ef46db3751d8e999"}'}))
 put("safetensors", "null", struct.pack("<Q", 21) + b'{"__metadata__":null}')
 
 put("cfl", "plain", b"# Dimensions\n2 1 1\n\0" + bytes(16))
@@ -69,3 +70,17 @@ put("ismrmrd_header", "header", '<?xml version="1.0"?><!-- c --><i:h xmlns:i="x"
     f"<encodedSpace>{size}</encodedSpace><reconSpace>{size}</reconSpace><encodingLimits><kspace_encoding_step_1>"
     f"{limits}</kspace_encoding_step_1></encodingLimits></encoding></i:h>")
 put("ismrmrd_header", "odd", "<a><![CDATA[<b>]]><b/></a>")
+
+
+def png(width, height, bits, colour, rows, extra=b""):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)) + extra
+            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+put("png", "grey8", png(3, 2, 8, 0, bytes([0, 1, 2, 3, 1, 4, 5, 6])))
+put("png", "grey16", png(1, 2, 16, 0, bytes([2, 1, 0, 3, 2, 0])))
+put("png", "rgb", png(2, 1, 8, 2, bytes([4, 1, 2, 3, 4, 5, 6])))
+put("png", "bits", png(9, 2, 1, 0, bytes([0, 170, 128, 0, 85, 0])))
+put("png", "rgba", png(1, 1, 16, 6, bytes(9)))

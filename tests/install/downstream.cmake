@@ -17,6 +17,7 @@ run("${CMAKE_COMMAND}" -S "${here}/find_package" -B "${WORK_DIR}/find_package" $
     -D "CMAKE_PREFIX_PATH=${WORK_DIR}/prefix" -D "DIEM_FORBIDDEN_DIR=${SOURCE_DIR}")
 run("${CMAKE_COMMAND}" --build "${WORK_DIR}/find_package")
 run("${WORK_DIR}/find_package/downstream")
+run("${WORK_DIR}/find_package/network")
 
 run("${CMAKE_COMMAND}" -S "${here}/fetch_content" -B "${WORK_DIR}/fetch_content" ${options}
     -D "DIEM_SOURCE_DIR=${SOURCE_DIR}")

@@ -250,6 +250,7 @@ TEST_CASE("json: strict, with path and offset") {
     refused(R"({"b": {"a": 1, "a": 2}})", "offset 18");
     refused(R"([{"a": 1}, {"a": 1, "a": 2}])", "twice");
     refused("{} {}", "offset 3");
+    refused("{\"a\": 1, \"sigma_y\": 1" + std::string(310, '0') + "}", "after the key \"sigma_y\": ");
     refused("// comment\n{}", "");
     refused("[1e999]", "");
     refused("\"\xff\"", "");

@@ -293,6 +293,8 @@ TEST_CASE("fits: damage, and no image") {
     bytes.replace(at + 10, 20, "          1000000000");
     write_bytes(folder / "bad", bytes);
     CHECK(contains(refusal(folder / "bad"), "more than the file holds"));
+    write_bytes(folder / "bad", read_bytes(folder / "a.fits").substr(0, 2880 + 23));  // one byte short of 6 floats
+    CHECK(contains(refusal(folder / "bad"), "truncated"));
 }
 #endif
 

@@ -125,9 +125,14 @@ def main(program):
                              "u2": np.arange(60000, 60012, dtype="u2").reshape(3, 4)}.items():
             astropy_fits.PrimaryHDU(values).writeto(folder / f"{name}.fits")
             to_npy(folder / f"{name}.fits", values)
+        two = astropy_fits.HDUList([astropy_fits.PrimaryHDU(), astropy_fits.ImageHDU(real)])
+        two.writeto(folder / "two.fits")
+        to_npy(folder / "two.fits", real)
         packed = astropy_fits.CompImageHDU(np.arange(400, dtype="i2").reshape(20, 20), compression_type="RICE_1")
         astropy_fits.HDUList([astropy_fits.PrimaryHDU(), packed]).writeto(folder / "packed.fits")
-        to_npy(folder / "packed.fits", np.arange(400).reshape(20, 20))
+        refused = subprocess.run([program, "copy", folder / "packed.fits", folder / "out.npy"], stderr=subprocess.PIPE,
+                                 text=True)
+        assert refused.returncode == 1 and "funpack" in refused.stderr, refused.stderr
         call(program, "copy", folder / "real.npy", folder / "out.fits")
         same(astropy_fits.getdata(folder / "out.fits").astype("f4"), real, "FITS")
 

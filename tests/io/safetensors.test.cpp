@@ -109,6 +109,51 @@ TEST_CASE("safetensors: 16-bit floats are widened") {
     CHECK(half[0] == 1);
     CHECK(std::isnan(half[1]));
     CHECK(file.read_as<double>("b").data == std::vector<double>{1, -3});
+    std::vector<float> target(2);
+    file.read_into("b", {2}, std::span(target));
+    CHECK(target == std::vector<float>{1, -3});
+    std::vector<std::uint16_t> bits(2);
+    CHECK_THROWS_AS(file.read_into("b", {2}, std::span(bits)), io_error);
+}
+
+TEST_CASE("safetensors: hashes of the tensors") {
+    const temporary_folder folder;
+    const auto path = folder / "a.safetensors";
+    const array<float> a({2}, {1, 2});
+    const array<std::uint8_t> none({0});
+    safetensors_writer writer;
+    writer.hash_tensors();
+    writer.add("a", a);
+    writer.add("none", none);
+    writer.write(path);
+    CHECK(safetensors_file(path).verify());
+    CHECK(contains(safetensors_file(path).metadata("diem.xxh64"), "\"none\":\"U8:ef46db3751d8e999\""));
+    const std::string good = read_bytes(path);
+    for (std::size_t bit = 0; bit < 64; ++bit) {
+        std::string flipped = good;
+        char& byte = flipped[good.size() - 8 + bit / 8];
+        byte = static_cast<char>(byte ^ (1 << (bit % 8)));
+        write_bytes(path, flipped);
+        safetensors_file file(path);
+        CHECK(contains(message_of<io_error>([&] { file.verify(); }), path.string() + ": tensor \"a\" is damaged"));
+    }
+    // another tool's conversion to a narrower type cannot be compared
+    std::string converted = good;
+    const std::size_t at = converted.find(R"("dtype":"F32","shape":[2],)");
+    REQUIRE(at != std::string::npos);
+    converted.replace(at, 26, R"("dtype":"F16","shape":[4],)");
+    write_bytes(path, converted);
+    safetensors_file file(path);
+    CHECK(file.verify());
+    CHECK(file.verified("none"));
+    CHECK_FALSE(file.verified("a"));
+    writer.add("c", a);
+    writer.write(path);
+    CHECK(safetensors_file(path).verify());
+    safetensors_writer plain;
+    plain.add("a", a);
+    plain.write(path);
+    CHECK_FALSE(safetensors_file(path).verify());
 }
 
 TEST_CASE("safetensors: what other tools add does no harm") {

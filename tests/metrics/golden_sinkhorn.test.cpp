@@ -100,7 +100,7 @@ TEMPLATE_TEST_CASE("transport and divergences of the golden files", "", DIEM_TES
         test::check_golden(file, "transport", costs);
         if (file.has_output("iterations")) test::check_golden(file, "iterations", counts);
         const std::vector<double> both = {divergence(backend, a.cview(), b.cview(), s.cview(), o),
-                                          symmetric_divergence(backend, a.cview(), s.cview(), o)};
+                                          debiased_cost(backend, a.cview(), s.cview(), o)};
         test::check_golden(file, "divergence", both);
     }
 }
@@ -234,6 +234,54 @@ TEST_CASE("transport of closed cases") {
     CHECK(std::abs(transport(backend, u.cview(), u.cview(), o).cost - 12.5) <= 1e-6);
     CHECK(divergence(backend, u.cview(), u.cview(), u.cview()) == 1e-6);
     CHECK(std::abs(symmetric_divergence(backend, u.cview(), u.cview())) <= 1e-12);
+}
+
+TEST_CASE("the regularized cost, and a divergence that is one") {
+    auto backend = test::make_backend<test::main_backend<double>>();
+    const auto u = to_backend(backend, std::vector<double>{0, 0, 3, 4}, 2, 2);
+    const auto one = to_backend(backend, std::vector<double>{3, 0}, 2, 1);
+    sinkhorn_options o;
+    // P = a b', by force or by much regularization: KL = 0.
+    const auto forced = transport(backend, u.cview(), one.cview());
+    CHECK(std::abs(forced.regularized_cost / forced.cost - 1) <= 1e-9);
+    o.regularization = 1e9;
+    CHECK(std::abs(transport(backend, u.cview(), u.cview(), o).regularized_cost - 12.5) <= 1e-5);
+    // Little of it: the plan is the diagonal, KL = log 2.
+    o.regularization = 0.5;
+    CHECK(std::abs(transport(backend, u.cview(), u.cview(), o).regularized_cost - 0.5 * std::log(2.0)) <= 1e-9);
+
+    o.regularization = 1;
+    o.iterations = 5000;
+    o.tolerance = 1e-10;
+    double least = 1;
+    for (std::uint64_t seed = 0; seed < 60; ++seed) {
+        const auto a = normals(backend, 1, 3, 2 * seed), b = normals(backend, 1, 3, 2 * seed + 1);
+        least = std::min(least, symmetric_divergence(backend, a.cview(), b.cview(), o));
+    }
+    CHECK(least >= -1e-9);
+    // Two points against one, by hand: the plans are a b' with the one and, on the two at distance 2, of mass p off the
+    // diagonal, p / (1 - p) = e^-4. The difference of costs leaves the entropy out.
+    const auto two = to_backend(backend, std::vector<double>{-1, 1}, 1, 2);
+    const auto zero = to_backend(backend, std::vector<double>{0}, 1, 1);
+    const double off = 1 / (1 + std::exp(4.0));
+    const double entropy = off * std::log(2 * off) + (1 - off) * std::log(2 * (1 - off));
+    CHECK(std::abs(debiased_cost(backend, two.cview(), zero.cview(), o) - (1 - 2 * off)) <= 1e-9);
+    CHECK(std::abs(symmetric_divergence(backend, two.cview(), zero.cview(), o) - (1 - 2 * off - entropy / 2)) <= 1e-9);
+}
+
+TEST_CASE("an absolute tolerance does not pass many points at once") {
+    auto backend = test::make_backend<test::main_backend<double>>();
+    const index_t n = 400;  // || b ||_2 = 1 / 20
+    const auto u = normals(backend, 2, n, 1), v = normals(backend, 2, n, 2);
+    sinkhorn_options o;
+    o.regularization = 0.1;
+    o.tolerance = 0.1;
+    const auto r = transport(backend, u.cview(), v.cview(), o);
+    CHECK(r.converged());
+    CHECK(r.marginal_error < 0.25 / 20);
+    o.relative_tolerance = std::numeric_limits<double>::infinity();
+    CHECK(transport(backend, u.cview(), v.cview(), o).iterations == 1);
+    CHECK(r.iterations > 1);
 }
 
 #if !defined(DIEM_TEST_CUDA)

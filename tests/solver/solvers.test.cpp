@@ -419,6 +419,18 @@ TEMPLATE_TEST_CASE("fom: cg's iterates, residuals orthogonal to the Krylov space
     CHECK(theirs[2] < 0);
 }
 
+TEST_CASE("fom: a step far shorter than cg's where M is ill-conditioned and right", "[solver]") {
+    using B = main_backend<double>;
+    B b = make_backend<B>();
+    const auto m = linop::diagonal<B>::shared(to_backend<B, double>(b, {1e-4, 1}, 2, 1));
+    const auto rhs = to_backend<B, double>(b, {1, 0.05}, 2, 1);
+    batch<B> x(b, 2, 1);
+    (void)solver::cg<B>(b, m, rhs, x, {.max_iterations = 1, .relative_tolerance = 0});
+    CHECK(std::abs(to_host(b, x)[0] - 1.0025 / 0.0026) <= 1e-9);  // r'r / r'Mr
+    (void)solver::fom<B>(b, m, rhs, x, {.max_iterations = 1, .relative_tolerance = 0});
+    CHECK(std::abs(to_host(b, x)[0] - 2 * 0.0026 / (1e-8 + 0.0025)) <= 1e-9);  // twice r'Mr / |Mr|^2
+}
+
 namespace {
 /// diag(m) >= floor I.
 template <Backend B>

@@ -155,9 +155,9 @@ public:
         const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
         const auto kernel = detail::eigen::choose_gemm(ta, tb, m, n, k);
         const auto part = [&](index_t i, index_t rows, index_t j, index_t cols) {
-            detail::eigen::multiply<S>(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
-                                       b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
-                                       c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
+            multiply<S>(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
+                        b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
+                        c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
         };
         if (threads() == 1 || m * n * k < smallest_product) return part(0, m, 0, n);
         // Two parts per thread, along the longer side, whole register blocks each (48: of every vector length, so that an
@@ -178,8 +178,8 @@ public:
         const auto kernel = detail::eigen::choose_gemm(ta, tb, c.rows, c.cols, k);
         parallel(c.count, c.rows * c.cols * k / 8 + 1, [&](index_t first, index_t last) {
             for (index_t i = first; i < last; ++i)
-                detail::eigen::multiply<S>(kernel, alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride,
-                                           b.leading, tb, beta, c.data + i * c.stride, c.leading, c.rows, c.cols, k);
+                multiply<S>(kernel, alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride, b.leading, tb,
+                            beta, c.data + i * c.stride, c.leading, c.rows, c.cols, k);
         });
     }
 
@@ -222,6 +222,15 @@ public:
 
 private:
     using fft_plans = detail::eigen::fft_plans<T>;
+
+    /// Products of the other scalar take the library's kernel alone: fewer templates to compile.
+    template <class S, class... Rest>
+    static void multiply(detail::eigen::gemm_kernel kernel, Rest... rest) {
+        if constexpr (std::is_same_v<S, T>)
+            detail::eigen::multiply<S>(kernel, rest...);
+        else
+            detail::eigen::multiply_by_library<S>(rest...);
+    }
 
     eigen_backend(std::shared_ptr<pool> memory, std::shared_ptr<fft_plans> fft)
         : pool_(std::move(memory)), fft_(std::move(fft)) {}

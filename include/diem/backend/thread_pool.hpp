@@ -86,9 +86,8 @@ private:
     private:
         [[noreturn]] static void refuse() {
             throw usage_error(
-                "thread_pool::run: a job is running: a backend may be used neither inside its own job nor by two "
-                "threads "
-                "at once");
+                "thread_pool::run: a job is running: a backend may be used neither inside its own job "
+                "nor by two threads at once");
         }
         thread_pool& pool_;
     };

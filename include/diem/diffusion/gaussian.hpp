@@ -17,6 +17,15 @@
 namespace diem::diffusion {
 
 namespace detail {
+struct gaussian_color {  // x = mu + sqrt(d + s2) x
+    double s2;
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& x, const V& mu, const V& d) const {
+        using T = typename diem::detail::random_scalar<V>::type;
+        using std::sqrt;
+        x = mu + sqrt(d + T(s2)) * x;
+    }
+};
 struct gaussian_draw {  // x = mu + sqrt(d) z
     template <class V>
     DIEM_HOST_DEVICE void operator()(V& x, const V& z, const V& mu, const V& d) const {
@@ -165,6 +174,14 @@ public:
         b.fill_normal(key, z.view());
         b.map(detail::gaussian_draw{}, x, z.cview().feature_range(0, features()), per_feature{mu()}, per_feature{d()});
         if (rank() > 0) b.gemm(T(1), u(), op::none, z.cview().feature_range(features(), rank()), op::none, T(1), x);
+    }
+
+    /// Normals x (D x n) and z (r x n) become x = mu + sqrt(d + sigma^2) x + u z ~ N(mu, Sigma + sigma^2 I).
+    void color(B& b, double sigma, const_view_t<B> z, view_t<B> x) const {
+        check_shape("gaussian::color", "x", x, features(), x.items());
+        check_shape("gaussian::color", "z", z, rank(), x.items());
+        b.map(detail::gaussian_color{sigma * sigma}, x, per_feature{mu()}, per_feature{d()});
+        if (rank() > 0) b.gemm(T(1), u(), op::none, z, op::none, T(1), x);
     }
 
     /// out_i = log N(x_i; mu, Sigma + sigma^2 I), the density of x_t; sigma = 0 for that of x, which needs all d > 0

@@ -11,6 +11,7 @@
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 #include <diem/diffusion/concept.hpp>
+#include <diem/diffusion/gaussian.hpp>
 #include <diem/diffusion/noise.hpp>
 #include <diem/diffusion/schedule.hpp>
 
@@ -230,7 +231,11 @@ auto memory_for(const S& sampler, B& b, index_t features, index_t items) {
 template <Backend B>
 struct sample_options {
     index_t steps = 256;
-    const_vector_t<B> mean{};   ///< of the prior, D numbers, where known: x_1 = mean + sigma(1) z; empty: zero
+    const_vector_t<B> mean{};  ///< of the prior, D numbers, where known: x_1 = mean + sigma(1) z; empty: zero
+    /// A Gaussian estimate of the prior, where known: x_1 ~ N(mu, Sigma + sigma^2 I), in the place of `mean`. Without it the
+    /// start lacks Sigma, and of a variance l there survives 1 - (l / (l + sigma^2))^2 (SDE) or sigma^2 / (l + sigma^2) (ODE),
+    /// sigma = sigma(1).
+    const gaussian<B>* estimate = nullptr;
     bool start_given = false;   ///< x holds x_1 already
     bool final_denoise = true;  ///< end by x = E[x | x_0], as in the paper: x_0 still carries noise sigma(0)
 };
@@ -246,7 +251,7 @@ struct no_progress {
     constexpr bool operator()(index_t, index_t, double) const { return true; }
 };
 
-/// Draws x (D x n) from the model: x_1 = mean + sigma(1) z, then `options.steps` steps of `sampler` along the times
+/// Draws x (D x n) from the model: x_1 = mean + sigma(1) z (or of `options.estimate`), then `options.steps` steps of `sampler` along the times
 /// 1 - i / steps, then the final denoiser call.
 ///
 /// `noise`: a NoiseSource, e.g. `random_noise{key}`, or just the random_key: then the numbers drawn for an item depend on
@@ -266,7 +271,13 @@ sample_result sample(B& b, M& model, const S& schedule, const Scheme& sampler, c
         double sigma = schedule.sigma(1);
         if (!options.start_given) {
             noise.draw(b, random_lane::sampler_start, 0, x);
-            if (options.mean.size() > 0) {
+            if (options.estimate != nullptr) {
+                check_size("diffusion::sample", "options.estimate->features()", options.estimate->features(),
+                           x.features());
+                batch<B> z(b, options.estimate->rank(), x.items());
+                noise.draw(b, random_lane::sampler_start, 1, z.view());
+                options.estimate->color(b, sigma, z.cview(), x);
+            } else if (options.mean.size() > 0) {
                 check_size("diffusion::sample", "options.mean.size()", options.mean.size(), x.features());
                 b.map(detail::start_at{sigma}, x, per_feature{options.mean});
             } else {

@@ -26,6 +26,10 @@
 ///     });
 namespace diem::io {
 
+/// Throws config_error: file, key and what is wrong.
+[[noreturn]] inline void config_fail(const std::string& where, const std::string& path, const std::string& what) {
+    throw config_error(where + ": " + (path.empty() ? "(top)" : "\"" + path + "\"") + ": " + what);
+}
 namespace detail {
 
 template <class T>
@@ -41,9 +45,6 @@ inline constexpr bool is_optional = false;
 template <class T>
 inline constexpr bool is_optional<std::optional<T>> = true;
 
-[[noreturn]] inline void config_fail(const std::string& where, const std::string& path, const std::string& what) {
-    throw config_error(where + ": " + (path.empty() ? "(top)" : "\"" + path + "\"") + ": " + what);
-}
 /// The value shortened, for messages.
 [[nodiscard]] inline std::string excerpt(const json& value) {
     std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -115,8 +116,7 @@ public:
     }
     /// Any other condition; `what` ends the sentence "... is <value>, expected ".
     const config_check& satisfies(bool condition, const std::string& what) const {
-        if (!condition)
-            detail::config_fail(where_, path_, "is " + detail::excerpt(json(value_)) + ", expected " + what);
+        if (!condition) config_fail(where_, path_, "is " + detail::excerpt(json(value_)) + ", expected " + what);
         return *this;
     }
 
@@ -135,8 +135,7 @@ public:
     /// `where` names the file, `path` the object inside it.
     config_object(const json& object, std::string where, std::string path)
         : object_(object), where_(std::move(where)), path_(std::move(path)) {
-        if (!object_.is_object())
-            detail::config_fail(where_, path_, "expected an object, got " + detail::excerpt(object_));
+        if (!object_.is_object()) config_fail(where_, path_, "expected an object, got " + detail::excerpt(object_));
     }
 
     [[nodiscard]] bool contains(const std::string& key) const { return object_.contains(key); }
@@ -144,7 +143,7 @@ public:
     /// Reads `key` into `target`, which must be there.
     template <class T>
     config_check<T> required(const std::string& key, T& target) {
-        if (!contains(key)) detail::config_fail(where_, child(key), "is missing");
+        if (!contains(key)) config_fail(where_, child(key), "is missing");
         return optional(key, target);
     }
     /// Reads `key` into `target` where it is there; else `target` keeps its value.
@@ -168,7 +167,7 @@ public:
     void ignore(const std::string& key) { known_.push_back(key); }
     /// An error of this object's own, e.g. two keys that do not go together.
     [[noreturn]] void fail(const std::string& key, const std::string& what) const {
-        detail::config_fail(where_, child(key), what);
+        config_fail(where_, child(key), what);
     }
 
     /// Throws config_error for a key that was not asked for, naming those that were.
@@ -177,7 +176,7 @@ public:
             if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
             std::string list;
             for (const std::string& name : known_) list += (list.empty() ? "" : ", ") + name;
-            detail::config_fail(where_, child(key), "unknown key; known here: " + (list.empty() ? "none" : list));
+            config_fail(where_, child(key), "unknown key; known here: " + (list.empty() ? "none" : list));
         }
     }
 
@@ -204,14 +203,14 @@ struct config_source {
 /// Throws config_error: no "=", an empty key, or what is on the way is no object.
 inline void set_entry(config_source& source, const std::string& assignment) {
     const auto end = assignment.find('=');
-    if (end == std::string::npos) detail::config_fail(source.where, assignment, "expected KEY=VALUE");
+    if (end == std::string::npos) config_fail(source.where, assignment, "expected KEY=VALUE");
     const std::string path = assignment.substr(0, end), text = assignment.substr(end + 1);
     json* at = &source.value;
     for (std::size_t first = 0; first <= path.size();) {
         const std::size_t next = std::min(path.find('.', first), path.size());
-        if (next == first) detail::config_fail(source.where, assignment, "expected KEY=VALUE, with no empty key");
+        if (next == first) config_fail(source.where, assignment, "expected KEY=VALUE, with no empty key");
         if (!at->is_object() && !at->is_null())
-            detail::config_fail(source.where, path.substr(0, first - 1), "is no object, so that it has no keys to set");
+            config_fail(source.where, path.substr(0, first - 1), "is no object, so that it has no keys to set");
         at = &(*at)[path.substr(first, next - first)];
         first = next + 1;
     }

@@ -62,37 +62,30 @@ struct counting_iterator {
     };
 
     std::vector<std::set<std::string>> keys;
-    std::vector<std::string> path;  // the key that each open object has come to
+    std::string last;  // key before what is wrong
     const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
         using event_t = json::parse_event_t;
         const auto offset = static_cast<std::size_t>(seen - begin);
         if (event == event_t::object_start || event == event_t::array_start) {
             if (depth >= options.max_depth) fail(offset, "JSON nested too deeply");
-            if (event == event_t::object_start) {
-                keys.emplace_back();
-                path.emplace_back();
-            }
+            if (event == event_t::object_start) keys.emplace_back();
         } else if (event == event_t::object_end) {
             keys.pop_back();
-            path.pop_back();
         } else if (event == event_t::key) {
-            path.back() = parsed.get<std::string>();
-            if (!keys.back().insert(path.back()).second) fail(offset, "JSON key \"" + path.back() + "\" occurs twice");
+            last = parsed.get<std::string>();
+            if (!keys.back().insert(last).second) fail(offset, "JSON key \"" + last + "\" occurs twice");
         }
         return true;
     };
     try {
         return json::parse(detail::counting_iterator{begin, &seen}, detail::counting_iterator{end, &seen}, check, true,
                            options.comments);
-    } catch (const json::out_of_range&) {  // of a number; its message repeats all digits
-        std::string key;
-        for (const auto& part : path) key += (key.empty() ? "" : ".") + part;
-        fail(static_cast<std::size_t>(seen - begin), "\"" + key + "\": a number that is too large");
-        throw;  // unreachable
     } catch (const json::exception& e) {
         const auto* at = dynamic_cast<const json::parse_error*>(&e);
         const std::size_t byte = at != nullptr ? at->byte : static_cast<std::size_t>(seen - begin);
-        fail(byte > 0 ? byte - 1 : 0, e.what());
+        std::string what = e.what();  // repeats what it read, which may be long
+        if (what.size() > 200) what = what.substr(0, 120) + "..." + what.substr(what.size() - 60);
+        fail(byte > 0 ? byte - 1 : 0, (last.empty() ? "" : "after the key \"" + last + "\": ") + what);
         throw;  // unreachable
     }
 }

@@ -80,6 +80,22 @@ inline void save_png(const std::filesystem::path& path, const array<std::uint8_t
     write_atomically(path, std::as_bytes(std::span(bytes.get(), static_cast<std::size_t>(length))));
 }
 
+namespace detail {
+/// The decoder asks for what a chunk claims before it reads it: every chunk up to the last one must be in the file.
+inline void check_png_chunks(const input_file& file, std::string_view bytes) {
+    for (std::size_t at = 8;;) {
+        const auto big_endian = [&](std::size_t k) { return std::uint64_t{static_cast<unsigned char>(bytes[k])}; };
+        if (bytes.size() - at < 12) file.fail(at, "PNG is truncated");
+        const std::uint64_t length =
+            big_endian(at) << 24 | big_endian(at + 1) << 16 | big_endian(at + 2) << 8 | big_endian(at + 3);
+        if (length > bytes.size() - at - 12)
+            file.fail(at, "PNG is truncated, or a chunk claims more than the file holds");
+        if (bytes.substr(at + 4, 4) == "IEND") return;
+        at += 12 + static_cast<std::size_t>(length);
+    }
+}
+}  // namespace detail
+
 /// Reads an 8-bit or 16-bit PNG as the numbers it holds, (height, width, channels): 0 .. 255 or 0 .. 65535; palettes become
 /// colours. Throws io_error: no PNG, damaged, more pixels than the file can hold.
 [[nodiscard]] inline array<float> load_png(const std::filesystem::path& path) {
@@ -87,6 +103,7 @@ inline void save_png(const std::filesystem::path& path, const array<std::uint8_t
     const std::string bytes = file.read_text(0, file.size(), "file");
     if (kind_of(std::string_view(bytes).substr(0, 512), file.size()) != file_kind::png)
         detail::not_this_kind(file, "a PNG image");
+    detail::check_png_chunks(file, bytes);
     constexpr std::uint64_t most = 1U << 30;  // the decoder counts in int
     if (bytes.size() > most) file.fail(0, "PNG of more than a gigabyte");
     const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());

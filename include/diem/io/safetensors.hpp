@@ -55,7 +55,8 @@ inline constexpr skipped_dtype skipped_dtypes[] = {
 /// a tensor of an element type that is not read here does no harm until it is asked for.
 class safetensors_file {
 public:
-    /// The metadata that holds the hashes of tensors: JSON {name: XXH64 of the tensor's bytes, 16 hexadecimal digits}.
+    /// The metadata that holds the hashes of tensors: JSON {name: "DTYPE:HASH"}, XXH64 of the tensor's
+    /// bytes as 16 hexadecimal digits.
     static constexpr const char* hash_key = "diem.xxh64";
     /// Longest header accepted, as in the reference implementation.
     static constexpr std::uint64_t max_header_bytes = 100'000'000;
@@ -99,7 +100,8 @@ public:
     }
 
     /// Reads every tensor whose hash the metadata holds (see `safetensors_writer::hash_tensors`), and compares. False where
-    /// there are no hashes. Throws io_error, naming the tensor: it has changed since it was written, or is missing.
+    /// there are no hashes. A tensor that another tool has converted to another element type since is passed over.
+    /// Throws io_error, naming the tensor: its bytes have changed since they were written, or it is missing.
     bool verify() {
         const auto found = metadata_.find(hash_key);
         if (found == metadata_.end()) return false;
@@ -109,13 +111,16 @@ public:
         for (const auto& [name, expected] : hashes.items()) {
             if (!contains(name)) throw io_error(path().string() + ": tensor \"" + name + "\" is missing");
             const tensor_info& tensor = at(name);
+            const std::string text = expected.is_string() ? expected.get<std::string>() : "";
+            const std::size_t colon = text.find(':');
+            if (colon != std::string::npos && text.substr(0, colon) != tensor.dtype_name) continue;
             content_hash hash;
             for (std::uint64_t done = 0; done < tensor.bytes; done += piece.size()) {
                 piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(tensor.bytes - done, 1 << 20)));
                 file_.read(tensor.offset + done, piece, "tensor \"" + name + "\"");
                 hash.bytes(piece);
             }
-            if (!expected.is_string() || expected.get_ref<const std::string&>() != hash.hex())
+            if (text != tensor.dtype_name + ":" + hash.hex())
                 throw io_error(path().string() + ": tensor \"" + name +
                                "\" is damaged: its bytes are not those that were written (their hash differs)");
             hashed_.insert(name);
@@ -134,14 +139,22 @@ public:
         file_.read(tensor.offset, std::as_writable_bytes(std::span(result.data)), "tensor \"" + name + "\"");
         return result;
     }
-    /// The tensor, of exactly this element type and shape, into memory of the caller (a part of a flat buffer).
+    /// The tensor, of exactly this element type and shape, into memory of the caller (a part of a flat buffer). F16 and BF16
+    /// are widened where T is float or double.
     template <class T>
     void read_into(const std::string& name, const shape_type& shape, std::span<T> target) {
         const tensor_info& tensor = at(name);
-        require_type(name, tensor, tensor.type == dtype_of<T>(), info(dtype_of<T>()).safetensors);
+        const bool widened = std::is_floating_point_v<T> && (tensor.type == dtype::f16 || tensor.type == dtype::bf16);
+        require_type(name, tensor, widened || tensor.type == dtype_of<T>(), info(dtype_of<T>()).safetensors);
         if (tensor.shape != shape || tensor.size() != static_cast<index_t>(target.size()))
             throw io_error(path().string() + ": tensor \"" + name + "\" has shape " + to_string(tensor.shape) +
                            ", expected " + to_string(shape));
+        if (widened) {
+            std::vector<std::byte> bytes(static_cast<std::size_t>(tensor.bytes));
+            file_.read(tensor.offset, bytes, "tensor \"" + name + "\"");
+            (void)detail::convert<T>(tensor.type, bytes.data(), target);
+            return;
+        }
         file_.read(tensor.offset, std::as_writable_bytes(target), "tensor \"" + name + "\"");
     }
     /// The tensor converted: any real type to float or double, any integer type to an integer type that holds its values.
@@ -302,7 +315,8 @@ public:
         auto metadata = metadata_;
         if (hashed_) {
             json hashes = json::object();
-            for (const entry& e : entries_) hashes[e.name] = content_hash().bytes(e.bytes).hex();
+            for (const entry& e : entries_)
+                hashes[e.name] = std::string(info(e.type).safetensors) + ":" + content_hash().bytes(e.bytes).hex();
             metadata.emplace(safetensors_file::hash_key, hashes.dump(-1, ' ', false, json::error_handler_t::replace));
         }
         if (!metadata.empty()) header["__metadata__"] = metadata;

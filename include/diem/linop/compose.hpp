@@ -79,7 +79,7 @@ template <class A, class C>
 class sum_of {
 public:
     using operator_tag = detail::joint_tag<A, C>;
-    sum_of(A a, C c) : a_(std::move(a)), c_(std::move(c)), items_(detail::joint_items("sum", a_.items(), c_.items())) {
+    sum_of(A a, C c) : a_(std::move(a)), c_(std::move(c)), items_(joint_items("sum", a_.items(), c_.items())) {
         check_size("sum", "rows of the second operator", c_.rows(), a_.rows());
         check_size("sum", "cols of the second operator", c_.cols(), a_.cols());
     }
@@ -93,7 +93,7 @@ public:
     }
     template <Backend B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("sum", *this, x, y);
+        check_apply("sum", *this, x, y);
         a_.apply(b, x, y);
         batch<B> other(b, y.features(), y.items());
         c_.apply(b, x, other.view());
@@ -101,7 +101,7 @@ public:
     }
     template <Backend B>
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("sum (adjoint)", *this, y, x);
+        check_adjoint("sum (adjoint)", *this, y, x);
         a_.apply_adjoint(b, y, x);
         batch<B> other(b, x.features(), x.items());
         c_.apply_adjoint(b, y, other.view());
@@ -128,8 +128,7 @@ template <class A, class C>
 class composition {
 public:
     using operator_tag = linear_tag;
-    composition(A a, C c)
-        : a_(std::move(a)), c_(std::move(c)), items_(detail::joint_items("compose", a_.items(), c_.items())) {
+    composition(A a, C c) : a_(std::move(a)), c_(std::move(c)), items_(joint_items("compose", a_.items(), c_.items())) {
         check_size("compose", "rows of the second operator", c_.rows(), a_.cols());
     }
 
@@ -142,14 +141,14 @@ public:
     }
     template <Backend B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("compose", *this, x, y);
+        check_apply("compose", *this, x, y);
         batch<B> middle(b, c_.rows(), x.items());
         c_.apply(b, x, middle.view());
         a_.apply(b, middle.cview(), y);
     }
     template <Backend B>
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("compose (adjoint)", *this, y, x);
+        check_adjoint("compose (adjoint)", *this, y, x);
         batch<B> middle(b, c_.rows(), y.items());
         a_.apply_adjoint(b, y, middle.view());
         c_.apply_adjoint(b, middle.cview(), x);
@@ -175,8 +174,7 @@ template <class A, class C>
 class stacked {
 public:
     using operator_tag = linear_tag;
-    stacked(A a, C c)
-        : a_(std::move(a)), c_(std::move(c)), items_(detail::joint_items("stack", a_.items(), c_.items())) {
+    stacked(A a, C c) : a_(std::move(a)), c_(std::move(c)), items_(joint_items("stack", a_.items(), c_.items())) {
         check_size("stack", "cols of the second operator", c_.cols(), a_.cols());
     }
 
@@ -189,16 +187,16 @@ public:
     }
     template <Backend B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("stack", *this, x, y);
-        a_.apply(b, x, detail::rows_of(y, 0, a_.rows()));
-        c_.apply(b, x, detail::rows_of(y, a_.rows(), c_.rows()));
+        check_apply("stack", *this, x, y);
+        a_.apply(b, x, rows_of(y, 0, a_.rows()));
+        c_.apply(b, x, rows_of(y, a_.rows(), c_.rows()));
     }
     template <Backend B>
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("stack (adjoint)", *this, y, x);
-        a_.apply_adjoint(b, detail::rows_of(y, 0, a_.rows()), x);
+        check_adjoint("stack (adjoint)", *this, y, x);
+        a_.apply_adjoint(b, rows_of(y, 0, a_.rows()), x);
         batch<B> other(b, x.features(), x.items());
-        c_.apply_adjoint(b, detail::rows_of(y, a_.rows(), c_.rows()), other.view());
+        c_.apply_adjoint(b, rows_of(y, a_.rows(), c_.rows()), other.view());
         b.axpby(1.0, other.cview(), 1.0, x);
     }
 

@@ -125,7 +125,7 @@ public:
     [[nodiscard]] isotropic_covariance items(index_t, index_t) const { return *this; }
     template <Backend B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("isotropic_covariance", *this, x, y);
+        check_apply("isotropic_covariance", *this, x, y);
         b.axpby(variance_, x, 0.0, y);
     }
     template <Backend B>
@@ -134,7 +134,7 @@ public:
     }
     template <Backend B>
     void apply_inverse(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("isotropic_covariance (inverse)", *this, x, y);
+        check_apply("isotropic_covariance (inverse)", *this, x, y);
         b.axpby(1 / variance_, x, 0.0, y);
     }
     template <Backend B>
@@ -143,7 +143,7 @@ public:
     }
     template <Backend B>
     void sample(B& b, const random_key& key, view_t<B> y) const {
-        detail::check_apply("isotropic_covariance (sample)", *this, y, y);
+        check_apply("isotropic_covariance (sample)", *this, y, y);
         b.fill_normal(key, y);
         b.axpby(0.0, const_view_t<B>(y), std::sqrt(variance_), y);
     }
@@ -186,7 +186,7 @@ public:
         b.launch(out.size(), 8 * rows(), detail::sum_of_logs{rows(), stride}, d.data(), out.data());
     }
     void sample(B& b, const random_key& key, view_t<B> y) const {
-        detail::check_apply("diagonal_covariance (sample)", *this, y, y);
+        check_apply("diagonal_covariance (sample)", *this, y, y);
         batch<B> z(b, y.features(), y.items());
         b.fill_normal(key, z.view());
         d_.map(b, detail::times_root{}, z.view(), y);

@@ -50,13 +50,17 @@ void check_product(std::string_view where, index_t from, index_t to, index_t ite
     check_shape(where, "input", in, from, n);
     check_shape(where, "output", out, to, n);
 }
+
+}  // namespace detail
+
+/// For authors of operators: the arguments of `apply`, of `apply_adjoint`, of `items`. Throw shape_error, value_error.
 template <class A, class P, class Q>
 void check_apply(std::string_view where, const A& a, const batch_view<P>& x, const batch_view<Q>& y) {
-    check_product(where, a.cols(), a.rows(), a.items(), x, y);
+    detail::check_product(where, a.cols(), a.rows(), a.items(), x, y);
 }
 template <class A, class P, class Q>
 void check_adjoint(std::string_view where, const A& a, const batch_view<P>& y, const batch_view<Q>& x) {
-    check_product(where, a.rows(), a.cols(), a.items(), y, x);
+    detail::check_product(where, a.rows(), a.cols(), a.items(), y, x);
 }
 inline void check_slice(std::string_view where, index_t items, index_t first, index_t count) {
     check_value(where, first >= 0 && count >= 0 && (items < 0 || first + count <= items),
@@ -75,6 +79,8 @@ template <class Pointer>
     if (b >= 0) check_size(where, "items of the second operator", b, a);
     return a;
 }
+
+namespace detail {
 
 /// The tag of something made of operators: symmetric if all of them are.
 template <class A, class... Rest>

@@ -33,15 +33,15 @@ public:
     [[nodiscard]] bool is_shared() const { return shared_; }
     [[nodiscard]] const item_data<B>& values() const { return data_; }
     [[nodiscard]] dense items(index_t first, index_t count) const {
-        detail::check_slice("dense", items(), first, count);
+        check_slice("dense", items(), first, count);
         return shared_ ? *this : dense(data_.items(first, count), rows_, cols_, false);
     }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("dense", *this, x, y);
+        check_apply("dense", *this, x, y);
         multiply(b, op::none, x, y);
     }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("dense (adjoint)", *this, y, x);
+        check_adjoint("dense (adjoint)", *this, y, x);
         multiply(b, op::transpose, y, x);
     }
 

@@ -30,14 +30,14 @@ public:
     /// n x 1 if shared, else n x items.
     [[nodiscard]] const item_data<B>& values() const { return d_; }
     [[nodiscard]] diagonal items(index_t first, index_t count) const {
-        detail::check_slice("diagonal", items(), first, count);
+        check_slice("diagonal", items(), first, count);
         return shared_ ? *this : diagonal(d_.items(first, count), false);
     }
 
     /// f(output V&, input V, d V) element-wise: apply is f = product.
     template <class F>
     void map(B& b, const F& f, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("diagonal", *this, x, y);
+        check_apply("diagonal", *this, x, y);
         if (shared_)
             b.map(f, y, x, per_feature{d_.vector()});
         else
@@ -47,7 +47,7 @@ public:
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const { apply(b, y, x); }
     /// y = d x + scale z, in one pass.
     void apply_plus(B& b, const_view_t<B> x, double scale, const_view_t<B> z, view_t<B> y) const {
-        detail::check_apply("diagonal", *this, x, y);
+        check_apply("diagonal", *this, x, y);
         check_shape("diagonal", "z", z, y.features(), y.items());
         if (shared_)
             b.map(detail::multiply_plus{scale}, y, x, z, per_feature{d_.vector()});

@@ -33,12 +33,12 @@ public:
     [[nodiscard]] fourier items(index_t, index_t) const { return *this; }
     template <Backend B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("fourier", *this, x, y);
+        check_apply("fourier", *this, x, y);
         b.fft2(fft_direction::forward, height_, width_, x, y);
     }
     template <Backend B>
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("fourier", *this, y, x);
+        check_adjoint("fourier", *this, y, x);
         b.fft2(fft_direction::inverse, height_, width_, y, x);
     }
 

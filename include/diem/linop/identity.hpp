@@ -18,7 +18,7 @@ public:
     [[nodiscard]] identity items(index_t, index_t) const { return *this; }
     template <Backend B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("identity", *this, x, y);
+        check_apply("identity", *this, x, y);
         b.copy(x, y);
     }
     template <Backend B>
@@ -47,7 +47,7 @@ public:
     [[nodiscard]] scaling items(index_t, index_t) const { return *this; }
     template <Backend B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("scaling", *this, x, y);
+        check_apply("scaling", *this, x, y);
         b.axpby(factor_, x, 0.0, y);
     }
     template <Backend B>

@@ -33,19 +33,19 @@ public:
     [[nodiscard]] index_t cols() const { return cols_; }
     [[nodiscard]] index_t items() const { return items_; }
     [[nodiscard]] lambda items(index_t first, index_t count) const {
-        detail::check_slice("lambda", items_, first, count);
+        check_slice("lambda", items_, first, count);
         return {rows_, cols_, items_ < 0 ? any_items : count, apply_, adjoint_, items_ < 0 ? first_ : first_ + first};
     }
     template <Backend B>
         requires detail::ProductFunction<Apply, B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("lambda", *this, x, y);
+        check_apply("lambda", *this, x, y);
         call(apply_, b, x, y);
     }
     template <Backend B>
         requires detail::ProductFunction<Adjoint, B>
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("lambda (adjoint)", *this, y, x);
+        check_adjoint("lambda (adjoint)", *this, y, x);
         call(adjoint_, b, y, x);
     }
 

@@ -48,7 +48,7 @@ public:
     }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const { apply(b, y, x); }
     void apply_inverse(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("low_rank_covariance (inverse)", *this, x, y);
+        check_apply("low_rank_covariance (inverse)", *this, x, y);
         innovation_.solve(b, x, y);
         if constexpr (std::is_same_v<T, double>) {  // no digits in reserve: one step of iterative refinement
             batch<B> rest(b, x.features(), x.items()), correction(b, x.features(), x.items());
@@ -60,7 +60,7 @@ public:
     }
     /// out_i = x_i'Sigma_i^-1 x_i, a sum of squares.
     void mahalanobis(B& b, const_view_t<B> x, vector_t<B, double> out) const {
-        detail::check_apply("low_rank_covariance (mahalanobis)", *this, x, x);
+        check_apply("low_rank_covariance (mahalanobis)", *this, x, x);
         check_size("low_rank_covariance::mahalanobis", "out.size()", out.size(), x.items());
         innovation_.mahalanobis(b, x, out);
     }
@@ -69,11 +69,11 @@ public:
         innovation_.log_determinant(b, out);
     }
     void sample(B& b, const random_key& key, view_t<B> y) const {
-        detail::check_apply("low_rank_covariance (sample)", *this, y, y);
+        check_apply("low_rank_covariance (sample)", *this, y, y);
         batch<B> z(b, rows() + rank(), y.items());
         b.fill_normal(key, z.view());
-        d_.map(b, detail::times_root{}, detail::rows_of(z.cview(), 0, rows()), y);
-        b.gemm(T(1), u_.view(), op::none, detail::rows_of(z.cview(), rows(), rank()), op::none, T(1), y);
+        d_.map(b, detail::times_root{}, rows_of(z.cview(), 0, rows()), y);
+        b.gemm(T(1), u_.view(), op::none, rows_of(z.cview(), rows(), rank()), op::none, T(1), y);
     }
 
 private:

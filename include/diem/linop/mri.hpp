@@ -209,20 +209,20 @@ public:
     [[nodiscard]] index_t cols() const { return pixels_; }
     [[nodiscard]] index_t items() const { return mask_.items(); }
     [[nodiscard]] mri items(index_t first, index_t count) const {
-        detail::check_slice("mri", items(), first, count);
+        check_slice("mri", items(), first, count);
         mri part(*this);
         part.mask_ = mask_.items(first, count);
         return part;
     }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("mri", *this, x, y);
+        check_apply("mri", *this, x, y);
         const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), 1);
         b.launch(runs.count(x.items()), 2 * runs.length, detail::as_complex{runs, x.stride(), y.stride()}, x.data(),
                  y.data());
         mask_.transform(b, 1, y);
     }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("mri (adjoint)", *this, y, x);
+        check_adjoint("mri (adjoint)", *this, y, x);
         batch<B> z(b, rows(), y.items());
         mask_.transform_back(b, 1, y, z.view());
         const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), 1);
@@ -247,7 +247,7 @@ public:
     sense(index_t height, index_t width, common_or_each<B> mask, common_or_each<B> coils)
         : mask_("sense", height, width, std::move(mask)), maps_(std::move(coils)), size_(2 * height * width),
           coils_(maps_.features() / size_),
-          items_(detail::joint_items("sense (mask, then coils)", mask_.items(), maps_.items())) {
+          items_(joint_items("sense (mask, then coils)", mask_.items(), maps_.items())) {
         if (coils_ < 1 || maps_.features() != coils_ * size_)
             throw shape_error("sense: the coils have " + std::to_string(maps_.features()) +
                               " numbers, expected a multiple of " + std::to_string(size_) + " (2 x " +
@@ -259,7 +259,7 @@ public:
     [[nodiscard]] index_t cols() const { return size_; }
     [[nodiscard]] index_t items() const { return items_; }
     [[nodiscard]] sense items(index_t first, index_t count) const {
-        detail::check_slice("sense", items(), first, count);
+        check_slice("sense", items(), first, count);
         sense part(*this);
         part.mask_ = mask_.items(first, count);
         part.maps_ = maps_.items(first, count);
@@ -267,14 +267,14 @@ public:
         return part;
     }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("sense", *this, x, y);
+        check_apply("sense", *this, x, y);
         const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), coils_);
         b.launch(runs.count(x.items()), 2 * runs.length,
                  detail::weigh_by_coils{runs, maps_.step(), x.stride(), y.stride()}, maps_.data(), x.data(), y.data());
         mask_.transform(b, coils_, y);
     }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("sense (adjoint)", *this, y, x);
+        check_adjoint("sense (adjoint)", *this, y, x);
         batch<B> z(b, rows(), y.items());
         mask_.transform_back(b, coils_, y, z.view());
         const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), 1);

@@ -20,7 +20,8 @@ struct sparse_entry {
 
 namespace detail {
 
-/// out_r = sum over the entries e of row r: p[parameter_e] in[place_e], for every inner element. Index: (item, outer, row).
+/// out_r = sum over the entries e of row r: p[parameter_e] in[place_e], for every inner element. Index: (item, outer,
+/// row).
 struct sparse_row {
     index_t rows, cols, outer, inner, p_stride, in_stride, out_stride;
     template <class T>
@@ -42,9 +43,9 @@ struct sparse_row {
 
 /// A sparse matrix S on one axis of every item: x is (outer, cols, inner), y is (outer, rows, inner), and
 ///     y[k, r, c] = sum over s of S[r, s] x[k, s, c],  S[r, s] = p[parameter of (r, s)].
-/// The numbers p are the same for all items, or other ones for each: a blur with a kernel of its own for every item is one pattern
-/// and small parameters. A' is made of the same entries, ordered by columns, so that it is exact up to the order of the sums.
-/// Memory: 16 bytes an entry. Copies and slices share it.
+/// The numbers p are the same for all items, or other ones for each: a blur with a kernel of its own for every item is
+/// one pattern and small parameters. A' is made of the same entries, ordered by columns, so that it is exact up to the
+/// order of the sums. Memory: 16 bytes an entry. Copies and slices share it.
 template <Backend B>
 class sparse {
 public:
@@ -112,17 +113,17 @@ public:
     [[nodiscard]] index_t cols() const { return outer_ * pattern_->cols_ * inner_; }
     [[nodiscard]] index_t items() const { return shared_ ? any_items : data_.items(); }
     [[nodiscard]] sparse items(index_t first, index_t count) const {
-        detail::check_slice("sparse", items(), first, count);
+        check_slice("sparse", items(), first, count);
         sparse part(*this);
         if (!shared_) part.data_ = data_.items(first, count);
         return part;
     }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("sparse", *this, x, y);
+        check_apply("sparse", *this, x, y);
         run(b, pattern_->forward_, pattern_->rows_, pattern_->cols_, x, y);
     }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("sparse (adjoint)", *this, y, x);
+        check_adjoint("sparse (adjoint)", *this, y, x);
         run(b, pattern_->backward_, pattern_->cols_, pattern_->rows_, y, x);
     }
 

@@ -60,14 +60,14 @@ public:
     [[nodiscard]] subsample items(index_t, index_t) const { return *this; }
     template <Backend B>
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-        detail::check_apply("subsample", *this, x, y);
+        check_apply("subsample", *this, x, y);
         b.launch(x.items() * (height_ / block_), block_ * width_ * channels_,
                  detail::average_blocks{height_, width_, channels_, block_, x.stride(), y.stride()}, x.data(),
                  y.data());
     }
     template <Backend B>
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-        detail::check_adjoint("subsample (adjoint)", *this, y, x);
+        check_adjoint("subsample (adjoint)", *this, y, x);
         b.launch(x.items() * height_, width_ * channels_,
                  detail::spread_blocks{height_, width_, channels_, block_, y.stride(), x.stride()}, y.data(), x.data());
     }

@@ -9,8 +9,8 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/attention.hpp>
-#include <diem/nn/detail/layer_parameters.hpp>
 #include <diem/nn/gated_residual.hpp>
+#include <diem/nn/layer_parameters.hpp>
 #include <diem/nn/linear.hpp>
 #include <diem/nn/modulation_layer.hpp>
 #include <diem/nn/network.hpp>
@@ -35,9 +35,9 @@ public:
                     index_t heads)
         : shape_(shape), attention_{shape.pixels(), shape.channels, heads},
           mod_(table, name, shape.channels, embedding),
-          q_(detail::add_linear(table, name + ".q", shape.channels, shape.channels)),
-          k_(detail::add_linear(table, name + ".k", shape.channels, shape.channels)),
-          v_(detail::add_linear(table, name + ".v", shape.channels, shape.channels)),
+          q_(add_linear(table, name + ".q", shape.channels, shape.channels)),
+          k_(add_linear(table, name + ".k", shape.channels, shape.channels)),
+          v_(add_linear(table, name + ".v", shape.channels, shape.channels)),
           out_(table.add(name + ".out.weight", {shape.channels, shape.channels},
                          1 / std::sqrt(static_cast<double>(shape.channels)))) {
         check_value("nn::attention_block", heads >= 1 && shape.channels % heads == 0,

@@ -7,7 +7,7 @@
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/nn/activation.hpp>
-#include <diem/nn/detail/layer_parameters.hpp>
+#include <diem/nn/layer_parameters.hpp>
 #include <diem/nn/linear.hpp>
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/update.hpp>
@@ -21,9 +21,8 @@ template <Backend B>
 class modulation {
 public:
     modulation(parameter_table& table, const std::string& name, index_t channels, index_t embedding)
-        : channels_(channels), embedding_(embedding),
-          first_(detail::add_linear(table, name + ".mod1", embedding, embedding)),
-          second_(detail::add_linear(table, name + ".mod2", embedding, 3 * channels, 0.1)) {}
+        : channels_(channels), embedding_(embedding), first_(add_linear(table, name + ".mod1", embedding, embedding)),
+          second_(add_linear(table, name + ".mod2", embedding, 3 * channels, 0.1)) {}
 
     [[nodiscard]] batch<B> forward(B& b, const_vector_t<B> p, const_view_t<B> t) const {
         batch<B> u(b, embedding_, t.items()), m(b, 3 * channels_, t.items());

@@ -9,8 +9,8 @@
 #include <diem/backend/functors.hpp>
 #include <diem/nn/activation.hpp>
 #include <diem/nn/conv_plan.hpp>
-#include <diem/nn/detail/layer_parameters.hpp>
 #include <diem/nn/gated_residual.hpp>
+#include <diem/nn/layer_parameters.hpp>
 #include <diem/nn/modulation_layer.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/norm.hpp>
@@ -35,8 +35,8 @@ public:
                    index_t dropout_first = 0)
         : shape_(shape), dropout_first_(dropout_first), mod_(table, name, shape.channels, embedding),
           conv_1_({shape, shape.channels, 3, 1}), conv_2_({shape, shape.channels, 3, 1}),
-          first_(detail::add_conv(table, name + ".conv1", conv_1_.shape())),
-          second_(detail::add_conv(table, name + ".conv2", conv_2_.shape())) {}
+          first_(add_conv(table, name + ".conv1", conv_1_.shape())),
+          second_(add_conv(table, name + ".conv2", conv_2_.shape())) {}
 
     [[nodiscard]] const modulation<B>& mod() const { return mod_; }
     void parameters_changed() {

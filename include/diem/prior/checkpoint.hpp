@@ -68,7 +68,7 @@ private:
 
 /// Reads what `checkpoint_writer` wrote, into host memory: nothing of the caller changes before everything was found right.
 /// Throws io_error: not such a file, truncated, damaged (a tensor's hash differs), a missing name, another shape or element
-/// type, numbers that are not finite, unknown names. Tensors that another tool added to a file with hashes do no harm.
+/// type (F16 and BF16 are widened), numbers that are not finite, unknown names. Tensors that another tool added to a file with hashes do no harm.
 template <Backend B>
 class checkpoint_reader {
     using T = scalar_t<B>;
@@ -90,6 +90,10 @@ public:
     [[nodiscard]] const io::json& state() const { return state_; }
     /// What a user should know of this file; "" for nothing.
     [[nodiscard]] std::string note() const {
+        for (const std::string& name : known_)
+            if (verified_ && !file_.verified(name))
+                return path().string() + ": tensor \"" + name +
+                       "\" was converted since it was written, and holds no hash";
         return verified_
                    ? ""
                    : path().string() + ": holds no hashes (an older file), so that damage to it would pass unnoticed";

@@ -150,13 +150,10 @@ namespace presets {
 
 }  // namespace presets
 
-namespace detail {
-
-/// A seed for one purpose of one lap.
+/// A seed for one purpose of one lap: 0 the Gaussian stage's samples, 1 an E-step's, 2 training.
 [[nodiscard]] inline std::uint64_t lap_seed(std::uint64_t seed, index_t lap, std::uint32_t purpose) {
     const auto words = philox({{static_cast<std::uint32_t>(lap), purpose, 0x6c61707eU, 0}}, seed);
     return std::uint64_t{words[1]} << 32 | words[0];
 }
 
-}  // namespace detail
 }  // namespace diem::prior

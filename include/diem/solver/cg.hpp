@@ -9,6 +9,7 @@
 #include <diem/solver/detail/cg_items.hpp>
 #include <diem/solver/detail/curvature.hpp>
 #include <diem/solver/detail/true_residual.hpp>
+#include <diem/solver/detail/vector_steps.hpp>
 #include <diem/solver/status.hpp>
 
 /// Batched conjugate gradient: M_i x_i = b_i for symmetric positive definite M_i, matrix-free, every item on its own.
@@ -112,19 +113,17 @@ private:
         floor_of(b_, a_, p_.cview(), floor);
         b_.launch(count_, 1, cg_step{curvature_rule_of<B, A>()}, items_.data(), curvature.data(), floor.data(),
                   alpha.data());
-        b_.axpby(alpha, q_.cview(), 1.0, r_.view());
-        b_.dot(r_.cview(), r_.cview(), rr());
+        add_dot<B>(b_, alpha, q_.cview(), r_.view(), rr());
         precondition();
         if constexpr (preconditioned) b_.dot(r_.cview(), z_.cview(), rz());
         b_.launch(count_, 1, cg_turn{recorded_, k}, items_.data(), rr().data(), rz().data(), save.data(), unsave.data(),
                   alpha.data(), fresh.data(), beta.data(), result_.history().data());
         b_.axpby(save, const_view_t<B>(x_), unsave, best_x_.view());
-        b_.axpby(alpha, p_.cview(), 1.0, x_);
         if constexpr (Byproduct) {
             b_.axpby(save, const_view_t<B>(aux_), unsave, best_aux_.view());
             b_.axpby(alpha, w_.cview(), 1.0, aux_);
         }
-        if (k < options_.max_iterations) b_.axpby(fresh, z(), beta, p_.view());
+        advance<B>(b_, alpha, fresh, beta, z(), p_.view(), x_);
     }
 
     void finish(index_t iterations) {

@@ -6,6 +6,7 @@
 #include <thrust/execution_policy.h>
 
 #include <memory>
+#include <string>
 #include <utility>
 
 #include <diem/backend/batch.hpp>

@@ -5,6 +5,7 @@
 #include <diem/backend/eigen/conv3x3_streamed.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
 #include <diem/backend/eigen/gemm_packed.hpp>
+#include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/matrix.hpp>
 #include <diem/backend/eigen/random.hpp>
 
@@ -20,6 +21,9 @@
     linkage template void diem::detail::eigen::multiply<T>(                                                           \
         diem::detail::eigen::gemm_kernel, T, const T*, diem::index_t, diem::op, const T*, diem::index_t, diem::op, T, \
         T*, diem::index_t, diem::index_t, diem::index_t, diem::index_t);                                              \
+    linkage template void diem::detail::eigen::multiply_by_library<T>(T, const T*, diem::index_t, diem::op, const T*, \
+                                                                      diem::index_t, diem::op, T, T*, diem::index_t,  \
+                                                                      diem::index_t, diem::index_t, diem::index_t);   \
     linkage template int diem::detail::eigen::cholesky_in_place<T>(T*, diem::index_t, diem::index_t);                 \
     linkage template void diem::detail::eigen::solve_lower<T>(const T*, diem::index_t, diem::op, diem::index_t, T*,   \
                                                               diem::index_t, diem::index_t);                          \
@@ -45,10 +49,12 @@
     linkage template void diem::detail::eigen::conv3x3_vjp_params<T>(                                                 \
         const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_algorithm, const T*, const T*, T*, T*,   \
         bool, const diem::detail::eigen::conv3x3_block&, T*);                                                         \
+    linkage template class diem::detail::eigen::low_rank_plan<T>;                                                     \
     linkage template struct diem::detail::eigen::conv3x3_streamed<T, 2>;                                              \
     linkage template struct diem::detail::eigen::conv3x3_streamed<T, 4>;
 
-#if defined(DIEM_EXTERN_TEMPLATES)
+// DIEM_INSTANTIATED: of the target diem::instantiated, see diem/instantiate.hpp.
+#if defined(DIEM_EXTERN_TEMPLATES) || defined(DIEM_INSTANTIATED)
 DIEM_INSTANTIATE_EIGEN(extern, float)
 DIEM_INSTANTIATE_EIGEN(extern, double)
 #endif

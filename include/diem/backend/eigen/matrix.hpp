@@ -20,16 +20,11 @@ using matrix_map = Eigen::Map<matrix<T>, 0, Eigen::OuterStride<>>;
 template <class T>
 using const_matrix_map = Eigen::Map<const matrix<T>, 0, Eigen::OuterStride<>>;
 
-/// C (m x n) = alpha op(A) op(B) + beta C with the kernel that suits the product of which this is a part; C is not read
-/// where beta is 0.
+/// C (m x n) = alpha op(A) op(B) + beta C by Eigen's own product; C is not read where beta is 0.
 template <class T>
-void multiply(gemm_kernel kernel, T alpha, const T* pa, index_t lda, op ta, const T* pb, index_t ldb, op tb, T beta,
-              T* pc, index_t ldc, index_t m, index_t n, index_t k) {
+void multiply_by_library(T alpha, const T* pa, index_t lda, op ta, const T* pb, index_t ldb, op tb, T beta, T* pc,
+                         index_t ldc, index_t m, index_t n, index_t k) {
     if (m == 0 || n == 0) return;
-    if (kernel != gemm_kernel::library && k > 0 && alpha != 0) {
-        const gemm_part<T> p{alpha, pa, lda, pb, ldb, beta, pc, ldc, m, n, k};
-        return kernel == gemm_kernel::outer ? p.template by_panels<true>() : p.template by_panels<false>();
-    }
     matrix_map<T> c(pc, m, n, Eigen::OuterStride<>(ldc));
     if (beta == 0)
         c.setZero();
@@ -47,6 +42,18 @@ void multiply(gemm_kernel kernel, T alpha, const T* pa, index_t lda, op ta, cons
         c.noalias() += alpha * a * b.transpose();
     else
         c.noalias() += alpha * a.transpose() * b.transpose();
+}
+
+/// The same with the kernel that suits the product of which this is a part.
+template <class T>
+void multiply(gemm_kernel kernel, T alpha, const T* pa, index_t lda, op ta, const T* pb, index_t ldb, op tb, T beta,
+              T* pc, index_t ldc, index_t m, index_t n, index_t k) {
+    if (m == 0 || n == 0) return;
+    if (kernel != gemm_kernel::library && k > 0 && alpha != 0) {
+        const gemm_part<T> p{alpha, pa, lda, pb, ldb, beta, pc, ldc, m, n, k};
+        return kernel == gemm_kernel::outer ? p.template by_panels<true>() : p.template by_panels<false>();
+    }
+    multiply_by_library<T>(alpha, pa, lda, ta, pb, ldb, tb, beta, pc, ldc, m, n, k);
 }
 
 /// L of A = L L' in the lower triangle. Returns 0, or the first row (from 1) whose pivot is not positive.

@@ -100,7 +100,8 @@ struct hdf5_description {
 
 /// A file open for reading. HDF5 is not safe for several threads: use it in one at a time.
 /// Throws io_error with file and data set: no such file, no HDF5, not there, neither numbers nor complex numbers, a size that
-/// the file cannot hold (compression included), damaged.
+/// the file cannot hold (compression included), damaged. HDF5 1.10 itself may crash on some damage inside a file: found by
+/// random changes to its strings of variable length. Read files of people you trust.
 class hdf5_file {
 public:
     explicit hdf5_file(const std::filesystem::path& path) : path_(path) {

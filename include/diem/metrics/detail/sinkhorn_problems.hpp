@@ -119,6 +119,32 @@ public:
                b_.scaling.cview().data(), errors_.view().data());
         return to_host(backend_, errors_);
     }
+    /// || b ||_2 of each problem.
+    [[nodiscard]] std::vector<double> column_norms() {
+        std::vector<double> out;
+        const auto logs = to_host(backend_, b_.log_weight);
+        for (auto first = logs.begin(); first != logs.end(); first += b_.count) {
+            double sum = 0;
+            for (auto w = first; w != first + b_.count; ++w) sum += std::exp(2 * *w);
+            out.push_back(std::sqrt(sum));
+        }
+        return out;
+    }
+    /// reg (sum_i a_i (f_i - log a_i) + sum_j b_j (g_j - log b_j)) of each problem: the dual of <P, C> + reg KL(P | a b'), where
+    /// the rows of P sum to a; of others anything.
+    [[nodiscard]] std::vector<double> duals(double reg) {
+        std::vector<double> out(static_cast<std::size_t>(errors_.items()), 0.0);
+        for (const cloud* c : {&a_, &b_}) {
+            const auto logs = to_host(backend_, c->log_weight);
+            const auto scaling = to_host(backend_, c->scaling.view().feature_range(0, c->count));
+            for (std::size_t p = 0; p < out.size(); ++p)
+                for (std::size_t k = p * static_cast<std::size_t>(c->count);
+                     k < (p + 1) * static_cast<std::size_t>(c->count); ++k)
+                    if (const double weight = std::exp(logs[k]); weight > 0)
+                        out[p] += reg * weight * (static_cast<double>(scaling[k]) - logs[k]);
+        }
+        return out;
+    }
     /// <P, C> of each problem; of others anything.
     [[nodiscard]] std::vector<double> costs(double reg) {
         const auto size = sizes_of(a_, b_, reg);

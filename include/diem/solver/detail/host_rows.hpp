@@ -56,14 +56,5 @@ void row_advance(T a, T b, const T* z, T* p, T* x, index_t n) {
         p[j] = z[j] + b * old;
     }
 }
-/// y = a x
-template <class T>
-void row_scale(T a, const T* x, T* y, index_t n) {
-    for (index_t j = 0; j < n; ++j) y[j] = a * x[j];
-}
-template <class T>
-void row_copy(const T* x, T* y, index_t n) {
-    for (index_t j = 0; j < n; ++j) y[j] = x[j];
-}
 
 }  // namespace diem::solver::detail

@@ -9,7 +9,7 @@
 #include <diem/nn/parameters.hpp>
 
 /// Adds the parameters of a layer, weight or kernel first, then the bias, with the spread of their first values.
-namespace diem::nn::detail {
+namespace diem::nn {
 
 inline std::array<parameter, 2> add_linear(parameter_table& table, const std::string& name, index_t in, index_t out,
                                            double factor = 1) {
@@ -22,4 +22,4 @@ inline std::array<parameter, 2> add_conv(parameter_table& table, const std::stri
     return {kernel, table.add(name + ".bias", {s.out}, 0)};
 }
 
-}  // namespace diem::nn::detail
+}  // namespace diem::nn
