@@ -5,9 +5,11 @@
 # DIEM_INSTANTIATED_OPTIONS, before find_package; units that link the target get them, too.
 if(NOT TARGET diem_instantiated)
     set(diem_instantiated_units "")
-    foreach(part IN ITEMS EIGEN MODELS)
+    # float64 kernels, too: backends in float32 use them for small matrices.
+    foreach(part IN ITEMS EIGEN_float EIGEN_double MODELS_float)
+        string(REPLACE "_" "(, " diem_call "${part})")
         set(diem_unit "${CMAKE_CURRENT_BINARY_DIR}/diem_instantiated/${part}.cpp")
-        file(CONFIGURE OUTPUT "${diem_unit}" CONTENT "#include <diem/instantiate.hpp>\nDIEM_INSTANTIATE_${part}(, float)\n" @ONLY)
+        file(CONFIGURE OUTPUT "${diem_unit}" CONTENT "#include <diem/instantiate.hpp>\nDIEM_INSTANTIATE_${diem_call}\n" @ONLY)
         list(APPEND diem_instantiated_units "${diem_unit}")
     endforeach()
     add_library(diem_instantiated STATIC EXCLUDE_FROM_ALL ${diem_instantiated_units})

@@ -15,8 +15,8 @@
 
 namespace support {
 
-/// An operator chosen when the program runs, also one made of several: a `diem::linop::LinearOperator`, so that what is built on
-/// operators is compiled once for all. Each call looks up the choice once.
+/// An operator chosen when the program runs, also one made of several: a `diem::linop::LinearOperator`, so that what is
+/// built on operators is compiled once for all. Each call looks up the choice once.
 template <diem::Backend B>
 class any_operator {
     using sparse = diem::linop::sparse<B>;

@@ -17,8 +17,8 @@
 
 #include "support/any_operator.hpp"
 
-/// Operators on images from JSON: [{"type": "blur", "shape": [H, W, C], ...}, {"type": "downsample", ...}], applied from left to
-/// right; docs/command_line.md has the list.
+/// Operators on images from JSON: [{"type": "blur", "shape": [H, W, C], ...}, {"type": "downsample", ...}], applied
+/// from left to right; docs/command_line.md has the list.
 namespace support {
 
 /// One step, read but not yet made.

@@ -21,8 +21,14 @@
     linkage template class diem::nn::unet<diem::eigen_backend<T>>;                                                     \
     linkage template class diem::diffusion::gaussian<diem::eigen_backend<T>>;                                          \
     linkage template class diem::diffusion::gaussian_jacobian<diem::eigen_backend<T>>;                                 \
+    linkage template class diem::model::any_network<diem::eigen_backend<T>>;                                           \
     linkage template class diem::model::preconditioned<diem::eigen_backend<T>, diem::nn::mlp<diem::eigen_backend<T>>>; \
-    linkage template class diem::model::preconditioned<diem::eigen_backend<T>, diem::nn::unet<diem::eigen_backend<T>>>;
+    linkage template class diem::model::preconditioned<diem::eigen_backend<T>,                                         \
+                                                       diem::nn::unet<diem::eigen_backend<T>>>;                        \
+    linkage template class diem::model::preconditioned<diem::eigen_backend<T>,                                         \
+                                                       diem::model::any_network<diem::eigen_backend<T>>>;              \
+    linkage template class diem::prior::learned<diem::eigen_backend<T>,                                                \
+                                                diem::model::any_network<diem::eigen_backend<T>>>;
 
 #if defined(DIEM_INSTANTIATED)
 DIEM_INSTANTIATE_MODELS(extern, float)

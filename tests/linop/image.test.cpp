@@ -185,8 +185,8 @@ TEMPLATE_TEST_CASE("the Radon transform keeps mass, sums columns and rows, and k
         CHECK(std::abs(y[static_cast<std::size_t>(10 + j)] / column - 1) <= tolerance<T>(64));
         CHECK(std::abs(y[static_cast<std::size_t>(detectors + 10 + j)] / row - 1) <= tolerance<T>(64));
     }
-    // A disc of radius r has chords of 2 sqrt(r^2 - t^2). Its pixels are in or out, so that a strip's error is that of the chords'
-    // ends: some hundredths of the diameter on this grid.
+    // A disc of radius r has chords of 2 sqrt(r^2 - t^2). Its pixels are in or out, so that a strip's error is that of
+    // the chords' ends: some hundredths of the diameter on this grid.
     std::vector<T> disc;
     const double r = 15;
     for (index_t i = 0; i < n; ++i)

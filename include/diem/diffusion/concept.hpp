@@ -79,7 +79,8 @@ concept ScoreModel = Denoiser<M, B> && requires(M& m, B& b, const_view_t<B> x_t,
 };
 
 /// A score model with JVPs too (w = J v), and parts of its Jacobian for a range of items: then `jacobian()` is a
-/// `linop::LinearOperator`. Not tagged symmetric unless the model knows it is. For checks and diagnostics; no posterior asks.
+/// `linop::LinearOperator`. Not tagged symmetric unless the model knows it is. For checks and diagnostics; no posterior
+/// asks.
 template <class M, class B>
 concept HasJvp = ScoreModel<M, B> && requires(M& m, B& b, const_view_t<B> x_t, noise_level<B> sigma) {
     requires linop::LinearOperator<std::remove_cvref_t<decltype(m.linearize(b, x_t, sigma).jacobian())>, B>;

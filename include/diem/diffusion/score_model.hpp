@@ -112,17 +112,17 @@ private:
     Derivative derivative_;
 };
 
-/// A `ScoreModel` from two functions: what a network of one's own needs to be for `mmps`, `diffusion::sample` and all else that
-/// asks no more.
+/// A `ScoreModel` from two functions: what a network of one's own needs to be for `mmps`, `diffusion::sample` and all
+/// else that asks no more.
 ///
 /// `denoise(b, x_t, sigma, x_hat)`     x_hat = E[x | x_t], x_t = x + sigma z, for views of features x n and one double
 /// `derivative`                        its VJP, w = J'v with J = d x_hat / d x_t, in one of two forms:
-/// - `vjp(b, x_t, sigma, v, w)`        for networks that compute again what a derivative needs. x_hat is made by `denoise` first;
-/// - `linearize(b, x_t, sigma, x_hat)` fills x_hat and returns a function (b, v, w) that owns whatever the forward pass has saved,
-///                                     and may be called any number of times. A posterior makes several VJPs at one x_t, so this
-///                                     form saves a forward pass for each. x_t may change afterwards: keep a copy if it is needed.
-/// A view's items are `stride` apart. Copies of the functions are held; what they refer to must outlive the model, as the model
-/// must outlive its linearisations.
+/// - `vjp(b, x_t, sigma, v, w)`: for networks that compute again what a derivative needs; x_hat is made by `denoise`;
+/// - `linearize(b, x_t, sigma, x_hat)`: fills x_hat and returns a function (b, v, w) that owns whatever the forward pass
+///   has saved, and may be called any number of times. A posterior makes several VJPs at one x_t, so this form saves a
+///   forward pass for each. x_t may change afterwards: keep a copy if it is needed.
+/// A view's items are `stride` apart. Copies of the functions are held; what they refer to must outlive the model, as
+/// the model must outlive its linearisations.
 template <class Denoise, class Derivative>
 [[nodiscard]] function_model<Denoise, Derivative> score_model(index_t features, Denoise denoise,
                                                               Derivative derivative) {

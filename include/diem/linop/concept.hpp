@@ -26,8 +26,9 @@ inline constexpr index_t any_items = -1;
 /// Throws shape_error when sizes do not fit.
 ///
 /// **Views may be strided**: item i of x begins at `x.data() + i * x.stride()`, and `x.stride()` may be larger than
-/// `x.features()`, of x and y each. `stack` passes rows of a taller batch, for example. What lies between two items is not to be
-/// read or written. `testing::check_operator` (testing/operator.hpp) tries all of this on an operator of one's own.
+/// `x.features()`, of x and y each. `stack` passes rows of a taller batch, for example. What lies between two items is
+/// not to be read or written. `testing::check_operator` (testing/operator.hpp) tries all of this on an operator of
+/// one's own.
 template <class A, class B>
 concept LinearOperator = Backend<B> && std::derived_from<typename A::operator_tag, linear_tag> &&
                          requires(const A& a, B& b, const_view_t<B> in, view_t<B> out, index_t n) {
@@ -49,8 +50,8 @@ struct elementwise_tag {};
 template <class A>
 concept ElementwiseOperator = std::same_as<typename A::elementwise_tag, elementwise_tag>;
 
-/// Sigma_y of an observation: a symmetric positive definite operator that can also be inverted and sampled. That an operator is
-/// symmetric is not enough: a model's Jacobian is no noise.
+/// Sigma_y of an observation: a symmetric positive definite operator that can also be inverted and sampled. That an
+/// operator is symmetric is not enough: a model's Jacobian is no noise.
 ///
 /// `apply_inverse(b, x, y)`  y = Sigma^-1 x
 /// `sample(b, key, y)`       y ~ N(0, Sigma): S z with S S' = Sigma, z of `key`
@@ -67,8 +68,8 @@ concept ByproductOperator = LinearOperator<A, B> && requires(const A& a, B& b, c
     a.apply_with_byproduct(b, p, q, q);
 };
 
-/// An operator that is never less than a known positive definite one, M >= N: `floor(b, p, out)` sets out_i = p_i'N_i p_i. A
-/// direction of less curvature shows that M is not what it claims to be, and solvers do not go along it.
+/// An operator that is never less than a known positive definite one, M >= N: `floor(b, p, out)` sets out_i = p_i'N_i
+/// p_i. A direction of less curvature shows that M is not what it claims to be, and solvers do not go along it.
 template <class A, class B>
 concept FlooredOperator = LinearOperator<A, B> && requires(const A& a, B& b, const_view_t<B> p,
                                                            vector_t<B, double> out) { a.floor(b, p, out); };

@@ -127,8 +127,8 @@ private:
 
 /// Blurs images, every channel alike: with u from 0 to height - 1 and v from 0 to width - 1 of the kernel k,
 ///     y[i, j] = sum over u, v of k[u, v] x[i + height / 2 - u, j + width / 2 - v],
-/// and what lies beyond the image as `border` says. Kernels are the same for all items or one for each; any numbers, of any sum.
-/// Few entries are summed as they stand, many by `fft2` on a padded image.
+/// and what lies beyond the image as `border` says. Kernels are the same for all items or one for each; any numbers, of
+/// any sum. Few entries are summed as they stand, many by `fft2` on a padded image.
 template <Backend B>
 class convolution {
     using direct = sparse<B>;
@@ -230,8 +230,8 @@ private:
     return k;
 }
 
-/// A straight motion over `length` pixels in the direction `degrees` (0: along the row, 90: upwards), of sum 1, on size x size
-/// places, row-major: a line through the origin, every point of it shared by the four pixels around.
+/// A straight motion over `length` pixels in the direction `degrees` (0: along the row, 90: upwards), of sum 1, on size
+/// x size places, row-major: a line through the origin, every point of it shared by the four pixels around.
 [[nodiscard]] inline std::vector<double> motion_kernel(index_t size, double length, double degrees) {
     check_value("motion_kernel", size >= 1, "size is below 1");
     check_positive("motion_kernel", "length", length);

@@ -93,8 +93,8 @@ template <Backend B>
                                 downsampling_rows(image.width, stride_x, f));
 }
 
-/// The part of an image from (top, left) on, `height` x `width`, which may reach beyond it on all sides: `kind` says what is
-/// there. So this crops and pads.
+/// The part of an image from (top, left) on, `height` x `width`, which may reach beyond it on all sides: `kind` says
+/// what is there. So this crops and pads.
 template <Backend B>
 [[nodiscard]] auto window(B& b, const image_extent& image, index_t top, index_t left, index_t height, index_t width,
                           border kind = border::zero) {
@@ -121,8 +121,8 @@ template <Backend B>
     return make_sparse(b, image.channels, row, image.pixels(), 1);
 }
 
-/// Differences of neighbours: ((height - 1) x width x channels) of x[i + 1, j] - x[i, j], then (height x (width - 1) x channels) of
-/// x[i, j + 1] - x[i, j].
+/// Differences of neighbours: x[i + 1, j] - x[i, j], (height - 1) x width x channels of them, then x[i, j + 1] - x[i, j],
+/// height x (width - 1) x channels.
 template <Backend B>
 [[nodiscard]] auto differences(B& b, const image_extent& image) {
     detail::check_image("differences", image);
@@ -158,8 +158,8 @@ struct draw_box_row {
 };
 }  // namespace detail
 
-/// Draws values for `mask`: 0 in a box of height x width at a random place of every item, 1 elsewhere (box inpainting; for random
-/// inpainting see `draw_mask`). values: image.size() x items.
+/// Draws values for `mask`: 0 in a box of height x width at a random place of every item, 1 elsewhere (box inpainting;
+/// for random inpainting see `draw_mask`). values: image.size() x items.
 template <Backend B>
 void draw_box_mask(B& b, const random_key& key, const image_extent& image, index_t height, index_t width,
                    view_t<B> values) {

@@ -11,8 +11,8 @@
 namespace diem::linop {
 
 namespace detail {
-/// Area, left of t, of a square of side 1 about 0 that is seen along a direction of |cos| a and |sin| c: the integral of a box of
-/// width a folded with one of width c, which is a trapezoid.
+/// Area, left of t, of a square of side 1 about 0 that is seen along a direction of |cos| a and |sin| c: the integral
+/// of a box of width a folded with one of width c, which is a trapezoid.
 [[nodiscard]] inline double shadow_left_of(double t, double a, double c) {
     const double wide = std::max(a, c), narrow = std::min(a, c), outer = (wide + narrow) / 2,
                  inner = (wide - narrow) / 2;
@@ -30,10 +30,11 @@ namespace detail {
 
 /// The Radon transform by parallel beams: (angles, detectors, channels) of
 ///     y[k, d] = area of image under the strip of detector d seen at angle k / width of the strip,
-/// integrals over strips of width 1 (pixels), through an image of square pixels: exact for such images, and its adjoint is the
-/// transposed matrix (a matched pair). At angle t the position of a point is x cos t + y sin t, x to the right and y upwards from
-/// the centre of the image; the detectors lie symmetrically about 0. What falls beside them is lost; `detectors` >= the image's
-/// diagonal loses nothing. Made on the host; about 3 entries of 16 bytes for each pixel and angle.
+/// integrals over strips of width 1 (pixels), through an image of square pixels: exact for such images, and its adjoint
+/// is the transposed matrix (a matched pair). At angle t the position of a point is x cos t + y sin t, x to the right
+/// and y upwards from the centre of the image; the detectors lie symmetrically about 0. What falls beside them is lost;
+/// `detectors` >= the image's diagonal loses nothing. Made on the host; about 3 entries of 16 bytes for each pixel and
+/// angle.
 template <Backend B>
 [[nodiscard]] sparse<B> radon(B& b, const image_extent& image, const std::vector<double>& degrees, index_t detectors) {
     detail::check_image("radon", image);

@@ -20,7 +20,8 @@ struct sparse_entry {
 
 namespace detail {
 
-/// out_r = sum over the entries e of row r: p[parameter_e] in[place_e], for every inner element. Index: (item, outer, row).
+/// out_r = sum over the entries e of row r: p[parameter_e] in[place_e], for every inner element. Index: (item, outer,
+/// row).
 struct sparse_row {
     index_t rows, cols, outer, inner, p_stride, in_stride, out_stride;
     template <class T>
@@ -42,9 +43,9 @@ struct sparse_row {
 
 /// A sparse matrix S on one axis of every item: x is (outer, cols, inner), y is (outer, rows, inner), and
 ///     y[k, r, c] = sum over s of S[r, s] x[k, s, c],  S[r, s] = p[parameter of (r, s)].
-/// The numbers p are the same for all items, or other ones for each: a blur with a kernel of its own for every item is one pattern
-/// and small parameters. A' is made of the same entries, ordered by columns, so that it is exact up to the order of the sums.
-/// Memory: 16 bytes an entry. Copies and slices share it.
+/// The numbers p are the same for all items, or other ones for each: a blur with a kernel of its own for every item is
+/// one pattern and small parameters. A' is made of the same entries, ordered by columns, so that it is exact up to the
+/// order of the sums. Memory: 16 bytes an entry. Copies and slices share it.
 template <Backend B>
 class sparse {
 public:

@@ -21,7 +21,7 @@ struct diffpir_options {
 ///         = x_hat + V A'v,  (Sigma_y + A V A') v = y - A x_hat,  V = sigma^2 / lambda I.
 ///
 /// No derivative of the model is made: any `Denoiser` will do. `diffpir_step` is the paper's sampler.
-/// Source: Zhu et al., arXiv 2305.08995, Alg. 1, equation 9 in the form of the innovation. One forward pass.
+/// Source: Zhu et al., arXiv 2305.08995, Alg. 1, its data subproblem in the form of the innovation. One forward pass.
 template <Backend B, diffusion::Denoiser<B> Model, class Observation>
 class diffpir : public guidance<B, Model, Observation> {
     using base = guidance<B, Model, Observation>;
@@ -55,7 +55,8 @@ diffpir(B&, Model&, Observation) -> diffpir<B, Model, Observation>;
 template <Backend B, class Model, class Observation>
 diffpir(B&, Model&, Observation, const diffpir_options&) -> diffpir<B, Model, Observation>;
 
-/// The sampler of DiffPIR's Alg. 1, a `diffusion::Sampler`: with the noise that x_hat leaves in x_t, e = (x_t - x_hat) / sigma_t,
+/// The sampler of DiffPIR's Alg. 1, a `diffusion::Sampler`: with e = (x_t - x_hat) / sigma_t, the noise that x_hat leaves
+/// in x_t,
 ///     x_s = x_hat + sigma_s (sqrt(1 - zeta) e + sqrt(zeta) z).
 /// zeta 0 is `ddim`, 1 forgets x_t. One denoiser call.
 struct diffpir_step {

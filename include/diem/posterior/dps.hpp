@@ -12,8 +12,8 @@ namespace diem::posterior {
 struct dps_options {
     double zeta =
         0.5;  ///< length of the guidance step, in units of the data (which have a standard deviation of about 1)
-    /// Part of the way from x_t to x_hat that the sampler's step goes: tau = 1 - sigma_s^2 / sigma_t^2 of `ddpm`, one number for a
-    /// log-linear schedule. `dps_tau` computes it.
+    /// Part of the way from x_t to x_hat that the sampler's step goes: tau = 1 - sigma_s^2 / sigma_t^2 of `ddpm`, one
+    /// number for a log-linear schedule. `dps_tau` computes it.
     double tau = 1;
 };
 
@@ -31,13 +31,14 @@ struct over_norm {  // c = squared norm -> scale / norm; 0 where that is 0
 };
 }  // namespace detail
 
-/// Diffusion posterior sampling: a step of fixed length down the gradient of |r|, r = y - A x_hat, after each step of the sampler,
+/// Diffusion posterior sampling: a step of fixed length down the gradient of |r|, r = y - A x_hat, after each step of
+/// the sampler,
 ///
 ///     x_s = ddpm(x_t) + zeta (1 + sigma^2) J'A'r / |r|.
 ///
 /// As a denoiser: x_hat + zeta (1 + sigma^2) / tau J'A'r / |r|, which `ddpm` turns into that step; its last call
-/// (`final_denoise`) has no step to go with, so switch it off. The factor 1 + sigma^2 is the published step, which is made in the
-/// variance-preserving coordinates x_t / sqrt(1 + sigma^2). Sigma_y is not used. One sigma for all items.
+/// (`final_denoise`) has no step to go with, so switch it off. The factor 1 + sigma^2 is that of the published step, which
+/// is made in the variance-preserving coordinates x_t / sqrt(1 + sigma^2), with sigma_s^2 about sigma_t^2. Sigma_y is not used. One sigma for all items.
 /// Source: Chung et al., arXiv 2209.14687, Alg. 1. One forward pass, one VJP.
 template <Backend B, diffusion::ScoreModel<B> Model, class Observation>
 class dps : public guidance<B, Model, Observation> {

@@ -13,14 +13,13 @@ namespace diem::posterior {
 ///
 /// `y`      rows x items, a view of the caller's data
 /// `A`      a linear operator (one per item, or one for all)
-/// `cov_y`  the covariance Sigma_y of the noise (a variance, in squared data units), a `linop::NoiseCovariance`: rows x rows
+/// `cov_y`  the covariance Sigma_y of the noise (a variance, in squared data units), a `linop::NoiseCovariance`
 /// Views must outlive the observation.
 template <Backend B, linop::LinearOperator<B> A, class N>
 class observation {
     static_assert(linop::NoiseCovariance<N, B>,
                   "observation: cov_y is not a linop::NoiseCovariance (a symmetric operator with apply_inverse and "
-                  "sample), such as "
-                  "linop::isotropic_covariance or linop::diagonal_covariance");
+                  "sample), such as linop::isotropic_covariance or linop::diagonal_covariance");
 
 public:
     using operator_type = A;

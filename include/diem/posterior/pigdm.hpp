@@ -12,13 +12,14 @@ struct pigdm_options {
     index_t iterations = 5;  ///< of gmres
 };
 
-/// Pseudo-inverse guided diffusion: with x | x_t taken for N(x_hat, r^2 I), r^2 = sigma^2 / (1 + sigma^2), which is right for
-/// x ~ N(0, I),
+/// Pseudo-inverse guided diffusion: with x | x_t taken for N(x_hat, r^2 I), r^2 = sigma^2 / (1 + sigma^2), which is
+/// right for x ~ N(0, I),
 ///
 ///     x_hat + sigma^2 J'A'v,  (Sigma_y + r^2 A A') v = y - A x_hat.
 ///
-/// That is the score of equations 6 to 8 in Bayes' rule. Deviates: Alg. 1 adds r^2 J'A'v to each step whatever its length, which over many
-/// steps is too much; here the sampler's step weights it. The solve is by iterations, not by a pseudo-inverse, so that any A will do.
+/// That is Bayes' rule with the paper's score of the likelihood. Deviates: its algorithm adds r^2 J'A'v to each step whatever its
+/// length, which over many steps is too much; here the sampler's step weights it. The solve is by iterations, not by a
+/// pseudo-inverse, so that any A will do.
 /// Source: Song et al., ICLR 2023, openreview 9_gsMA8MRKQ. One forward pass, one VJP.
 template <Backend B, diffusion::ScoreModel<B> Model, class Observation>
 class pigdm : public guidance<B, Model, Observation> {

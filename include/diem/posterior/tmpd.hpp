@@ -16,8 +16,8 @@ struct tmpd_options {
 ///
 ///     x_hat + sigma^2 J'A'v,  (Sigma_y + A diag(s) A') v = y - A x_hat,  s = sigma^2 J'1.
 ///
-/// Exact in the mean where J is diagonal. Row sums of others may be negative, hence gmres. Deviates: the paper takes the sums of rows of
-/// A J'A' instead, which is the same where A is diagonal, and needs no solve.
+/// Exact in the mean where J is diagonal. Row sums of others may be negative, hence gmres. Deviates: the paper takes
+/// the sums of rows of A J'A' instead, which is the same where A is diagonal, and needs no solve.
 /// Source: Boys et al., arXiv 2310.06721. One forward pass, two VJPs.
 template <Backend B, diffusion::ScoreModel<B> Model, class Observation>
 class tmpd : public guidance<B, Model, Observation> {

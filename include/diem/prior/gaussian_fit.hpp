@@ -199,7 +199,7 @@ em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian
             gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items())};
             s.log_evidence = draw_posteriors(b, prior, observed, {.seed = seed, .lane = random_lane::prior_sample},
                                              s.x.view(), o.batch);
-            return s;
+            return {std::move(s)};
         }
     }
     check_value("prior::fit_gaussian", o.e_step == gaussian_e_step::diffusion,
@@ -213,7 +213,7 @@ em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian
         return em::verdict{em::decision::cancel, "cancelled"};
     if constexpr (is_elementwise<Observation>)
         if (o.measure_evidence) s.log_evidence = log_evidence(b, prior, observed, o.batch);
-    return s;
+    return {std::move(s)};  // the move is for nvcc
 }
 
 }  // namespace detail

@@ -44,8 +44,8 @@ template <Backend B, class Forward, class Backward>
     b.fill_normal(key, x.view());
     b.fill_normal(key.with_step(key.step + 1), y.view());
     double worst = compare();
-    // Independent draws are nearly orthogonal where rows are many, so that even a wrong factor hardly shows; y = A x and x = A'y
-    // show it in full.
+    // Independent draws are nearly orthogonal where rows are many, so that even a wrong factor hardly shows; y = A x
+    // and x = A'y show it in full.
     batch<B> first(b, cols, items);
     b.copy(aty.cview(), first.view());
     b.copy(ax.cview(), y.view());
@@ -59,9 +59,10 @@ template <Backend B, class Forward, class Backward>
 
 /// How far `apply_adjoint` is from the adjoint of `apply`: the largest of
 ///     |<A x, y> - <x, A'y>| / (|A x| |y| + |x| |A'y|)
-/// over items and over three pairs of x and y: normal draws of `key`, (x, A x) and (A'y, y). 0 is exact, rounding gives some
-/// epsilon of the scalar, a wrong sign or factor s of A' gives |1 - s| / (1 + |s|). Tries the operator's first `items` items, or as
-/// many as it has. NaN where A makes numbers that are not finite. Three products with A and A' each.
+/// over items and over three pairs of x and y: normal draws of `key`, (x, A x) and (A'y, y). 0 is exact, rounding gives
+/// some epsilon of the scalar, a wrong sign or factor s of A' gives |1 - s| / (1 + |s|). Tries the operator's first
+/// `items` items, or as many as it has. NaN where A makes numbers that are not finite. Three products with A and A'
+/// each.
 template <Backend B, linop::LinearOperator<B> A>
 [[nodiscard]] double adjoint_error(B& b, const A& a, const random_key& key, index_t items = 2) {
     const auto error = [&](const auto& part, index_t n) {
@@ -77,8 +78,8 @@ template <Backend B, linop::LinearOperator<B> A>
 /// What float32 products of a million terms stay below, and no wrong factor of 1.001 does.
 inline constexpr double adjoint_bound = 3e-4;
 
-/// Throws value_error, beginning with `where`, unless `adjoint_error` <= bound: with an adjoint that is not one, solvers
-/// converge to something else and nothing says so. For programs that are handed an operator.
+/// Throws value_error, beginning with `where`, unless `adjoint_error` <= bound: with an adjoint that is not one,
+/// solvers converge to something else and nothing says so. For programs that are handed an operator.
 template <Backend B, linop::LinearOperator<B> A>
 void require_adjoint(B& b, const A& a, const random_key& key, std::string_view where = "require_adjoint",
                      double bound = adjoint_bound) {

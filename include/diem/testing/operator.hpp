@@ -169,9 +169,10 @@ template <Backend B>
 
 }  // namespace detail
 
-/// All that a `LinearOperator` promises: it is linear, overwrites its result, bears views with gaps, no item feels another one,
-/// A' is its adjoint (and equal, where tagged symmetric), slices do as the whole. For tests: it makes some 50 products, and keeps
-/// batches of all items. `report.passed()` says whether all of it holds, `report.text()` what was found.
+/// All that a `LinearOperator` promises: it is linear, overwrites its result, bears views with gaps, no item feels
+/// another one, A' is its adjoint (and equal, where tagged symmetric), slices do as the whole. For tests: it makes some
+/// 50 products, and keeps batches of all items. `report.passed()` says whether all of it holds, `report.text()` what
+/// was found.
 template <Backend B, linop::LinearOperator<B> A>
 [[nodiscard]] report check_operator(B& b, const A& a, const operator_options& options = {}) {
     return detail::check_erased(b, detail::erase(b, a), options);

@@ -35,11 +35,13 @@ namespace detail {
 }  // namespace detail
 
 /// What a `ScoreModel` promises, at one noise level:
-/// - `denoise`: `linearize(..).mean()` is the x_hat of `denoise`, so that the score (x_hat - x_t) / sigma^2 is one function;
+/// - `denoise`: `linearize(..).mean()` is the x_hat of `denoise`, so that the score (x_hat - x_t) / sigma^2 is one
+///   function;
 /// - `vjp`: <J'u, z> = <u, (d(x_t + h z) - d(x_t - h z)) / 2h>, the central difference;
 /// - `vjp again`: a second VJP of one linearisation, after x_t has changed, gives the same;
 /// - `items`: a NaN in one item does not reach another one;
-/// - `symmetry`: |<J'u, z> - <J'z, u>|, reported and, by default, never failed: exact denoisers have 0, learned ones have not;
+/// - `symmetry`: |<J'u, z> - <J'z, u>|, reported and, by default, never failed: exact denoisers have 0, learned ones
+///   have not;
 /// - `jvp`, of a `HasJvp`: <u, J z> = <J'u, z>.
 /// Relative to the norms of the vectors multiplied. u and z are normal draws. For tests: some ten forward passes.
 template <Backend B, diffusion::ScoreModel<B> M>

@@ -53,9 +53,8 @@
     linkage template struct diem::detail::eigen::conv3x3_streamed<T, 2>;                                              \
     linkage template struct diem::detail::eigen::conv3x3_streamed<T, 4>;
 
-#if defined(DIEM_INSTANTIATED)  // the target diem::instantiated, see diem/instantiate.hpp
-DIEM_INSTANTIATE_EIGEN(extern, float)
-#elif defined(DIEM_EXTERN_TEMPLATES)
+// DIEM_INSTANTIATED: of the target diem::instantiated, see diem/instantiate.hpp.
+#if defined(DIEM_EXTERN_TEMPLATES) || defined(DIEM_INSTANTIATED)
 DIEM_INSTANTIATE_EIGEN(extern, float)
 DIEM_INSTANTIATE_EIGEN(extern, double)
 #endif
