@@ -5,37 +5,15 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
-#include <string>
-#include <vector>
+#include <span>
 
 #include <diem/backend/batch.hpp>
 #include <diem/core/random.hpp>
+#include <diem/io/content_hash.hpp>
 #include <diem/io/json.hpp>
 
 /// What tells one set of observations from another when a run is resumed, wherever its files lie.
 namespace diem::prior::detail {
-
-/// FNV-1a over the bytes of numbers in the host's memory.
-class number_hash {
-public:
-    template <class T>
-    void add(const std::vector<T>& values) {
-        for (const T v : values) {
-            std::array<unsigned char, sizeof(T)> bytes;
-            std::memcpy(bytes.data(), &v, sizeof(T));
-            for (const unsigned char byte : bytes) state_ = (state_ ^ byte) * 0x100000001b3ULL;
-        }
-    }
-    [[nodiscard]] std::string text() const {
-        char digits[17];
-        std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(state_));
-        return digits;
-    }
-
-private:
-    std::uint64_t state_ = 0xcbf29ce484222325ULL;
-};
 
 /// Of a linear map F, one per item: the products z' F x with random x and four random z, summed over the items, and the norm
 /// of F x. No access to the numbers of F is needed, so that it works for operators of the user's; one changed entry among
@@ -84,13 +62,13 @@ template <Backend B, class Observation>
 [[nodiscard]] io::json describe_data(B& b, const Observation& observed) {
     const auto& a = observed.forward_operator();
     const index_t n = observed.items(), rows = observed.y().features();
-    number_hash y;
+    io::content_hash y;
     sketch of_a, of_noise;
     for (index_t first = 0; first < n; first += 256) {
         const index_t count = std::min<index_t>(256, n - first);
         const auto part = observed.items(first, count);
         const random_key key = random_key{.seed = 0x64696d}.skip_items(static_cast<std::uint32_t>(first));
-        y.add(to_host(b, part.y()));
+        y.values(std::span<const scalar_t<B>>(to_host(b, part.y())));
         batch<B> x(b, a.cols(), count), w(b, rows, count), image(b, rows, count);
         b.fill_normal(key.with_lane(random_lane::user), x.view());
         part.forward_operator().apply(b, x.cview(), image.view());
@@ -101,7 +79,7 @@ template <Backend B, class Observation>
     }
     return {{"observations", n},
             {"features", a.cols()},
-            {"y", y.text()},
+            {"y", y.hex()},
             {"operator", of_a.json()},
             {"sigma_y", of_noise.json()}};
 }

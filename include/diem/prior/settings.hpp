@@ -85,6 +85,7 @@ void describe(V& v, posterior::mmps_options& o) {
     v.named("solver", o.solver, posterior::detail::solver_names, "of M v = y - A x_hat");
     v.number("max_iterations", o.max_iterations, count(0, 1e6), "of the solver: one network pass each");
     v.number("relative_tolerance", o.relative_tolerance, at_least(0), "of the residual; 0: all iterations are made");
+    v.flag("verify", o.verify, "one product more, for the true residual, where a tolerance is given");
     v.number("check_every", o.check_every, count(0, 1e6), "iterations between looks at the residual");
     v.number("switch_sigma", o.switch_sigma, above(0), "where blended switches, in the data's units");
     v.flag("precondition", o.precondition, "by the Gaussian estimate; element-wise operators");
