@@ -33,7 +33,8 @@ constexpr const char* overview =
     "  diem fit fit.json --out run\n"
     "  diem posterior run/prior.safetensors data/y.npy --operator data/operator.json --sigma-y 0.01 --out restored\n"
     "  diem evaluate restored/samples.npy data/truth.npy\n\n"
-    "diem COMMAND --help explains a command. The exit status is 0 where the result can be trusted, 1 after an error, 2 for\n"
+    "diem COMMAND --help explains a command. The exit status is 0 where the result can be trusted, 1 after an error, 2 "
+    "for\n"
     "a wrong command line, and 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP: what there is was then saved.";
 
 constexpr const char* operator_help =
@@ -44,7 +45,8 @@ constexpr const char* operator_help =
     "                                             for so many entries; hidden values of y may be NaN\n"
     "  {\"type\": \"dense\", \"matrix\": \"a.npy\"}       (rows, columns) for all items, or (items, rows, columns)\n"
     "  {\"type\": \"averaging\", \"shape\": [8, 8, 1], \"block\": 2}\n"
-    "Any of them with \"layout\": \"channels_first\" where y and the truth are (items, channels, height, width); identity\n"
+    "Any of them with \"layout\": \"channels_first\" where y and the truth are (items, channels, height, width); "
+    "identity\n"
     "and mask with \"mask\": \"nan\" where NaN in y means not seen.";
 
 constexpr const char* fit_help =
@@ -59,6 +61,7 @@ constexpr const char* fit_help =
     "    \"network\": {\"type\": \"mlp\", \"features\": 64, \"hidden\": [256, 256, 256], \"emb\": 64},   none if left "
     "out\n"
     "    \"em\": {\"laps\": 32, \"sampler\": {\"steps\": 64}, \"training\": {\"steps\": 1000, \"batch\": 256}},\n"
+    "    \"scale\": \"auto\",                   brings data to a spread of about 1; results are in your units\n"
     "    \"seed\": 0\n"
     "  }\n\n"
     "A U-Net: {\"type\": \"unet\", \"shape\": [32, 32, 3], \"hid_channels\": [16, 32, 64], \"hid_blocks\": [2, 2, 2], "
@@ -167,13 +170,15 @@ int main(int argc, char** argv) {
 
     posterior_command p;
     c = app.add_subcommand("posterior", "draw from p(x | y) for observations");
-    c->footer(
-        std::string(operator_help) +
-        "\n\nExample: diem posterior run/prior.safetensors y.npy --operator operator.json --sigma-y 0.01 --out "
-        "restored\n"
-        "Writes samples.npy (items, samples, ...), mean.npy and, of two samples or more, std.npy (items, ...), and where x\n"
-        "is an image observed.png, samples.png (the first sample), mean.png and std.png (white: the largest) of the first\n"
-        "16 observations. Samples that do not fit the data are an error, see \"data residual\" in docs/command_line.md.");
+    c->footer(std::string(operator_help) +
+              "\n\nExample: diem posterior run/prior.safetensors y.npy --operator operator.json --sigma-y 0.01 --out "
+              "restored\n"
+              "Writes samples.npy (items, samples, ...), mean.npy and, of two samples or more, std.npy (items, ...), "
+              "and where x\n"
+              "is an image observed.png, samples.png (the first sample), mean.png and std.png (white: the largest) of "
+              "the first\n"
+              "16 observations. Samples that do not fit the data are an error, see \"data residual\" in "
+              "docs/command_line.md.");
     add_draw_options(*c, p);
     add_json(c);
     c->add_option("observations", p.observations, "y, npy: (items, rows), or images")->required();
@@ -186,8 +191,10 @@ int main(int argc, char** argv) {
     c->footer(
         "PSNR and, for images, SSIM where samples belong to items of the truth: as many samples as items, or\n"
         "(items, samples, ...) as diem posterior writes. The squared Frechet distance of the two sets, divided by\n"
-        "the square of the data range, and in up to 16 dimensions their Sinkhorn divergence. With --coverage, of posterior\n"
-        "samples: how often the truth lies in the central 50, 80 and 95 % of its samples, the ranks of the truth among\n"
+        "the square of the data range, and in up to 16 dimensions their Sinkhorn divergence. With --coverage, of "
+        "posterior\n"
+        "samples: how often the truth lies in the central 50, 80 and 95 % of its samples, the ranks of the truth "
+        "among\n"
         "them, and the energy score (less is better).\n\n"
         "Example: diem evaluate restored/samples.npy data/truth.npy --json figures.json\n"
         "         diem evaluate drawn/samples.npy data/truth.npy --unpaired");
@@ -234,9 +241,7 @@ int main(int argc, char** argv) {
     add_observation_options(*c, v.description, v.sigma_y, v.layout);
     c->add_option("--out", v.out, "folder for the results")->required();
     c->add_option("--range", v.range, "the truth's values from LOW to HIGH are brought to [-2, 2]")->expected(2);
-    c->add_option("--first", v.first, "item to begin with")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
+    c->add_option("--first", v.first, "item to begin with")->check(CLI::NonNegativeNumber)->capture_default_str();
     c->add_option("--count", v.count, "items; all if left out")->check(from_1_to(most_items));
     c->add_option("--seed", v.seed, "of the random numbers")->capture_default_str();
     add_json(c);

@@ -55,8 +55,7 @@ std::string instructions_here() {
 int doctor() {
     io::json j = support::environment();
     struct utsname system {};
-    if (::uname(&system) == 0)
-        j["system"] = std::string(system.sysname) + " " + system.release + " " + system.machine;
+    if (::uname(&system) == 0) j["system"] = std::string(system.sysname) + " " + system.release + " " + system.machine;
     j["processor"] = entry_of("/proc/cpuinfo", "model name");
     j["processor_instructions"] = instructions_here();
     const double quota = cgroup_cores();
@@ -77,11 +76,11 @@ int doctor() {
     if (devices == 0) j["cuda"] = why;
 
     std::vector<std::pair<std::string, std::string>> rows;
-    for (const auto& [key, value] : j.items()) rows.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+    for (const auto& [key, value] : j.items())
+        rows.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
     std::size_t width = 0;
     for (const auto& [key, value] : rows) width = std::max(width, key.size());
-    for (const auto& [key, value] : rows)
-        std::cout << key << std::string(width + 2 - key.size(), ' ') << value << '\n';
+    for (const auto& [key, value] : rows) std::cout << key << std::string(width + 2 - key.size(), ' ') << value << '\n';
     if (j["instructions"] != j["processor_instructions"])
         std::cout << "note: this program was built for " << j["instructions"].get<std::string>()
                   << ", the processor has " << j["processor_instructions"].get<std::string>() << '\n';

@@ -72,7 +72,8 @@ int sample(B& b, const sample_command& o) {
     if (has_picture(p.image)) files.writes({"samples.png"});
     const auto features = p.prior.features();
     support::check_memory("--count " + std::to_string(o.count) + ", of " + std::to_string(features) + " values each,",
-                          8.0 * static_cast<double>(o.count) * static_cast<double>(features), "fewer samples need less");
+                          8.0 * static_cast<double>(o.count) * static_cast<double>(features),
+                          "fewer samples need less");
     files.prepare();
     support::catch_interrupts();
     batch<B> all(b, features, o.count);
@@ -138,7 +139,9 @@ public:
         for (std::size_t i = 0; i < n; ++i)
             for (std::size_t j = 0; j < d; ++j) {
                 double sum = 0, squares = 0;
-                const auto at = [&](std::size_t s) { return static_cast<double>(values[(s * n + i) * d + j]) * m.scale; };
+                const auto at = [&](std::size_t s) {
+                    return static_cast<double>(values[(s * n + i) * d + j]) * m.scale;
+                };
                 for (std::size_t s = 0; s < r; ++s) {
                     samples_[(i * r + s) * d + j] = static_cast<float>(at(s));
                     sum += at(s);
@@ -181,8 +184,7 @@ public:
 private:
     void save_row(const path& file, std::vector<float> values, double scale) const {
         for (float& v : values) v = static_cast<float>(static_cast<double>(v) / scale);
-        const auto x =
-            to_backend(b_, values, m_.features(), static_cast<index_t>(values.size()) / m_.features());
+        const auto x = to_backend(b_, values, m_.features(), static_cast<index_t>(values.size()) / m_.features());
         io::save_png(file, support::picture_row(b_, x.cview(), *m_.image, scale_of(*m_.image)));
     }
 

@@ -34,10 +34,11 @@ inline void check_range(const io::array<float>& a, const path& file, double data
     float most = 0;
     for (const float v : a.data) most = std::max(most, std::abs(v));
     const double ratio = static_cast<double>(most) / data_range;
-    const std::string values = file.string() + ": values up to " + io::json(most).dump() + " with --data-range " +
-                               io::json(data_range).dump();
+    const std::string values =
+        file.string() + ": values up to " + io::json(most).dump() + " with --data-range " + io::json(data_range).dump();
     if (ratio > 1e6) throw value_error(values + ": scale the data, or give their range");
-    if (ratio > 10) std::cerr << "diem: warning: " << values << ": PSNR, SSIM and distances are in units of the range\n";
+    if (ratio > 10)
+        std::cerr << "diem: warning: " << values << ": PSNR, SSIM and distances are in units of the range\n";
 }
 
 /// Samples and truth as batches; `repeats` samples belong to each item of the truth, or none in particular (0).

@@ -62,8 +62,7 @@ index_t values_of(const support::image_shape& s) {
 }  // namespace
 
 io::shape_type shape_of(index_t items, index_t features, const std::optional<support::image_shape>& image) {
-    if (image && values_of(*image) == features)
-        return {items, image->height, image->width, image->channels};
+    if (image && values_of(*image) == features) return {items, image->height, image->width, image->channels};
     return {items, features};
 }
 
@@ -135,8 +134,9 @@ operator_description describe(const io::json& value, const std::string& where, c
             c.optional("channels", d.channels).at_least(1).at_most(most_extent);
         } else if (d.type == "dense") {
             file_or("matrix", "rows");
-            c.optional("rows", d.rows).satisfies(!c.contains("rows") || (d.rows > 0 && d.rows <= most_extent),
-                                                 "1 to " + std::to_string(most_extent));
+            c.optional("rows", d.rows)
+                .satisfies(!c.contains("rows") || (d.rows > 0 && d.rows <= most_extent),
+                           "1 to " + std::to_string(most_extent));
         } else if (d.type == "averaging") {
             std::vector<index_t> shape;
             c.required("shape", shape)

@@ -100,9 +100,7 @@ struct observed_shape {
     diem::io::shape_type shape;  ///< of y, items first; channels last
     std::string name;            ///< its file
     [[nodiscard]] index_t items() const { return shape.front(); }
-    [[nodiscard]] index_t rows() const {
-        return diem::io::element_count({shape.begin() + 1, shape.end()});
-    }
+    [[nodiscard]] index_t rows() const { return diem::io::element_count({shape.begin() + 1, shape.end()}); }
 };
 /// Type "mask", "dense" or "identity", a mask that hides nothing. A value of a mask holds for all channels of a pixel: where y
 /// has axes, the leading ones are the mask's. Throws io_error, shape_error, value_error.

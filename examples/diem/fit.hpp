@@ -131,9 +131,10 @@ template <Backend B>
 void warn_of_scale(const measured<B>& m, const fit_settings& s) {
     const bool noise = s.network && m.spread < 20 * s.em.sampling.sigma_min;
     if (m.spread > 0.1 && m.spread < 4 && !noise) return;
-    std::cerr << "diem: warning: the data's spread is about " << io::json(static_cast<float>(m.spread)).dump()
-              << (noise ? ", near the least noise level of the sampler" : "")
-              << "; samplers and networks expect about 1: give \"scale\": \"auto\", or scale the data to about [-2, 2]\n";
+    std::cerr
+        << "diem: warning: the data's spread is about " << io::json(static_cast<float>(m.spread)).dump()
+        << (noise ? ", near the least noise level of the sampler" : "")
+        << "; samplers and networks expect about 1: give \"scale\": \"auto\", or scale the data to about [-2, 2]\n";
 }
 
 /// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.
@@ -220,25 +221,25 @@ int fit(B& b, const fit_command& o) {
     io::json laps = io::json::array();
     for (const auto& d : result.prior.history) laps.push_back(prior::to_json(d));
     const io::json report{{"program", "diem fit"},
-                   {"environment", support::environment()},
-                   {"backend", o.at.backend},
-                   {"threads", b.threads()},
-                   {"products", o.at.products},
-                   {"seed", em.seed},
-                   {"observations", m.items()},
-                   {"rows", m.y.features()},
-                   {"features", m.features()},
-                   {"operator", s.description.type},
-                   {"observed_share", m.share},
-                   {"sigma_y", s.sigma.file.empty() ? io::json(s.sigma.value) : io::json(s.sigma.file.string())},
-                   {"scale", m.scale},
-                   {"prior", learned ? "diffusion" : "gaussian"},
-                   {"rank", s.gaussian.ppca.rank},
-                   {"gaussian", run.notes()},
-                   {"laps", laps},
-                   {"status", prior::to_string(status)},
-                   {"message", result.report},
-                   {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}};
+                          {"environment", support::environment()},
+                          {"backend", o.at.backend},
+                          {"threads", b.threads()},
+                          {"products", o.at.products},
+                          {"seed", em.seed},
+                          {"observations", m.items()},
+                          {"rows", m.y.features()},
+                          {"features", m.features()},
+                          {"operator", s.description.type},
+                          {"observed_share", m.share},
+                          {"sigma_y", s.sigma.file.empty() ? io::json(s.sigma.value) : io::json(s.sigma.file.string())},
+                          {"scale", m.scale},
+                          {"prior", learned ? "diffusion" : "gaussian"},
+                          {"rank", s.gaussian.ppca.rank},
+                          {"gaussian", run.notes()},
+                          {"laps", laps},
+                          {"status", prior::to_string(status)},
+                          {"message", result.report},
+                          {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}};
     io::save_json(o.out / "report.json", report);
     support::tell(report);
     std::cout << "The " << (learned ? "diffusion" : "Gaussian") << " prior is "

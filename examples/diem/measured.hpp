@@ -84,8 +84,8 @@ struct measured {
     std::optional<support::image_shape> image;  ///< of x
     double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
     index_t unseen_items = 0, unseen_features = 0;  ///< of which, or by which, the operator shows nothing
-    double spread = 0;  ///< about the root mean square of x
-    double scale = 1;   ///< y, its noise and x are those of the user divided by this
+    double spread = 0;                              ///< about the root mean square of x
+    double scale = 1;                               ///< y, its noise and x are those of the user divided by this
     [[nodiscard]] index_t items() const { return y.items(); }
     [[nodiscard]] index_t features() const { return a.cols(); }
     [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y.cview(), a, noise); }
@@ -108,7 +108,8 @@ void examine(B& b, measured<B>& m, const std::vector<float>& variances, const st
         for (index_t i = 0; i < count; ++i) {
             bool any = false;
             for (index_t j = 0; j < features; ++j)
-                if (values[static_cast<std::size_t>(i * features + j)] != 0) any = seen[static_cast<std::size_t>(j)] = true;
+                if (values[static_cast<std::size_t>(i * features + j)] != 0)
+                    any = seen[static_cast<std::size_t>(j)] = true;
             if (!any) ++m.unseen_items;
         }
     }
@@ -197,7 +198,8 @@ void warn_of_unseen(const measured<B>& m, bool features) {
                   << " of the items were not seen at all: their samples are those of the prior\n";
     if (features && m.unseen_features > 0)
         std::cerr << "diem: warning: " << share(m.unseen_features, m.features()) << " of the "
-                  << (m.image ? "pixels" : "values") << " of x were never seen, in no item: the prior is a guess there\n";
+                  << (m.image ? "pixels" : "values")
+                  << " of x were never seen, in no item: the prior is a guess there\n";
 }
 
 /// Writes items, with the extents of the image where there is one.

@@ -52,7 +52,8 @@ namespace {
 
 /// BEFORE, digits, AFTER.
 bool is_numbered(std::string_view name, std::string_view before, std::string_view after) {
-    if (!name.starts_with(before) || !name.ends_with(after) || name.size() <= before.size() + after.size()) return false;
+    if (!name.starts_with(before) || !name.ends_with(after) || name.size() <= before.size() + after.size())
+        return false;
     name.remove_prefix(before.size());
     name.remove_suffix(after.size());
     return name.find_first_not_of("0123456789") == std::string_view::npos;

@@ -58,7 +58,8 @@ private:
             bar_.reset();
             bar_.emplace(gaussian ? std::string("Gaussian EM")
                                   : "lap " + std::to_string(lap) + (training ? ", training" : ", samples "),
-                         static_cast<long>(p.total), static_cast<long>(training || gaussian ? p.done - 1 : 0));
+                         static_cast<long>(p.total),
+                         static_cast<long>(training || gaussian ? p.done - 1 : p.done));  // what is not timed
             lap_ = lap;
             stage_ = p.stage;
         }

@@ -29,7 +29,8 @@ double expected_coverage(int r, double s, double level) {
     rank_histogram h{std::vector<double>(static_cast<std::size_t>(r + 1))};
     const double step = 1e-3;
     for (double t = -9; t <= 9; t += step) {
-        const double f = 0.5 * std::erfc(-t / s / std::sqrt(2)), weight = step * std::exp(-t * t / 2) / std::sqrt(2 * M_PI);
+        const double f = 0.5 * std::erfc(-t / s / std::sqrt(2)),
+                     weight = step * std::exp(-t * t / 2) / std::sqrt(2 * M_PI);
         double binomial = 1;
         for (int k = 0; k <= r; ++k) {
             h.counts[static_cast<std::size_t>(k)] += weight * binomial * std::pow(f, k) * std::pow(1 - f, r - k);
