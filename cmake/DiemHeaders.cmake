@@ -138,6 +138,7 @@ set(DIEM_HEADERS
     include/diem/posterior/tmpd.hpp
     include/diem/prior/checkpoint.hpp
     include/diem/prior/data_sketch.hpp
+    include/diem/prior/descriptions.hpp
     include/diem/prior/diagnostics.hpp
     include/diem/prior/diffusion_em.hpp
     include/diem/prior/em_options.hpp

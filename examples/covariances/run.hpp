@@ -81,7 +81,7 @@ int run(B& b, const settings& s, const program_options& o) {
     if (done < total) {
         bar.finish();
         std::cout << "stopped: run again with --resume to go on\n";
-        return 130;
+        return support::interrupt_status();
     }
     // values[choice][level][seed]
     std::vector<std::vector<std::vector<double>>> values(choices.size(),

@@ -126,15 +126,21 @@ private:
 };
 
 /// Data far from the standard range are no error of a Gaussian fit, but laps of the network would be rejected, and pictures be
-/// wrong; samples of data near the least noise level are that noise.
+/// wrong; samples of data near the least noise level are that noise. Throws value_error where EM from N(0, I) would not arrive.
 template <Backend B>
-void warn_of_scale(const measured<B>& m, const fit_settings& s) {
+void check_scale(const measured<B>& m, const fit_settings& s) {
+    if (m.spread == 0) {
+        std::cerr << "diem: warning: y has no more power than the noise of \"sigma_y\": it tells little of x\n";
+        return;
+    }
     const bool noise = s.network && m.spread < 20 * s.em.sampling.sigma_min;
     if (m.spread > 0.1 && m.spread < 4 && !noise) return;
-    std::cerr
-        << "diem: warning: the data's spread is about " << io::json(static_cast<float>(m.spread)).dump()
-        << (noise ? ", near the least noise level of the sampler" : "")
-        << "; samplers and networks expect about 1: give \"scale\": \"auto\", or scale the data to about [-2, 2]\n";
+    const std::string text = "the data's spread is about " + support::brief(m.spread) +
+                             (noise ? ", near the least noise level of the sampler" : "") +
+                             "; samplers and networks expect about 1: give \"scale\": \"auto\", or scale the data to "
+                             "about [-2, 2]";
+    if (m.spread < 1e-4 || m.spread > 1e4) throw value_error(s.observations.string() + ": " + text);
+    std::cerr << "diem: warning: " << text << '\n';
 }
 
 /// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.
@@ -179,7 +185,7 @@ int fit(B& b, const fit_command& o) {
                   << " % of the values: data residuals of a good fit are near " << support::number(m.share)
                   << std::endl;
     warn_of_unseen(m, true);
-    warn_of_scale(m, s);
+    check_scale(m, s);
     if (m.scale != 1)
         std::cout << "scale: data are divided by " << m.scale << "; samples will be in your units" << std::endl;
     fit_into_memory(b, o, s, m);

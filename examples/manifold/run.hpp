@@ -28,6 +28,7 @@
 
 #include "manifold/program.hpp"
 #include "support/curve.hpp"
+#include "support/interrupt.hpp"
 #include "support/lap_log.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
@@ -149,7 +150,7 @@ int run(B& b, const settings& s, const program_options& o) {
     auto options = s.gaussian;
     options.seed = s.em.seed;
     auto initial = prior::learn_gaussian(b, observed, options, run);
-    if (initial.status == prior::run_status::cancelled) return 130;
+    if (initial.status == prior::run_status::cancelled) return support::interrupt_status();
     batch<B> free(b, s.net.features, s.samples);
     prior::sample(b, initial.prior, {.seed = s.em.seed + 17}, free.view());
     eval.emplace(b, s, data, o.out);
@@ -162,7 +163,7 @@ int run(B& b, const settings& s, const program_options& o) {
     if (o.resume) eval->restore(s.em.laps);
     auto result = prior::fit_diffusion(b, std::move(initial.prior), network(s.net), observed, s.em, run);
     std::cout << result.report << '\n';
-    if (result.status == prior::run_status::cancelled) return 130;
+    if (result.status == prior::run_status::cancelled) return support::interrupt_status();
 
     // Posterior samples under the last prior, and samples of the prior itself.
     const auto& last = result.prior;
@@ -176,7 +177,7 @@ int run(B& b, const settings& s, const program_options& o) {
             bar.update(static_cast<long>(drawn.done));
             return !support::interrupted();
         }))
-        return 130;
+        return support::interrupt_status();
     bar.finish();
     if (s.em.outside == prior::out_of_range::remove) x = prior::remove_outside<B>(b, x.cview(), s.em.low, s.em.high);
     auto d = prior::diagnostics_of(state);

@@ -19,6 +19,7 @@
 
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
+#include "support/interrupt.hpp"
 #include "support/lap_log.hpp"
 #include "support/masked_images.hpp"
 #include "support/place.hpp"
@@ -78,10 +79,10 @@ public:
         if (s_.plan_only) return 0;
         baselines();
         auto learned = gaussian();
-        if (!learned) return 130;
+        if (!learned) return interrupt_status();
         if (network != nullptr && s_.em.laps > 0) {
             auto result = diffusion(*network, std::move(*learned));
-            if (status_ == diem::prior::run_status::cancelled) return 130;
+            if (status_ == diem::prior::run_status::cancelled) return interrupt_status();
             if (result.has_network()) judge("diffusion", result, {});
         }
         print();

@@ -8,7 +8,7 @@ namespace support {
 /// Where a program runs (support/place_options.hpp).
 struct place {
     std::string backend = "auto";      ///< "eigen" or "cuda" after `choose`
-    int threads = 0;                   ///< of the Eigen backend; 0: one per core
+    int threads = 0;                   ///< of the Eigen backend; 0: as many as the process may use
     int device = 0;                    ///< ordinal of the CUDA device
     std::string products = "float32";  ///< to what products round on a CUDA device, see diem::cuda_precision
 };

@@ -31,7 +31,7 @@ inline void add_place_options(CLI::App& app, place& at) {
     app.add_option("--backend", at.backend, "cuda, eigen (the CPU), or auto: cuda where there is a device, else eigen")
         ->check(CLI::IsMember({"auto", "eigen", "cuda"}))
         ->capture_default_str();
-    app.add_option("--threads", at.threads, "of the Eigen backend; 0: one per core")
+    app.add_option("--threads", at.threads, "of the Eigen backend; 0: as many as the process may use")
         ->check(CLI::Range(0, 1024))
         ->capture_default_str();
     app.add_option("--device", at.device, "ordinal of the CUDA device")

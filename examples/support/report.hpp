@@ -45,6 +45,13 @@ namespace support {
     return text;
 }
 
+/// "0.00123", "4.7e+15": three digits.
+[[nodiscard]] inline std::string brief(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.3g", value);
+    return text;
+}
+
 /// Columns as wide as their widest cell; the first is flush left, the others flush right.
 inline void print_table(std::ostream& out, const std::vector<std::string>& head,
                         const std::vector<std::vector<std::string>>& rows) {

@@ -132,6 +132,7 @@
 
 #include <diem/prior/checkpoint.hpp>
 #include <diem/prior/data_sketch.hpp>
+#include <diem/prior/descriptions.hpp>
 #include <diem/prior/diagnostics.hpp>
 #include <diem/prior/diffusion_em.hpp>
 #include <diem/prior/em_options.hpp>

@@ -116,6 +116,19 @@ class Fit(Case):
         self.configure(self.folder / "c.json", observations="data/small.npy", sigma_y=0.1 * factor)
         self.succeeds("fit", "c.json", "--out", "c", warns="the data's spread is about .*\"scale\": \"auto\"")
 
+    def test_data_of_another_world(self):
+        shape, y = load(self.folder / "data/y.npy")
+        for factor in (1e-9, 1e9):
+            save(self.folder / "data/far.npy", shape, [factor * v for v in y])
+            changes = {"observations": "data/far.npy", "sigma_y": 0.1 * factor}
+            self.configure(self.folder / "far.json", **changes)
+            self.fails("data/far.npy: the data's spread is about .*\"scale\": \"auto\"", "fit", "far.json", "--out", "bad")
+            self.configure(self.folder / "far.json", **changes, scale="auto")
+            self.succeeds("fit", "far.json", "--out", "far", "--overwrite")
+        save(self.folder / "data/far.npy", shape, [0] * len(y))
+        self.configure(self.folder / "far.json", observations="data/far.npy")
+        self.succeeds("fit", "far.json", "--out", "far", "--overwrite", warns="no more power than the noise")
+
     def test_other_data_are_not_resumed(self):
         """Equal sizes, other numbers: refused by name; the same numbers in another place go on."""
         self.configure(self.folder / "more.json", gaussian={"rank": 2, "laps": 4})

@@ -21,7 +21,8 @@
 #include <diem/backend/thread_pool.hpp>
 #include <diem/core/check.hpp>
 
-namespace diem::inline DIEM_SIMD_NAMESPACE {
+namespace diem {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 /// Host memory, Eigen's vectorised algebra, threads over the items of a batch.
 ///
@@ -276,4 +277,5 @@ private:
     std::unique_ptr<thread_pool> threads_;  // null: only the caller's
 };
 
-}  // namespace diem::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem

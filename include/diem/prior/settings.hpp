@@ -11,186 +11,12 @@
 #include <utility>
 #include <vector>
 
-#include <diem/core/error.hpp>
 #include <diem/io/config.hpp>
-#include <diem/prior/em_options.hpp>
-#include <diem/prior/gaussian_options.hpp>
-#include <diem/prior/learned.hpp>
+#include <diem/io/json.hpp>
+#include <diem/prior/descriptions.hpp>
 
-/// Options described once, entry by entry: `describe(visitor, options)` names each with its range and what it is for. What
-/// follows from it: reading a JSON configuration, writing it back, what must be the same when a run is resumed, and the
-/// table of docs/command_line.md.
+/// What follows from the descriptions of options: reading them from JSON, writing them, a table.
 namespace diem::prior {
-
-/// Values that an entry may take.
-struct range {
-    double least = -std::numeric_limits<double>::infinity(), most = std::numeric_limits<double>::infinity();
-    bool open_below = false, open_above = false;  ///< least, most are left out
-
-    [[nodiscard]] bool contains(double v) const {
-        return (open_below ? v > least : v >= least) && (open_above ? v < most : v <= most);
-    }
-    [[nodiscard]] std::string words() const {
-        const auto number = [](double v) {
-            return io::json(v == std::floor(v) && std::abs(v) < 1e15 ? io::json(static_cast<std::int64_t>(v))
-                                                                     : io::json(v))
-                .dump();
-        };
-        std::string text;
-        if (std::isfinite(least)) text = (open_below ? "above " : "at least ") + number(least);
-        if (std::isfinite(most))
-            text += (text.empty() ? "" : ", ") + std::string(open_above ? "below " : "at most ") + number(most);
-        return text;
-    }
-};
-inline constexpr range any_value{};
-[[nodiscard]] inline range at_least(double v) { return {.least = v}; }
-[[nodiscard]] inline range above(double v) { return {.least = v, .open_below = true}; }
-[[nodiscard]] inline range between(double low, double high, bool open_above = false) {
-    return {.least = low, .most = high, .open_above = open_above};
-}
-/// Counts have an upper bound, so that no product of two of them wraps.
-[[nodiscard]] inline range count(double least = 1, double most = 1e9) { return {.least = least, .most = most}; }
-
-template <class E>
-using names_of = std::vector<std::pair<std::string, E>>;
-
-template <class V>
-void describe(V& v, diffusion::sampling_options& o) {
-    using diffusion::sampler_choice, diffusion::schedule_choice;
-    v.choice("name", o.sampler,
-             names_of<sampler_choice>{{"ddpm", sampler_choice::ddpm},
-                                      {"ddim", sampler_choice::ddim},
-                                      {"heun", sampler_choice::heun},
-                                      {"predictor_corrector", sampler_choice::predictor_corrector},
-                                      {"dpm_solver_2m", sampler_choice::dpm_2m},
-                                      {"dpm_solver_2m_sde", sampler_choice::dpm_2m_sde}},
-             "the sampler");
-    v.choice("schedule", o.schedule,
-             names_of<schedule_choice>{{"ve_log_linear", schedule_choice::ve_log_linear},
-                                       {"edm", schedule_choice::edm},
-                                       {"vp_cosine", schedule_choice::vp_cosine}},
-             "noise levels along the steps");
-    v.number("steps", o.steps, count(1, 1e6), "steps from sigma_max to sigma_min");
-    v.number("batch", o.batch, count(), "items at once");
-    v.number("samples_per_observation", o.samples_per_observation, count(1, 1e6),
-             "posterior samples of each observation");
-    v.number("sigma_min", o.sigma_min, above(0), "least noise level, in the data's units");
-    v.number("sigma_max", o.sigma_max, above(0), "noise level where sampling starts");
-}
-
-template <class V>
-void describe(V& v, posterior::mmps_options& o) {
-    v.named("covariance", o.cov_x, posterior::detail::covariance_names, "what stands for Cov[x | x_t]");
-    v.named("solver", o.solver, posterior::detail::solver_names, "of M v = y - A x_hat");
-    v.number("max_iterations", o.max_iterations, count(0, 1e6), "of the solver: one network pass each");
-    v.number("relative_tolerance", o.relative_tolerance, at_least(0), "of the residual; 0: all iterations are made");
-    v.flag("verify", o.verify, "one product more, for the true residual, where a tolerance is given");
-    v.number("check_every", o.check_every, count(0, 1e6), "iterations between looks at the residual");
-    v.number("switch_sigma", o.switch_sigma, above(0), "where blended switches, in the data's units");
-    v.flag("precondition", o.precondition, "by the Gaussian estimate; element-wise operators");
-}
-
-template <class V>
-void describe(V& v, train::rate_options& o) {
-    using train::rate_schedule;
-    v.choice("schedule", o.schedule,
-             names_of<rate_schedule>{{"constant", rate_schedule::constant},
-                                     {"linear", rate_schedule::linear},
-                                     {"exponential", rate_schedule::exponential}},
-             "of the learning rate");
-    v.number("initial", o.initial, above(0), "first learning rate");
-    v.number("final", o.final, above(0), "last one");
-    v.number("warmup", o.warmup, between(0, 1), "share of the steps in which it rises");
-}
-
-template <class V>
-void describe(V& v, train::augmentation_options& o) {
-    v.number("flip", o.flip, between(0, 1), "probability of mirroring left and right");
-    v.number("hue", o.hue, between(0, 0.5), "turns the hue by up to this share of the circle");
-    v.number("saturation_min", o.saturation_min, at_least(0), "least factor of the saturation");
-    v.number("saturation_max", o.saturation_max, at_least(0), "greatest");
-    v.number("shake", o.shake, count(0, 1e4), "shifts by up to so many pixels");
-}
-
-template <class V>
-void describe(V& v, train::training_options& o) {
-    v.number("batch", o.batch, count(), "items of a step");
-    v.steps("steps", "epochs", o.steps, o.batch, "optimiser steps of a lap, or passes over its samples");
-    v.number("micro_batch", o.loss.micro_batch, count(0), "items through the network at once; 0: the batch");
-    v.number("dropout", o.loss.dropout, between(0, 1, true), "rate");
-    v.number("sigma_min", o.loss.sigma_min, above(0), "least noise level trained for; default: the sampler's");
-    v.number("sigma_max", o.loss.sigma_max, above(0), "greatest");
-    v.object("rate", [&](auto& r) { describe(r, o.rate); });
-    v.number("max_norm", o.adam.max_norm, above(0), "gradients are scaled to this norm; \"inf\": never");
-    v.number("ema_decay", o.adam.ema_decay, between(0, 1, true), "of the averaged weights, a step");
-    v.flag("ema_warmup", o.adam.ema_warmup, "less decay in the first steps of a lap");
-    v.number("report_every", o.report_every, count(), "steps between two looks at the loss");
-    v.object("augmentation", [&](auto& a) { describe(a, o.augmentation); });
-}
-
-template <class V>
-void describe(V& v, guard_options& o) {
-    v.number("max_outside_share", o.max_outside_share, any_value, "of samples beyond [low, high]");
-    v.number("max_removed_share", o.max_removed_share, any_value, "of samples removed");
-    v.number("max_non_finite_share", o.max_non_finite_share, any_value, "of samples that are not finite");
-    v.number("max_residual", o.max_residual, any_value, "of the data residual");
-    v.number("max_residual_ratio", o.max_residual_ratio, any_value, "of it to earlier laps");
-    v.number("max_loss_ratio", o.max_loss_ratio, any_value, "of the loss to earlier laps");
-    v.number("max_change", o.max_change, any_value, "of the samples' moments, in spreads");
-    v.number("max_breakdown_share", o.max_breakdown_share, any_value, "of solves that break down");
-}
-
-template <class V>
-void describe(V& v, em_options& o) {
-    v.number("laps", o.laps, count(0, 1e6), "E-steps and M-steps, those before a resume included");
-    v.object("sampler", [&](auto& s) { describe(s, o.sampling); });
-    v.object("posterior", [&](auto& p) { describe(p, o.mmps); });
-    v.optional("initial_posterior", o.initial_mmps, [&](auto& p, auto& m) { describe(p, m); });
-    v.number("switch_factor", o.switch_factor, at_least(0), "where blended switches, in spreads of the data");
-    v.flag("gaussian_skip", o.gaussian_skip, "the network adds to the Gaussian's denoiser");
-    v.choice("out_of_range", o.outside,
-             names_of<out_of_range>{
-                 {"keep", out_of_range::keep}, {"clip", out_of_range::clip}, {"remove", out_of_range::remove}},
-             "what becomes of samples beyond [low, high] before training");
-    v.number("low", o.low, any_value, "least value of data, with a margin");
-    v.number("high", o.high, any_value, "greatest");
-    v.object("refresh", [&](auto& r) {
-        r.flag("mean", o.refresh.mean, "the start mean follows the samples");
-        r.flag("estimate", o.refresh.estimate, "so does the Gaussian estimate");
-        r.number("rank", o.refresh.rank, count(0, 1e6), "of the estimate");
-        r.number("samples", o.refresh.samples, count(2), "that it is made from");
-    });
-    v.object("training", [&](auto& t) {
-        t.repeat(o.sampling.samples_per_observation);
-        describe(t, o.training);
-    });
-    v.object("guard", [&](auto& g) { describe(g, o.guard); });
-}
-
-template <class V>
-void describe(V& v, gaussian_fit_options& o) {
-    using train::rest;
-    v.number("rank", o.ppca.rank, count(0, 1e6), "of the covariance's low-rank part");
-    v.choice("rest", o.ppca.rest, names_of<rest>{{"isotropic", rest::isotropic}, {"diagonal", rest::diagonal}},
-             "the noise term beside it");
-    v.number("laps", o.fit.max_laps, count(0, 1e6), "of Gaussian EM");
-    v.number("batch", o.batch, count(), "observations at once in exact E-steps");
-    v.choice("e_step", o.e_step,
-             names_of<gaussian_e_step>{{"moments", gaussian_e_step::moments},
-                                       {"draws", gaussian_e_step::draws},
-                                       {"diffusion", gaussian_e_step::diffusion}},
-             "exact moments, exact draws (masks), or a diffusion sampler");
-    v.object("sampler", [&](auto& s) { describe(s, o.sampling); });
-    v.object("posterior", [&](auto& p) { describe(p, o.mmps); });
-}
-
-template <class V>
-void describe(V& v, drawing_options& o) {
-    v.object("sampler", [&](auto& s) { describe(s, o.sampling); });
-    v.object("posterior", [&](auto& p) { describe(p, o.mmps); });
-    v.number("switch_factor", o.switch_factor, at_least(0), "where blended switches, in spreads of the data");
-}
 
 /// Reads entries from an object of a configuration; what is left out keeps its value. `items`: observations, whose samples
 /// "epochs" pass over. Throws config_error naming file and key.
@@ -309,6 +135,61 @@ private:
     io::json& to_;
 };
 
+/// One entry of a table of options: key with its path, values it may take, default, what it is for.
+struct setting {
+    std::string key, values, standard, help;
+};
+
+/// Lists entries, in the order in which they are described.
+class settings_table {
+public:
+    settings_table(std::vector<setting>& rows, std::string prefix) : rows_(rows), prefix_(std::move(prefix)) {}
+    template <class T>
+    void number(const char* key, const T& value, const range& r, const char* help) {
+        io::json j = io::json::object();
+        settings_writer(j).number(key, value, r, help);
+        add(key, r.words(), j.empty() ? "" : j.at(key).dump(), help);
+    }
+    void flag(const char* key, bool value, const char* help) {
+        add(key, "true, false", value ? "true" : "false", help);
+    }
+    template <class E>
+    void choice(const char* key, E value, const names_of<E>& all, const char* help) {
+        std::string names, own;
+        for (const auto& [n, v] : all) {
+            names += (names.empty() ? "" : ", ") + n;
+            if (v == value) own = n;
+        }
+        add(key, names, own, help);
+    }
+    template <class E, std::size_t N>
+    void named(const char* key, E value, const std::array<std::string_view, N>& names, const char* help) {
+        names_of<E> all;
+        for (std::size_t k = 0; k < N; ++k) all.emplace_back(names[k], static_cast<E>(k));
+        choice(key, value, all, help);
+    }
+    void repeat(index_t /*samples*/) {}
+    void steps(const char* steps, const char* epochs, index_t value, index_t /*batch*/, const char* help) {
+        add(std::string(steps) + " or " + epochs, "at least 0", std::to_string(value), help);
+    }
+    template <class F>
+    void object(const char* key, const F& f) {
+        settings_table inner(rows_, prefix_ + key + ".");
+        f(inner);
+    }
+    template <class T, class F>
+    void optional(const char* key, const std::optional<T>& /*value*/, const F& /*f*/) {
+        add(key, "an object", "", "the same as before, for laps whose prior is still Gaussian");
+    }
+
+private:
+    void add(const std::string& key, std::string values, std::string standard, std::string help) {
+        rows_.push_back({prefix_ + key, std::move(values), std::move(standard), std::move(help)});
+    }
+    std::vector<setting>& rows_;
+    std::string prefix_;
+};
+
 /// Any described options, read from an object that is being read.
 template <class Options>
 void read_settings(io::config_object& object, Options& options, index_t items = 0) {
@@ -322,6 +203,15 @@ template <class Options>
     settings_writer writer(j);
     describe(writer, options);
     return j;
+}
+
+/// The same as a table, its keys behind `prefix`.
+template <class Options>
+[[nodiscard]] std::vector<setting> settings_of(Options options, const std::string& prefix = "") {
+    std::vector<setting> rows;
+    settings_table table(rows, prefix);
+    describe(table, options);
+    return rows;
 }
 
 }  // namespace diem::prior

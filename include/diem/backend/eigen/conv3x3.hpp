@@ -30,7 +30,8 @@
 ///   | winograd4    | 1.2e-6 - 3.2e-6 | 1.3e-6 - 4.0e-6 | 0.9e-6 - 1.6e-6 | 1 / 4           |
 ///
 /// (The direct form sums 9 in products one after the other; Winograd's sums are nine times shorter.)
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 enum class conv_algorithm { automatic, direct, winograd2, winograd4 };
 
@@ -192,4 +193,5 @@ void conv3x3_vjp_params(const conv3x3_shape& g, conv_algorithm algorithm, const 
     }
 }
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

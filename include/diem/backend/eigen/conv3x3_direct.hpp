@@ -9,7 +9,8 @@
 /// 3x3 convolution as a product whose rows are gathered by pointer: the nine taps of a pixel are nine pointers into the
 /// image (or to a row of zeros outside it), so there is no im2col copy. Any stride, any size, any channels.
 /// Images are height-width-channel, kernels (3, 3, in, out); conv3x3.hpp documents the operations.
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 /// Sizes of a 3x3 convolution with zero padding 1: x is items x (height, width, in), y is items x (rows(), columns(),
 /// out), the channel fastest. Strides are in elements.
@@ -272,4 +273,5 @@ struct conv3x3_direct {
     }
 };
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

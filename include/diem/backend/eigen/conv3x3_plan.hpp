@@ -9,7 +9,8 @@
 #include <diem/backend/memory.hpp>
 #include <diem/core/view.hpp>
 
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 /// The 3x3 convolution of one layer on the Eigen backend. The transformed kernels of the forward pass and of the input VJP
 /// are kept until `changed` where they are small; large ones (36 / 9 of the parameters, twice, would dominate the memory of a
@@ -152,4 +153,5 @@ private:
     bool fresh_[2] = {false, false};
 };
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

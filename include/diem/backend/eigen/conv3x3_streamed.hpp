@@ -11,7 +11,8 @@
 /// as a whole; then each panel of result channels transforms the kernel piece by piece, in a cache, and uses each piece at
 /// once. Work is split over panels, not over images, so that the kernel is read once. Sums are made in the order of
 /// `conv3x3_winograd::run`: which of the two is taken, by the numbers of images and threads, makes no difference to them.
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 template <class T, int M>
 struct conv3x3_streamed {
@@ -97,4 +98,5 @@ private:
     }
 };
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

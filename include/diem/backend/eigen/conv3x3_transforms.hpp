@@ -12,7 +12,8 @@
 /// of that of the usual 1 and 2 (measured; Barabasz et al., arXiv 1803.10986, discuss the choice of points).
 ///
 /// V is a vector of T; `step` is the distance between the elements of both arguments.
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 /// One-dimensional transforms of F(M, 3) by interpolation at 0, +-a, +-b (M = 4) or 0, +-1 (M = 2), and infinity.
 template <int M>
@@ -123,4 +124,5 @@ struct winograd_transform<4> {
     }
 };
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

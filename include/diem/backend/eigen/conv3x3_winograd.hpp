@@ -11,7 +11,8 @@
 /// arXiv 1509.09308): y = A' [(G g G') . (B' d B)] A for tiles d of (M + 2)^2 pixels that overlap by two. The sums over
 /// channels become (M + 2)^2 products, with 2.25 (M = 2) or 4 (M = 4) times fewer multiplications than the direct form.
 /// The parameter VJP is the exact transpose, g_bar = G' [sum over tiles (B' d B) (A y_bar A')] G.
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 template <class T, int M>
 struct conv3x3_winograd {
@@ -304,4 +305,5 @@ struct conv3x3_winograd {
     }
 };
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

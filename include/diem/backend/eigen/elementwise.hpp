@@ -12,7 +12,8 @@
 
 /// Vectorised element-wise work of the Eigen backend: functors are called on fixed-size Eigen arrays, then on scalars for
 /// the rest of a row.
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 template <class T>
 inline constexpr int lanes = static_cast<int>(64 / sizeof(T));
@@ -127,4 +128,5 @@ double dot_row(const T* x, const T* y, index_t n) {
     return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
 }
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

@@ -12,7 +12,8 @@
 #include <diem/core/view.hpp>
 
 /// Fourier transforms of one axis, as many side by side as a vector register has lanes.
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 template <class T>
 using fft_packet = typename Eigen::internal::packet_traits<T>::type;
@@ -208,4 +209,5 @@ private:
     std::vector<T> tables_;
 };
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

@@ -10,7 +10,8 @@
 #include <diem/backend/eigen/fft.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 /// Plans of the lengths seen so far. Safe to use from several threads.
 template <class T>
@@ -175,4 +176,5 @@ void fft2(B& b, fft_plans<T>& plans, fft_direction direction, index_t height, in
     }
 }
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

@@ -12,7 +12,8 @@
 /// at a time into a buffer on the stack.
 ///
 /// An element is summed in the same order wherever a product is cut by rows or columns.
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 enum class gemm_kernel { library, panels, outer };
 
@@ -91,4 +92,5 @@ private:
     }
 };
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

@@ -19,7 +19,8 @@
 #define DIEM_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 /// Vectors of T as wide as the target has them.
 template <class T>
@@ -178,4 +179,5 @@ void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T*
         });
 }
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

@@ -8,7 +8,8 @@
 #include <diem/backend/memory.hpp>
 #include <diem/core/view.hpp>
 
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 /// Products with one D x r matrix u and with its transpose on the Eigen backend, of which it keeps two packed copies. The
 /// second product starts from the diagonal part of diag(d) + u u', so that the result is written once.
@@ -117,4 +118,5 @@ private:
     pool_buffer<T*, caching_pool<host_memory>> columns_, rows_;  // of u and of u', as panels
 };
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

@@ -11,7 +11,8 @@
 
 /// Dense algebra on column-major matrices in memory, on one thread. Plain functions of pointers: most of what the Eigen
 /// backend costs to compile is in here, and instantiate.hpp lets a project compile it once.
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 template <class T>
 using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
@@ -84,4 +85,5 @@ void eigen_decomposition(T* a, index_t leading, index_t n, T* w) {
     Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1>>(w, n) = solver.eigenvalues();
 }
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen

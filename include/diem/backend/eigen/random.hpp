@@ -10,7 +10,8 @@
 #include <diem/core/view.hpp>
 
 /// The numbers of core/random, many blocks at a time.
-namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE {
+namespace diem::detail::eigen {
+inline namespace DIEM_SIMD_NAMESPACE {
 
 /// Normals or uniforms of `width` consecutive blocks of one item.
 template <class T>
@@ -53,4 +54,5 @@ void random_row(const random_key& key, std::uint32_t item, T* out, index_t n) {
     }
 }
 
-}  // namespace diem::detail::eigen::inline DIEM_SIMD_NAMESPACE
+}  // namespace DIEM_SIMD_NAMESPACE
+}  // namespace diem::detail::eigen
