@@ -159,3 +159,23 @@ TEST_CASE("an adjoint that is none is found before anything is learned") {
     const auto observed = posterior::observe(p.b, p.y.cview(), half, p.noise());
     CHECK_THROWS_AS(prior::learn(p.b, observed, network, p.options()), value_error);
 }
+
+TEST_CASE("data of any scale are learned at their scale") {
+    using B = test::main_backend<float>;
+    for (const double scale : {1e-3, 1.0, 300.0}) {
+        CAPTURE(scale);
+        problem<B> p;
+        p.b.axpby(0.0, p.y.cview(), scale, p.y.view());
+        const linop::isotropic_covariance noise(4, 0.01 * scale * scale);
+        const auto observed = posterior::observe(p.b, p.y.cview(), p.mask(), noise);
+        const auto learned = prior::learn(p.b, observed, std::nullopt, p.options());
+        const double trace = diffusion::trace_of(p.b, *learned.prior.estimate()) / (scale * scale);
+        CHECK(std::abs(trace - 3.41) <= 4 * 3.25 * std::sqrt(2 / 400.0));
+    }
+    problem<B> p;
+    const auto nothing = linop::make_operator(
+        4, 4, linop::any_items, [](B& b, const_view_t<B>, view_t<B> y) { b.fill(y, 0.0F); },
+        [](B& b, const_view_t<B>, view_t<B> x) { b.fill(x, 0.0F); });
+    CHECK_THROWS_AS(prior::learn(p.b, posterior::observe(p.b, p.y.cview(), nothing, p.noise()), std::nullopt),
+                    value_error);
+}

@@ -56,6 +56,35 @@ struct learn_options {
 
 namespace detail {
 
+/// The variance of a value of x that the energy of y speaks for: (|y|^2 - |e|^2) / |A z|^2, e noise and z ~ N(0, I) drawn anew,
+/// summed over the observations; at least a thousandth of it without the noise; not finite where A is zero. Data with a mean are taken for wider.
+template <Backend B, class Observation>
+[[nodiscard]] double observed_variance(B& b, const Observation& observed) {
+    const auto& a = observed.forward_operator();
+    const index_t n = observed.items(), rows = a.rows();
+    double of_y = 0, of_noise = 0, of_a = 0;
+    const auto energy = [&](const_view_t<B> v) {
+        batch<B, double> squares(b, v.items(), 1);
+        b.dot(v, v, squares.flat());
+        double sum = 0;
+        for (const double s : to_host(b, squares)) sum += s;
+        return sum;
+    };
+    for (index_t first = 0; first < n; first += 256) {
+        const index_t count = std::min<index_t>(256, n - first);
+        const auto part = observed.items(first, count);
+        const random_key key = random_key{.seed = 0x7370726561}.skip_items(static_cast<std::uint32_t>(first));
+        batch<B> z(b, a.cols(), count), image(b, rows, count);
+        b.fill_normal(key.with_lane(random_lane::user), z.view());
+        part.forward_operator().apply(b, z.cview(), image.view());
+        of_a += energy(image.cview());
+        part.noise().sample(b, key.with_lane(random_lane::user + 1), image.view());
+        of_noise += energy(image.cview());
+        of_y += energy(part.y());
+    }
+    return std::max(of_y - of_noise, 1e-3 * of_y) / of_a;
+}
+
 /// Laps of Gaussian EM seen by a run, and kept in gaussian.safetensors with what must be the same when it is resumed.
 template <Backend B, class Net>
 class gaussian_run {
@@ -124,7 +153,8 @@ private:
 
 }  // namespace detail
 
-/// The first stage as a run: a Gaussian prior from N(0, I), kept with its laps, told of, cancelled and resumed. Its notes hold
+/// The first stage as a run: a Gaussian prior from N(0, I), or, where the data's variance is beyond a factor of ten from 1, from
+/// N(0, s^2 I) at their scale (EM from far too wide a start would need many laps); kept with its laps, told of, cancelled and resumed. Its notes hold
 /// "laps" and "log_evidence" along them. Throws value_error where the adjoint of A is none.
 template <Backend B, class Net = model::any_network<B>, class Observation>
 [[nodiscard]] learn_result<B, Net> learn_gaussian(B& b, const Observation& observed, gaussian_fit_options options,
@@ -132,7 +162,11 @@ template <Backend B, class Net = model::any_network<B>, class Observation>
     options.ppca.rank = std::min(options.ppca.rank, observed.forward_operator().cols());
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::learn_gaussian: A");
     detail::gaussian_run<B, Net> laps(b, run, options, observed);
-    auto start = laps.restore(isotropic_gaussian(b, observed.forward_operator().cols()));
+    const double seen = detail::observed_variance(b, observed);
+    check_value("prior::learn_gaussian", std::isfinite(seen), "y is not finite, or A is zero and shows nothing of x");
+    const double variance = seen == 0 || (seen > 0.1 && seen < 10) ? 1 : seen;
+    options.ppca.least_rest *= std::min(variance, 1.0);
+    auto start = laps.restore(isotropic_gaussian(b, observed.forward_operator().cols(), variance));
     auto rest = options;
     rest.fit.first_lap = laps.laps();
     rest.fit.max_laps = std::max<index_t>(0, options.fit.max_laps - laps.laps());
