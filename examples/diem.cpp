@@ -247,6 +247,17 @@ int main(int argc, char** argv) {
     add_json(c);
     c->callback([&] { command = [&] { return observe(v); }; });
 
+    convert_command w;
+    c = app.add_subcommand("convert", "write an array in another format");
+    c->footer(formats_of_arrays() +
+              "\nFILE::NAME is a data set, variable or extension of a file.\n"
+              "Example: diem convert restored/mean.npy mean.fits\n"
+              "         diem convert restored/mean.npy pictures/mean.png --range -2 2");
+    c->add_option("in", w.in, "an array")->required();
+    c->add_option("out", w.out, "by its extension: .npy, .cfl, .h5, .mat, .fits, .tif, .png")->required();
+    c->add_option("--range", w.range, "of values that become black and white, for .png")->expected(2);
+    c->callback([&] { command = [&] { return convert(w); }; });
+
     int status = 0;
     const auto complain = [&](const std::string& text, int code) {
         std::cerr << "diem: " << one_line(text) << '\n';

@@ -84,4 +84,12 @@ struct observe_command {
 };
 int observe(const observe_command& o);
 
+struct convert_command {
+    path in, out;
+    std::vector<double> range;  ///< of values, for formats of bytes
+};
+int convert(const convert_command& o);
+/// The formats of arrays that this program was built with, for --help.
+[[nodiscard]] std::string formats_of_arrays();
+
 }  // namespace program

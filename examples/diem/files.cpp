@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <diem/io/any_array.hpp>
 #include <diem/io/config.hpp>
 
 namespace program {
@@ -15,7 +16,7 @@ using namespace diem;
 namespace fs = std::filesystem;
 
 io::array<float> load_items(const fs::path& path, bool finite) {
-    auto a = io::load_npy_as<float>(path);
+    auto a = io::load_real_array<float>(path);
     if (a.shape.empty() || a.items() < 1 || a.features() < 1)
         throw io_error(path.string() + ": shape " + io::to_string(a.shape) + ", expected (items, ...) with an item");
     if (!finite) return a;

@@ -30,7 +30,7 @@ enum class layout { channels_last, channels_first };
 /// As channels_last; throws shape_error where `name` has not the four axes of images.
 [[nodiscard]] diem::io::array<float> channels_last(diem::io::array<float> a, layout l, const std::string& name);
 
-/// Numbers of any real type as float, items first. Throws io_error: no such file, no npy, no items, values that are not
+/// Numbers of any real type as float, items first, in any format of io/any_array.hpp. Throws io_error: no such file, no array, no items, values that are not
 /// finite (where `finite`).
 [[nodiscard]] diem::io::array<float> load_items(const std::filesystem::path& path, bool finite = true);
 

@@ -92,6 +92,11 @@ says("\"parameters\": [1-9]")
 runs(info run/mlp/gaussian.safetensors)
 says("gaussian_prior.*rank +4")
 
+# Arrays in other formats, there and back.
+runs(convert data/truth.npy data/truth.cfl)
+runs(convert data/truth.cfl data/again.cfl)
+fails("OUT .*truth.npy would be written, and is what IN reads" convert data/truth.npy data/truth.npy)
+
 # Samples; the same seed gives the same file.
 runs(sample run/mlp/prior.safetensors --count 20 --out drawn --seed 3 --threads 1)
 there(drawn/samples.npy drawn/samples.png)
@@ -128,7 +133,7 @@ fails("--device: is 1, and this runs on the CPU" sample run/mlp/prior.safetensor
 fails("--count" sample run/mlp/prior.safetensors --count 0 --out bad)
 set(operator --operator data/operator.json --sigma-y 0.1 --out bad)
 fails("none.npy: no such file" posterior run/mlp/prior.safetensors none.npy ${operator})
-fails("fit.json: offset 0: not an npy file" posterior run/mlp/prior.safetensors fit.json ${operator})
+fails("fit.json: is a JSON text, expected one of: npy" posterior run/mlp/prior.safetensors fit.json ${operator})
 fails("dense/y.npy" posterior run/mlp/prior.safetensors dense/y.npy ${operator})
 fails("--sigma-y: is -1" posterior run/mlp/prior.safetensors data/y.npy --operator data/operator.json --sigma-y -1 --out bad)
 fails("0,1: no such file" posterior run/mlp/prior.safetensors data/y.npy --operator data/operator.json --sigma-y 0,1 --out bad)

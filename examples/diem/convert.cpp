@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <iostream>
+#include <optional>
+#include <string>
+
+#include <diem/io/any_array.hpp>
+
+#include "diem/commands.hpp"
+#include "diem/outputs.hpp"
+
+namespace program {
+
+using namespace diem;
+
+int convert(const convert_command& o) {
+    auto place = outputs::file("OUT", o.out);
+    place.reads("IN", o.in).prepare();
+    const auto numbers = io::load_array<float>(o.in);
+    std::optional<io::pixel_range> range;
+    if (!o.range.empty()) range.emplace(io::pixel_range{o.range[0], o.range[1]});
+    io::save_array(o.out, numbers, range);
+    std::cout << o.out.string() << ' ' << io::to_string(numbers.values.shape)
+              << (numbers.complex ? ", complex (real and imaginary parts last)" : "") << '\n';
+    return 0;
+}
+
+std::string formats_of_arrays() { return "Formats of this program: " + io::array_formats() + "."; }
+
+}  // namespace program
