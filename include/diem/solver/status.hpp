@@ -71,9 +71,9 @@ template <Backend B>
 class solver_result {
 public:
     solver_result() = default;
-    solver_result(B& backend, index_t items, index_t recorded)
-        : status_(backend, items, 1), updates_(backend, items, 1), residual_norms_(backend, items, 1),
-          true_residual_norms_(backend, items, 1), history_(backend, recorded, items) {}
+    solver_result(B& b, index_t items, index_t recorded)
+        : status_(b, items, 1), updates_(b, items, 1), residual_norms_(b, items, 1), true_residual_norms_(b, items, 1),
+          history_(b, recorded, items) {}
 
     /// One per item, values of `solver_status`.
     [[nodiscard]] vector_t<B, int> status() { return status_.flat(); }
