@@ -78,7 +78,7 @@ struct cifar_settings {
             for (const auto& [name, value] : sampler_names)
                 if (name == sampler) s.evaluation.sampler = value;
             if (!sampler.empty() && !s.evaluation.sampler) o.fail("sampler", "is no sampler: " + sampler);
-            o.optional("steps", s.evaluation.steps).at_least(1);
+            o.optional("steps", s.evaluation.steps).at_least(0);
         });
     });
     return s;
