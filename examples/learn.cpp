@@ -42,10 +42,15 @@ int main(int argc, char** argv) {
     }
     backend b;
     const digits train = observe(b, argv[1], 0, 1536, 1), test = observe(b, argv[1], 1536, 261, 2);
-    const auto observed = [&](const digits& d) {
-        return diem::posterior::observe(b, d.y.cview(), diem::linop::mask<backend>::per_item(d.masks.view()),
-                                        diem::linop::isotropic_covariance(64, 1e-4));
-    };
+    // [observe]
+    // What was measured, y = A x + e: here masks, one for each item, and noise of standard deviation 0.01.
+    const auto seen =
+        diem::posterior::observe(b, train.y.cview(), diem::linop::mask<backend>::per_item(train.masks.view()),
+                                 diem::linop::isotropic_covariance(64, 0.01 * 0.01));
+    // [observe]
+    const auto others =
+        diem::posterior::observe(b, test.y.cview(), diem::linop::mask<backend>::per_item(test.masks.view()),
+                                 diem::linop::isotropic_covariance(64, 0.01 * 0.01));
     const diem::index_t laps = argc > 2 ? std::stol(argv[2]) : 4, steps = argc > 3 ? std::stol(argv[3]) : 1000;
 
     // [learn]
@@ -57,8 +62,8 @@ int main(int argc, char** argv) {
     run.on_lap = [](const diem::prior::lap_diagnostics& lap, auto&&...) {
         std::printf("lap %ld: data residual %.2f, loss %.3f\n", long(lap.lap), lap.data_residual, lap.loss);
     };
-    const auto learned =
-        diem::prior::learn(b, observed(train), diem::nn::mlp_config{64, {256, 256, 256}, 64}, options, run);
+    const diem::nn::mlp_config network{.features = 64, .hidden = {256, 256, 256}, .embedding = 64};
+    const auto learned = diem::prior::learn(b, seen, network, options, run);
     std::puts(learned.report.c_str());
     diem::prior::save("prior.safetensors", b, learned.prior);
     // [learn]
@@ -66,13 +71,15 @@ int main(int argc, char** argv) {
     // [sample]
     const auto prior = diem::prior::load<backend>("prior.safetensors", b);  // also in another program
     diem::batch<backend> x(b, prior.features(), test.y.items());
-    const auto state = diem::posterior::sample(b, prior, observed(test), {.seed = 1}, x.view());
+    const auto state = diem::posterior::sample(b, prior, others, {.seed = 1}, x.view());
     std::printf("data residual %.2f\n", state.data_residual());  // near 1 where samples fit the data as the noise does
+    const std::vector<float> values = diem::to_host(b, x);       // item after item
     // [sample]
 
     double error = 0;
     for (const double e : diem::metrics::mean_squared_error(b, x.cview(), test.truth.cview())) error += e;
     const double psnr = 10 * std::log10(16.0 * static_cast<double>(x.items()) / error);
+    std::printf("first values %.2f %.2f %.2f ...\n", double(values[0]), double(values[1]), double(values[2]));
     std::printf("PSNR of one posterior sample of held-out digits: %.2f dB\n", psnr);
     return learned.status == diem::prior::run_status::completed && psnr >= 10 ? 0 : 1;
 }

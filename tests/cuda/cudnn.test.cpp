@@ -21,7 +21,7 @@ namespace {
 
 using B = cuda_backend<float, cudnn_conv3x3>;
 using R = reference_backend<double>;
-static_assert(nn::HasConv3x3<B>);
+static_assert(HasConv3x3<B>);
 
 struct shape {
     index_t height, width, in, out, stride, items;

@@ -60,6 +60,7 @@ void multiply(gemm_kernel kernel, T alpha, const T* pa, index_t lda, op ta, cons
 /// L of A = L L' in the lower triangle. Returns 0, or the first row (from 1) whose pivot is not positive.
 template <class T>
 int cholesky_in_place(T* a, index_t leading, index_t n) {
+    if (n == 0) return 0;
     matrix_map<T> m(a, n, n, Eigen::OuterStride<>(leading));
     // -1 when all went well
     return static_cast<int>(Eigen::internal::llt_inplace<T, Eigen::Lower>::blocked(m)) + 1;
@@ -68,6 +69,7 @@ int cholesky_in_place(T* a, index_t leading, index_t n) {
 /// X = op(L)^-1 X, L the lower triangle.
 template <class T>
 void solve_lower(const T* l, index_t leading, op t, index_t n, T* x, index_t x_leading, index_t columns) {
+    if (n == 0 || columns == 0) return;
     const const_matrix_map<T> m(l, n, n, Eigen::OuterStride<>(leading));
     matrix_map<T> v(x, n, columns, Eigen::OuterStride<>(x_leading));
     if (t == op::none)
