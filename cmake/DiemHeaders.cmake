@@ -114,6 +114,7 @@ set(DIEM_HEADERS
     include/diem/nn/modulation_layer.hpp
     include/diem/nn/network.hpp
     include/diem/nn/norm.hpp
+    include/diem/nn/pad.hpp
     include/diem/nn/parameters.hpp
     include/diem/nn/resample.hpp
     include/diem/nn/residual_block.hpp

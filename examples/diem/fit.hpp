@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <diem/io/folder_lock.hpp>
@@ -193,6 +194,13 @@ int fit(B& b, const fit_command& o) {
     std::optional<model::any_network<B>> net;
     if (s.network) {
         net.emplace(*s.network);
+        if (const auto* unet = std::get_if<nn::unet_config>(&*s.network)) {
+            const auto inside = nn::padded(*unet);
+            if (inside.height != unet->height || inside.width != unet->width)
+                std::cout << "the U-Net pads images of " << unet->height << " x " << unet->width << " to "
+                          << inside.height << " x " << inside.width << " inside, and cuts its results back"
+                          << std::endl;
+        }
         const auto plan = network_stage<B>::plan(b, *net, em, m.items());
         support::print_plan(std::cout, plan, em);
         plan_bytes = static_cast<double>(std::max(plan.sampling_bytes, plan.training_bytes)) +

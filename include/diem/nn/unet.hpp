@@ -11,6 +11,7 @@
 #include <diem/nn/detail/unet_stages.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/norm.hpp>
+#include <diem/nn/pad.hpp>
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/resample.hpp>
 #include <diem/nn/residual_block.hpp>
@@ -18,7 +19,8 @@
 
 namespace diem::nn {
 
-/// Time-conditional U-Net of the paper's code. Height and width divided by `patch` are multiples of 2^(levels - 1).
+/// Time-conditional U-Net of the paper's code. Images whose height or width is no multiple of patch 2^(levels - 1) are padded by zeros
+/// to the next one inside, and cut back, see `padded`.
 ///
 /// Descent, level i: convolution (stride 1 at level 0; stride 2 and a norm below), blocks; the result is kept as skip_i.
 /// Ascent, from the deepest level up: at every level but the deepest, concatenate (x, skip_i) and convolve; blocks; then
@@ -50,7 +52,7 @@ public:
     };
 
     /// Throws value_error where sizes do not fit together.
-    explicit unet(unet_config config) : config_(std::move(config)), layout_(config_) {}
+    explicit unet(unet_config config) : config_(std::move(config)), layout_(padded(config_)) {}
 
     [[nodiscard]] const unet_config& config() const { return config_; }
     [[nodiscard]] const parameter_table& parameters() const { return layout_.table; }
@@ -152,18 +154,42 @@ private:
         return v.reshaped(s.channels, s.pixels() * v.items());
     }
     [[nodiscard]] image_shape data_shape() const { return {config_.height, config_.width, config_.channels}; }
-    /// A copy of x as the network sees it.
+    [[nodiscard]] image_shape padded_shape() const {
+        const auto c = padded(config_);
+        return {c.height, c.width, c.channels};
+    }
+    /// A copy of x as the network sees it. Its adjoint is `wide`.
     batch<B> deep(B& b, const_view_t<B> x) const {
-        batch<B> out(b, x.features(), x.items());
-        if (config_.patch > 1)
-            space_to_depth_forward<B>(b, data_shape(), config_.patch, x, out);
-        else
-            b.copy(x, out.view());
+        const image_shape own = data_shape(), inside = padded_shape();
+        batch<B> out(b, inside.features(), x.items());
+        if (own == inside) {
+            rearrange(b, x, out.view());
+        } else if (config_.patch > 1) {
+            batch<B> larger(b, inside.features(), x.items());
+            pad_image<B>(b, own, inside, x, larger);
+            rearrange(b, larger, out.view());
+        } else {
+            pad_image<B>(b, own, inside, x, out);
+        }
         return out;
     }
     void wide(B& b, const_view_t<B> x, view_t<B> y) const {
+        const image_shape own = data_shape(), inside = padded_shape();
+        if (own == inside) return restore(b, x, y);
+        if (config_.patch == 1) return crop_image<B>(b, own, inside, x, y);
+        batch<B> larger(b, inside.features(), x.items());
+        restore(b, x, larger.view());
+        crop_image<B>(b, own, inside, larger, y);
+    }
+    void rearrange(B& b, const_view_t<B> x, view_t<B> y) const {
         if (config_.patch > 1)
-            depth_to_space_forward<B>(b, data_shape(), config_.patch, x, y);
+            space_to_depth_forward<B>(b, padded_shape(), config_.patch, x, y);
+        else
+            b.copy(x, y);
+    }
+    void restore(B& b, const_view_t<B> x, view_t<B> y) const {
+        if (config_.patch > 1)
+            depth_to_space_forward<B>(b, padded_shape(), config_.patch, x, y);
         else
             b.copy(x, y);
     }
