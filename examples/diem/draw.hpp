@@ -35,7 +35,9 @@ struct opened_prior {
 };
 template <Backend B>
 opened_prior<B> open(B& b, const draw_command& o) {
-    opened_prior<B> p{prior::load<B>(o.checkpoint, b), std::nullopt};
+    std::string note;
+    opened_prior<B> p{prior::load<B>(o.checkpoint, b, &note), std::nullopt};
+    if (!note.empty()) std::cerr << "diem: note: " << note << '\n';
     p.image = image_of_notes(p.prior.notes);
     p.scale = scale_of_notes(p.prior.notes);
     if (p.prior.has_network() && !p.image) {

@@ -257,12 +257,14 @@ void save(const std::filesystem::path& path, B& b, const learned<B, Net>& prior)
 }
 
 /// Reads a prior; of the state of a run, the prior of its last good lap. Throws io_error, config_error: no such file, other
-/// tensors, sizes or element types, numbers that are not finite.
+/// tensors, sizes or element types, numbers that are not finite, damage. `note`: what is worth telling of the file, a sentence, as
+/// that it has no hashes to compare; or empty.
 template <Backend B, class Net = model::any_network<B>>
-[[nodiscard]] learned<B, Net> load(const std::filesystem::path& path, B& b) {
+[[nodiscard]] learned<B, Net> load(const std::filesystem::path& path, B& b, std::string* note = nullptr) {
     checkpoint_reader<B> in(path);
     auto p = detail::get_prior<B, Net>(b, in, detail::network_of_file<B, Net>(in));
     if (!in.state().contains("run")) in.finish();
+    if (note != nullptr) *note = in.note();
     return p;
 }
 
