@@ -65,13 +65,34 @@ private:
     choice_type schedule_;
 };
 
-/// Fills x (D x n) with samples of the denoiser's distribution, `options.batch` at once; item i is a function of the key
-/// and its number. `mean` (D, or empty: zero) is where the sampler starts. Throws shape_error, value_error.
-template <Backend B, Denoiser<B> Model>
-void sample(B& b, Model& model, const sampling_options& options, const_vector_t<B> mean, const random_key& key,
-            view_t<B> x) {
-    check_sampling(options);
-    check_size("diffusion::sample", "x.features()", x.features(), model.features());
+namespace detail {
+
+/// Any denoiser behind one function: what is chosen when the program runs is compiled once for all of them. One indirect call a
+/// network pass.
+template <Backend B>
+class any_denoiser {
+public:
+    using score_model_tag = diffusion::score_model_tag;
+    template <Denoiser<B> Model>
+    explicit any_denoiser(Model& model)
+        : model_(const_cast<void*>(static_cast<const void*>(&model))), features_(model.features()),
+          denoise_([](void* m, B& b, const_view_t<B> x_t, const noise_level<B>& sigma, view_t<B> x_hat) {
+              static_cast<Model*>(m)->denoise(b, x_t, sigma, x_hat);
+          }) {}
+    [[nodiscard]] index_t features() const { return features_; }
+    void denoise(B& b, const_view_t<B> x_t, const noise_level<B>& sigma, view_t<B> x_hat) {
+        denoise_(model_, b, x_t, sigma, x_hat);
+    }
+
+private:
+    void* model_;
+    index_t features_;
+    void (*denoise_)(void*, B&, const_view_t<B>, const noise_level<B>&, view_t<B>);
+};
+
+template <Backend B>
+void sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options, const_vector_t<B> mean,
+                   const random_key& key, view_t<B> x) {
     const any_schedule schedule(options.schedule, options.sigma_min, options.sigma_max);
     const sample_options<B> start{.steps = options.steps, .mean = mean};
     for (index_t first = 0; first < x.items(); first += options.batch) {
@@ -99,6 +120,18 @@ void sample(B& b, Model& model, const sampling_options& options, const_vector_t<
                 break;
         }
     }
+}
+
+}  // namespace detail
+
+/// Fills x (D x n) with samples of the denoiser's distribution, `options.batch` at once; item i is a function of the key
+/// and its number. `mean` (D, or empty: zero) is where the sampler starts. Throws shape_error, value_error.
+template <Backend B, Denoiser<B> Model>
+void sample(B& b, Model& model, const sampling_options& options, const_vector_t<B> mean, const random_key& key,
+            view_t<B> x) {
+    check_sampling(options);
+    check_size("diffusion::sample", "x.features()", x.features(), model.features());
+    detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, mean, key, x);
 }
 
 }  // namespace diem::diffusion
