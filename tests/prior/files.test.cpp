@@ -8,6 +8,7 @@
 
 #include <diem/backend/eigen.hpp>
 #include <diem/backend/reference.hpp>
+#include <diem/nn/mlp.hpp>
 #include <diem/prior/files.hpp>
 
 #include "support/catch.hpp"
@@ -104,4 +105,73 @@ TEST_CASE("a file that holds no Gaussian prior is refused") {
         }
     }
     SECTION("the good one is good") { CHECK_NOTHROW(prior::load(good, b)); }
+}
+
+TEST_CASE("files of versions before are read: their keys, four solver shares, a state of notes") {
+    using B = eigen_backend<float>;
+    B b(1);
+    const test::temporary_folder folder;
+    const auto file = folder / "old.safetensors";
+    const auto g = some_gaussian(b, 5, 2);
+    model::preconditioned<B, nn::mlp<B>> net(b, nn::mlp<B>({5, {8}, 4, true}));
+    net.initialize(b, {.seed = 4});
+    const io::json network = model::to_json(net.net().config());
+    const io::json config{{"program", "diem"},
+                          {"network", network},
+                          {"image", {1, 5, 1}},
+                          {"seed", 3},
+                          {"switch_factor", 2.5},
+                          {"sampler",
+                           {{"name", "dpm_solver_2m_sde"},
+                            {"steps", 33},
+                            {"batch", 7},
+                            {"samples_per_observation", 1},
+                            {"sigma_min", 0.005},
+                            {"sigma_max", 20.0}}},
+                          {"posterior",
+                           {{"covariance", "blended"},
+                            {"solver", "fom"},
+                            {"max_iterations", 1},
+                            {"relative_tolerance", 0.0},
+                            {"check_every", 1},
+                            {"switch_sigma", 3.0},
+                            {"precondition", false}}}};
+    const io::json lap{{"lap", 0},
+                       {"samples", 10},
+                       {"data_residual", 0.9},
+                       {"outside_share", 0.0},
+                       {"non_finite_share", 0.0},
+                       {"solver_shares", {0.0, 0.75, 0.25, 0.0}},
+                       {"change", nullptr},
+                       {"loss", 0.8},
+                       {"e_seconds", 1.0},
+                       {"m_seconds", 2.0}};
+    const auto write = [&](const io::json& c) {
+        const io::json state{{"kind", "diffusion_prior"}, {"laps", 1},        {"features", 5},
+                             {"estimate_rank", 2},        {"moments", false}, {"history", {lap}},
+                             {"skip_rank", nullptr}};
+        prior::checkpoint_writer<B> out(c, state);
+        out.flat(b, "last/", net.table(), net.parameters());
+        out.flat(b, "average/", net.table(), net.parameters());
+        out.batch_as(b, "mean", as_batch(g.mu()));
+        prior::detail::put_gaussian(b, out, g, "estimate/");
+        out.write(file);
+    };
+    write(config);
+    const auto p = prior::load(file, b);
+    CHECK(p.laps() == 1);
+    CHECK(p.history[0].solver_shares[1] == 0.75);
+    CHECK(p.drawing.sampling.steps == 33);
+    CHECK(p.drawing.switch_factor == 2.5);
+    CHECK(p.notes.at("image") == io::json{1, 5, 1});
+    CHECK(to_host(b, p.network().parameters()) == to_host(b, net.parameters()));
+    write(network);  // as the examples did: the network alone
+    CHECK(prior::load(file, b).drawing.sampling.sampler == diffusion::sampler_choice::dpm_2m_sde);
+    {  // a Gaussian, whose notes stood in the state
+        prior::checkpoint_writer<B> out(
+            io::json::object(), {{"kind", "gaussian_prior"}, {"features", 5}, {"rank", 2}, {"notes", {{"laps", 16}}}});
+        prior::detail::put_gaussian(b, out, g, "estimate/");
+        out.write(file);
+    }
+    CHECK(prior::load(file, b).notes.at("laps") == 16);
 }
