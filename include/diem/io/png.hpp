@@ -81,8 +81,10 @@ inline void save_png(const std::filesystem::path& path, const array<std::uint8_t
 }
 
 namespace detail {
-/// The decoder asks for what a chunk claims before it reads it: every chunk up to the last one must be in the file.
+/// The decoder asks for what a chunk claims before it reads it: every chunk up to the last one must be in the file. It has no
+/// memory for image data that begins with nothing.
 inline void check_png_chunks(const input_file& file, std::string_view bytes) {
+    bool data = false;
     for (std::size_t at = 8;;) {
         const auto big_endian = [&](std::size_t k) { return std::uint64_t{static_cast<unsigned char>(bytes[k])}; };
         if (bytes.size() - at < 12) file.fail(at, "PNG is truncated");
@@ -91,6 +93,10 @@ inline void check_png_chunks(const input_file& file, std::string_view bytes) {
         if (length > bytes.size() - at - 12)
             file.fail(at, "PNG is truncated, or a chunk claims more than the file holds");
         if (bytes.substr(at + 4, 4) == "IEND") return;
+        if (bytes.substr(at + 4, 4) == "IDAT") {
+            if (!data && length == 0) file.fail(at, "PNG without image data");
+            data = true;
+        }
         at += 12 + static_cast<std::size_t>(length);
     }
 }
