@@ -18,7 +18,7 @@ struct progress {
     stage_type stage = stage_type::gaussian;
     index_t lap = 0;
     index_t done = 0, total = 0;  ///< laps of the Gaussian stage, samples, or training steps
-    double figure = 0;  ///< log-evidence of all observations, (unused), running mean of the loss; NaN: not measured
+    double figure = 0;  ///< log-evidence of all observations, or the running mean of the loss; NaN: not measured
 };
 
 /// A run of learning seen from outside: what it tells, how it is stopped, where it is kept.
