@@ -12,21 +12,11 @@
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"
+#include "support/message.hpp"
 
 using namespace diem;
 
 namespace {
-
-/// The message of the exception E that `f` throws.
-template <class E, class F>
-std::string message(F f) {
-    try {
-        f();
-    } catch (const E& e) {
-        return e.what();
-    }
-    return "nothing thrown";
-}
 
 /// Sixteen MiB and no more.
 struct little_memory {
@@ -60,9 +50,9 @@ TEST_CASE("memory: what the pool keeps goes back before it gives up, and then it
         CHECK(little_memory::used >= std::size_t{6} << 20);
         const buffer large(memory, 12 * mib);
         CHECK(little_memory::used == std::size_t{12} << 20);
-        CHECK(message<memory_error>([&] { const buffer more(memory, 5 * mib); }) ==
+        CHECK(test::message_of<memory_error>([&] { const buffer more(memory, 5 * mib); }) ==
               "out of memory: 5.0 MiB asked for at once, beside 12.0 MiB in use, of a little memory");
-        CHECK(message<memory_error>([&] { const buffer more(memory, index_t{3} << 29); }) ==
+        CHECK(test::message_of<memory_error>([&] { const buffer more(memory, index_t{3} << 29); }) ==
               "out of memory: 1.50 GiB asked for at once, beside 12.0 MiB in use, of a little memory");
         CHECK(memory->bytes_in_use() == std::size_t{12} << 20);
         CHECK_NOTHROW(buffer(memory, 4 * mib));
@@ -76,9 +66,10 @@ TEMPLATE_TEST_CASE("memory: sizes that cannot be are refused, and the backend go
     using T = typename B::scalar;
     constexpr index_t huge = index_t{1} << 62, most = std::numeric_limits<index_t>::max();
     auto b = test::make_backend<B>();
-    CHECK(message<shape_error>([&] { batch<B>(b, huge, 4); }) ==
+    CHECK(test::message_of<shape_error>([&] { batch<B>(b, huge, 4); }) ==
           "batch: 4611686018427387904 x 4 (features x items), more elements than can be counted");
-    CHECK(message<shape_error>([&] { batch<B>(b, -1, 4); }) == "batch: -1 x 4 (features x items), expected sizes >= 0");
+    CHECK(test::message_of<shape_error>([&] { batch<B>(b, -1, 4); }) ==
+          "batch: -1 x 4 (features x items), expected sizes >= 0");
     CHECK_THROWS_AS(batch<B>(b, most, most), shape_error);
     // They can be counted, but their bytes can not, or are more than there are addresses.
     for (const index_t n : {most, huge, huge + 1, huge - 1, huge / 2, huge / 4}) {
@@ -102,7 +93,7 @@ TEMPLATE_TEST_CASE("memory: sizes that cannot be are refused, and the backend go
 TEST_CASE("memory: what the system does not give is named", "[backend]") {
     test::main_backend<float> b;
     // 4 PiB: there are not as many addresses.
-    CHECK(message<memory_error>([&] { const auto block = b.allocate<float>(index_t{1} << 50); }) ==
+    CHECK(test::message_of<memory_error>([&] { const auto block = b.allocate<float>(index_t{1} << 50); }) ==
           "out of memory: 4194304.00 GiB asked for at once, beside 0.0 MiB in use, of the host's memory");
 }
 #endif

@@ -8,36 +8,24 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/message.hpp"
 
 using namespace diem;
 
-namespace {
-/// The message of the exception E that `f` throws.
-template <class E, class F>
-std::string message(F f) {
-    try {
-        f();
-    } catch (const E& e) {
-        return e.what();
-    }
-    return "nothing thrown";
-}
-}  // namespace
-
 TEST_CASE("check: sizes and shapes name function, argument and both sizes") {
     CHECK_NOTHROW(check_size("f", "x.items()", 3, 3));
-    CHECK(message<shape_error>([] { check_size("f", "x.items()", 3, 4); }) == "f: x.items() is 3, expected 4");
+    CHECK(test::message_of<shape_error>([] { check_size("f", "x.items()", 3, 4); }) == "f: x.items() is 3, expected 4");
     double data[6] = {};
     const host_view<double> view(data, 2, 3);
     CHECK_NOTHROW(check_shape("f", "x", view, 2, 3));
-    CHECK(message<shape_error>([&] { check_shape("f", "x", view, 2, 4); }) ==
+    CHECK(test::message_of<shape_error>([&] { check_shape("f", "x", view, 2, 4); }) ==
           "f: x is 2 x 3 (features x items), expected 2 x 4");
     CHECK_THROWS_AS(check_shape("f", "x", view, 1, 3), shape_error);
 }
 
 TEST_CASE("check: values") {
     CHECK_NOTHROW(check_value("f", true, "no"));
-    CHECK(message<value_error>([] { check_value("f", false, "no"); }) == "f: no");
+    CHECK(test::message_of<value_error>([] { check_value("f", false, "no"); }) == "f: no");
     CHECK_NOTHROW(check_positive("f", "sigma", 1e-300));
     for (const double bad :
          {0.0, -1.0, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
@@ -51,9 +39,9 @@ TEST_CASE("check: products and sums of sizes") {
     CHECK(checked_product("f", "rows x columns", most, 0) == 0);
     CHECK(checked_product("f", "rows x columns", most, 1) == most);
     CHECK(checked_product("f", "rows x columns", huge, 1) == huge);
-    CHECK(message<shape_error>([] { (void)checked_product("f", "rows x columns", huge, 8); }) ==
+    CHECK(test::message_of<shape_error>([] { (void)checked_product("f", "rows x columns", huge, 8); }) ==
           "f: 4611686018427387904 x 8 (rows x columns), more elements than can be counted");
-    CHECK(message<shape_error>([] { (void)checked_product("f", "rows x columns", -1, 8); }) ==
+    CHECK(test::message_of<shape_error>([] { (void)checked_product("f", "rows x columns", -1, 8); }) ==
           "f: -1 x 8 (rows x columns), expected sizes >= 0");
     CHECK_THROWS_AS(checked_product("f", "", huge, 2), shape_error);
     CHECK_THROWS_AS(checked_product("f", "", most, most), shape_error);
@@ -63,7 +51,7 @@ TEST_CASE("check: products and sums of sizes") {
     CHECK(checked_product("f", "", none) == 1);
     CHECK(checked_product("f", "", zero_last) == 0);
     CHECK_THROWS_AS(checked_product("f", "", four), shape_error);
-    CHECK(message<shape_error>([&] { (void)checked_product("f", "all", negative); }) ==
+    CHECK(test::message_of<shape_error>([&] { (void)checked_product("f", "all", negative); }) ==
           "f: 4611686018427387904 x 8 x -1 (all), expected sizes >= 0");
     CHECK(checked_sum("f", "", most - 1, 1) == most);
     CHECK_THROWS_AS(checked_sum("f", "", most, 1), shape_error);

@@ -13,9 +13,11 @@
 #include <diem/nn/conv_plan.hpp>
 
 #include "support/catch.hpp"
+#include "support/message.hpp"
 
 using namespace diem;
 using nn::update;
+using test::contains, test::message_of;
 
 namespace {
 
@@ -92,16 +94,6 @@ void compare(const results<B>& got, const results<R>& expected, double tolerance
     CHECK(distance(got.kernel_bar, expected.kernel_bar) <= tolerance);
     CHECK(distance(got.bias_bar, expected.bias_bar) <= tolerance);
 }
-
-std::string message_of(auto&& f) {
-    try {
-        f();
-    } catch (const error& e) {
-        return e.what();
-    }
-    return "no error";
-}
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -13,6 +13,7 @@
 #include <diem/cuda.cuh>
 
 #include "support/catch.hpp"
+#include "support/message.hpp"
 
 #if !defined(__CUDACC__)
 #include <sys/wait.h>
@@ -21,6 +22,7 @@
 #endif
 
 using namespace diem;
+using test::contains, test::message_of;
 
 static_assert(Backend<cuda_backend<float>> && FineGrained<cuda_backend<float>> && HasConv3x3<cuda_backend<double>>);
 static_assert(!HostThreaded<cuda_backend<float>> && !BlockThreaded<cuda_backend<float>>);
@@ -54,16 +56,6 @@ struct double_row {
         }
     }
 };
-
-std::string message_of(auto&& f) {
-    try {
-        f();
-    } catch (const error& e) {
-        return e.what();
-    }
-    return "no error";
-}
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -12,6 +12,8 @@
 #include <string>
 #include <system_error>
 
+#include "support/message.hpp"
+
 namespace diem::test {
 
 /// A fresh folder that goes away with the object.
@@ -49,20 +51,6 @@ inline void write_bytes(const std::filesystem::path& path, const std::string& by
     std::ifstream stream(path, std::ios::binary);
     if (!stream) throw std::runtime_error("cannot read " + path.string());
     return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-}
-
-/// The message of the exception E that `f` throws; "nothing thrown" where it throws none.
-template <class E, class F>
-[[nodiscard]] std::string message_of(F&& f) {
-    try {
-        f();
-    } catch (const E& e) {
-        return e.what();
-    }
-    return "nothing thrown";
-}
-[[nodiscard]] inline bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
 }
 
 }  // namespace diem::test

@@ -57,7 +57,8 @@ struct learn_options {
 namespace detail {
 
 /// The variance of a value of x that the energy of y speaks for: (|y|^2 - |e|^2) / |A z|^2, e noise and z ~ N(0, I) drawn anew,
-/// summed over the observations; at least a thousandth of it without the noise; not finite where A is zero. Data with a mean are taken for wider.
+/// summed over the observations; at least a thousandth of it without the noise; not finite where A is zero. Data with a mean
+/// are taken for wider.
 template <Backend B, class Observation>
 [[nodiscard]] double observed_variance(B& b, const Observation& observed) {
     const auto& a = observed.forward_operator();
