@@ -15,6 +15,7 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/diffusion/sampling.hpp>
 #include <diem/linop/covariance.hpp>
+#include <diem/parallel/communicator.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>
 
@@ -81,9 +82,9 @@ struct examine_sample {
     }
 };
 
-/// Adds to the state what samples x of an observation show; says of each whether it is finite.
+/// What samples x of an observation show: 2 x n numbers, see `examine_sample`.
 template <Backend B, class Observation>
-std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, sample_state& state) {
+std::vector<double> figures_of(B& b, const Observation& observed, const_view_t<B> x) {
     const index_t n = x.items(), rows = observed.y().features();
     batch<B> r(b, rows, n);
     batch<B, double> product(b, n, 1), out(b, 2, n);
@@ -92,8 +93,11 @@ std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, 
     linop::mahalanobis(b, observed.noise(), r.cview(), product.flat());
     b.launch(n, x.features(), examine_sample<scalar_t<B>>{x.features(), x.stride(), rows}, x.data(),
              product.cview().data(), out.view().data());
-    const auto found = to_host(b, out);
-    std::vector<bool> finite(static_cast<std::size_t>(n));
+    return to_host(b, out);
+}
+/// Adds these to the state; says of each sample whether it is finite.
+inline std::vector<bool> add_figures(const std::vector<double>& found, sample_state& state) {
+    std::vector<bool> finite(found.size() / 2);
     for (std::size_t i = 0; i < finite.size(); ++i) {
         finite[i] = found[2 * i + 1] == 0;
         if (finite[i])
@@ -102,6 +106,38 @@ std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, 
             state.non_finite += 1;
     }
     return finite;
+}
+
+/// Samples first .. first + count - 1 of a whole set, drawn at once; what came of them.
+struct batch_of_samples {
+    index_t first = 0, count = 0;
+    std::vector<double> figures{};
+    decltype(sample_state::statuses) statuses{};
+    double seconds = 0;
+};
+
+/// The next batches from sample `done` on, one for each rank, fewer at the end.
+[[nodiscard]] inline std::vector<batch_of_samples> next_batches(index_t done, index_t total, index_t observations,
+                                                                index_t batch, int ranks) {
+    std::vector<batch_of_samples> out;
+    for (; done < total && static_cast<int>(out.size()) < ranks; done += out.back().count)
+        out.push_back({done, std::min(batch, observations - done % observations)});
+    return out;
+}
+
+/// What rank `root` drew of a batch, for all.
+template <Backend B, parallel::Communicator C>
+void share(const C& c, B& b, batch_of_samples& drawn, view_t<B> x, int root) {
+    if (c.size() == 1) return;
+    constexpr const char* what = "samples of the E-step";
+    drawn.figures.resize(2 * static_cast<std::size_t>(drawn.count));
+    std::vector<double> counters(drawn.statuses.begin(), drawn.statuses.end());
+    counters.push_back(drawn.seconds);
+    parallel::broadcast(c, b, x, root, what);
+    parallel::broadcast(c, drawn.figures, root, what);
+    parallel::broadcast(c, counters, root, what);
+    drawn.seconds = counters.back();
+    std::copy_n(counters.begin(), drawn.statuses.size(), drawn.statuses.begin());
 }
 
 }  // namespace detail
@@ -113,11 +149,15 @@ std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, 
 /// `state`     where to go on, and what came of it: samples before state.done are left alone, so that a call with the state
 ///             of an interrupted one goes on as if there had been no stop, equal to the bit
 /// `observer`  called after each batch as (state, drawn_batch), false leaves
+/// `ranks`     share the batches: each time, each draws one, and all get all of them. Samples and state are those of one rank, to
+///             the bit where the ranks' machines are alike, but for `seconds`: of the slowest. The observer is called
+///             on all ranks alike, and must answer alike.
 /// Returns whether all are drawn. A sample that is not finite is counted, and stays as it is. Throws shape_error,
 /// value_error.
-template <Backend B, diffusion::ScoreModel<B> Model, class Observation, class Observer = no_observer>
+template <Backend B, diffusion::ScoreModel<B> Model, class Observation, class Observer = no_observer,
+          parallel::Communicator C = parallel::self>
 bool sample(B& b, Model& prior, const Observation& observed, const sample_options<B>& options, const random_key& key,
-            view_t<B> x, sample_state& state, Observer&& observer = {}) {
+            view_t<B> x, sample_state& state, Observer&& observer = {}, const C& ranks = {}) {
     const auto& sampling = options.sampling;
     diffusion::check_sampling(sampling);
     const index_t n = observed.items(), total = n * sampling.samples_per_observation;
@@ -128,19 +168,33 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
     if (given) check_size("posterior::sample", "options.mean", options.mean.size(), prior.features());
     const const_vector_t<B> mean = given || options.estimate == nullptr ? options.mean : options.estimate->mu();
     while (state.done < total) {
-        const auto start = std::chrono::steady_clock::now();
-        const index_t first = state.done % n, count = std::min(sampling.batch, n - first);
-        const auto part = observed.items(first, count);
-        const view_t<B> out = x.item_range(state.done, count);
-        mmps denoiser(b, prior, part, options.mmps, options.estimate);
-        diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(state.done)), out);
-        const auto tally = denoiser.tally().read(b);
-        for (std::size_t k = 0; k < tally.status.size(); ++k) state.statuses[k] += tally.status[k];
-        const auto finite = detail::examine<B>(b, part, const_view_t<B>(out), state);
-        state.done += count;
-        state.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        if constexpr (!std::is_same_v<std::remove_cvref_t<Observer>, no_observer>)
-            if (!observer(std::as_const(state), drawn_batch<B>{out, finite}) && state.done < total) return false;
+        auto batches = detail::next_batches(state.done, total, n, sampling.batch, ranks.size());
+        if (const auto own = static_cast<std::size_t>(ranks.rank()); own < batches.size()) {
+            auto& [first, count, figures, statuses, seconds] = batches[own];
+            const auto start = std::chrono::steady_clock::now();
+            const auto part = observed.items(first % n, count);
+            const view_t<B> out = x.item_range(first, count);
+            mmps denoiser(b, prior, part, options.mmps, options.estimate);
+            diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(first)), out);
+            statuses = denoiser.tally().read(b).status;
+            figures = detail::figures_of<B>(b, part, const_view_t<B>(out));
+            seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        }
+        double slowest = 0;
+        for (std::size_t r = 0; r < batches.size(); ++r) {
+            detail::share(ranks, b, batches[r], x.item_range(batches[r].first, batches[r].count), static_cast<int>(r));
+            slowest = std::max(slowest, batches[r].seconds);
+        }
+        state.seconds += slowest;
+        for (const auto& drawn : batches) {
+            for (std::size_t k = 0; k < drawn.statuses.size(); ++k) state.statuses[k] += drawn.statuses[k];
+            const auto finite = detail::add_figures(drawn.figures, state);
+            state.done += drawn.count;
+            if constexpr (!std::is_same_v<std::remove_cvref_t<Observer>, no_observer>) {
+                const drawn_batch<B> seen{x.item_range(drawn.first, drawn.count), finite};
+                if (!observer(std::as_const(state), seen) && state.done < total) return false;
+            }
+        }
     }
     return true;
 }

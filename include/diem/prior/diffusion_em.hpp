@@ -102,7 +102,7 @@ public:
             return !stop && !too_large;
         };
         const auto report =
-            train::fit_denoiser<B>(b_, network, samples.drawn.x.cview(), options_.training, *state, callback);
+            train::fit_denoiser<B>(b_, network, samples.drawn.x.cview(), options_.training, *state, callback, run_.ranks);
         auto& d = samples.diagnostics;
         d.loss = report.recent_loss;
         d.m_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -134,7 +134,7 @@ private:
         if (!prior.has_network() && options_.initial_mmps) how.mmps = prior.mmps_options(b_, *options_.initial_mmps);
         // A cancellation with the last batch leaves all drawn: training notices it.
         return posterior::sample<B>(b_, prior, observed_, how, random_key{.seed = lap_seed(options_.seed, lap, 1)},
-                                    stage.x.view(), stage.state, observer);
+                                    stage.x.view(), stage.state, observer, run_.ranks);
     }
 
     [[nodiscard]] index_t total() const { return observed_.items() * options_.sampling.samples_per_observation; }
@@ -209,6 +209,7 @@ template <Backend B, class Net, class Observation>
     start.drawing = {options.sampling, options.mmps, options.switch_factor};
     detail::run_file<B, Net> file(b, run, options, net, observed);
     auto prior = file.restore(b, std::move(start));
+    run.ranks.barrier("all ranks having read the checkpoint");
 
     using prior_type = learned<B, Net>;
     using samples_type = detail::em_samples<B>;

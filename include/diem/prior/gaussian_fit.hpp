@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -17,6 +16,7 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/em/fit.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/parallel/communicator.hpp>
 #include <diem/posterior/gaussian_conditional.hpp>
 #include <diem/posterior/gaussian_dense.hpp>
 #include <diem/posterior/sample.hpp>
@@ -189,10 +189,16 @@ struct read_log_evidence {
     }
 };
 
-template <Backend B, class Observation>
+/// What a fit asks of a `run`, where there is none.
+struct no_run {
+    parallel::self ranks{};
+    [[nodiscard]] static constexpr bool cancelled() { return false; }
+};
+
+template <Backend B, class Observation, class Run>
 em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
                                                  const gaussian_fit_options& o, index_t lap,
-                                                 const std::atomic<bool>* cancel) {
+                                                 const Run& run) {
     const std::uint64_t seed = lap_seed(o.seed, lap, 0);
     if constexpr (is_elementwise<Observation>) {
         if (o.e_step == gaussian_e_step::draws) {
@@ -206,10 +212,10 @@ em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian
                 "exact draws need an element-wise A and Sigma_y");
     gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items() * o.sampling.samples_per_observation)};
     const auto go_on = [&](const posterior::sample_state&, const posterior::drawn_batch<B>&) {
-        return cancel == nullptr || !cancel->load();
+        return !run.cancelled();
     };
     if (!posterior::sample(b, prior, observed, posterior::sample_options<B>{o.sampling, o.mmps, &prior, prior.mu()},
-                           random_key{.seed = seed}, s.x.view(), s.state, go_on))
+                           random_key{.seed = seed}, s.x.view(), s.state, go_on, run.ranks))
         return em::verdict{em::decision::cancel, "cancelled"};
     if constexpr (is_elementwise<Observation>)
         if (o.measure_evidence) s.log_evidence = log_evidence(b, prior, observed, o.batch);
@@ -221,14 +227,15 @@ em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian
 /// Learns N(mu, diag(d) + u u') from observations, starting from `start` (see `isotropic_gaussian`). The objective recorded in
 /// the history is the log-evidence, sum_i log p(y_i), of the prior each lap began with, where it was measured. `monitor`
 /// sees gaussian_moments or gaussian_samples. Source: the initial stage of arXiv 2405.13712 with
-/// gaussian_e_step::diffusion; the exact E-steps are this library's. `cancel` ends an E-step by diffusion after its batch.
+/// gaussian_e_step::diffusion; the exact E-steps are this library's. `run` (see run.hpp) cancels an E-step by diffusion after its batch,
+/// whose batches its ranks share; all the rest each rank does alike.
 /// Throws value_error.
-template <Backend B, class Observation, class Monitor = em::no_monitor>
+template <Backend B, class Observation, class Monitor = em::no_monitor, class Run = detail::no_run>
 [[nodiscard]] em::fit_result<diffusion::gaussian<B>> fit_gaussian(B& b, diffusion::gaussian<B> start,
                                                                   const Observation& observed,
                                                                   gaussian_fit_options options = {},
                                                                   Monitor&& monitor = {},
-                                                                  const std::atomic<bool>* cancel = nullptr) {
+                                                                  const Run& run = {}) {
     using prior_type = diffusion::gaussian<B>;
     options.ppca.rank = std::min(options.ppca.rank, start.features());
     em::objective evidence{detail::read_log_evidence{}};
@@ -240,7 +247,7 @@ template <Backend B, class Observation, class Monitor = em::no_monitor>
             std::move(start), [&](prior_type& p, index_t) { return exact_moments(b, p, observed, options.batch); },
             m_step, options.fit, with_evidence);
     const auto e_step = [&](prior_type& p, index_t lap) {
-        return detail::sampling_e_step(b, p, observed, options, lap, cancel);
+        return detail::sampling_e_step(b, p, observed, options, lap, run);
     };
     const bool measured =
         options.e_step == gaussian_e_step::draws || (options.measure_evidence && detail::is_elementwise<Observation>);

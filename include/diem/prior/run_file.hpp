@@ -55,7 +55,7 @@ public:
     run_file(B& b, const run<B, Net>& run, em_options options, const Net& net, const Observation& observed)
         : run_(run), total_(observed.items() * options.sampling.samples_per_observation), net_(net) {
         if (run.folder.empty()) return;
-        std::filesystem::create_directories(run.folder);
+        if (run.writes()) std::filesystem::create_directories(run.folder);
         fingerprint_ = settings_json(options);
         fingerprint_.erase("laps");
         fingerprint_.erase("guard");
@@ -111,7 +111,7 @@ public:
     }
     void save_lap(B& b, const prior_type& next, index_t lap) const {
         save(b, next, {{"stage", "lap"}, {"lap", lap + 1}}, nullptr, [](checkpoint_writer<B>&) {});
-        if (!run_.folder.empty() && run_.keep_laps)
+        if (run_.writes() && run_.keep_laps)
             prior::save(run_.folder / ("prior_" + std::to_string(lap) + ".safetensors"), b, next);
     }
 
@@ -141,7 +141,7 @@ private:
     /// `training`: its counters, null where there is none; `add` adds tensors.
     template <class Add>
     void save(B& b, const prior_type& prior, io::json run, io::json training, const Add& add) const {
-        if (run_.folder.empty()) return;
+        if (!run_.writes()) return;
         auto state = state_of(prior);
         run["options"] = fingerprint_;
         state["run"] = std::move(run);

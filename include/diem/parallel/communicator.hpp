@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <diem/backend/batch.hpp>
+#include <diem/core/error.hpp>
+
+/// Several processes that learn one prior together: what an algorithm asks of them.
+namespace diem::parallel {
+
+using bytes = std::span<std::byte>;
+using const_bytes = std::span<const std::byte>;
+using byte_counts = std::span<const std::size_t>;
+
+/// `size()` processes ("ranks"), each with a copy of this object. All of them make the same calls in the same order; `what`
+/// says in messages what is waited for.
+///
+/// broadcast     the bytes of rank `root` to all
+/// all_gather    `own` of each rank, of `counts[rank]` bytes, after one another into `all`
+/// all_to_all    `sent` holds `to[r]` bytes for rank r after one another; `received` gets `from[r]` bytes of it
+/// barrier       all have come here; a model may end the program, naming who did not, after a deadline of its own
+/// abort         ends all ranks with the message and a status that is not 0
+template <class C>
+concept Communicator =
+    requires(const C& c, bytes to, const_bytes from, byte_counts counts, int root, const char* what) {
+        { c.rank() } -> std::same_as<int>;
+        { c.size() } -> std::same_as<int>;
+        c.broadcast(to, root, what);
+        c.all_gather(from, to, counts, what);
+        c.all_to_all(from, counts, to, counts, what);
+        c.barrier(what);
+        c.abort(std::string());
+    };
+
+/// The one process that there is.
+struct self {
+    [[nodiscard]] static constexpr int rank() { return 0; }
+    [[nodiscard]] static constexpr int size() { return 1; }
+    static void broadcast(bytes, int, const char*) {}
+    static void all_gather(const_bytes own, bytes all, byte_counts, const char*) {
+        std::copy(own.begin(), own.end(), all.begin());
+    }
+    static void all_to_all(const_bytes sent, byte_counts, bytes received, byte_counts, const char*) {
+        std::copy(sent.begin(), sent.end(), received.begin());
+    }
+    static void barrier(const char*) {}
+    [[noreturn]] static void abort(const std::string& message) { throw error(message); }
+};
+
+/// Any model, chosen when the program runs: code that is built on it is compiled once. `self` where nothing is given.
+class any_communicator {
+public:
+    any_communicator() : any_communicator(self{}) {}
+    /// Copies share `c`.
+    template <Communicator C>
+        requires(!std::same_as<C, any_communicator>)
+    explicit any_communicator(C c) {
+        const auto shared = std::make_shared<const C>(std::move(c));
+        rank_ = shared->rank();
+        size_ = shared->size();
+        broadcast_ = [shared](bytes d, int root, const char* what) { shared->broadcast(d, root, what); };
+        all_gather_ = [shared](const_bytes own, bytes all, byte_counts n, const char* what) {
+            shared->all_gather(own, all, n, what);
+        };
+        all_to_all_ = [shared](const_bytes s, byte_counts to, bytes r, byte_counts from, const char* what) {
+            shared->all_to_all(s, to, r, from, what);
+        };
+        barrier_ = [shared](const char* what) { shared->barrier(what); };
+        abort_ = [shared](const std::string& message) { shared->abort(message); };
+    }
+    [[nodiscard]] int rank() const { return rank_; }
+    [[nodiscard]] int size() const { return size_; }
+    void broadcast(bytes d, int root, const char* what) const { broadcast_(d, root, what); }
+    void all_gather(const_bytes own, bytes all, byte_counts n, const char* what) const {
+        all_gather_(own, all, n, what);
+    }
+    void all_to_all(const_bytes s, byte_counts to, bytes r, byte_counts from, const char* what) const {
+        all_to_all_(s, to, r, from, what);
+    }
+    void barrier(const char* what) const { barrier_(what); }
+    void abort(const std::string& message) const { abort_(message); }
+
+private:
+    int rank_ = 0, size_ = 1;
+    std::function<void(bytes, int, const char*)> broadcast_;
+    std::function<void(const_bytes, bytes, byte_counts, const char*)> all_gather_;
+    std::function<void(const_bytes, byte_counts, bytes, byte_counts, const char*)> all_to_all_;
+    std::function<void(const char*)> barrier_;
+    std::function<void(const std::string&)> abort_;
+};
+
+/// The first of rank r's share of `count` things, in order of the ranks and as even as they can be; that of rank r + 1 ends it.
+[[nodiscard]] constexpr index_t first_of(index_t count, int rank, int size) {
+    return count * rank / size;
+}
+
+/// Whether it is so on any rank: what a decision that all must take alike follows.
+template <Communicator C>
+[[nodiscard]] bool any_of(const C& c, bool own, const char* what) {
+    if (c.size() == 1) return own;
+    const auto flag = static_cast<std::byte>(own ? 1 : 0);
+    std::vector<std::byte> all(static_cast<std::size_t>(c.size()));
+    const std::vector<std::size_t> counts(all.size(), 1);
+    c.all_gather({&flag, 1}, all, counts, what);
+    return std::find(all.begin(), all.end(), std::byte{1}) != all.end();
+}
+
+/// Numbers of rank `root` to all, in host memory.
+template <Communicator C, class T>
+void broadcast(const C& c, std::vector<T>& values, int root, const char* what) {
+    if (c.size() > 1) c.broadcast(std::as_writable_bytes(std::span<T>(values)), root, what);
+}
+/// The same in a backend's memory, by way of the host.
+template <Communicator C, Backend B, class T>
+void broadcast(const C& c, B& b, batch_view<T> v, int root, const char* what) {
+    if (c.size() == 1 || v.size() == 0) return;
+    using value_type = typename batch_view<T>::value_type;
+    auto values = to_host(b, v);
+    broadcast(c, values, root, what);
+    if (c.rank() != root) b.upload(host_view<const value_type>(values.data(), v.features(), v.items()), v);
+}
+
+/// f(), whose exception on one rank ends all of them with its message.
+template <Communicator C, class F>
+auto guarded(const C& c, const F& f) {
+    if (c.size() == 1) return f();
+    try {
+        return f();
+    } catch (const std::exception& e) {
+        c.abort(e.what());
+        throw;
+    }
+}
+
+}  // namespace diem::parallel
