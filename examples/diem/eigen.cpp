@@ -8,8 +8,11 @@
 namespace program {
 
 int run_on_eigen(const fit_command& o) {
-    diem::eigen_backend<float> b(o.at.threads);
-    return fit(b, o);
+    const auto ranks = support::ranks();
+    return diem::parallel::guarded(ranks, [&] {
+        diem::eigen_backend<float> b(o.at.threads);
+        return fit(b, o, ranks);
+    });
 }
 int run_on_eigen(const sample_command& o) {
     diem::eigen_backend<float> b(o.at.threads);

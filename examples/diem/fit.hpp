@@ -5,6 +5,7 @@
 #include <cmath>
 #include <iostream>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -20,6 +21,7 @@
 #include "diem/stages.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
+#include "support/ranks.hpp"
 #include "support/report.hpp"
 #include "support/terminal.hpp"
 #include "support/watched_run.hpp"
@@ -34,7 +36,8 @@ class fit_run {
     using network = model::any_network<B>;
 
 public:
-    fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m) : b_(b), o_(o), s_(s), m_(m) {}
+    fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m, const parallel::any_communicator& ranks)
+        : b_(b), o_(o), s_(s), m_(m), ranks_(ranks) {}
 
     /// Refuses a folder that holds a run, unless it is to go on or to be begun anew, and one that another process works in;
     /// what will be written there can be, and is no input.
@@ -94,12 +97,13 @@ public:
         return network_stage<B>::fit(b_, std::move(start), net, m_, s_.em, watch.run());
     }
     void picture(const std::string& name, const learned_prior<B>& prior) const {
-        if (!has_picture(m_.image)) return;
+        if (!has_picture(m_.image) || ranks_.rank() != 0) return;
         batch<B> x(b_, m_.features(), fitting(*m_.image, s_.pictures));
         network_stage<B>::draw(b_, prior, {.seed = 17}, x.view());
         picture(name, x.cview());
     }
     void picture(const std::string& name, const_view_t<B> x) const {
+        if (ranks_.rank() != 0) return;
         io::save_png(o_.out / name, support::picture_row(b_, x, *m_.image, scale_of(*m_.image)));
     }
     [[nodiscard]] const io::json& notes() const { return notes_; }
@@ -108,6 +112,7 @@ private:
     [[nodiscard]] index_t shown(index_t items) const { return fitting(*m_.image, std::min(s_.pictures, items)); }
     void set_up(prior::run<B>& run, const path& folder) const {
         run.folder = folder;
+        run.ranks = ranks_;
         run.resume = o_.resume;
         run.save_every = o_.save_every;
     }
@@ -122,6 +127,7 @@ private:
     const fit_command& o_;
     fit_settings& s_;
     const measured<B>& m_;
+    const parallel::any_communicator& ranks_;
     io::json notes_;
     std::optional<io::folder_lock> lock_;
 };
@@ -173,9 +179,21 @@ void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured
 }
 
 template <Backend B>
-int fit(B& b, const fit_command& o) {
+int fit(B& b, const fit_command& o, const parallel::any_communicator& ranks = {}) {
     const auto start = std::chrono::steady_clock::now();
+    if (ranks.rank() != 0) support::talk(true, false);
     auto [s, m] = read_fit(b, o.config);
+    support::check_alike(ranks, support::environment().dump(), "version of the program, or kind of machine");
+    support::check_alike(ranks,
+                         prior::settings_json(s.em).dump() + prior::settings_json(s.gaussian).dump() +
+                             std::to_string(s.em.seed) +
+                             (s.network ? model::to_json(*s.network).dump() : std::string()),
+                         "configuration");
+    if (ranks.size() > 1) {
+        io::content_hash y;
+        y.values(std::span<const scalar_t<B>>(to_host(b, m.y)));
+        support::check_alike(ranks, y.hex(), "\"observations\"");
+    }
     const auto& em = s.em;
     std::cout << m.items() << " observations of " << m.y.features() << " values (" << s.description.type << " of "
               << m.features() << "); Gaussian of rank " << s.gaussian.ppca.rank << " in " << s.gaussian.fit.max_laps
@@ -213,9 +231,10 @@ int fit(B& b, const fit_command& o) {
                            "; a smaller \"em.sampler.batch\" or \"em.training.micro_batch\" needs less");
     if (o.plan) return 0;
 
-    fit_run<B> run(b, o, s, m);
-    run.prepare_folder();
-    if (has_picture(m.image))
+    fit_run<B> run(b, o, s, m, ranks);
+    if (ranks.rank() == 0) run.prepare_folder();
+    ranks.barrier("the folder of the results");
+    if (has_picture(m.image) && ranks.rank() == 0)
         save_observed(b, o.out / "observed.png", m, fitting(*m.image, std::min(s.pictures, m.items())));
     auto result = run.first_stage();
     if (result.status == prior::run_status::cancelled) {
@@ -229,6 +248,7 @@ int fit(B& b, const fit_command& o) {
         if (result.status == prior::run_status::cancelled) return support::interrupt_status();
         if (result.prior.has_network()) run.picture("samples_diffusion.png", result.prior);
     }
+    if (ranks.rank() != 0) return result.status == prior::run_status::rejected ? 1 : 0;
     const bool learned = result.prior.has_network();
     const auto status = result.status;
     prior::save(o.out / "prior.safetensors", b, result.prior);

@@ -63,9 +63,8 @@ int main(int argc, char** argv) {
             if (act == "cancel") cancel = true;
         };
         const network net({.features = 4, .hidden = {16}, .embedding = 8});
-        const auto result =
-            prior::fit_diffusion(b, prior::learned<B, network>(b, prior::isotropic_gaussian(b, 4)), net,
-                                 posterior::observe(b, y.cview(), mask, noise), o, run);
+        const auto result = prior::fit_diffusion(b, prior::learned<B, network>(b, prior::isotropic_gaussian(b, 4)), net,
+                                                 posterior::observe(b, y.cview(), mask, noise), o, run);
         if (result.status != prior::run_status::completed) return 3;
         // What every rank holds is what rank 0 wrote.
         auto own = to_host(b, result.prior.last_weights()), first = own;

@@ -23,8 +23,8 @@ std::string written(index_t parts, int ranks) {
         parallel::tree_sum<std::string> own;
         for (index_t k = parallel::first_of(parts, r, ranks); k < parallel::first_of(parts, r + 1, ranks); ++k)
             own.push({k, 0, std::string(1, static_cast<char>('a' + k))}, join);
-        const auto listed = parallel::detail::nodes_of(parallel::first_of(parts, r, ranks),
-                                                       parallel::first_of(parts, r + 1, ranks));
+        const auto listed =
+            parallel::detail::nodes_of(parallel::first_of(parts, r, ranks), parallel::first_of(parts, r + 1, ranks));
         REQUIRE(listed.size() == own.nodes().size());
         for (std::size_t k = 0; k < listed.size(); ++k) {
             CHECK(listed[k].first == own.nodes()[k].index);

@@ -99,9 +99,7 @@ private:
 };
 
 /// The first of rank r's share of `count` things, in order of the ranks and as even as they can be; that of rank r + 1 ends it.
-[[nodiscard]] constexpr index_t first_of(index_t count, int rank, int size) {
-    return count * rank / size;
-}
+[[nodiscard]] constexpr index_t first_of(index_t count, int rank, int size) { return count * rank / size; }
 
 /// Whether it is so on any rank: what a decision that all must take alike follows.
 template <Communicator C>

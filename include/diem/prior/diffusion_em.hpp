@@ -101,8 +101,8 @@ public:
             if (stop || timer_.due()) file_.save_training(b_, prior, lap, samples.drawn, network, *state);
             return !stop && !too_large;
         };
-        const auto report =
-            train::fit_denoiser<B>(b_, network, samples.drawn.x.cview(), options_.training, *state, callback, run_.ranks);
+        const auto report = train::fit_denoiser<B>(b_, network, samples.drawn.x.cview(), options_.training, *state,
+                                                   callback, run_.ranks);
         auto& d = samples.diagnostics;
         d.loss = report.recent_loss;
         d.m_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

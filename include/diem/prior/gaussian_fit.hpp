@@ -197,8 +197,7 @@ struct no_run {
 
 template <Backend B, class Observation, class Run>
 em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                                 const gaussian_fit_options& o, index_t lap,
-                                                 const Run& run) {
+                                                 const gaussian_fit_options& o, index_t lap, const Run& run) {
     const std::uint64_t seed = lap_seed(o.seed, lap, 0);
     if constexpr (is_elementwise<Observation>) {
         if (o.e_step == gaussian_e_step::draws) {
@@ -234,8 +233,7 @@ template <Backend B, class Observation, class Monitor = em::no_monitor, class Ru
 [[nodiscard]] em::fit_result<diffusion::gaussian<B>> fit_gaussian(B& b, diffusion::gaussian<B> start,
                                                                   const Observation& observed,
                                                                   gaussian_fit_options options = {},
-                                                                  Monitor&& monitor = {},
-                                                                  const Run& run = {}) {
+                                                                  Monitor&& monitor = {}, const Run& run = {}) {
     using prior_type = diffusion::gaussian<B>;
     options.ppca.rank = std::min(options.ppca.rank, start.features());
     em::objective evidence{detail::read_log_evidence{}};

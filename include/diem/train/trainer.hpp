@@ -127,8 +127,8 @@ training_report fit_denoiser(B& b, M& model, const_view_t<B> data, const trainin
             gather_batch<B>(b, data, stream, step * options.batch + first, options.augmentation,
                             key.skip_items(static_cast<std::uint32_t>(first)), part);
         };
-        denoising_loss<B>(b, model, draw, options.batch, key, options.loss, grad.flat(), loss.flat(),
-                          options.parts, ranks);
+        denoising_loss<B>(b, model, draw, options.batch, key, options.loss, grad.flat(), loss.flat(), options.parts,
+                          ranks);
         const double rate = learning_rate(options.rate, step, options.steps);
         state.adam.update(b, model.mutable_parameters(), grad.flat(), rate);
         ++report.step;
