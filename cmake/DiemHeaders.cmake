@@ -97,6 +97,8 @@ set(DIEM_HEADERS
     include/diem/model/detail/coefficients.hpp
     include/diem/model/gaussian_skip.hpp
     include/diem/model/preconditioned.hpp
+    include/diem/mri/espirit.hpp
+    include/diem/mri/kspace.hpp
     include/diem/nn/activation.hpp
     include/diem/nn/attention.hpp
     include/diem/nn/attention_block.hpp
