@@ -23,7 +23,8 @@ namespace detail {
 /// Column (2 block + turned) of the real form of the calibration matrix: the patch of a block, every coil's kernel x kernel
 /// frequencies as (re, im), or the same times i. Index: column.
 struct calibration_patch {
-    index_t width, pixels, coils, kernel, blocks, first;  ///< blocks: along a side; first: frequency of the square's corner
+    index_t width, pixels, coils, kernel, blocks,
+        first;  ///< blocks: along a side; first: frequency of the square's corner
     template <class T>
     DIEM_HOST_DEVICE void operator()(index_t i, const T* kspace, double* column) const {
         const index_t block = i / 2, y = block / blocks, x = block - y * blocks;
@@ -55,8 +56,8 @@ struct correlate_kernels {
         double re = 0, im = 0;
         for (index_t y = dy < 0 ? -dy : 0; y < kernel && y + dy < kernel; ++y)
             for (index_t x = dx < 0 ? -dx : 0; x < kernel && x + dx < kernel; ++x) {
-                const double* at = projection + 2 * (c * area + (y + dy) * kernel + x + dx) +
-                                   2 * (d * area + y * kernel + x) * size;
+                const double* at =
+                    projection + 2 * (c * area + (y + dy) * kernel + x + dx) + 2 * (d * area + y * kernel + x) * size;
                 re += at[0];
                 im += at[1];
             }
@@ -190,8 +191,7 @@ template <Backend B>
 batch<B, double> kernel_projection(B& b, const_view_t<B> kspace, const kspace_size& size, const espirit_options& o) {
     const index_t side = o.calibration - o.kernel + 1, columns = 2 * side * side;
     const index_t n = 2 * size.coils * o.kernel * o.kernel, smaller = std::min(n, columns);
-    const index_t corner =
-        (size.height / 2 - o.calibration / 2) * size.width + size.width / 2 - o.calibration / 2;
+    const index_t corner = (size.height / 2 - o.calibration / 2) * size.width + size.width / 2 - o.calibration / 2;
     batch<B, double> x(b, n, columns), v(b, smaller, smaller), w(b, smaller, 1), p(b, n, n);
     b.launch(columns, n, calibration_patch{size.width, size.pixels(), size.coils, o.kernel, side, corner},
              kspace.data(), x.view().data());
@@ -239,11 +239,10 @@ void espirit_slice(B& b, const_view_t<B> kspace, const kspace_size& size, const 
     batch<B> matrices(b, 2 * pairs, most * size.width), work(b, 4 * size.coils, most * size.width);
     for (index_t row = 0; row < size.height; row += most) {
         const index_t count = std::min(most, size.height - row);
-        b.gemm_batched(1, const_matrices_t<B>(as_matrices(by_row.cview().item_range(row, count), 2 * pairs, 2 * shifts)),
-                       op::none, const_matrices_t<B>(across.view().data(), 2 * shifts, size.width, 2 * shifts, 0, count),
-                       op::none, 0,
-                       matrices_t<B>(matrices.view().data(), 2 * pairs, size.width, 2 * pairs, 2 * pairs * size.width,
-                                     count));
+        b.gemm_batched(
+            1, const_matrices_t<B>(as_matrices(by_row.cview().item_range(row, count), 2 * pairs, 2 * shifts)), op::none,
+            const_matrices_t<B>(across.view().data(), 2 * shifts, size.width, 2 * shifts, 0, count), op::none, 0,
+            matrices_t<B>(matrices.view().data(), 2 * pairs, size.width, 2 * pairs, 2 * pairs * size.width, count));
         b.launch(count * size.width, 64 * pairs,
                  leading_eigenvector{size.coils, size.pixels(), row * size.width, o.crop}, matrices.view().data(),
                  work.view().data(), maps.data());
@@ -266,16 +265,17 @@ void espirit_slice(B& b, const_view_t<B> kspace, const kspace_size& size, const 
 /// Throws shape_error where an item has another size; value_error where an option is out of range, the calibration square
 /// is larger than k-space, or k-space is not finite.
 template <Backend B>
-[[nodiscard]] batch<B> espirit(B& b, const_view_t<B> kspace, const kspace_size& size, const espirit_options& options = {}) {
+[[nodiscard]] batch<B> espirit(B& b, const_view_t<B> kspace, const kspace_size& size,
+                               const espirit_options& options = {}) {
     detail::check_kspace("espirit", size, kspace);
     const auto number = [](auto v) { return std::to_string(v); };
     check_value("espirit", options.kernel >= 1, "kernel is " + number(options.kernel) + ", expected at least 1");
-    check_value("espirit", options.calibration >= options.kernel,
-                "calibration is " + number(options.calibration) + ", expected at least the kernel's " +
-                    number(options.kernel));
+    check_value(
+        "espirit", options.calibration >= options.kernel,
+        "calibration is " + number(options.calibration) + ", expected at least the kernel's " + number(options.kernel));
     check_value("espirit", options.calibration <= std::min(size.height, size.width),
-                "calibration is " + number(options.calibration) + ", larger than the k-space of " + number(size.height) +
-                    " x " + number(size.width));
+                "calibration is " + number(options.calibration) + ", larger than the k-space of " +
+                    number(size.height) + " x " + number(size.width));
     check_value("espirit", options.threshold >= 1e-6 && options.threshold < 1,
                 "threshold is " + number(options.threshold) + ", expected a number in [1e-6, 1)");
     check_value("espirit", options.crop >= 0 && options.crop <= 1,
