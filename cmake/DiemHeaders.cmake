@@ -152,6 +152,7 @@ set(DIEM_HEADERS
     include/diem/prior/moments.hpp
     include/diem/prior/run.hpp
     include/diem/prior/run_file.hpp
+    include/diem/prior/run_folder.hpp
     include/diem/prior/settings.hpp
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp

@@ -146,6 +146,7 @@
 #include <diem/prior/moments.hpp>
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_file.hpp>
+#include <diem/prior/run_folder.hpp>
 #include <diem/prior/settings.hpp>
 
 #include <diem/metrics/calibration.hpp>

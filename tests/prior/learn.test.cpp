@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // From observations to a prior, to a file, to samples: what a user does.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"
+#include "support/message.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace diem;
@@ -148,6 +151,55 @@ TEST_CASE("a run that is cancelled in any stage goes on to the same prior") {
         REQUIRE(resumed.status == prior::run_status::completed);
         CHECK(to_host(p.b, resumed.prior.last_weights()) == expected);
     }
+}
+
+TEST_CASE("a folder that holds a run is refused by name, gone on with, or cleared of that run alone") {
+    using B = test::main_backend<float>;
+    problem<B> p;
+    const test::temporary_folder folder;
+    namespace fs = std::filesystem;
+    auto o = p.options();
+    prior::run<B> run;
+    run.folder = folder / "run";
+    const auto files = [&] {
+        std::vector<std::string> names;
+        for (const auto& e : fs::directory_iterator(run.folder)) names.push_back(e.path().filename().string());
+        std::sort(names.begin(), names.end());
+        return names;
+    };
+    const auto refused = [&](auto&& learn, const std::string& name) {
+        const auto before = files();
+        const auto text = test::message_of<io_error>(learn);
+        CHECK(text.find(run.folder.string() + ": holds a run already (" + name + ")") != std::string::npos);
+        CHECK(files() == before);
+    };
+    const auto gaussian = [&] { return prior::learn_gaussian<B>(p.b, p.observed(), o.gaussian, run); };
+    const auto all = [&] { return prior::learn(p.b, p.observed(), network, o, run); };
+    o.gaussian.fit.max_laps = 1;
+    const auto first = gaussian();
+    refused(gaussian, "gaussian.safetensors");
+    refused(all, "gaussian.safetensors");
+    run.overwrite = true;
+    CHECK(all().prior.laps() == 2);
+    std::ofstream(run.folder / "prior_notes.safetensors") << "mine";
+    CHECK(files() == std::vector<std::string>{"gaussian.safetensors", "prior_0.safetensors", "prior_1.safetensors",
+                                              "prior_notes.safetensors", "run.safetensors"});
+    run.overwrite = false;
+    refused(all, "gaussian.safetensors");
+    // The second stage by itself does not mind a Gaussian, but a run of its own kind.
+    const model::any_network<B> net(network);
+    const auto second = [&] {
+        return prior::fit_diffusion(p.b, prior::learned<B>(p.b, *first.prior.estimate()), net, p.observed(), o.em, run);
+    };
+    refused(second, "prior_0.safetensors");
+    for (const auto* name : {"run.safetensors", "prior_0.safetensors", "prior_1.safetensors"})
+        fs::remove(run.folder / name);
+    CHECK(second().prior.laps() == 2);
+    run.overwrite = true;
+    (void)gaussian();  // nothing of a longer run stays beside the new one, and what is not the run's does
+    CHECK(files() == std::vector<std::string>{"gaussian.safetensors", "prior_notes.safetensors"});
+    run.resume = true;
+    CHECK_THROWS_AS(gaussian(), value_error);
 }
 
 TEST_CASE("an adjoint that is none is found before anything is learned") {

@@ -19,6 +19,7 @@
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/run.hpp>
+#include <diem/prior/run_folder.hpp>
 #include <diem/testing/adjoint.hpp>
 
 /// From observations to a prior in one call.
@@ -93,14 +94,14 @@ public:
     template <class Observation>
     gaussian_run(B& b, const run<B, Net>& run, const gaussian_fit_options& o, const Observation& observed)
         : b_(b), run_(run), options_(o), timer_(run.save_every) {
+        begin_in_folder(run, true);
         if (run.folder.empty()) return;
-        std::filesystem::create_directories(run.folder);
         settings_ = settings_json(o);
         settings_.erase("laps");
         settings_["seed"] = o.seed;
         settings_.update(describe_data(b, observed));
     }
-    [[nodiscard]] std::filesystem::path path() const { return run_.folder / "gaussian.safetensors"; }
+    [[nodiscard]] std::filesystem::path path() const { return run_.folder / gaussian_file_name; }
 
     /// Where to begin: `start`, or the stored lap.
     diffusion::gaussian<B> restore(diffusion::gaussian<B> start) {
@@ -156,15 +157,16 @@ private:
 
 /// The first stage as a run: a Gaussian prior from N(0, I), or, where the data's variance is beyond a factor of ten from 1, from
 /// N(0, s^2 I) at their scale (EM from far too wide a start would need many laps); kept with its laps, told of, cancelled and resumed. Its notes hold
-/// "laps" and "log_evidence" along them. Throws value_error where the adjoint of A is none.
+/// "laps" and "log_evidence" along them. Throws value_error where the adjoint of A is none, io_error for a folder that holds
+/// a run already.
 template <Backend B, class Net = model::any_network<B>, class Observation>
 [[nodiscard]] learn_result<B, Net> learn_gaussian(B& b, const Observation& observed, gaussian_fit_options options,
                                                   const run<B, Net>& run = {}) {
     options.ppca.rank = std::min(options.ppca.rank, observed.forward_operator().cols());
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::learn_gaussian: A");
-    detail::gaussian_run<B, Net> laps(b, run, options, observed);
     const double seen = detail::observed_variance(b, observed);
     check_value("prior::learn_gaussian", std::isfinite(seen), "y is not finite, or A is zero and shows nothing of x");
+    detail::gaussian_run<B, Net> laps(b, run, options, observed);
     const double variance = seen == 0 || (seen > 0.1 && seen < 10) ? 1 : seen;
     options.ppca.least_rest *= std::min(variance, 1.0);
     auto start = laps.restore(isotropic_gaussian(b, observed.forward_operator().cols(), variance));

@@ -31,6 +31,7 @@ struct basic_run {
     double save_every = 600;         ///< seconds between checkpoints inside a lap
     bool keep_laps = true;           ///< also a file for each lap's prior
     bool resume = false;             ///< go on from the folder's checkpoint where there is one
+    bool overwrite = false;          ///< remove the files of a run that the folder holds; with neither it is refused
 
     /// Set by anyone, a signal handler say: the batch or step is finished and saved, and the run ends as cancelled.
     const std::atomic<bool>* cancel = nullptr;
