@@ -100,6 +100,11 @@ TEST_CASE("a network is learned, saved, loaded and sampled: the same numbers") {
     std::vector<prior::progress::stage_type> stages;
     prior::run<B> run;
     run.folder = folder / "run";
+    std::vector<prior::recoverability> told;
+    run.on_recoverability = [&](const prior::recoverability& r) {
+        CHECK(stages.empty());  // before the first lap
+        told.push_back(r);
+    };
     run.on_progress = [&](const prior::progress& at) {
         CHECK((at.done > 0 && at.done <= at.total));
         if (stages.empty() || stages.back() != at.stage) stages.push_back(at.stage);
@@ -107,6 +112,10 @@ TEST_CASE("a network is learned, saved, loaded and sampled: the same numbers") {
     const auto learned = prior::learn(p.b, p.observed(), network, p.options(), run);
     REQUIRE(learned.status == prior::run_status::completed);
     using stage = prior::progress::stage_type;
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].unseen_values == 0);
+    CHECK(learned.recoverable->seen == told[0].seen);
+    CHECK(learned.report == "completed: 2 of 2 laps done");
     CHECK(stages == std::vector{stage::gaussian, stage::sampling, stage::training, stage::sampling, stage::training});
     CHECK(learned.prior.laps() == 2);
 
@@ -200,6 +209,21 @@ TEST_CASE("a folder that holds a run is refused by name, gone on with, or cleare
     CHECK(files() == std::vector<std::string>{"gaussian.safetensors", "prior_notes.safetensors"});
     run.resume = true;
     CHECK_THROWS_AS(gaussian(), value_error);
+}
+
+TEST_CASE("values that no observation shows are named before anything is learned, and in the report") {
+    using B = test::main_backend<float>;
+    problem<B> p;
+    auto masks = to_host(p.b, p.masks);
+    for (std::size_t i = 2; i < masks.size(); i += 4) masks[i] = 0;
+    const auto hidden = to_backend(p.b, masks, 4, p.items);
+    const auto observed = posterior::observe(p.b, p.y.cview(), linop::mask<B>::per_item(hidden.view()), p.noise());
+    std::string words;
+    prior::run<B> run;
+    run.on_recoverability = [&](const prior::recoverability& r) { words = r.words(); };
+    const auto learned = prior::learn(p.b, observed, std::nullopt, p.options(), run);
+    CHECK(words == "25 % of the values of x were never seen: the prior is a guess there");
+    CHECK(learned.report == "completed: 12 of 12 Gaussian laps done; " + words);
 }
 
 TEST_CASE("an adjoint that is none is found before anything is learned") {

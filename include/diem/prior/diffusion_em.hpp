@@ -32,6 +32,7 @@ struct learn_result {
     run_status status = run_status::completed;
     std::string report{};  ///< one or two lines for people
     std::optional<lap_diagnostics> rejected_lap{};
+    std::optional<recoverability> recoverable{};  ///< of `learn`: what the operators show of x
 };
 
 namespace detail {

@@ -18,6 +18,7 @@
 #include <diem/prior/files.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/learned.hpp>
+#include <diem/prior/recoverability.hpp>
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_folder.hpp>
 #include <diem/testing/adjoint.hpp>
@@ -53,6 +54,7 @@ struct learn_options {
     gaussian_fit_options gaussian{};
     bool choose_e_step = true;  ///< of the Gaussian stage by `choose_gaussian_e_step`; else gaussian.e_step
     em_options em{};            ///< seed: of both stages
+    recoverability_options recoverability{};
 };
 
 namespace detail {
@@ -190,7 +192,8 @@ template <Backend B, class Net = model::any_network<B>, class Observation>
 ///
 ///     const auto learned = diem::prior::learn(b, observed, diem::nn::mlp_config{64, {256, 256}, 64}, options, run);
 ///
-/// Throws value_error (options), io_error and config_error (the run's files).
+/// Where the operators never show a value or direction of x the prior is a guess: `run.on_recoverability` is told before
+/// the first lap, and the report says so. Throws value_error (options), io_error and config_error (the run's files).
 template <Backend B, class Observation>
 [[nodiscard]] learn_result<B> learn(B& b, const Observation& observed,
                                     const std::optional<model::network_config>& network, learn_options options = {},
@@ -203,9 +206,14 @@ template <Backend B, class Observation>
     }
     if (options.choose_e_step) options.gaussian.e_step = choose_gaussian_e_step(observed, options.gaussian.batch);
     options.gaussian.seed = options.em.seed;
-    auto first = learn_gaussian(b, observed, options.gaussian, run);
-    if (!net || first.status != run_status::completed) return first;
-    return fit_diffusion(b, std::move(first.prior), *net, observed, options.em, run);
+    auto seen = recoverability_of(b, observed.forward_operator(), observed.items(), options.recoverability);
+    if (run.on_recoverability) run.on_recoverability(seen);
+    auto result = learn_gaussian(b, observed, options.gaussian, run);
+    if (net && result.status == run_status::completed)
+        result = fit_diffusion(b, std::move(result.prior), *net, observed, options.em, run);
+    if (seen.has_unseen()) result.report += "; " + seen.words();
+    result.recoverable = std::move(seen);
+    return result;
 }
 
 }  // namespace diem::prior
