@@ -280,7 +280,7 @@ template <Backend B>
                 "threshold is " + number(options.threshold) + ", expected a number in [1e-6, 1)");
     check_value("espirit", options.crop >= 0 && options.crop <= 1,
                 "crop is " + number(options.crop) + ", expected a number in [0, 1]");
-    detail::check_finite<B>(b, "espirit", "kspace", kspace);
+    linop::check_entries<linop::finite_entry>("espirit", b, "kspace", kspace);
     batch<B> maps(b, size.numbers(), kspace.items());
     for (index_t i = 0; i < kspace.items(); ++i)
         detail::espirit_slice<B>(b, kspace.item_range(i, 1), size, options, maps.view().item_range(i, 1));

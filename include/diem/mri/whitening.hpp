@@ -34,7 +34,7 @@ template <Backend B>
     check_size("noise_of_scan", "noise.features() (a multiple of 2 x coils)", noise.features(), 2 * coils * samples);
     check_value("noise_of_scan", samples > coils,
                 std::to_string(samples) + " samples of " + std::to_string(coils) + " coils, expected more");
-    detail::check_finite<B>(b, "noise_of_scan", "noise", noise);
+    linop::check_entries<linop::finite_entry>("noise_of_scan", b, "noise", noise);
     noise_covariance out{detail::gram(b, noise, coils), samples};
     for (auto& v : out.psi.values) v /= static_cast<double>(samples - 1);
     return out;
