@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <diem/mri/espirit.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
 #include <limits>
@@ -143,6 +144,19 @@ TEST_CASE("espirit refuses what it cannot use, and says why", "[mri]") {
     CHECK(why({12, 10, 3}, {}) == "espirit: kspace.features() (2 x coils x height x width) is 480, expected 720");
     CHECK(contains(why({12, 0, 2}, {}), "k-space is 2 coils of 12 x 0, expected at least 1 each"));
     auto host = to_host(b, kspace);
+    CHECK(mri::calibration_width<B>(b, kspace.cview(), size) == 10);
+    CHECK(to_host(b, mri::measured_mask<B>(b, kspace.cview(), size)) == std::vector<float>(240, 1.0F));
+    for (const std::size_t coil : {0, 1})  // row 4, column 3 of the second slice
+        for (const std::size_t k : {0, 1}) host[480 + 240 * coil + 2 * 43 + k] = 0;
+    const auto holes = to_backend(b, host, size.numbers(), 2);
+    const auto holed = to_host(b, mri::measured_mask<B>(b, holes.cview(), size));
+    CHECK(std::count(holed.begin(), holed.end(), 0.0F) == 1);
+    CHECK(holed[120 + 43] == 0);
+    CHECK(mri::calibration_width<B>(b, holes.cview(), size) == 3);  // rows 5 .. 7, columns 4 .. 6
+    CHECK(mri::calibration_width<B>(b, holes.cview().item_range(0, 1), size) == 10);
+    CHECK(contains(message_of<value_error>([&] { (void)mri::espirit(b, holes.cview(), size, {.calibration = 10}); }),
+                   "espirit: item 1: 1 of the 100 frequencies of the calibration square are not measured"));
+    host = to_host(b, kspace);
     for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
         host[500] = bad;
         const auto broken = to_backend(b, host, size.numbers(), 2);
