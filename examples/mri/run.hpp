@@ -23,7 +23,8 @@ class slice_file {
 public:
     explicit slice_file(const std::filesystem::path& path) : path_(path), slices_(io::load_npy<std::uint8_t>(path)) {
         if (slices_.shape.size() != 3 || slices_.size() == 0)
-            throw io_error(path.string() + ": shape " + io::to_string(slices_.shape) + ", expected (slices, height, width)");
+            throw io_error(path.string() + ": shape " + io::to_string(slices_.shape) +
+                           ", expected (slices, height, width)");
     }
     [[nodiscard]] support::image_shape shape() const { return {slices_.shape[1], slices_.shape[2], 1}; }
     [[nodiscard]] index_t count() const { return slices_.shape[0]; }
@@ -35,7 +36,8 @@ public:
         const index_t n = shape().height * shape().width;
         std::vector<float> values(static_cast<std::size_t>(count * n));
         for (std::size_t k = 0; k < values.size(); ++k)
-            values[k] = static_cast<float>(slices_.data[static_cast<std::size_t>(first * n) + k]) / 255.0F * 4.0F - 2.0F;
+            values[k] =
+                static_cast<float>(slices_.data[static_cast<std::size_t>(first * n) + k]) / 255.0F * 4.0F - 2.0F;
         return to_backend(b, values, n, count);
     }
 
@@ -44,7 +46,8 @@ private:
     io::array<std::uint8_t> slices_;
 };
 
-inline support::study_settings study_of(const settings& c, const program_options& o) {
+inline support::study_settings study_of(const settings& c, const program_options& o,
+                                        const support::image_shape& shape) {
     support::study_settings s;
     s.program = "mri";
     s.out = o.out;
@@ -61,6 +64,10 @@ inline support::study_settings study_of(const settings& c, const program_options
     s.gaussian = c.gaussian;
     s.gaussian.seed = c.seed;
     s.em = c.em;
+    auto& a = s.em.training.augmentation;
+    a.height = shape.height;
+    a.width = shape.width;
+    a.channels = shape.channels;
     s.judged = c.network ? c.em.sampling : c.gaussian.sampling;
     if (!c.network) s.judged.sampler = diffusion::sampler_choice::ddpm;
     s.judged.samples_per_observation = c.evaluation.samples;
@@ -85,8 +92,8 @@ int run(B& b, const settings& s, const program_options& o) {
                                       s.seed + 1, s.evaluation.first));
     }
     support::image_study<B, nn::unet<B>, kspace_images<B>> study(
-        b, study_of(s, o), measure(b, file.data(b, 0, s.slices), shape, s.mask, s.sigma_y, s.seed, 0), std::move(held_out),
-        [](const_view_t<B>) { return io::json::object(); });
+        b, study_of(s, o, shape), measure(b, file.data(b, 0, s.slices), shape, s.mask, s.sigma_y, s.seed, 0),
+        std::move(held_out), [](const_view_t<B>) { return io::json::object(); });
     std::optional<nn::unet<B>> network;
     if (s.network) network.emplace(*s.network);
     return study.run(network ? &*network : nullptr);

@@ -36,11 +36,12 @@ struct settings {
     struct {
         index_t first = 2547, slices = 64, samples = 8;  ///< `slices` from number `first` on, so many samples of each
         std::vector<index_t> accelerations{4, 8}, centres{10, 6};  ///< sets to restore: the columns of each
-        index_t pictures = 4;                            ///< slices in a picture
+        index_t pictures = 4;                                      ///< slices in a picture
     } evaluation;
 };
 
-[[nodiscard]] inline settings read_settings(const std::filesystem::path& path, const std::vector<std::string>& changes) {
+[[nodiscard]] inline settings read_settings(const std::filesystem::path& path,
+                                            const std::vector<std::string>& changes) {
     settings s;
     io::read_config(support::config_with(path, changes), [&](io::config_object& c) {
         c.ignore("comment");
@@ -66,7 +67,8 @@ struct settings {
             o.optional("samples", s.evaluation.samples).at_least(1);
             o.optional("pictures", s.evaluation.pictures).at_least(1);
             auto& r = s.evaluation.accelerations;
-            o.optional("accelerations", r).satisfies(!r.empty() && *std::min_element(r.begin(), r.end()) >= 1, "numbers >= 1");
+            o.optional("accelerations", r)
+                .satisfies(!r.empty() && *std::min_element(r.begin(), r.end()) >= 1, "numbers >= 1");
             o.optional("centres", s.evaluation.centres)
                 .satisfies(s.evaluation.centres.size() == r.size(), "one number for each of \"accelerations\"");
         });
@@ -82,7 +84,8 @@ inline std::filesystem::path write_stand_in(const std::filesystem::path& path, c
     for (index_t i = 0; i < count; ++i) {
         const random_key key{.seed = 5};
         const auto item = static_cast<std::uint32_t>(i);
-        const double radius = 0.2 + 0.25 * uniform<double>(key, item, 0), grey = 80 + 150 * uniform<double>(key, item, 1);
+        const double radius = 0.2 + 0.25 * uniform<double>(key, item, 0),
+                     grey = 80 + 150 * uniform<double>(key, item, 1);
         for (index_t y = 0; y < h; ++y)
             for (index_t x = 0; x < w; ++x) {
                 const double r = std::hypot(static_cast<double>(y) / static_cast<double>(h) - 0.5,

@@ -41,9 +41,9 @@ struct study_settings {
     place at;
     bool resume = false, plan_only = false;
     double sigma_y = 1e-2;
-    std::string observed;                                     ///< what the observations are, in words
-    std::string operator_name = "mask";                       ///< in the report
-    diem::io::json facts = diem::io::json::object();          ///< further entries of the report
+    std::string observed;                             ///< what the observations are, in words
+    std::string operator_name = "mask";               ///< in the report
+    diem::io::json facts = diem::io::json::object();  ///< further entries of the report
     std::uint64_t seed = 0;
     diem::index_t gaussian_observations = 0;  ///< the first so many
     diem::prior::gaussian_fit_options gaussian{};
@@ -80,9 +80,9 @@ public:
     /// Both stages, tables, pictures and report.json; `network`: null for the Gaussian alone. The exit status.
     int run(const Net* network) {
         std::cout << train_.items() << ' ' << s_.observed << ", noise " << s_.sigma_y << " in [-2, 2]; "
-                  << held_out_.front().second.items() << " held out; Gaussian of rank " << s_.gaussian.ppca.rank << " from " << s_.gaussian_observations
-                  << " of them in " << s_.gaussian.fit.max_laps << " laps; " << describe(s_.at, b_.threads())
-                  << std::endl;
+                  << held_out_.front().second.items() << " held out; Gaussian of rank " << s_.gaussian.ppca.rank
+                  << " from " << s_.gaussian_observations << " of them in " << s_.gaussian.fit.max_laps << " laps; "
+                  << describe(s_.at, b_.threads()) << std::endl;
         if (network != nullptr) {
             diem::prior::check_em(s_.em);
             if (s_.plan_only || s_.em.laps > 0) plan(*network);
@@ -148,7 +148,8 @@ private:
             diem::batch<B> exact(b_, g.features(), images.items());
             gaussian_means(g, images, exact.view());
             const double value = psnr(b_, shown(exact), images.truth.cview());
-            rows_.push_back({titled(name, "gaussian: exact posterior mean"), number(value), similarity(shown(exact), images)});
+            rows_.push_back(
+                {titled(name, "gaussian: exact posterior mean"), number(value), similarity(shown(exact), images)});
             report_[keyed("psnr_exact_gaussian_mean_db", name)] = value;
         }
         return std::move(result.prior);
@@ -161,7 +162,8 @@ private:
             const diem::index_t n = images.items(), most = s_.judged.batch;
             for (diem::index_t first = 0; first < n; first += most) {
                 const diem::index_t count = std::min(most, n - first);
-                diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count), s_.gaussian_mmps, &g);
+                diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count),
+                                               {.max_iterations = 512, .relative_tolerance = 1e-4}, &g);
                 diem::batch<B> x_t(b_, g.features(), count);
                 b_.fill(x_t.view(), 0.0F);
                 denoiser.denoise(b_, x_t.cview(), 1e3, means.item_range(first, count));
@@ -246,9 +248,11 @@ private:
         const std::string of_one = similarity(one, images), of_mean = similarity(mean, images);
         if (s_.full_figures) {
             stage.update({{"ssim_sample", std::stod(of_one)}, {"ssim_mean", std::stod(of_mean)}});
-            if (s_.judged.samples_per_observation > 1) stage["coverage"] = coverage_of_samples(b_, x.cview(), images.truth.cview());
+            if (s_.judged.samples_per_observation > 1)
+                stage["coverage"] = coverage_of_samples(b_, x.cview(), images.truth.cview());
         }
-        rows_.push_back({name + ": one posterior sample", number(stage["psnr_sample_db"].template get<double>()), of_one});
+        rows_.push_back(
+            {name + ": one posterior sample", number(stage["psnr_sample_db"].template get<double>()), of_one});
         rows_.push_back({name + ": mean of " + std::to_string(s_.judged.samples_per_observation) + " samples",
                          number(stage["psnr_mean_db"].template get<double>()), of_mean});
         stages_.push_back(std::move(stage));
@@ -265,9 +269,9 @@ private:
     [[nodiscard]] std::string similarity(const diem::batch<B>& x, const Images& images) const {
         if (!s_.full_figures) return {};
         double sum = 0;
-        const auto each = diem::metrics::ssim(b_, x.cview(), images.truth.cview(),
-                                              {images.shape.height, images.shape.width, images.shape.channels},
-                                              {.data_range = 4});
+        const auto each =
+            diem::metrics::ssim(b_, x.cview(), images.truth.cview(),
+                                {images.shape.height, images.shape.width, images.shape.channels}, {.data_range = 4});
         for (const double v : each) sum += v;
         return number(sum / static_cast<double>(each.size()), 3);
     }
@@ -275,7 +279,8 @@ private:
         return set.empty() ? title : title + ", " + set;
     }
     [[nodiscard]] static std::string keyed(const std::string& key, std::string set) {
-        std::replace_if(set.begin(), set.end(), [](char c) { return c == ' ' || c == '='; }, '_');
+        std::replace_if(
+            set.begin(), set.end(), [](char c) { return c == ' ' || c == '='; }, '_');
         return set.empty() ? key : key + "_" + set;
     }
     /// By reversing the diffusion, of any prior; always with the same random numbers.

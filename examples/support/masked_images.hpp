@@ -38,7 +38,8 @@ struct masked_images {
     [[nodiscard]] std::vector<baseline<B>> baselines(B& b, const masked_images& train) const {
         const auto means = observed_means(b, train);
         std::vector<baseline<B>> out;
-        out.push_back({"deleted pixels zero", "psnr_zero_fill_db", filled(b, *this, std::vector<float>(means.size(), 0.0F))});
+        out.push_back(
+            {"deleted pixels zero", "psnr_zero_fill_db", filled(b, *this, std::vector<float>(means.size(), 0.0F))});
         out.push_back({"deleted pixels at their mean", "psnr_mean_fill_db", filled(b, *this, means)});
         return out;
     }

@@ -91,7 +91,8 @@ template <diem::Backend B>
             const double d = static_cast<double>(host[s * n + k]) - static_cast<double>(mean[k]);
             sum += d * d;
         }
-        out[k] = static_cast<float>(4 * std::sqrt(sum / static_cast<double>(std::max<std::size_t>(1, repeats - 1))) - 2);
+        out[k] =
+            static_cast<float>(4 * std::sqrt(sum / static_cast<double>(std::max<std::size_t>(1, repeats - 1))) - 2);
     }
     return diem::to_backend(b, out, x.features(), items);
 }
@@ -100,9 +101,7 @@ template <diem::Backend B>
 template <diem::Backend B, class Images>
 void save_posterior_picture(B& b, const std::filesystem::path& path, const Images& data, diem::const_view_t<B> x,
                             diem::index_t count, diem::index_t scale, bool deviation) {
-    const auto row = [&](diem::const_view_t<B> v) {
-        return picture_row(b, v.item_range(0, count), data.shape, scale);
-    };
+    const auto row = [&](diem::const_view_t<B> v) { return picture_row(b, v.item_range(0, count), data.shape, scale); };
     std::vector<image> rows{data.picture(b, count, scale), row(x), row(mean_of_samples(b, x, data.items()).cview())};
     if (deviation) rows.push_back(row(deviation_of_samples(b, x, data.items()).cview()));
     rows.push_back(row(data.truth.cview()));
