@@ -12,6 +12,7 @@
 #include <diem/io/folder_lock.hpp>
 #include <diem/io/png.hpp>
 #include <diem/prior/files.hpp>
+#include <diem/prior/run_folder.hpp>
 
 #include "diem/commands.hpp"
 #include "diem/fit_report.hpp"
@@ -52,7 +53,7 @@ public:
         const auto checkpoint = o_.out / "checkpoint";
         const bool there = fs::is_directory(o_.out);
         if (there) lock_.emplace(o_.out);
-        const bool used = fs::exists(gaussian_path()) || fs::exists(checkpoint / "run.safetensors");
+        const bool used = fs::exists(gaussian_path()) || !prior::run_files(checkpoint).empty();
         if (used && !o_.resume && !o_.overwrite)
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");

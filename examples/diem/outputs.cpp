@@ -7,6 +7,7 @@
 
 #include <diem/core/error.hpp>
 #include <diem/io/atomic.hpp>
+#include <diem/prior/run_folder.hpp>
 
 #include "diem/files.hpp"
 
@@ -62,7 +63,7 @@ bool is_numbered(std::string_view name, std::string_view before, std::string_vie
 }  // namespace
 
 bool fit_writes(const std::string& name, bool in_checkpoint) {
-    if (in_checkpoint) return name == "run.safetensors" || is_numbered(name, "prior_", ".safetensors");
+    if (in_checkpoint) return diem::prior::is_run_file(name);
     constexpr std::array<std::string_view, 7> names{"gaussian.safetensors", "prior.safetensors", "report.json",
                                                     "report.html",          "observed.png",      "samples_gaussian.png",
                                                     "samples_diffusion.png"};

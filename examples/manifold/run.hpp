@@ -178,6 +178,7 @@ int run(B& b, const settings& s, const program_options& o) {
     auto& run = watch.run();
     run.folder = o.out / "checkpoint";
     run.resume = o.resume;
+    run.overwrite = !o.resume;
     run.keep_laps = false;
 
     // The Gaussian stage.

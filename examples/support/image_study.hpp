@@ -113,6 +113,7 @@ private:
         watched_run<B, Net> watch(s_.gaussian_observations);
         watch.run().folder = s_.out / "checkpoint";
         watch.run().resume = s_.resume;
+        watch.run().overwrite = !s_.resume;
         const auto observed = train_.observed(b_).items(0, s_.gaussian_observations);
         auto result = diem::prior::learn_gaussian(b_, observed, s_.gaussian, watch.run());
         if (result.status == diem::prior::run_status::cancelled) {
@@ -157,6 +158,7 @@ private:
                                   });
         watch.run().folder = s_.out / "checkpoint";
         watch.run().resume = s_.resume;
+        watch.run().overwrite = !s_.resume;
         start.notes = {{"image", {train_.shape.height, train_.shape.width, train_.shape.channels}}};
         auto result =
             diem::prior::fit_diffusion(b_, std::move(start), network, train_.observed(b_), s_.em, watch.run());
