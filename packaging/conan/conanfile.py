@@ -56,11 +56,10 @@ class Diem(ConanFile):
     def package(self):
         CMake(self).install()
         copy(self, "LICENSE", self.source_folder, os.path.join(self.package_folder, "licenses"))
-        rmdir(self, os.path.join(self.package_folder, "lib"))  # CMakeDeps writes what find_package finds
         rmdir(self, os.path.join(self.package_folder, "share"))
 
     def package_info(self):
+        # The library's own files for find_package: they find Eigen and nlohmann/json, and have the target diem::instantiated.
+        self.cpp_info.set_property("cmake_find_mode", "none")
+        self.cpp_info.builddirs = [os.path.join("lib", "cmake", "diem")]
         self.cpp_info.bindirs = self.cpp_info.libdirs = []
-        self.cpp_info.set_property("cmake_target_name", "diem::diem")
-        if self.settings.os in ("Linux", "FreeBSD"):
-            self.cpp_info.system_libs = ["pthread"]

@@ -130,11 +130,13 @@ class Report(Case):
         self.assertIn("rows are left out here", page.text)
         files = {f"lap_{k}.png": png() for k in range(100)} | {"samples_gaussian.png": png(extra=4 << 20),
                                                               "samples_diffusion.png": b"no picture"}
-        page, text = self.page_of({"laps": laps[:2]}, "pictures", files)
+        page, text = self.page_of({"laps": laps[:100]}, "pictures", files)
         self.assertEqual(len(page.images), 8)
         for words in ("92 of the 100 pictures lap_*.png", "samples_gaussian.png: no PNG, or larger",
                       "samples_diffusion.png: no PNG"):
             self.assertIn(words, page.text)
+        page, text = self.page_of({"laps": laps[:3], "status": "running"}, "pictures")  # the others are of a run before
+        self.assertEqual([image["alt"].split(": ")[1] for image in page.images], ["Lap 0", "Lap 1", "Lap 2"])
         many = [{"file": f"p{k}.png"} for k in range(5)]
         page, text = self.page_of({"pictures": many}, "large", {f"p{k}.png": png(extra=2 << 20) for k in range(5)})
         self.assertEqual(len(page.images), 2)
