@@ -15,8 +15,8 @@
 
 #include "diem/commands.hpp"
 #include "diem/outputs.hpp"
+#include "diem/posterior_report.hpp"
 #include "diem/stages.hpp"
-#include "support/html_report.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/progress.hpp"
@@ -279,22 +279,11 @@ int posterior(B& b, const posterior_command& o) {
                           {"exact", exact},
                           {"observed_share", m.share},
                           {"data_residual", fit.residual},
+                          {"samples_per_observation", count},
                           {"verdict", verdict},
                           {"complete", done == x.items()}};
     support::tell(result);
-    auto report = facts_of(m);
-    report.update(result);
-    report.update({{"environment", support::environment()},
-                   {"backend", o.at.backend},
-                   {"threads", b.threads()},
-                   {"products", o.at.products},
-                   {"operator", description.type},
-                   {"sigma_y", o.sigma_y},
-                   {"samples_per_observation", count},
-                   {"status", done == x.items() ? "completed" : "cancelled"},
-                   {"seconds", state.seconds}});
-    if (!exact) report["solver_shares"] = prior::diagnostics_of(state).solver_shares;
-    support::save_report(o.out, report, "posterior");
+    save_posterior_report(b, o, m, description.type, result, exact ? nullptr : &state);
     if (done < x.items())
         return stopped(std::to_string(items * count) + " of " + std::to_string(x.items()) + " samples",
                        o.out / "samples.npy");

@@ -84,7 +84,8 @@ public:
     }
     learn_result<B> second_stage(learned_prior<B> start, const network& net, fit_report& report) {
         support::watched_run<B, network> watch(
-            m_.items(), [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
+            m_.items(), s_.em.laps,
+            [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
                 if (has_picture(m_.image)) {
                     picture("lap_" + std::to_string(d.lap) + ".png", next);
                     picture("lap_" + std::to_string(d.lap) + "_posterior.png", x.item_range(0, shown(x.items())));

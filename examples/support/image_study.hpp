@@ -173,19 +173,20 @@ private:
     prior_type diffusion(const Net& network, prior_type start) {
         if (s_.resume) laps_.restore(s_.em.laps);
         std::vector<image> prior_rows, posterior_rows;
-        watched_run<B, Net> watch(train_.items(), [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
-            const auto free = unconditional(next);
-            const auto name = "lap_" + std::to_string(d.lap);
-            const auto drawn = x.item_range(0, std::min(s_.pictures, x.items()));
-            prior_rows.push_back(row(free.cview().item_range(0, s_.pictures)));
-            posterior_rows.push_back(row(drawn));
-            diem::io::save_png(s_.out / (name + ".png"), prior_rows.back());
-            diem::io::save_png(s_.out / (name + "_posterior.png"), posterior_rows.back());
-            auto entry = diem::prior::to_json(d);
-            if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
-            laps_.add(std::move(entry));
-            save_report("running");
-        });
+        watched_run<B, Net> watch(train_.items(), s_.em.laps,
+                                  [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
+                                      const auto free = unconditional(next);
+                                      const auto name = "lap_" + std::to_string(d.lap);
+                                      const auto drawn = x.item_range(0, std::min(s_.pictures, x.items()));
+                                      prior_rows.push_back(row(free.cview().item_range(0, s_.pictures)));
+                                      posterior_rows.push_back(row(drawn));
+                                      diem::io::save_png(s_.out / (name + ".png"), prior_rows.back());
+                                      diem::io::save_png(s_.out / (name + "_posterior.png"), posterior_rows.back());
+                                      auto entry = diem::prior::to_json(d);
+                                      if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
+                                      laps_.add(std::move(entry));
+                                      save_report("running");
+                                  });
         watch.run().folder = s_.out / "checkpoint";
         watch.run().resume = s_.resume;
         watch.run().overwrite = !s_.resume;
