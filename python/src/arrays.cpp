@@ -19,6 +19,7 @@ shape_type shape_of_any(const Array& a) {
     for (std::size_t k = 0; k < a.ndim(); ++k) shape[k] = static_cast<index_t>(a.shape(k));
     return shape;
 }
+std::string text(nb::handle h) { return nb::cast<std::string>(h.attr("__repr__")()); }
 bool is_array(nb::handle h) {
     return nb::hasattr(h, "__dlpack__") || nb::hasattr(h, "__array__") || PyObject_CheckBuffer(h.ptr()) != 0;
 }
@@ -31,7 +32,7 @@ floats as_floats(nb::handle object, const std::string& name) {
     const nb::object array = numpy().attr("asarray")(object);
     const auto kind = nb::cast<std::string>(array.attr("dtype").attr("kind"));
     if (kind != "f" && kind != "i" && kind != "u" && kind != "b")
-        throw nb::type_error((name + ": dtype " + nb::cast<std::string>(nb::str(array.attr("dtype"))) +
+        throw nb::type_error((name + ": " + text(array.attr("dtype")) +
                               ", expected real numbers")
                                  .c_str());
     return nb::cast<floats>(numpy().attr("ascontiguousarray")(array, nb::arg("dtype") = "float32"));
@@ -96,7 +97,7 @@ io::json described::convert(nb::handle h, const std::string& path) {
         for (const auto& [key, value] : nb::borrow<nb::dict>(h)) {
             if (!nb::isinstance<nb::str>(key))
                 throw nb::type_error((path + ": keys must be strings, one is " +
-                                      nb::cast<std::string>(nb::repr(key)))
+                                      text(key))
                                          .c_str());
             const auto name = nb::cast<std::string>(key);
             object[name] = convert(value, path.empty() ? name : path + "." + name);
@@ -109,15 +110,15 @@ io::json described::convert(nb::handle h, const std::string& path) {
             list.push_back(convert(entry, path + "[" + std::to_string(list.size()) + "]"));
         return list;
     }
-    if (nb::hasattr(h, "__fspath__")) return nb::cast<std::string>(nb::str(h));
-    const bool array = is_array(h) && nb::hasattr(h, "shape") && nb::len(h.attr("shape")) > 0;
+    if (nb::hasattr(h, "__fspath__")) return nb::cast<std::string>(h.attr("__fspath__")());
+    const bool array = is_array(h) && nb::hasattr(h, "shape") && nb::len(nb::object(h.attr("shape"))) > 0;
     if (!array && nb::hasattr(h, "__index__")) return nb::cast<std::int64_t>(nb::int_(h));
     if (!array && nb::hasattr(h, "__float__")) {
         const double value = nb::cast<double>(nb::float_(h));
         return std::isinf(value) && value > 0 ? io::json("inf") : io::json(value);
     }
     if (!array)
-        throw nb::type_error((path + ": is " + nb::cast<std::string>(nb::repr(h)) +
+        throw nb::type_error((path + ": is " + text(h) +
                               ", expected numbers, strings, arrays, lists or dicts of them")
                                  .c_str());
     const floats values = as_floats(h, path);

@@ -36,7 +36,7 @@ float_target at_level(prior_type& p, nb::handle x, nb::handle sigma, nb::handle 
     const double scale = p.scale();
     std::vector<float> own_x, own_sigma;
     double common = 0;
-    if (nb::hasattr(sigma, "__len__") && !(nb::hasattr(sigma, "shape") && nb::len(sigma.attr("shape")) == 0)) {
+    if (nb::hasattr(sigma, "__len__") && !(nb::hasattr(sigma, "shape") && nb::len(nb::object(sigma.attr("shape"))) == 0)) {
         const floats levels = as_floats(sigma, "sigma");
         check_size("sigma", "number of values", static_cast<index_t>(levels.size()), at.items());
         own_sigma.assign(levels.data(), levels.data() + levels.size());
@@ -181,18 +181,11 @@ nb::tuple posterior(nb::handle model, nb::handle y, nb::handle op, nb::handle co
     auto own = own_operator(op, shape_of(values));
     const index_t n = at.items(), count = samples.value_or(1);
     check_value(where, count > 0 && count <= program::most_items / n, "samples is out of range");
-    auto shape = from.shape(n);
-    if (samples) shape.insert(shape.begin(), count);
-    const auto result = result_array(shape, given);
     watcher watch(progress);
-    posterior::sample_state state;
-    program::data_fit fit;
-    bool exact = false;
-    double share = 1;
+    std::optional<program::measured<backend>> measured;
     {
         const nb::gil_scoped_release free;
         const std::scoped_lock lock(from.busy);
-        backend& b = from.b;
         program::operator_description d;
         if (own)
             d.type = d.where = "operator";
@@ -202,32 +195,43 @@ nb::tuple posterior(nb::handle model, nb::handle y, nb::handle op, nb::handle co
         if (json.contains("layout")) d.order = program::layout_of(json.at("layout").get<std::string>(), "layout");
         auto sigma = program::sigma_source::of(json.at("sigma_y"), where, {});
         d.read = sigma.read = options.reader();
-        auto m = program::measure<backend>(b, {shape_of(values), {values.data(), values.size()}}, "y", d, sigma, from.im,
-                                           std::move(own), at);
-        check_size("operator", "values that it takes", m.features(), from.features);
-        program::rescale(b, m, sigma, from.scale);
-        share = m.share;
-        watch.with_python([&] { return warn(program::unseen(m, false)), true; });
-        const out x(result.data(), from.features, n * count);
+        measured = program::measure<backend>(from.b, {shape_of(values), {values.data(), values.size()}}, "y", d, sigma, {},
+                                             std::move(own), at);
+        check_size("operator", "values that it takes", measured->features(), from.features);
+        program::rescale(from.b, *measured, sigma, from.scale);
+    }
+    const auto& m = *measured;
+    warn(program::unseen(m, false));
+    if (!from.im) from.im = m.image;
+    auto shape = from.shape(n);
+    if (samples) shape.insert(shape.begin(), count);
+    const auto result = result_array(shape, given);
+    const out x(result.data(), from.features, n * count);
+    posterior::sample_state state;
+    program::data_fit fit;
+    bool exact = false;
+    {
+        const nb::gil_scoped_release free;
+        const std::scoped_lock lock(from.busy);
         auto how = from.how;
         how.sampling.samples_per_observation = count;
         const auto go_on = [&](const posterior::sample_state& s) {
             return watch.tell("posterior samples", 0, s.done, x.items(), s.data_residual());
         };
         const random_key key{.seed = seed};
-        if (watch.cancel) {
-        } else if (from.own != nullptr) {
-            draw_posterior(b, *from.own, m, how, key, x, state, go_on);
+        if (from.own != nullptr) {
+            draw_posterior(from.b, *from.own, m, how, key, x, state, go_on);
         } else {
             auto& prior = from.learned->prior;
             exact = !prior.has_network() &&
-                    program::gaussian_stage<backend>::draw_masked(b, *prior.estimate(), m, seed, x);
-            if (!exact) program::network_stage<backend>::draw_posterior(b, prior, m, how, key, x, state, go_on);
+                    program::gaussian_stage<backend>::draw_masked(from.b, *prior.estimate(), m, seed, x);
+            if (!exact) program::network_stage<backend>::draw_posterior(from.b, prior, m, how, key, x, state, go_on);
         }
         watch.rethrow();
-        fit = program::fit_of(b, m, in(x));
+        fit = program::fit_of(from.b, m, in(x));
         multiply(result.data(), x.size(), from.scale);
     }
+    const double share = m.share;
     const double ratio = fit.residual / share;
     io::json shares = io::json::object();
     for (const auto s : {solver::solver_status::converged, solver::solver_status::max_iterations,

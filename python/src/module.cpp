@@ -62,12 +62,12 @@ NB_MODULE(_core, m) {
         .def("save", &save, "path"_a, nb::sig("def save(self, path: str | os.PathLike[str]) -> None"),
              "Write the prior to a safetensors file, whole or not at all; `diem.load` and the program diem read it.")
         .def("denoise", &denoise, "x"_a, "sigma"_a, "out"_a = nb::none(),
-             nb::sig("def denoise(self, x: ArrayLike, sigma: float | ArrayLike, out: NDArray[numpy.float32] | None = None)"
-                     " -> NDArray[numpy.float32]"),
+             nb::sig("def denoise(self, x: numpy.typing.ArrayLike, sigma: float | numpy.typing.ArrayLike, out: numpy.typing.NDArray[numpy.float32] | None = None)"
+                     " -> numpy.typing.NDArray[numpy.float32]"),
              "E[x | x_t] of items x_t = x + sigma z. `sigma`: one number, or one for each item. `out`: where to write it.")
         .def("vjp", &vjp, "x"_a, "sigma"_a, "v"_a, "out"_a = nb::none(),
-             nb::sig("def vjp(self, x: ArrayLike, sigma: float | ArrayLike, v: ArrayLike, out: NDArray[numpy.float32] | "
-                     "None = None) -> NDArray[numpy.float32]"),
+             nb::sig("def vjp(self, x: numpy.typing.ArrayLike, sigma: float | numpy.typing.ArrayLike, v: numpy.typing.ArrayLike, out: numpy.typing.NDArray[numpy.float32] | "
+                     "None = None) -> numpy.typing.NDArray[numpy.float32]"),
              "J'v of each item, J the derivative of `denoise` with respect to x.")
         .def_prop_ro("features", [](const prior_type& p) { return p.prior.features(); }, "Values of an item.")
         .def_prop_ro("shape",
@@ -77,18 +77,18 @@ NB_MODULE(_core, m) {
                      },
                      nb::sig("def shape(self) -> tuple[int, ...]"),
                      "Of an item: (height, width, channels) of images, else (features,).")
-        .def_prop_ro("mean", &mean_of, nb::sig("def mean(self) -> NDArray[numpy.float32]"), "Where samplers start.")
-        .def_prop_ro("network", &network_of, nb::sig("def network(self) -> dict[str, Any] | None"),
+        .def_prop_ro("mean", &mean_of, nb::sig("def mean(self) -> numpy.typing.NDArray[numpy.float32]"), "Where samplers start.")
+        .def_prop_ro("network", &network_of, nb::sig("def network(self) -> dict[str, typing.Any] | None"),
                      "How the network is built; None where the prior is Gaussian.")
         .def_prop_ro("drawing", [](const prior_type& p) { return to_python(drawing_of(p)); },
-                     nb::sig("def drawing(self) -> dict[str, Any]"),
+                     nb::sig("def drawing(self) -> dict[str, typing.Any]"),
                      "How `sample` and `posterior` draw from it unless they are told otherwise.")
-        .def_prop_ro("history", &history_of, nb::sig("def history(self) -> list[dict[str, Any]]"),
+        .def_prop_ro("history", &history_of, nb::sig("def history(self) -> list[dict[str, typing.Any]]"),
                      "What each lap of the network told: its data residual, loss, change, solves, seconds.")
         .def_prop_rw("notes", [](const prior_type& p) { return to_python(p.prior.notes); },
                      [](prior_type& p, nb::handle notes) { p.prior.notes = described(notes, "notes").json(); },
-                     nb::for_getter(nb::sig("def notes(self) -> dict[str, Any]")),
-                     nb::for_setter(nb::sig("def notes(self, notes: dict[str, Any], /) -> None")),
+                     nb::for_getter(nb::sig("def notes(self) -> dict[str, typing.Any]")),
+                     nb::for_setter(nb::sig("def notes(self, notes: dict[str, typing.Any], /) -> None")),
                      "Your own, kept in files. \"image\" is the shape of images, \"scale\" the unit of the data.")
         .def_ro("status", &prior_type::status,
                 "completed, cancelled (go on by resume=True), or rejected: a lap went wrong, and this is the prior before it.")
@@ -109,13 +109,13 @@ NB_MODULE(_core, m) {
                                      one ? shape_type{nb::cast<index_t>(shape)} : nb::cast<shape_type>(shape), threads);
              },
              "denoise"_a, "vjp"_a, "shape"_a, nb::kw_only(), "threads"_a = 0,
-             nb::sig("def __init__(self, denoise: Callable[[NDArray[numpy.float32], float], ArrayLike], vjp: "
-                     "Callable[[NDArray[numpy.float32], float, NDArray[numpy.float32]], ArrayLike], shape: int | "
-                     "Sequence[int], *, threads: int = 0) -> None"))
+             nb::sig("def __init__(self, denoise: collections.abc.Callable[[numpy.typing.NDArray[numpy.float32], float], numpy.typing.ArrayLike], vjp: "
+                     "collections.abc.Callable[[numpy.typing.NDArray[numpy.float32], float, numpy.typing.NDArray[numpy.float32]], numpy.typing.ArrayLike], shape: int | "
+                     "collections.abc.Sequence[int], *, threads: int = 0) -> None"))
         .def_prop_ro("shape", [](const model_type& p) { return nb::tuple(nb::cast(p.item)); },
                      nb::sig("def shape(self) -> tuple[int, ...]"), "Of an item.");
 
-    m.def("fit", &fit, "y"_a, "operator"_a, "config"_a, "folder"_a.none(), "resume"_a, "save_every"_a,
+    m.def("fit", &fit, "y"_a, "operator"_a.none(), "config"_a, "folder"_a.none(), "resume"_a, "save_every"_a,
           "progress"_a.none(), "callback"_a.none(), "threads"_a);
     m.def("load", &load, "path"_a, "threads"_a);
     m.def("sample", &sample, "model"_a, "n"_a, "config"_a, "seed"_a, "progress"_a.none(), "out"_a.none());
