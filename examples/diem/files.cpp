@@ -316,8 +316,8 @@ double clear_hidden(host_items& y, const std::vector<float>& seen, const std::st
             if (!(y[k] == 0)) y.set(k, 0);
             ++hidden;
         } else if (!std::isfinite(y[k])) {
-            throw io_error(name + ": value " + std::to_string(k % rows) + " of item " +
-                           std::to_string(k / rows) + " is not finite" +
+            throw io_error(name + ": value " + std::to_string(k % rows) + " of item " + std::to_string(k / rows) +
+                           " is not finite" +
                            (std::isnan(y[k]) ? "; where NaN means not seen, give the operator \"mask\": \"nan\"" : ""));
         }
     }

@@ -36,12 +36,14 @@ enum class layout { channels_last, channels_first };
 /// finite (where `finite`).
 [[nodiscard]] diem::io::array<float> load_items(const std::filesystem::path& path, bool finite = true);
 /// The same checks of an array that is there. Throws io_error naming `name`.
-void check_items(const diem::io::shape_type& shape, std::span<const float> values, const std::string& name, bool finite = true);
+void check_items(const diem::io::shape_type& shape, std::span<const float> values, const std::string& name,
+                 bool finite = true);
 
 /// Observations as they came, items first: a file's, or a caller's. Read where they lie, and copied when a value is changed.
 class host_items {
 public:
-    explicit host_items(diem::io::array<float> a) : shape_(std::move(a.shape)), own_(std::move(a.data)), values_(own_) {}
+    explicit host_items(diem::io::array<float> a)
+        : shape_(std::move(a.shape)), own_(std::move(a.data)), values_(own_) {}
     /// Refers to `values`.
     host_items(diem::io::shape_type shape, std::span<const float> values) : shape_(std::move(shape)), values_(values) {}
     host_items(host_items&&) noexcept = default;

@@ -256,8 +256,8 @@ void save_observed(B& b, const std::filesystem::path& file, const measured<B>& m
         for (index_t i = 0; i < count; ++i)
             b.copy(mask->values().view().item_range(mask->is_shared() ? 0 : i, 1), hidden.view().item_range(i, 1));
     }
-    diem::io::save_png(
-        file, support::picture_row(b, m.y.item_range(0, count), *m.image, scale_of(*m.image), hidden.cview()));
+    diem::io::save_png(file,
+                       support::picture_row(b, m.y.item_range(0, count), *m.image, scale_of(*m.image), hidden.cview()));
 }
 
 }  // namespace program

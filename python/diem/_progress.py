@@ -13,7 +13,7 @@ Tell = Callable[[str, int, int, int, float], None]
 
 @contextlib.contextmanager
 def bars(progress: bool | None) -> Iterator[Tell | None]:
-    """What is called as (stage, lap, done, total, figure), a bar for each stage; None where there is nothing to show."""
+    """What is called as (stage, lap, done, total, figure), a bar for each stage; None: nothing is to be shown."""
     tqdm: Any = None
     if progress or (progress is None and sys.stderr is not None and sys.stderr.isatty()):
         try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handwritten digits of which 75 % of the pixels are deleted: a prior is learned from them alone, and restores others.
 
-    python python/examples/tutorial.py [FOLDER]     # restored.png in FOLDER (default: out/python)
+python python/examples/tutorial.py [FOLDER]     # restored.png in FOLDER (default: out/python)
 """
 
 import pathlib
@@ -33,18 +33,26 @@ prior = diem.fit(
     gaussian={"rank": 32, "laps": 40, "rest": "diagonal"},
     network={"type": "mlp", "features": 64, "hidden": [384, 384, 384], "emb": 64},
     em={"laps": 4, "sampler": {"samples_per_observation": 2}, "training": {"steps": 800}},
-    callback=lambda lap, x: print(f"lap {lap['lap']}: data residual {lap['data_residual']:.2f}, loss {lap['loss']:.3f}"),
+    callback=lambda lap, x: print(f"lap {lap['lap']}: data residual {lap['data_residual']:.2f}"),
 )  # fmt: skip
 prior.save(folder / "prior.safetensors")
 
 # Restore the others: eight samples of each, their mean and their spread.
-samples, info = diem.posterior(prior, y[1536:], operator, 0.01, samples=8, seed=1, info=True)
+info = {}
+samples = diem.posterior(prior, y[1536:], operator, 0.01, samples=8, seed=1, info=info)
 mean, spread = samples.mean(0), samples.std(0)
 psnr = 10 * np.log10(4**2 / ((mean - digits[1536:]) ** 2).mean())
 print(f"{info['verdict']} (data residual {info['data_residual']:.2f}); PSNR of the mean {psnr:.2f} dB")
 # [tutorial]
 
-rows = {"seen": y[1536:], "one sample": samples[0], "another": samples[1], "mean of 8": mean, "truth": digits[1536:], "spread": spread}
+rows = {
+    "seen": y[1536:],
+    "one sample": samples[0],
+    "another": samples[1],
+    "mean of 8": mean,
+    "truth": digits[1536:],
+    "spread": spread,
+}
 figure, axes = pyplot.subplots(len(rows), 16, figsize=(12, 5))
 colours = pyplot.get_cmap("gray").with_extremes(bad="steelblue")
 for line, (name, images) in zip(axes, rows.items()):

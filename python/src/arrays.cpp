@@ -32,9 +32,7 @@ floats as_floats(nb::handle object, const std::string& name) {
     const nb::object array = numpy().attr("asarray")(object);
     const auto kind = nb::cast<std::string>(array.attr("dtype").attr("kind"));
     if (kind != "f" && kind != "i" && kind != "u" && kind != "b")
-        throw nb::type_error((name + ": " + text(array.attr("dtype")) +
-                              ", expected real numbers")
-                                 .c_str());
+        throw nb::type_error((name + ": " + text(array.attr("dtype")) + ", expected real numbers").c_str());
     return nb::cast<floats>(numpy().attr("ascontiguousarray")(array, nb::arg("dtype") = "float32"));
 }
 shape_type shape_of(const floats& a) { return shape_of_any(a); }
@@ -96,9 +94,7 @@ io::json described::convert(nb::handle h, const std::string& path) {
         io::json object = io::json::object();
         for (const auto& [key, value] : nb::borrow<nb::dict>(h)) {
             if (!nb::isinstance<nb::str>(key))
-                throw nb::type_error((path + ": keys must be strings, one is " +
-                                      text(key))
-                                         .c_str());
+                throw nb::type_error((path + ": keys must be strings, one is " + text(key)).c_str());
             const auto name = nb::cast<std::string>(key);
             object[name] = convert(value, path.empty() ? name : path + "." + name);
         }
@@ -118,9 +114,8 @@ io::json described::convert(nb::handle h, const std::string& path) {
         return std::isinf(value) && value > 0 ? io::json("inf") : io::json(value);
     }
     if (!array)
-        throw nb::type_error((path + ": is " + text(h) +
-                              ", expected numbers, strings, arrays, lists or dicts of them")
-                                 .c_str());
+        throw nb::type_error(
+            (path + ": is " + text(h) + ", expected numbers, strings, arrays, lists or dicts of them").c_str());
     const floats values = as_floats(h, path);
     program::check_items(shape_of(values), {values.data(), values.size()}, path);
     arrays_[path] = {shape_of(values), {values.data(), values.data() + values.size()}};

@@ -36,7 +36,8 @@ float_target at_level(prior_type& p, nb::handle x, nb::handle sigma, nb::handle 
     const double scale = p.scale();
     std::vector<float> own_x, own_sigma;
     double common = 0;
-    if (nb::hasattr(sigma, "__len__") && !(nb::hasattr(sigma, "shape") && nb::len(nb::object(sigma.attr("shape"))) == 0)) {
+    if (nb::hasattr(sigma, "__len__") &&
+        !(nb::hasattr(sigma, "shape") && nb::len(nb::object(sigma.attr("shape"))) == 0)) {
         const floats levels = as_floats(sigma, "sigma");
         check_size("sigma", "number of values", static_cast<index_t>(levels.size()), at.items());
         own_sigma.assign(levels.data(), levels.data() + levels.size());
@@ -51,10 +52,10 @@ float_target at_level(prior_type& p, nb::handle x, nb::handle sigma, nb::handle 
     const nb::gil_scoped_release free;
     const std::scoped_lock lock(p.busy);
     const out to(result.data(), at.features(), at.items());
-    const diffusion::noise_level<backend> level =
-        own_sigma.empty() ? diffusion::noise_level<backend>(common)
-                          : diffusion::noise_level<backend>(
-                                const_vector_t<backend>(own_sigma.data(), static_cast<index_t>(own_sigma.size())));
+    const diffusion::noise_level<backend> level = own_sigma.empty()
+                                                      ? diffusion::noise_level<backend>(common)
+                                                      : diffusion::noise_level<backend>(const_vector_t<backend>(
+                                                            own_sigma.data(), static_cast<index_t>(own_sigma.size())));
     f(scaled(at, scale, own_x), level, to, scale);
     return result;
 }
@@ -81,12 +82,11 @@ struct source {
     source(prior_type& p, const io::json& config, const std::string& where)
         : b(*p.b), busy(p.busy), features(p.prior.features()), im(program::image_of(p.prior)), item{}, scale(p.scale()),
           learned(&p), own(nullptr) {
-        const std::scoped_lock lock(busy);
         auto drawing = p.prior.drawing;
         read_drawing(config, where, drawing);
-        std::swap(p.prior.drawing, drawing);
-        how = p.prior.sample_options(b);
-        std::swap(p.prior.drawing, drawing);
+        const nb::gil_scoped_release free;  // who has the lock may be waiting for the GIL
+        const std::scoped_lock lock(busy);
+        how = p.prior.sample_options(b, drawing);
     }
     source(model_type& m, const io::json& config, const std::string& where)
         : b(*m.b), busy(m.busy), features(m.model.features()), item(m.item), scale(1), learned(nullptr), own(&m.model) {
@@ -129,15 +129,16 @@ float_target vjp(prior_type& p, nb::handle x, nb::handle sigma, nb::handle v, nb
 
 model_type::model_type(nb::object denoise, nb::object vjp, shape_type shape, int threads)
     : item(std::move(shape)), b(std::make_unique<backend>(threads)),
-      model(io::element_count(item),
-            [f = hold(std::move(denoise)), s = item](backend&, in x, double sigma, out x_hat) {
-                const nb::gil_scoped_acquire gil;
-                take((*f)(view_of(x, s), sigma), "denoise", x_hat);
-            },
-            [f = hold(std::move(vjp)), s = item](backend&, in x, double sigma, in v, out w) {
-                const nb::gil_scoped_acquire gil;
-                take((*f)(view_of(x, s), sigma, view_of(v, s)), "vjp", w);
-            }) {}
+      model(
+          io::element_count(item),
+          [f = hold(std::move(denoise)), s = item](backend&, in x, double sigma, out x_hat) {
+              const nb::gil_scoped_acquire gil;
+              take((*f)(view_of(x, s), sigma), "denoise", x_hat);
+          },
+          [f = hold(std::move(vjp)), s = item](backend&, in x, double sigma, in v, out w) {
+              const nb::gil_scoped_acquire gil;
+              take((*f)(view_of(x, s), sigma, view_of(v, s)), "vjp", w);
+          }) {}
 
 float_target sample(nb::handle model, index_t count, nb::handle config, std::uint64_t seed, nb::handle progress,
                     nb::handle given) {
@@ -154,14 +155,12 @@ float_target sample(nb::handle model, index_t count, nb::handle config, std::uin
     for (index_t done = 0; done < count && !watch.cancel;) {
         const out part = x.item_range(done, std::min(each, count - done));
         const random_key key = random_key{.seed = seed}.skip_items(static_cast<std::uint32_t>(done));
-        if (from.own != nullptr) {
+        if (from.own != nullptr)
             draw(from.b, *from.own, from.how, key, part);
-        } else {
-            auto& prior = from.learned->prior;
-            const auto kept = std::exchange(prior.drawing.sampling, from.how.sampling);
-            program::network_stage<backend>::draw(from.b, prior, key, part);
-            prior.drawing.sampling = kept;
-        }
+        else if (closed)
+            program::network_stage<backend>::draw(from.b, from.learned->prior, key, part);
+        else
+            draw(from.b, from.learned->prior, from.how, key, part);
         done += part.items();
         watch.tell("samples", 0, done, count, 0);
     }
@@ -195,8 +194,8 @@ nb::tuple posterior(nb::handle model, nb::handle y, nb::handle op, nb::handle co
         if (json.contains("layout")) d.order = program::layout_of(json.at("layout").get<std::string>(), "layout");
         auto sigma = program::sigma_source::of(json.at("sigma_y"), where, {});
         d.read = sigma.read = options.reader();
-        measured = program::measure<backend>(from.b, {shape_of(values), {values.data(), values.size()}}, "y", d, sigma, {},
-                                             std::move(own), at);
+        measured = program::measure<backend>(from.b, {shape_of(values), {values.data(), values.size()}}, "y", d, sigma,
+                                             {}, std::move(own), at);
         check_size("operator", "values that it takes", measured->features(), from.features);
         program::rescale(from.b, *measured, sigma, from.scale);
     }

@@ -33,7 +33,8 @@ nb::object copy_of(in x, const image& im, double scale) {
 io::folder_lock open_folder(const fs::path& folder, bool resume) {
     program::make_folder(folder);
     io::folder_lock lock(folder);
-    const bool used = fs::exists(folder / "gaussian.safetensors") || fs::exists(folder / "checkpoint" / "run.safetensors");
+    const bool used =
+        fs::exists(folder / "gaussian.safetensors") || fs::exists(folder / "checkpoint" / "run.safetensors");
     if (used && !resume) throw io_error(folder.string() + ": holds a run already; resume=True goes on with it");
     return lock;
 }
@@ -71,7 +72,8 @@ prior_type* fit(nb::handle y, nb::handle op, nb::handle config, const std::optio
     run.on_progress = [&](const prior::progress& p) { watch.tell(name_of(p.stage), p.lap, p.done, p.total, p.figure); };
     run.on_lap = [&](const prior::lap_diagnostics& d, in x, const auto& /*prior*/) {
         watch.with_python([&] {
-            return on_lap.is_none() || !on_lap(to_python(prior::to_json(d)), copy_of(x, m.image, m.scale)).is(nb::bool_(false));
+            return on_lap.is_none() ||
+                   !on_lap(to_python(prior::to_json(d)), copy_of(x, m.image, m.scale)).is(nb::bool_(false));
         });
     };
     if (folder) run.folder = *folder;
@@ -81,8 +83,8 @@ prior_type* fit(nb::handle y, nb::handle op, nb::handle config, const std::optio
         if (folder) run.folder = *folder / "checkpoint";
         result.prior.notes = io::json::object();
         program::add_notes(result.prior, m);
-        result = program::network_stage<backend>::fit(*b, std::move(result.prior),
-                                                      model::any_network<backend>(*settings.network), m, settings.em, run);
+        result = program::network_stage<backend>::fit(
+            *b, std::move(result.prior), model::any_network<backend>(*settings.network), m, settings.em, run);
     }
     watch.rethrow();
     if (folder && result.status != prior::run_status::cancelled)

@@ -22,9 +22,10 @@ using own_model = diem::diffusion::function_model<std::function<void(backend&, i
 /// `posterior::sample` of it, see program::network_stage.
 bool draw_posterior(backend& b, own_model& model, const program::measured<backend>& m,
                     const diem::posterior::sample_options<backend>& how, const diem::random_key& key, out x,
-                    diem::posterior::sample_state& state,
-                    const program::network_stage<backend>::go_on_function& go_on);
-/// Samples of the model itself.
+                    diem::posterior::sample_state& state, const program::network_stage<backend>::go_on_function& go_on);
+/// Samples of a network itself, this one or a learned one.
+void draw(backend& b, const program::learned_prior<backend>& prior, const diem::posterior::sample_options<backend>& how,
+          const diem::random_key& key, out x);
 void draw(backend& b, own_model& model, const diem::posterior::sample_options<backend>& how,
           const diem::random_key& key, out x);
 

@@ -51,7 +51,9 @@ def test_inputs_are_read_where_they_lie(prior, digits):
             y[...] = second
             return x
 
-        np.testing.assert_array_equal(diem.posterior(prior, y, diem.Operator(apply, lambda v: v, 64), 0.1), of[expected])
+        np.testing.assert_array_equal(
+            diem.posterior(prior, y, diem.Operator(apply, lambda v: v, 64), 0.1), of[expected]
+        )
 
 
 def test_callables_see_views_of_results(digits):
@@ -191,11 +193,20 @@ def test_errors(prior, digits, tmp_path):
         (dict(gaussian={"laps": -1}), 'diem.fit: "gaussian.laps": is -1, expected at least 0'),
         (dict(gaussian={"lap": 1}), 'diem.fit: "gaussian.lap": unknown key; known here: rank'),
         (dict(network={"type": "cnn"}), 'diem.fit: "network": model: network: key "type" is "cnn"'),
-        (dict(network={"type": "mlp", "features": 63, "hidden": [8], "emb": 8}), "is for 63 features, the operator takes 64"),
+        (
+            dict(network={"type": "mlp", "features": 63, "hidden": [8], "emb": 8}),
+            "is for 63 features, the operator takes 64",
+        ),
         (dict(em={"laps": 1}), 'diem.fit: "em": there is no "network" to train'),
         (dict(operator={"type": "blurr"}), '"type": is "blurr", expected one of identity, mask'),
-        (dict(operator={"type": "mask", "values": np.ones((2, 3))}), "operator.values: masks of shape [2, 3] with 1 channels do not fit y"),
-        (dict(operator={"type": "mask", "values": np.full(64, 2.0)}), "operator.values: a mask holds 0 and 1, value 0 is 2"),
+        (
+            dict(operator={"type": "mask", "values": np.ones((2, 3))}),
+            "operator.values: masks of shape [2, 3] with 1 channels do not fit y",
+        ),
+        (
+            dict(operator={"type": "mask", "values": np.full(64, 2.0)}),
+            "operator.values: a mask holds 0 and 1, value 0 is 2",
+        ),
         (dict(operator={"type": "mask", "values": np.zeros(64)}), "y: the mask hides every value: nothing was seen"),
         (dict(sigma_y=np.ones(3)), "3 values of sigma_y, the observations have 64 rows"),
     ],
@@ -230,7 +241,7 @@ def test_warnings(digits, prior):
         masks = digits.masks.copy()
         masks[:, 0, 0] = False
         diem.fit(digits.y, {"type": "mask", "values": masks}, 0.01, gaussian={"laps": 1, "rank": 2})
-    with pytest.warns(UserWarning, match="spread is about .* give \"scale\": \"auto\""):
+    with pytest.warns(UserWarning, match='spread is about .* give "scale": "auto"'):
         diem.fit(40 * digits.y, digits.operator, 0.4, gaussian={"laps": 1, "rank": 2})
     with pytest.warns(UserWarning, match="samples do not fit the data"):
         diem.posterior(prior, digits.y + 50, {"type": "identity"}, 1e-3, sampler={"steps": 2})

@@ -22,7 +22,8 @@ def test_callables_are_an_operator(digits, gaussian_prior):
     """The same numbers as the matrix that they multiply by, as a dict."""
     y = digits.truth.reshape(-1, 64) @ MATRIX.T
     operator = diem.Operator(lambda x: x @ MATRIX.T, lambda v: v @ MATRIX, 64)
-    ours, info = diem.posterior(gaussian_prior, y, operator, 0.1, info=True)
+    info = {}
+    ours = diem.posterior(gaussian_prior, y, operator, 0.1, info=info)
     theirs = diem.posterior(gaussian_prior, y, {"type": "dense", "matrix": MATRIX}, 0.1)
     # Sums of 64 products in another order; the solver's tolerance is 1e-3, of residuals of about the noise, 0.1.
     np.testing.assert_allclose(ours, theirs, atol=2e-3)
@@ -34,7 +35,9 @@ def test_callables_are_an_operator(digits, gaussian_prior):
 def test_callables_that_mask_give_the_numbers_of_a_mask(digits, prior):
     """To the bit, for items that differ: both are products of the same numbers."""
     masks = digits.masks.astype(np.float32)
-    operator = diem.Operator(lambda x, items: x * masks[items], lambda y, items: y * masks[items], (8, 8, 1), per_item=True)
+    operator = diem.Operator(
+        lambda x, items: x * masks[items], lambda y, items: y * masks[items], (8, 8, 1), per_item=True
+    )
     sampler = {"steps": 8, "batch": 40}  # parts of the items: the last begins at 80
     ours = diem.posterior(prior, digits.y, operator, 0.01, sampler=sampler)
     np.testing.assert_array_equal(ours, diem.posterior(prior, digits.y, digits.operator, 0.01, sampler=sampler))
@@ -81,17 +84,20 @@ def test_own_network_is_the_prior_that_it_calls(digits, prior):
     # A model of one's own starts at zero, a prior at its mean.
     shift = prior.mean
     moved = diem.Model(
-        lambda x, sigma: prior.denoise(x + shift, sigma) - shift, lambda x, sigma, v: prior.vjp(x + shift, sigma, v), (8, 8, 1)
+        lambda x, sigma: prior.denoise(x + shift, sigma) - shift,
+        lambda x, sigma, v: prior.vjp(x + shift, sigma, v),
+        (8, 8, 1),
     )
     ours = diem.sample(moved, 6, seed=4, sampler=sampler) + shift
     np.testing.assert_allclose(ours, diem.sample(prior, 6, seed=4, sampler=sampler), atol=1e-3)
-    x, info = diem.posterior(model, digits.y, digits.operator, 0.01, mmps=mmps, sampler=sampler, samples=2, info=True)
+    info = {}
+    x = diem.posterior(model, digits.y, digits.operator, 0.01, mmps=mmps, sampler=sampler, samples=2, info=info)
     assert x.shape == (2, *digits.y.shape) and info["verdict"] == "samples fit the data"
     assert sum(info["solver"].values()) == pytest.approx(1)
 
 
 def test_own_gaussian_network_has_its_closed_form():
-    """x ~ N(1, 0.25), y = x + e, e ~ N(0, 0.25): x | y ~ N((1 + y) / 2, 1/8) for the solver with the exact covariance."""
+    """x ~ N(1, 0.25), y = x + e, e ~ N(0, 0.25): x | y ~ N((1 + y) / 2, 1/8)."""
 
     def gain(sigma):
         return sigma**2 / (0.25 + sigma**2)
@@ -122,7 +128,8 @@ def test_torch_network(digits):
     model = diem.Model(denoise, vjp, 64)
     y = digits.y[:8].reshape(8, 64)
     operator = {"type": "mask", "values": digits.masks[:8].reshape(8, 64)}
-    x, info = diem.posterior(model, y, operator, 0.1, sampler={"steps": 16}, info=True)
+    info = {}
+    x = diem.posterior(model, y, operator, 0.1, sampler={"steps": 16}, info=info)
     assert x.shape == (8, 64) and info["non_finite"] == 0
 
 
@@ -177,8 +184,9 @@ def test_ctrl_c(tmp_path):
         def started(lap, x):
             print("lap", lap["lap"], flush=True)
         em = {{"laps": 100000, "sampler": {{"steps": 8}}, "training": {{"steps": 20, "batch": 32}}}}
+        how = dict(network=NETWORK, gaussian=GAUSSIAN, em=em, folder={str(tmp_path / "run")!r}, callback=started)
         try:
-            diem.fit(digits.y, digits.operator, 0.01, network=NETWORK, gaussian=GAUSSIAN, em=em, folder={str(tmp_path / "run")!r}, callback=started)
+            diem.fit(digits.y, digits.operator, 0.01, **how)
         except KeyboardInterrupt:
             print("interrupted", flush=True)
     """)
@@ -221,7 +229,9 @@ def test_callback_and_its_errors(digits):
     def callback(lap, samples):
         told.append((lap, samples))
 
-    prior = diem.fit(digits.y, digits.operator, 0.01, network=NETWORK, gaussian=GAUSSIAN, em={**EM, "laps": 2}, callback=callback)
+    prior = diem.fit(
+        digits.y, digits.operator, 0.01, network=NETWORK, gaussian=GAUSSIAN, em={**EM, "laps": 2}, callback=callback
+    )
     assert [lap["lap"] for lap, _ in told] == [lap["lap"] for lap in prior.history]
     assert told[0][0] == prior.history[0]
     assert told[1][1].shape == digits.y.shape and np.isfinite(told[1][1]).all()
@@ -264,5 +274,14 @@ def test_types_are_known():
     stub = (folder / "_core.pyi").read_text()
     for name in ["class Prior", "def denoise", "def vjp", "class Model"]:
         assert name in stub
-    for f in [diem.fit, diem.load, diem.sample, diem.posterior, diem.Prior, diem.Prior.denoise, diem.Model, diem.Operator]:
+    for f in [
+        diem.fit,
+        diem.load,
+        diem.sample,
+        diem.posterior,
+        diem.Prior,
+        diem.Prior.denoise,
+        diem.Model,
+        diem.Operator,
+    ]:
         assert f.__doc__

@@ -18,7 +18,15 @@ def run(tmp_path_factory, digits, program):
     np.save(folder / "masks.npy", digits.masks.astype(np.float32))
     operator = {"type": "mask", "values": "masks.npy"}
     (folder / "operator.json").write_text(json.dumps(operator))
-    config = {"observations": "y.npy", "operator": operator, "sigma_y": 0.01, "gaussian": GAUSSIAN, "network": NETWORK, "em": EM, "seed": 3}
+    config = {
+        "observations": "y.npy",
+        "operator": operator,
+        "sigma_y": 0.01,
+        "gaussian": GAUSSIAN,
+        "network": NETWORK,
+        "em": EM,
+        "seed": 3,
+    }
     (folder / "fit.json").write_text(json.dumps(config))
     program("fit", folder / "fit.json", "--out", folder / "run")
     return folder
@@ -42,8 +50,23 @@ def load_tensors(file):
 def test_posterior(run, digits, program, kind):
     file = run / f"run/{kind}.safetensors"
     out = run / f"posterior_{kind}"
-    program("posterior", file, run / "y.npy", "--operator", run / "operator.json", "--sigma-y", "0.01", "--samples", 3, "--seed", 5, "--out", out)
-    x, info = diem.posterior(diem.load(file), digits.y, digits.operator, 0.01, samples=3, seed=5, info=True)
+    program(
+        "posterior",
+        file,
+        run / "y.npy",
+        "--operator",
+        run / "operator.json",
+        "--sigma-y",
+        "0.01",
+        "--samples",
+        3,
+        "--seed",
+        5,
+        "--out",
+        out,
+    )
+    info = {}
+    x = diem.posterior(diem.load(file), digits.y, digits.operator, 0.01, samples=3, seed=5, info=info)
     theirs = np.load(out / "samples.npy")  # items first
     np.testing.assert_array_equal(x, np.swapaxes(theirs, 0, 1))
     assert info["exact"] == (kind == "gaussian")
@@ -66,8 +89,11 @@ def test_image_operators_and_scale(tmp_path, digits, program):
     np.save(tmp_path / "kernel.npy", kernel)
     np.save(tmp_path / "sigma.npy", sigma)
     config = {
-        "observations": "y.npy", "operator": [{**steps[0], "kernel": "kernel.npy"}, steps[1]], "sigma_y": "sigma.npy",
-        "gaussian": GAUSSIAN, "scale": "auto",
+        "observations": "y.npy",
+        "operator": [{**steps[0], "kernel": "kernel.npy"}, steps[1]],
+        "sigma_y": "sigma.npy",
+        "gaussian": GAUSSIAN,
+        "scale": "auto",
     }
     (tmp_path / "operator.json").write_text(json.dumps(config["operator"]))
     (tmp_path / "fit.json").write_text(json.dumps(config))
