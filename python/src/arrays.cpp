@@ -108,7 +108,10 @@ io::json described::convert(nb::handle h, const std::string& path) {
     }
     if (nb::hasattr(h, "__fspath__")) return nb::cast<std::string>(h.attr("__fspath__")());
     const bool array = is_array(h) && nb::hasattr(h, "shape") && nb::len(nb::object(h.attr("shape"))) > 0;
-    if (!array && nb::hasattr(h, "__index__")) return nb::cast<std::int64_t>(nb::int_(h));
+    std::int64_t integer = 0;
+    std::uint64_t large = 0;
+    if (!array && nb::hasattr(h, "__index__") && nb::try_cast(nb::int_(h), integer)) return integer;
+    if (!array && nb::hasattr(h, "__index__") && nb::try_cast(nb::int_(h), large)) return large;
     if (!array && nb::hasattr(h, "__float__")) {
         const double value = nb::cast<double>(nb::float_(h));
         return std::isinf(value) && value > 0 ? io::json("inf") : io::json(value);
