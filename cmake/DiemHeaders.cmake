@@ -154,6 +154,7 @@ set(DIEM_HEADERS
     include/diem/prior/gaussian_fit.hpp
     include/diem/prior/gaussian_options.hpp
     include/diem/prior/guard.hpp
+    include/diem/prior/held_out.hpp
     include/diem/prior/learn.hpp
     include/diem/prior/learned.hpp
     include/diem/prior/moments.hpp

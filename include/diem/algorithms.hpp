@@ -149,6 +149,7 @@
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/prior/guard.hpp>
+#include <diem/prior/held_out.hpp>
 #include <diem/prior/learn.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>
