@@ -16,6 +16,8 @@
 #include <diem/io/png.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/posterior/observation.hpp>
+#include <diem/prior/observed_variance.hpp>
+#include <diem/prior/recoverability.hpp>
 
 #include "diem/files.hpp"
 #include "support/any_operator.hpp"
@@ -90,36 +92,16 @@ struct measured {
     [[nodiscard]] index_t features() const { return a.cols(); }
     [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y.cview(), a, noise); }
 };
-/// Counts what A' z is zero for, z ~ N(0, I): almost surely what A shows nothing of. The spread of x is that of y less its
-/// noise, over that of A: E |A' z|^2 = |A|^2. Throws value_error where A is zero for every item.
+/// What the operator shows of x, and how wide x is. Throws value_error where A is zero for every item.
 template <Backend B>
-void examine(B& b, measured<B>& m, const std::vector<float>& variances, const std::string& where) {
+void examine(B& b, measured<B>& m, const std::string& where) {
     using namespace diem;
-    const index_t rows = m.y.features(), features = m.features(), step = 256;
-    std::vector<bool> seen(static_cast<std::size_t>(features), false);
-    double of_a = 0;
-    for (index_t first = 0; first < m.items(); first += step) {
-        const index_t count = std::min(step, m.items() - first);
-        batch<B> z(b, rows, count), x(b, features, count);
-        b.fill_normal({.seed = 1, .lane = random_lane::user}, z.view());
-        m.a.items(first, count).apply_adjoint(b, z.cview(), x.view());
-        const auto values = to_host(b, x);
-        for (const float v : values) of_a += static_cast<double>(v) * static_cast<double>(v);
-        for (index_t i = 0; i < count; ++i) {
-            bool any = false;
-            for (index_t j = 0; j < features; ++j)
-                if (values[static_cast<std::size_t>(i * features + j)] != 0)
-                    any = seen[static_cast<std::size_t>(j)] = true;
-            if (!any) ++m.unseen_items;
-        }
-    }
-    double of_y = 0, of_noise = 0;
-    for (const float v : to_host(b, m.y)) of_y += static_cast<double>(v) * static_cast<double>(v);
-    for (const float v : variances) of_noise += m.share * static_cast<double>(v) * static_cast<double>(m.items());
-    m.spread = std::sqrt(std::max(of_y - of_noise, 0.0) / of_a);
-    m.unseen_features = std::count(seen.begin(), seen.end(), false);
+    const auto seen = prior::recoverability_of(b, m.a, m.items(), {.steps = 0});
+    m.unseen_items = seen.unseen_items;
+    m.unseen_features = static_cast<index_t>(std::round(seen.unseen_values * static_cast<double>(m.features())));
     if (m.unseen_items == m.items())
         throw value_error(where + ": the operator is zero for every item: nothing was seen");
+    m.spread = std::sqrt(prior::observed_variance_of(b, m.observed(b)).of_x);
 }
 /// See `clear_hidden` for values that a mask hides, and `shape_of_x` for `image`.
 template <Backend B>
@@ -135,7 +117,7 @@ template <Backend B>
     const auto variances = load_variances(sigma, rows);
     auto noise = noise_type<B>::shared(b, to_backend(b, variances, rows, 1));
     measured<B> m{to_backend(b, values.data, rows, items), std::move(a), std::move(noise), image, share};
-    examine(b, m, variances, d.where);
+    examine(b, m, d.where);
     return m;
 }
 /// In units of `scale`: y and its noise are divided by it.

@@ -153,6 +153,7 @@
 #include <diem/prior/learn.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>
+#include <diem/prior/observed_variance.hpp>
 #include <diem/prior/recoverability.hpp>
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_file.hpp>
