@@ -211,6 +211,7 @@ private:
                     rows_.push_back({name + ": " + title, number(stage[key].template get<double>(), 3)});
         }
         stages_.push_back(std::move(stage));
+        save_report("running");
     }
     /// By reversing the diffusion, of any prior; always with the same random numbers.
     [[nodiscard]] diem::batch<B> unconditional(const prior_type& prior) const {

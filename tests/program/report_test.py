@@ -74,6 +74,7 @@ class Report(Case):
                                     {"observations": 0, "features": 0, "unseen_features": 0, "gaussian": {"log_evidence": [None, 1]}},
                                     {"laps": [lap(k, loss=10.0 ** (300 * (-1) ** k)) for k in range(3)]},
                                     {"laps": [lap(k, loss=-1e308 if k else 1e308) for k in range(2)]},
+                                    {"laps": [lap(0) | {"lap": k} for k in (1e300, -1e300, None, "x", 7)], "em": {"laps": -1e300}},
                                     {"log_evidence_per_observation": [None] * 5})):
             with self.subTest(k):
                 page, text = self.page_of(report)
