@@ -15,12 +15,15 @@
 #include "diem/commands.hpp"
 #include "diem/files.hpp"
 #include "support/completion.hpp"
+#include "support/instructions.hpp"
 #include "support/interrupt.hpp"
 #include "support/man_page.hpp"
 #include "support/place_options.hpp"
 #include "support/report.hpp"
 #include "support/simd_note.hpp"
 #include "support/terminal.hpp"
+
+const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 using namespace program;
 
@@ -128,10 +131,6 @@ void add_observation_options(CLI::App& c, path& description, std::string& sigma_
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (support::instructions_beyond() < 0) {  // else it would end by SIGILL at some time
-        std::cerr << "diem: " << support::instructions_note() << '\n';
-        return 1;
-    }
     CLI::App app(overview);
     app.name("diem");
     app.require_subcommand(1);

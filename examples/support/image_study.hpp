@@ -257,6 +257,7 @@ private:
         rows_.push_back({name + ": mean of " + std::to_string(s_.judged.samples_per_observation) + " samples",
                          number(stage["psnr_mean_db"].template get<double>()), of_mean});
         stages_.push_back(std::move(stage));
+        save_report("running");
     }
     /// As figures see it.
     [[nodiscard]] diem::batch<B> shown(diem::const_view_t<B> x) const {

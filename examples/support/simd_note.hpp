@@ -18,21 +18,13 @@ namespace support {
     return "baseline";
 }
 
-/// 0: as built; above: the processor has more, below: less, and the program may end at any time.
-[[nodiscard]] inline int instructions_beyond() {
+/// A sentence where the processor has more than this program was built for, else empty.
+[[nodiscard]] inline std::string instructions_note() {
     const auto rank = [](const std::string& name) {
         return name == "avx512" ? 3 : name == "avx2+fma" ? 2 : name == "avx" ? 1 : 0;
     };
-    return rank(instructions_here()) - rank(environment().at("instructions").get<std::string>());
-}
-
-/// A sentence where they differ, else empty.
-[[nodiscard]] inline std::string instructions_note() {
-    const int beyond = instructions_beyond();
-    if (beyond == 0) return {};
     const auto built = environment().at("instructions").get<std::string>(), here = instructions_here();
-    if (beyond < 0)
-        return "this program was built for " + built + ", the processor has only " + here + ": build it there";
+    if (rank(here) <= rank(built)) return {};
     return "this program was built for " + built + ", the processor has " + here + ": built for that it runs faster";
 }
 

@@ -88,6 +88,17 @@ class Shell(Case):
         done = subprocess.run([DIEM, "--version"], capture_output=True, text=True, check=True)
         self.assertRegex(done.stdout, r"^diem \d+\.\d+\.\d+ \(.*; backends: eigen.*\)\n$")
 
+    def test_processors_with_fewer_instructions(self):
+        if shutil.which("qemu-x86_64") is None:
+            self.skipTest("no qemu-x86_64 (Debian: qemu-user): the program was not tried on lesser processors")
+        built = re.search(r"avx512|avx2", subprocess.run([DIEM, "--version"], capture_output=True, text=True, check=True).stdout)
+        if built is None:
+            self.skipTest("this program was built for any processor")
+        for processor in ("Nehalem",) if built[0] == "avx2" else ("Nehalem", "Haswell"):
+            done = subprocess.run(["qemu-x86_64", "-cpu", processor, DIEM, "--version"], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+            self.assertIn("this program was built for processors with AVX", done.stderr)
+
     def test_no_escape_sequences(self):
         for arguments in (("--help",), ("doctor",), ("report", "--help")):
             self.assertNotIn("\x1b", self.said(*arguments))

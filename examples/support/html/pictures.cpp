@@ -76,7 +76,8 @@ std::vector<long> some_of(const std::vector<long>& all) {
 
 void add_laps(album& a, std::vector<picture>& all, const run_data& r, const char* group, const std::string& after) {
     std::set<long> laps;
-    for (const double k : curve_of(laps_of(r), "lap").x) laps.insert(static_cast<long>(k));
+    for (const double k : curve_of(laps_of(r), "lap").x)
+        if (k >= 0 && k < 1e9) laps.insert(static_cast<long>(k));
     const auto numbers = numbers_of(r.folder, "lap_", after, laps), some = some_of(numbers);
     for (const long k : some) {
         picture p;

@@ -137,7 +137,7 @@ void judge_learning(list& v, const std::vector<json>& laps) {
                      "Mean and spread of the samples moved by " + percent(last) +
                          " of their spread in the last lap: more laps may help."});
     else
-        v.push_back({level::good, "The prior has settled",
+        v.push_back({level::good, "The prior hardly changes any more",
                      "Mean and spread of the samples moved by " + percent(last) + " of their spread in the last lap."});
 }
 
