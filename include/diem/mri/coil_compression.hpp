@@ -85,7 +85,7 @@ template <Backend B>
     detail::check_kspace("compress_coils", size, kspace);
     check_value("compress_coils", virtual_coils >= 1 && virtual_coils <= size.coils,
                 "virtual_coils is " + std::to_string(virtual_coils) + ", expected 1 .. " + std::to_string(size.coils));
-    detail::check_finite<B>(b, "compress_coils", "kspace", kspace);
+    linop::check_entries<linop::finite_entry>("compress_coils", b, "kspace", kspace);
     coil_matrix all(size.coils, size.coils);
     for (index_t i = 0; i < kspace.items(); ++i) {
         const coil_matrix part = detail::gram<B>(b, kspace.item_range(i, 1), size.coils);

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <diem/mri/kspace.hpp>
+#include <diem/mri/measured.hpp>
 
 namespace diem::mri {
 
@@ -191,7 +191,7 @@ template <Backend B>
 batch<B, double> kernel_projection(B& b, const_view_t<B> kspace, const kspace_size& size, const espirit_options& o) {
     const index_t side = o.calibration - o.kernel + 1, columns = 2 * side * side;
     const index_t n = 2 * size.coils * o.kernel * o.kernel, smaller = std::min(n, columns);
-    const index_t corner = (size.height / 2 - o.calibration / 2) * size.width + size.width / 2 - o.calibration / 2;
+    const index_t corner = centre_corner(size, o.calibration);
     batch<B, double> x(b, n, columns), v(b, smaller, smaller), w(b, smaller, 1), p(b, n, n);
     b.launch(columns, n, calibration_patch{size.width, size.pixels(), size.coils, o.kernel, side, corner},
              kspace.data(), x.view().data());
@@ -263,7 +263,7 @@ void espirit_slice(B& b, const_view_t<B> kspace, const kspace_size& size, const 
 /// M. Uecker et al., ESPIRiT -- an eigenvalue approach to autocalibrating parallel MRI, 2014. The sum over kernels of their
 /// images' products is summed before the transform, as a trigonometric polynomial of degree kernel - 1.
 /// Throws shape_error where an item has another size; value_error where an option is out of range, the calibration square
-/// is larger than k-space, or k-space is not finite.
+/// is larger than k-space or not all measured, or k-space is not finite.
 template <Backend B>
 [[nodiscard]] batch<B> espirit(B& b, const_view_t<B> kspace, const kspace_size& size,
                                const espirit_options& options = {}) {
@@ -280,10 +280,20 @@ template <Backend B>
                 "threshold is " + number(options.threshold) + ", expected a number in [1e-6, 1)");
     check_value("espirit", options.crop >= 0 && options.crop <= 1,
                 "crop is " + number(options.crop) + ", expected a number in [0, 1]");
-    detail::check_finite<B>(b, "espirit", "kspace", kspace);
+    linop::check_entries<linop::finite_entry>("espirit", b, "kspace", kspace);
     batch<B> maps(b, size.numbers(), kspace.items());
-    for (index_t i = 0; i < kspace.items(); ++i)
+    const auto mask = measured_mask<B>(b, kspace, size);
+    for (index_t i = 0; i < kspace.items(); ++i) {
+        const index_t area = options.calibration * options.calibration;
+        const index_t seen =
+            detail::count_in_centre(to_host(b, mask.cview().item_range(i, 1)), size, options.calibration);
+        check_value(
+            "espirit", seen == area || seen == 0,
+            "item " + number(i) + ": " + number(area - seen) + " of the " + number(area) +
+                " frequencies of the calibration square are not measured (zero in all coils); calibration_width " +
+                "finds the largest square");
         detail::espirit_slice<B>(b, kspace.item_range(i, 1), size, options, maps.view().item_range(i, 1));
+    }
     return maps;
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
 #include <string>
 #include <string_view>
 
 #include <diem/backend/batch.hpp>
 #include <diem/core/check.hpp>
+#include <diem/linop/data.hpp>
 
 /// What comes before a reconstruction from accelerated measurements of magnetic resonance. K-space of one slice is (coils,
 /// height, width, 2), the last axis (re, im): an item of a batch. The transform is centred and orthonormal (linop/fourier.hpp):
@@ -32,17 +32,6 @@ void check_kspace(std::string_view where, const kspace_size& size, const batch_v
     const index_t extents[] = {2, size.coils, size.height, size.width};
     check_size(where, "kspace.features() (2 x coils x height x width)", kspace.features(),
                checked_product(where, "2 x coils x height x width", extents));
-}
-/// Throws value_error where a number of the batch is not finite (or so large that its square is not, in float64). Waits.
-template <Backend B>
-void check_finite(B& b, std::string_view where, std::string_view what, const_view_t<B> values) {
-    if (values.empty()) return;
-    batch<B, double> squares(b, values.items(), 1);
-    b.dot(values, values, squares.flat());
-    const auto host = to_host(b, squares);
-    for (std::size_t i = 0; i < host.size(); ++i)
-        check_value(where, std::isfinite(host[i]),
-                    std::string(what) + ": item " + std::to_string(i) + " holds NaN or an infinite number");
 }
 
 }  // namespace detail

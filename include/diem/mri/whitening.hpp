@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <diem/mri/coil_matrix.hpp>
+#include <diem/mri/measured.hpp>
 
 namespace diem::mri {
 
@@ -34,7 +35,7 @@ template <Backend B>
     check_size("noise_of_scan", "noise.features() (a multiple of 2 x coils)", noise.features(), 2 * coils * samples);
     check_value("noise_of_scan", samples > coils,
                 std::to_string(samples) + " samples of " + std::to_string(coils) + " coils, expected more");
-    detail::check_finite<B>(b, "noise_of_scan", "noise", noise);
+    linop::check_entries<linop::finite_entry>("noise_of_scan", b, "noise", noise);
     noise_covariance out{detail::gram(b, noise, coils), samples};
     for (auto& v : out.psi.values) v /= static_cast<double>(samples - 1);
     return out;
@@ -51,17 +52,13 @@ template <Backend B>
     check_size("noise_of_corners", "kspace.items()", kspace.items(), 1);
     check_value("noise_of_corners", part >= 2, "part is " + std::to_string(part) + ", expected at least 2");
     const auto host = to_host(b, kspace);
+    const auto mask = to_host(b, measured_mask<B>(b, kspace, size));
     const index_t h = std::max<index_t>(1, size.height / part), w = std::max<index_t>(1, size.width / part);
     std::vector<index_t> places;
     for (index_t y = 0; y < size.height; ++y)
         for (index_t x = 0; x < size.width; ++x) {
             if ((y >= h && y < size.height - h) || (x >= w && x < size.width - w)) continue;
-            bool measured = false;
-            for (index_t c = 0; c < size.coils && !measured; ++c) {
-                const auto at = static_cast<std::size_t>(2 * (c * size.pixels() + y * size.width + x));
-                measured = host[at] != 0 || host[at + 1] != 0;
-            }
-            if (measured) places.push_back(y * size.width + x);
+            if (mask[static_cast<std::size_t>(y * size.width + x)] == 1) places.push_back(y * size.width + x);
         }
     const auto n = static_cast<index_t>(places.size());
     check_value("noise_of_corners", n > size.coils,
