@@ -140,12 +140,12 @@ private:
     }
     /// `training`: its counters, null where there is none; `add` adds tensors.
     template <class Add>
-    void save(B& b, const prior_type& prior, io::json run, io::json training, const Add& add) const {
+    void save(B& b, const prior_type& prior, io::json run, const io::json& training, const Add& add) const {
         if (run_.folder.empty()) return;
         auto state = state_of(prior);
         run["options"] = fingerprint_;
         state["run"] = std::move(run);
-        if (!training.is_null()) state["training"] = std::move(training);
+        if (!training.is_null()) state["training"] = training;
         checkpoint_writer<B> out(config_of(prior), state);
         put_prior(b, out, prior);
         add(out);
