@@ -33,7 +33,9 @@
 #include <diem/io/file_kind.hpp>
 #include <diem/io/folder_lock.hpp>
 #include <diem/io/ismrmrd_header.hpp>
+#include <diem/io/ismrmrd_lines.hpp>
 #include <diem/io/json.hpp>
+#include <diem/io/kspace.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
 
