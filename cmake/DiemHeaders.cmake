@@ -100,6 +100,14 @@ set(DIEM_HEADERS
     include/diem/model/detail/coefficients.hpp
     include/diem/model/gaussian_skip.hpp
     include/diem/model/preconditioned.hpp
+    include/diem/mri/coil_compression.hpp
+    include/diem/mri/coil_matrix.hpp
+    include/diem/mri/espirit.hpp
+    include/diem/mri/kspace.hpp
+    include/diem/mri/masks.hpp
+    include/diem/mri/measured.hpp
+    include/diem/mri/scaling.hpp
+    include/diem/mri/whitening.hpp
     include/diem/nn/activation.hpp
     include/diem/nn/attention.hpp
     include/diem/nn/attention_block.hpp
