@@ -106,6 +106,7 @@ set(DIEM_HEADERS
     include/diem/mri/kspace.hpp
     include/diem/mri/masks.hpp
     include/diem/mri/measured.hpp
+    include/diem/mri/resize.hpp
     include/diem/mri/scaling.hpp
     include/diem/mri/whitening.hpp
     include/diem/nn/activation.hpp

@@ -104,6 +104,7 @@
 #include <diem/mri/kspace.hpp>
 #include <diem/mri/masks.hpp>
 #include <diem/mri/measured.hpp>
+#include <diem/mri/resize.hpp>
 #include <diem/mri/scaling.hpp>
 #include <diem/mri/whitening.hpp>
 

@@ -83,7 +83,6 @@ template <class T>
     return out;
 }
 
-namespace detail {
 /// The same mask with the fewest numbers: one for all slices, one row for all rows, where they are equal.
 [[nodiscard]] inline kspace_mask smallest(const kspace_mask& m) {
     const index_t n = m.shape[0], h = m.shape[1], w = m.shape[2];
@@ -97,7 +96,6 @@ namespace detail {
     for (index_t k = 0; k < out.size(); ++k) out[k] = m[columns ? k / w * h * w + k % w : k];
     return out;
 }
-}  // namespace detail
 
 /// Whether frequency (row, column) of a slice was measured.
 [[nodiscard]] inline bool is_measured(const kspace_mask& m, index_t slice, index_t row, index_t column) {
@@ -111,7 +109,7 @@ namespace detail {
     kspace_mask m({n, h, w});
     for (index_t k = 0; k < values.size(); ++k)
         if (values[k] != std::complex<float>()) m[k / (c * h * w) * h * w + k % (h * w)] = 1;
-    return detail::smallest(m);
+    return smallest(m);
 }
 
 /// What both say was measured. Throws io_error naming `name` where the numbers of slices, rows or columns differ.
