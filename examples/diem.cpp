@@ -45,6 +45,8 @@ constexpr const char* operator_help =
     "                                             for so many entries; hidden values of y may be NaN\n"
     "  {\"type\": \"dense\", \"matrix\": \"a.npy\"}       (rows, columns) for all items, or (items, rows, columns)\n"
     "  {\"type\": \"averaging\", \"shape\": [8, 8, 1], \"block\": 2}\n"
+    "  {\"type\": \"mri\", \"mask\": \"mask.npy\", \"coils\": \"maps.npy\"}   k-space: npy, cfl, fastMRI, ISMRMRD; without\n"
+    "                                             coils one coil and a real image; \"size\": [320, 320], \"fit\": \"crop\"\n"
     "Any of them with \"layout\": \"channels_first\" where y and the truth are (items, channels, height, width); "
     "identity\n"
     "and mask with \"mask\": \"nan\" where NaN in y means not seen.";
@@ -181,8 +183,15 @@ int main(int argc, char** argv) {
               "docs/command_line.md.");
     add_draw_options(*c, p);
     add_json(c);
-    c->add_option("observations", p.observations, "y, npy: (items, rows), or images")->required();
+    c->add_option("observations", p.observations, "y: (items, rows), or images; of the operator mri one or more files of k-space")
+        ->required();
     add_observation_options(*c, p.description, p.sigma_y, p.layout);
+    c->add_option("--scale", p.scale,
+                  "x is that of the prior times this number, instead of the prior's own; auto: the largest value of A' y is 2");
+    c->add_option("--formats", p.formats, "of the results: npy, cfl, hdf5 (reconstruction.h5)")
+        ->delimiter(',')
+        ->check(CLI::IsMember({"npy", "cfl", "hdf5"}))
+        ->capture_default_str();
     c->add_option("--samples", p.samples, "of each observation")->check(from_1_to(most_items))->capture_default_str();
     c->callback([&] { command = [&] { return run(p); }; });
 

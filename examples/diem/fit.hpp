@@ -44,7 +44,7 @@ public:
         files.reads("the configuration", o_.config)
             .reads("\"observations\"", s_.observations)
             .reads("\"operator\"", s_.description.where)
-            .reads(s_.description.where, s_.description.file)
+            .reads(s_.description.where, s_.description.files())
             .reads("\"sigma_y\"", s_.sigma.file)
             .writes({"gaussian.safetensors", "prior.safetensors", "report.json"});
         if (has_picture(m_.image)) files.writes({"observed.png", "samples_gaussian.png", "samples_diffusion.png"});
@@ -100,7 +100,7 @@ public:
         picture(name, x.cview());
     }
     void picture(const std::string& name, const_view_t<B> x) const {
-        io::save_png(o_.out / name, support::picture_row(b_, x, *m_.image, scale_of(*m_.image)));
+        io::save_png(o_.out / name, picture_of(b_, x, *m_.image));
     }
     [[nodiscard]] const io::json& notes() const { return notes_; }
 
@@ -140,7 +140,7 @@ void check_scale(const measured<B>& m, const fit_settings& s) {
                              (noise ? ", near the least noise level of the sampler" : "") +
                              "; samplers and networks expect about 1: give \"scale\": \"auto\", or scale the data to "
                              "about [-2, 2]";
-    if (m.spread < 1e-4 || m.spread > 1e4) throw value_error(s.observations.string() + ": " + text);
+    if (m.spread < 1e-4 || m.spread > 1e4) throw value_error(s.observations.front().string() + ": " + text);
     std::cerr << "diem: warning: " << text << '\n';
 }
 

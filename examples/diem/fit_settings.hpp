@@ -17,7 +17,7 @@ namespace program {
 
 /// The configuration of `diem fit`.
 struct fit_settings {
-    std::filesystem::path observations;
+    std::vector<std::filesystem::path> observations;  ///< several for the operator mri alone
     operator_description description;
     sigma_source sigma;
     std::optional<support::image_shape> image;
