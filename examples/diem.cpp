@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include "diem/commands.hpp"
+#include "diem/mri.hpp"
 #include "diem/files.hpp"
 #include "support/interrupt.hpp"
 #include "support/place_options.hpp"
@@ -266,6 +267,31 @@ int main(int argc, char** argv) {
     c->add_option("out", w.out, "by its extension: .npy, .cfl, .h5, .mat, .fits, .tif, .png")->required();
     c->add_option("--range", w.range, "of values that become black and white, for .png")->expected(2);
     c->callback([&] { command = [&] { return convert(w); }; });
+
+    mri_command k;
+    auto* mri = app.add_subcommand("mri", "before a reconstruction from k-space: coil maps, whitening, what is in a file");
+    mri->require_subcommand(1);
+    mri->footer("K-space: npy or HDF5 (FILE::NAME) with complex numbers, (coils, height, width) or (slices, coils, height, width);\n"
+                "BART's cfl, fastMRI, ISMRMRD. Height is the readout, width the phase encoding.");
+    const auto add_mri = [&](const char* name, const char* what, const char* example, int (*action)(const mri_command&)) {
+        auto* sub = mri->add_subcommand(name, what);
+        sub->footer(std::string("Example: ") + example);
+        sub->add_option("kspace", k.kspace, "a file of k-space")->required();
+        if (action != mri_info) sub->add_option("--out", k.out, ".npy or .cfl")->required();
+        add_json(sub);
+        sub->callback([&command, &k, action] { command = [&k, action] { return action(k); }; });
+        return sub;
+    };
+    c = add_mri("maps", "sensitivities of the coils, by ESPIRiT", "diem mri maps scan.h5 --out maps.npy", mri_maps);
+    c->add_option("--calibration", k.calibration, "side of the square in the centre of k-space, at most")
+        ->check(from_1_to(most_extent))
+        ->capture_default_str();
+    c->add_option("--kernel", k.kernel, "side of the kernels")->check(from_1_to(64))->capture_default_str();
+    c->add_option("--threshold", k.threshold, "of singular values")->check(CLI::Range(1e-6, 0.999))->capture_default_str();
+    c->add_option("--crop", k.crop, "of eigenvalues: maps are zero below")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+    c = add_mri("whiten", "make the noise of the coils white", "diem mri whiten scan.h5 --out white.cfl", mri_whiten);
+    c->add_option("--noise", k.noise, "a noise scan, complex (coils, samples), instead of the file's own");
+    add_mri("info", "say what a file of k-space holds", "diem mri info scan.h5", mri_info);
 
     int status = 0;
     const auto complain = [&](const std::string& text, int code) {

@@ -56,6 +56,20 @@ complex_images resized(host_backend& b, const complex_images& maps, index_t heig
     });
 }
 
+/// See mri::crop_kspace. An axis is cut where all of its frequencies are measured.
+void crop(host_backend& b, io::kspace_data& k, index_t height, index_t width, const fs::path& file) {
+    k.values = cropped(b, k.values, height, width);
+    if (k.calibration.size() > 0) {
+        const auto there = io::measured_by_zeros(k.calibration);
+        k.calibration = cropped(b, k.calibration, height, width);
+        if (there.shape[1] == 1 && there.shape[2] == width) io::clear_unmeasured(k.calibration, there, file.string());
+    }
+    if (k.measured.shape[2] != width)
+        k.measured =
+            io::kspace_mask({1, 1, width}, std::vector<std::uint8_t>(static_cast<std::size_t>(width), 1));
+    io::clear_unmeasured(k.values, k.measured, file.string());
+}
+
 /// One of a list that is empty, has one for all files, or one for each.
 fs::path of_file(const std::vector<fs::path>& list, std::size_t k) {
     return list.empty() ? fs::path() : list[list.size() == 1 ? 0 : k];
@@ -95,11 +109,9 @@ public:
         width_ = k.width();
         take_mask(k);
         io::clear_unmeasured(k.values, k.measured, file_.string());
-        if (k.readout > 0 && k.readout < k.height() && rows_alike(k.measured)) {
-            say(words, "readout oversampling removed, " + std::to_string(k.height()) + " to " +
-                           std::to_string(k.readout) + " rows");
-            crop(k, k.readout, k.width());
-        }
+        if (remove_oversampling(k, file_))
+            say(words, "readout oversampling removed, " + std::to_string(height_) + " to " +
+                           std::to_string(k.height()) + " rows");
         if (d_.height > 0) fit(k, words);
         mri_part p;
         p.items = k.slices();
@@ -128,13 +140,6 @@ private:
         k.measured = io::smallest(k.stated ? io::both_measured(given, k.measured, mask_file_.string())
                                                       : std::move(given));
     }
-    void crop(io::kspace_data& k, index_t height, index_t width) {
-        k.values = cropped(b_, k.values, height, width);
-        if (k.calibration.size() > 0) k.calibration = cropped(b_, k.calibration, height, width);
-        if (k.measured.shape[2] != width) k.measured = io::kspace_mask({1, 1, width}, std::vector<std::uint8_t>(
-                                                            static_cast<std::size_t>(width), 1));
-        io::clear_unmeasured(k.values, k.measured, file_.string());
-    }
     /// Exact where k-space can be cut; else x is another size than k-space, and a window is part of the operator.
     void fit(io::kspace_data& k, std::vector<std::string>& words) {
         const index_t h = d_.height, w = d_.width;
@@ -151,7 +156,7 @@ private:
             const index_t to_h = rows ? h : k.height(), to_w = columns ? w : k.width();
             say(words, "the image is cropped from " + size_text(k.height(), k.width()) + " to " + size_text(to_h, to_w) +
                            ", about its centre");
-            crop(k, to_h, to_w);
+            crop(b_, k, to_h, to_w, file_);
         }
         if (h < k.height() || w < k.width())
             say(words, "k-space of " + size_text(k.height(), k.width()) + " stays whole: x is taken to be zero outside " +
@@ -206,6 +211,13 @@ double share_of_rows(const std::vector<mri_part>& parts, index_t rows) {
 }
 
 }  // namespace
+
+bool remove_oversampling(io::kspace_data& k, const fs::path& file) {
+    if (k.readout <= 0 || k.readout >= k.height() || !rows_alike(k.measured)) return false;
+    host_backend b(1);
+    crop(b, k, std::exchange(k.readout, 0), k.width(), file);
+    return true;
+}
 
 mri_measurement load_mri(const mri_description& d, const std::vector<fs::path>& files) {
     if (d.drawn)

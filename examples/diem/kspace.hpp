@@ -43,6 +43,9 @@ struct mri_measurement {
     std::vector<std::string> words;  ///< what was done to bring files to one size
 };
 
+/// Crops k-space to `readout` rows where it is oversampled and all rows are measured alike; whether it did.
+bool remove_oversampling(diem::io::kspace_data& k, const std::filesystem::path& file);
+
 /// Reads the files of y with masks and maps, and brings them to one size. Throws io_error, shape_error, value_error, config_error.
 [[nodiscard]] mri_measurement load_mri(const mri_description& d, const std::vector<std::filesystem::path>& files);
 /// The operator alone, for `items` images of that size (`diem observe`): `masks`, (items or 1, rows or 1, width), of what was drawn,
