@@ -110,8 +110,7 @@ int sample(B& b, const sample_command& o) {
     if (has_picture(p.image)) {
         const index_t shown = fitting(*p.image, std::min<index_t>(done, 64));
         const const_view_t<B> part = x.item_range(0, shown);
-        io::save_png(o.out / "samples.png",
-                     picture_of(b, part, *p.image, false, {}, std::min<index_t>(shown, 16)));
+        io::save_png(o.out / "samples.png", picture_of(b, part, *p.image, false, {}, std::min<index_t>(shown, 16)));
     }
     const char* const kind = p.prior.has_network() ? "diffusion" : "Gaussian";
     std::cout << done << " samples of the " << kind << " prior: " << (o.out / "samples.npy").string() << ' '
@@ -164,7 +163,8 @@ template <Backend B>
         double number = 0;
         const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
         if (code != std::errc() || end != text.data() + text.size() || !(number >= 1e-15 && number <= 1e15))
-            throw value_error("--scale: is \"" + text.substr(0, 40) + "\", expected a number from 1e-15 to 1e15, or auto");
+            throw value_error("--scale: is \"" + text.substr(0, 40) +
+                              "\", expected a number from 1e-15 to 1e15, or auto");
         return number;
     }
     float most = 0;
@@ -250,8 +250,8 @@ int posterior(B& b, const posterior_command& o) {
                                                         : "samples do not fit the data";
     const std::string residual = "data residual " + support::number(fit.residual, fit.residual < 1e6 ? 2 : 0) +
                                  " (near " + support::number(m.share) + " where samples fit the data): " + verdict;
-    std::cout << count << " posterior samples of each of " << items
-              << " observations: " << named.string() << ' ' << io::to_string(results.shape()) << " and beside it "
+    std::cout << count << " posterior samples of each of " << items << " observations: " << named.string() << ' '
+              << io::to_string(results.shape()) << " and beside it "
               << (count > 1 ? "mean and standard deviation" : "the mean") << '\n'
               << residual << '\n';
     const auto share = [&](solver::solver_status s) { return state.share(s); };

@@ -104,8 +104,8 @@ std::vector<fs::path> file_list(const io::config_object& c, const char* key, con
                                 const fs::path& folder) {
     const io::json list = value.is_string() ? io::json::array({value}) : value;
     const bool good = list.is_array() && !list.empty() && std::all_of(list.begin(), list.end(), [](const auto& v) {
-        return v.is_string() && !v.template get<std::string>().empty();
-    });
+                          return v.is_string() && !v.template get<std::string>().empty();
+                      });
     if (!good) c.fail(key, "expected the name of a file, or a list of them");
     std::vector<fs::path> files;
     for (const auto& v : list) files.push_back(folder / v.get<std::string>());
@@ -388,9 +388,15 @@ linop::subsample load_averaging(const operator_description& d, index_t rows, con
 }
 void check_given(const operator_description& d) {
     if (d.drawn())
-        throw config_error(d.where + ": \"" + (d.mri ? "mask" : d.keep > 0 ? "keep" : "rows") +
+        throw config_error(d.where + ": \"" +
+                           (d.mri        ? "mask"
+                            : d.keep > 0 ? "keep"
+                                         : "rows") +
                            "\" describes an operator to be drawn by diem observe; give \"" +
-                           (d.mri ? "mask" : d.keep > 0 ? "values" : "matrix") + "\", the file that holds it");
+                           (d.mri        ? "mask"
+                            : d.keep > 0 ? "values"
+                                         : "matrix") +
+                           "\", the file that holds it");
 }
 
 double clear_hidden(io::array<float>& y, const std::vector<float>& seen, const fs::path& file) {

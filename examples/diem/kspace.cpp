@@ -21,9 +21,7 @@ namespace {
 using host_backend = eigen_backend<float>;
 using complex_images = io::array<std::complex<float>>;  // (items, coils, height, width)
 
-std::string size_text(index_t height, index_t width) {
-    return std::to_string(height) + " x " + std::to_string(width);
-}
+std::string size_text(index_t height, index_t width) { return std::to_string(height) + " x " + std::to_string(width); }
 mri::kspace_size size_of(const complex_images& a) { return {a.shape[2], a.shape[3], a.shape[1]}; }
 std::vector<float> pairs_of(const complex_images& a) { return io::as_pairs(a).data; }
 
@@ -65,8 +63,7 @@ void crop(host_backend& b, io::kspace_data& k, index_t height, index_t width, co
         if (there.shape[1] == 1 && there.shape[2] == width) io::clear_unmeasured(k.calibration, there, file.string());
     }
     if (k.measured.shape[2] != width)
-        k.measured =
-            io::kspace_mask({1, 1, width}, std::vector<std::uint8_t>(static_cast<std::size_t>(width), 1));
+        k.measured = io::kspace_mask({1, 1, width}, std::vector<std::uint8_t>(static_cast<std::size_t>(width), 1));
     io::clear_unmeasured(k.values, k.measured, file.string());
 }
 
@@ -137,29 +134,30 @@ private:
         if (mask_file_.empty()) return;
         auto given = io::load_kspace_mask(mask_file_);
         check_mask(given, mask_file_, k.slices(), k.height(), k.width());
-        k.measured = io::smallest(k.stated ? io::both_measured(given, k.measured, mask_file_.string())
-                                                      : std::move(given));
+        k.measured =
+            io::smallest(k.stated ? io::both_measured(given, k.measured, mask_file_.string()) : std::move(given));
     }
     /// Exact where k-space can be cut; else x is another size than k-space, and a window is part of the operator.
     void fit(io::kspace_data& k, std::vector<std::string>& words) {
         const index_t h = d_.height, w = d_.width;
         const auto refuse = [&](const char* way) {
-            throw config_error(d_.where + ": \"size\" is " + size_text(h, w) + ", k-space of " + file_.string() + " is " +
-                               size_text(k.height(), k.width()) + ": say so by \"fit\": \"" + way + "\"");
+            throw config_error(d_.where + ": \"size\" is " + size_text(h, w) + ", k-space of " + file_.string() +
+                               " is " + size_text(k.height(), k.width()) + ": say so by \"fit\": \"" + way + "\"");
         };
-        const bool smaller = h < k.height() || w < k.width(), larger = h > k.height() || w > k.width();
+        const bool smaller = h < k.height() || w<k.width(), larger = h> k.height() || w > k.width();
         if ((smaller && !d_.crop) || (larger && !d_.pad))
             refuse(smaller && larger ? "crop_or_pad" : smaller ? "crop" : "pad");
         const bool rows = h < k.height() && rows_alike(k.measured);
         const bool columns = w < k.width() && all_measured(k.measured);
         if (rows || columns) {
             const index_t to_h = rows ? h : k.height(), to_w = columns ? w : k.width();
-            say(words, "the image is cropped from " + size_text(k.height(), k.width()) + " to " + size_text(to_h, to_w) +
-                           ", about its centre");
+            say(words, "the image is cropped from " + size_text(k.height(), k.width()) + " to " +
+                           size_text(to_h, to_w) + ", about its centre");
             crop(b_, k, to_h, to_w, file_);
         }
         if (h < k.height() || w < k.width())
-            say(words, "k-space of " + size_text(k.height(), k.width()) + " stays whole: x is taken to be zero outside " +
+            say(words, "k-space of " + size_text(k.height(), k.width()) +
+                           " stays whole: x is taken to be zero outside " +
                            size_text(std::min(h, k.height()), std::min(w, k.width())));
         if (h > k.height() || w > k.width())
             say(words, "the measurement shows the inner " + size_text(std::min(h, k.height()), std::min(w, k.width())) +
@@ -167,8 +165,9 @@ private:
     }
     complex_images maps_for(const io::kspace_data& k) {
         if (maps_file_.empty() && !d_.espirit)  // one coil that sees everything alike
-            return complex_images({1, 1, k.height(), k.width()},
-                                  std::vector<std::complex<float>>(static_cast<std::size_t>(k.height() * k.width()), 1));
+            return complex_images(
+                {1, 1, k.height(), k.width()},
+                std::vector<std::complex<float>>(static_cast<std::size_t>(k.height() * k.width()), 1));
         if (d_.espirit) {
             const auto& from = k.calibration.size() > 0 ? k.calibration : k.values;
             return each_item(b_, from, k.height(), k.width(), [&](const_view_t<host_backend> x) {
@@ -221,7 +220,8 @@ bool remove_oversampling(io::kspace_data& k, const fs::path& file) {
 
 mri_measurement load_mri(const mri_description& d, const std::vector<fs::path>& files) {
     if (d.drawn)
-        throw config_error(d.where + ": \"mask\" describes masks to be drawn by diem observe; give the file that holds them");
+        throw config_error(d.where +
+                           ": \"mask\" describes masks to be drawn by diem observe; give the file that holds them");
     check_count(d, "mask", d.masks, files.size());
     check_count(d, "coils", d.coils, files.size());
     mri_measurement m;
@@ -263,8 +263,8 @@ mri_measurement mri_for_images(const mri_description& d, index_t items, index_t 
     p.one_mask = m.shape[0] == 1;
     if (d.complex) {
         const auto maps = d.coils.empty()
-                              ? complex_images({1, 1, height, width},
-                                               std::vector<std::complex<float>>(static_cast<std::size_t>(height * width), 1))
+                              ? complex_images({1, 1, height, width}, std::vector<std::complex<float>>(
+                                                                          static_cast<std::size_t>(height * width), 1))
                               : io::load_coil_maps(d.coils.front());
         if ((maps.shape[0] != 1 && maps.shape[0] != items) || maps.shape[2] != height || maps.shape[3] != width)
             throw shape_error(d.coils.front().string() + ": maps of (slices, coils, height, width) " +

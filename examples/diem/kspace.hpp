@@ -18,13 +18,13 @@ using diem::index_t;
 
 /// {"type": "mri", "mask": FILE, "coils": FILE, "size": [height, width], "fit": "crop"}: see docs/command_line.md.
 struct mri_description {
-    std::string where;                                  ///< for messages
-    std::vector<std::filesystem::path> masks, coils;    ///< none, one for all files of y, or one for each
-    std::optional<diem::mri::mask_options> drawn;       ///< masks to be drawn by diem observe
-    bool espirit = false;                               ///< maps are made of the centre of k-space
-    bool complex = false;                               ///< x is complex: with maps, or because it says so
-    index_t height = 0, width = 0;                      ///< of x; 0: as k-space
-    bool crop = false, pad = false;                     ///< what may be done where k-space has another size
+    std::string where;                                ///< for messages
+    std::vector<std::filesystem::path> masks, coils;  ///< none, one for all files of y, or one for each
+    std::optional<diem::mri::mask_options> drawn;     ///< masks to be drawn by diem observe
+    bool espirit = false;                             ///< maps are made of the centre of k-space
+    bool complex = false;                             ///< x is complex: with maps, or because it says so
+    index_t height = 0, width = 0;                    ///< of x; 0: as k-space
+    bool crop = false, pad = false;                   ///< what may be done where k-space has another size
 };
 
 /// Items of one size, in host memory.
@@ -39,7 +39,7 @@ struct mri_measurement {
     std::vector<mri_part> parts;
     index_t height = 0, width = 0;  ///< of x
     bool complex = false;
-    double share = 1;                 ///< of the values of y that are measured
+    double share = 1;                ///< of the values of y that are measured
     std::vector<std::string> words;  ///< what was done to bring files to one size
 };
 

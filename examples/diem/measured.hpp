@@ -163,7 +163,7 @@ template <Backend B>
     if (d.mri) return load_mri_measured(b, files, d, sigma, image);
     if (files.size() != 1)
         throw diem::config_error(d.where + ": " + std::to_string(files.size()) +
-                           " files of observations, expected one (several are for the operator mri)");
+                                 " files of observations, expected one (several are for the operator mri)");
     const auto& y = files.front();
     auto values = load_values(y, false);
     const bool flat = values.shape.size() <= 2 && d.type != "identity" && d.type != "mask";  // rows, no image

@@ -117,9 +117,13 @@ int mri_maps(const mri_command& o) {
         mri::espirit_options options{o.calibration, o.kernel, o.threshold, o.crop};
         options.calibration = std::min(options.calibration, mri::calibration_width<mri_backend>(b, x.cview(), size));
         if (options.calibration < 2 * o.kernel)
-            throw value_error(o.kspace.string() + ": slice " + std::to_string(i) + ": the measured square in the centre "
-                              "of k-space is " + std::to_string(options.calibration) + " wide, expected at least twice "
-                              "the kernel, " + std::to_string(2 * o.kernel));
+            throw value_error(o.kspace.string() + ": slice " + std::to_string(i) +
+                              ": the measured square in the centre "
+                              "of k-space is " +
+                              std::to_string(options.calibration) +
+                              " wide, expected at least twice "
+                              "the kernel, " +
+                              std::to_string(2 * o.kernel));
         least = std::min(least, options.calibration);
         const auto values = to_host(b, mri::espirit<mri_backend>(b, x.cview(), size, options));
         for (index_t n = 0; n < from.features(); ++n)
@@ -149,8 +153,9 @@ int mri_whiten(const mri_command& o) {
     save_coils(o.out, k.values);
     std::cout << "noise from " << noise.source << ", " << noise.covariance.samples
               << " samples; of what is written sigma_y is " << support::number(mri::whitened_sigma, 4) << '\n';
-    tell_written(o, "diem mri whiten", k.values,
-                 {{"noise", noise.source}, {"sigma_before", sigma_of(noise.covariance)}, {"sigma_y", mri::whitened_sigma}});
+    tell_written(
+        o, "diem mri whiten", k.values,
+        {{"noise", noise.source}, {"sigma_before", sigma_of(noise.covariance)}, {"sigma_y", mri::whitened_sigma}});
     return 0;
 }
 
@@ -164,15 +169,22 @@ int mri_info(const mri_command& o) {
         {"format", k.format},
         {"slices", std::to_string(k.slices())},
         {"coils", std::to_string(k.coils())},
-        {"height x width", std::to_string(k.height()) + " x " + std::to_string(k.width()) + " (readout x phase encoding)"},
+        {"height x width",
+         std::to_string(k.height()) + " x " + std::to_string(k.width()) + " (readout x phase encoding)"},
         {"measured", support::number(100 * share, 2) + " % of the frequencies, acceleration " +
                          support::number(share > 0 ? 1 / share : 0.0, 2)},
         {"mask", std::string(k.measured.shape[1] == 1 ? "of columns" : "of frequencies") +
                      (k.measured.shape[0] == 1 ? ", one for all slices" : ", one for each slice") +
                      (k.stated ? ", as the file says" : ", where not all coils are zero")}};
-    io::json j{{"program", "diem mri info"}, {"file", o.kspace.string()}, {"format", k.format},
-               {"slices", k.slices()},       {"coils", k.coils()},        {"height", k.height()},
-               {"width", k.width()},         {"measured_share", share},   {"columns", k.measured.shape[1] == 1},
+    io::json j{{"program", "diem mri info"},
+               {"file", o.kspace.string()},
+               {"format", k.format},
+               {"slices", k.slices()},
+               {"coils", k.coils()},
+               {"height", k.height()},
+               {"width", k.width()},
+               {"measured_share", share},
+               {"columns", k.measured.shape[1] == 1},
                {"notes", k.notes}};
     const auto first = slice_of(b, k.values, 0);
     const index_t square = mri::calibration_width<mri_backend>(b, first.cview(), size);

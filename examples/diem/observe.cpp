@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <complex>
 #include <cmath>
+#include <complex>
 #include <iostream>
 #include <string>
 #include <utility>
@@ -69,14 +69,16 @@ written_operator make_mri_operator(cpu& b, const observe_command& o, const opera
     const bool fits = shape.size() == 4 ? shape.back() == last : shape.size() == 3 && !x.complex;
     if (shape.size() == 4) shape.pop_back();
     if (!fits)
-        throw shape_error(o.truth.string() + ": shape " + io::to_string(truth.shape) +
-                          (x.complex ? ", expected complex (items, height, width)" : ", expected (items, height, width)") +
-                          " for the operator mri of " + d.where);
+        throw shape_error(
+            o.truth.string() + ": shape " + io::to_string(truth.shape) +
+            (x.complex ? ", expected complex (items, height, width)" : ", expected (items, height, width)") +
+            " for the operator mri of " + d.where);
     const index_t items = shape[0], height = shape[1], width = shape[2];
     io::kspace_mask masks;
     written_operator out{linop::mask<cpu>::shared(batch<cpu>(b, 1, 1)), std::move(description)};
     if (x.drawn) {
-        const auto drawn = mri::make_mask(b, {.seed = o.seed, .lane = random_lane::user}, height, width, *x.drawn, items);
+        const auto drawn =
+            mri::make_mask(b, {.seed = o.seed, .lane = random_lane::user}, height, width, *x.drawn, items);
         const auto values = to_host(b, drawn);
         const index_t rows = x.drawn->full_size ? height : 1;
         masks = io::kspace_mask({items, rows, width});

@@ -20,10 +20,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::vector<diem::io::ismrmrd_line> lines;
     for (std::size_t at = head; at + each <= size; at += each) {
         const std::uint8_t* d = data + at;
-        diem::io::ismrmrd_line l{.samples = d[0], .coils = d[1] % 8, .before = d[2] % 16, .after = d[3] % 16,
-                                 .center = d[4], .encoding = d[5] / 128, .trajectory = d[5] / 64 % 2,
-                                 .step_1 = d[6], .step_2 = d[7] / 128, .average = d[7] % 4, .slice = d[8] % 8,
-                                 .phase = d[9] % 4, .data = {}};
+        diem::io::ismrmrd_line l{.samples = d[0],
+                                 .coils = d[1] % 8,
+                                 .before = d[2] % 16,
+                                 .after = d[3] % 16,
+                                 .center = d[4],
+                                 .encoding = d[5] / 128,
+                                 .trajectory = d[5] / 64 % 2,
+                                 .step_1 = d[6],
+                                 .step_2 = d[7] / 128,
+                                 .average = d[7] % 4,
+                                 .slice = d[8] % 8,
+                                 .phase = d[9] % 4,
+                                 .data = {}};
         if (d[10] > 0) l.flags = std::uint64_t{1} << (d[10] % 64);
         l.data.assign(d[11] == 0 ? static_cast<std::size_t>(l.samples * l.coils) : d[11], {1, 2});
         lines.push_back(std::move(l));

@@ -103,7 +103,10 @@ TEST_CASE("kspace: what was measured") {
     CHECK(both.shape == shape_type{2, 2, 3});
     CHECK_FALSE(is_measured(both, 1, 1, 0));
     CHECK(is_measured(both, 1, 1, 1));
-    CHECK(contains(message_of<io_error>([&] { (void)both_measured(m, mask_of({1, 1, 2}, {1, 1}), "x"); }), "[1, 1, 2]"));
+    CHECK(contains(message_of<io_error>([&] {
+                       (void)both_measured(m, mask_of({1, 1, 2}, {1, 1}), "x");
+                   }),
+                   "[1, 1, 2]"));
     k[0] = {std::numeric_limits<float>::quiet_NaN(), 0};
     clear_unmeasured(k, mask_of({1, 1, 3}, {0, 0, 1}), "x");
     CHECK(k[0] == 0.0F);

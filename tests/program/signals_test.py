@@ -88,6 +88,17 @@ class Signals(Case):
         self.succeeds(*common, "--samples", shape[1], "--out", "whole")
         self.assertEqual(load(self.folder / "whole/samples.npy"), (shape, values))
 
+    def test_a_batch_that_takes_long(self):
+        """A signal ends it after the step: a million steps of one batch would take minutes."""
+        self.write("average.json", {"type": "averaging", "shape": [4, 4, 1], "block": 2})
+        self.must("observe", "x.npy", "--operator", "average.json", "--sigma-y", "0.1", "--out", "small", cwd=self.folder)
+        code, said = self.interrupted(signal.SIGTERM, self.there("p"), "posterior", "run/prior.safetensors", "small/y.npy",
+                                      "--operator", "average.json", "--sigma-y", "0.1", "--steps", "1000000", "--batch",
+                                      "40", "--out", "p")
+        self.assertEqual(code, 143, said)
+        self.assertRegex(said, "stopped by a signal; nothing was drawn yet")
+        self.assertFalse((self.folder / "p/samples.npy").exists())
+
     def test_what_is_ignored_stays_ignored(self):
         self.configure(self.folder / "long.json", gaussian={"rank": 2, "laps": 40000})
         for name, before in (("int", "trap '' INT;"), ("hup", "trap '' HUP;")):

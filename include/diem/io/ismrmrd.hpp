@@ -74,7 +74,8 @@ struct ismrmrd_row {
 /// Whether each of these is a member of a compound type.
 [[nodiscard]] inline bool has_members(hid_t type, std::initializer_list<const char*> names) {
     if (H5Tget_class(type) != H5T_COMPOUND) return false;
-    return std::all_of(names.begin(), names.end(), [&](const char* name) { return H5Tget_member_index(type, name) >= 0; });
+    return std::all_of(names.begin(), names.end(),
+                       [&](const char* name) { return H5Tget_member_index(type, name) >= 0; });
 }
 
 [[nodiscard]] inline ismrmrd_line line_of(const ismrmrd_row& row) {
@@ -120,7 +121,8 @@ struct ismrmrd_row {
     const int axes = H5Sget_simple_extent_ndims(space.get());
     // A row takes more than 100 bytes.
     if (points < 1 || axes < 1 || axes > 2 || static_cast<std::uint64_t>(points) > file.bytes() / 100)
-        file.fail(name, "claims " + std::to_string(points) + " acquisitions, expected 1 or more that the file can hold");
+        file.fail(name,
+                  "claims " + std::to_string(points) + " acquisitions, expected 1 or more that the file can hold");
     std::vector<hsize_t> extents(static_cast<std::size_t>(axes)), start(extents.size(), 0), count(extents.size(), 1);
     H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr);
     const std::size_t axis = axes == 2 && extents[0] == 1 ? 1 : 0;

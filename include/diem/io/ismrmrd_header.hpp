@@ -24,7 +24,7 @@ struct ismrmrd_header {
     struct limits {
         std::int64_t minimum = 0, maximum = 0, center = 0;
     };
-    std::optional<limits> lines;  ///< kspace_encoding_step_1
+    std::optional<limits> lines;                      ///< kspace_encoding_step_1
     double encoded_view = 0, reconstructed_view = 0;  ///< field of view along x, mm
     std::string trajectory;                           ///< "cartesian", "radial", ...
 };

@@ -21,13 +21,13 @@ namespace diem::io {
 
 /// One acquisition: the samples of one readout in all coils.
 struct ismrmrd_line {
-    std::uint64_t flags = 0;                                  ///< bit n - 1 is flag n
-    index_t samples = 0, coils = 0, before = 0, after = 0;    ///< before, after: samples to be discarded
-    index_t center = 0;                                       ///< sample in the centre of k-space
-    index_t encoding = 0, trajectory = 0;                     ///< its encoding; dimensions of its trajectory
-    index_t step_1 = 0, step_2 = 0, average = 0;              ///< counters
+    std::uint64_t flags = 0;                                ///< bit n - 1 is flag n
+    index_t samples = 0, coils = 0, before = 0, after = 0;  ///< before, after: samples to be discarded
+    index_t center = 0;                                     ///< sample in the centre of k-space
+    index_t encoding = 0, trajectory = 0;                   ///< its encoding; dimensions of its trajectory
+    index_t step_1 = 0, step_2 = 0, average = 0;            ///< counters
     index_t slice = 0, contrast = 0, phase = 0, repetition = 0, set = 0;
-    std::vector<std::complex<float>> data;                    ///< (coils, samples)
+    std::vector<std::complex<float>> data;  ///< (coils, samples)
     [[nodiscard]] bool is(int flag) const { return (flags >> (flag - 1) & 1) != 0; }
 };
 
@@ -38,11 +38,13 @@ struct ismrmrd_flag {
     const char* name;
 };
 /// What is no image data, and is left out.
-inline constexpr ismrmrd_flag ismrmrd_left_out[] = {
-    {23, "navigation"},        {26, "feedback"},
-    {27, "dummy"},             {28, "real-time feedback"},
-    {29, "surface coil correction"}, {30, "phase stabilization reference"},
-    {31, "phase stabilization"}};
+inline constexpr ismrmrd_flag ismrmrd_left_out[] = {{23, "navigation"},
+                                                    {26, "feedback"},
+                                                    {27, "dummy"},
+                                                    {28, "real-time feedback"},
+                                                    {29, "surface coil correction"},
+                                                    {30, "phase stabilization reference"},
+                                                    {31, "phase stabilization"}};
 
 /// Sorts lines into k-space, step by step.
 class ismrmrd_sorter {
@@ -111,8 +113,9 @@ private:
         if (l.is(24)) fail(at + "phase correction of an echo-planar measurement (EPI), which is not read");
         if (l.is(19)) {
             if (noise_coils_ == 0) noise_coils_ = l.coils;
-            if (l.coils != noise_coils_) fail(at + "noise of " + std::to_string(l.coils) + " coils after others of " +
-                                              std::to_string(noise_coils_));
+            if (l.coils != noise_coils_)
+                fail(at + "noise of " + std::to_string(l.coils) + " coils after others of " +
+                     std::to_string(noise_coils_));
             noise_samples_ += l.samples;
             return;
         }
@@ -120,8 +123,7 @@ private:
         if (l.trajectory != 0) fail(at + "has a trajectory; only Cartesian measurements are read");
         if (l.step_2 != 0) fail(at + "three-dimensional encoding (kspace_encode_step_2), only slices are read");
         if (coils_ == 0) coils_ = l.coils;
-        if (l.coils != coils_)
-            fail(at + std::to_string(l.coils) + " coils, others have " + std::to_string(coils_));
+        if (l.coils != coils_) fail(at + std::to_string(l.coils) + " coils, others have " + std::to_string(coils_));
         if (l.before + l.after >= l.samples) fail(at + "all samples are to be discarded");
         const index_t start = x_ / 2 - l.center;
         if (start < 0 || start + l.samples > x_)

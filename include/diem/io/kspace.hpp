@@ -24,12 +24,12 @@ using kspace_mask = array<std::uint8_t>;
 
 /// K-space of one file.
 struct kspace_data {
-    array<std::complex<float>> values;         ///< (slices, coils, height, width); zero where nothing was measured
-    kspace_mask measured;                      ///< by the file's mask and padding, else where not all coils are exactly zero
-    bool stated = false;                       ///< the file says what was measured: a mask, limits of the encoding
-    std::string format;                        ///< "npy", "cfl (BART)", "fastMRI", "ISMRMRD", ...
-    index_t readout = 0;                       ///< height without readout oversampling; 0: as it is
-    array<std::complex<float>> noise{};        ///< (coils, samples) of a noise scan, or empty
+    array<std::complex<float>> values;   ///< (slices, coils, height, width); zero where nothing was measured
+    kspace_mask measured;                ///< by the file's mask and padding, else where not all coils are exactly zero
+    bool stated = false;                 ///< the file says what was measured: a mask, limits of the encoding
+    std::string format;                  ///< "npy", "cfl (BART)", "fastMRI", "ISMRMRD", ...
+    index_t readout = 0;                 ///< height without readout oversampling; 0: as it is
+    array<std::complex<float>> noise{};  ///< (coils, samples) of a noise scan, or empty
     array<std::complex<float>> calibration{};  ///< lines for calibration alone, as `values`, or empty
     std::vector<std::string> notes{};          ///< what else the file says, for people
 
@@ -60,8 +60,8 @@ template <class T>
 /// as named. Throws io_error naming `name` where another dimension is above 1.
 [[nodiscard]] inline array<std::complex<float>> cfl_slices(const array<std::complex<float>>& a,
                                                            const std::string& name) {
-    constexpr const char* names[] = {"READ",  "PHS1", "PHS2", "COIL", "MAPS",  "TE",    "COEFF", "COEFF2",
-                                     "ITER",  "CSHIFT", "TIME", "TIME2", "LEVEL", "SLICE", "AVG",   "BATCH"};
+    constexpr const char* names[] = {"READ", "PHS1",   "PHS2", "COIL",  "MAPS",  "TE",    "COEFF", "COEFF2",
+                                     "ITER", "CSHIFT", "TIME", "TIME2", "LEVEL", "SLICE", "AVG",   "BATCH"};
     const std::size_t axes = a.shape.size();
     const auto extent = [&](std::size_t dimension) { return dimension < axes ? a.shape[axes - 1 - dimension] : 1; };
     for (std::size_t k = 0; k < std::max<std::size_t>(axes, 1); ++k)
@@ -75,7 +75,8 @@ template <class T>
 
 /// (slices, coils, height, width) as an array of BART, which `save_cfl` writes with READ = height, PHS1 = width; `samples`, AVG
 /// (14), is the slowest where it is above 1: the first extent is then samples x slices.
-[[nodiscard]] inline array<std::complex<float>> to_cfl_slices(const array<std::complex<float>>& a, index_t samples = 1) {
+[[nodiscard]] inline array<std::complex<float>> to_cfl_slices(const array<std::complex<float>>& a,
+                                                              index_t samples = 1) {
     check_value("to_cfl_slices", a.shape.size() == 4 && samples > 0 && a.shape[0] % samples == 0,
                 "expected (slices, coils, height, width)");
     auto out = swap_last_axes(a);  // (slices, coils, PHS1, READ)
@@ -119,8 +120,8 @@ template <class T>
         shape[k] = std::max(a.shape.at(k), b.shape.at(k));
         const bool one = k < 2 && (a.shape[k] == 1 || b.shape[k] == 1);
         if (a.shape[k] != b.shape[k] && !one)
-            throw io_error(name + ": a mask of (slices, rows, columns) " + to_string(a.shape) + " does not fit one of " +
-                           to_string(b.shape));
+            throw io_error(name + ": a mask of (slices, rows, columns) " + to_string(a.shape) +
+                           " does not fit one of " + to_string(b.shape));
     }
     kspace_mask m(shape);
     for (index_t i = 0, k = 0; i < shape[0]; ++i)

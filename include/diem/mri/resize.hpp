@@ -13,7 +13,8 @@ struct about_the_origin {
     index_t coils, height, width, new_height, new_width, x_stride, y_stride;
     template <class T>
     DIEM_HOST_DEVICE void operator()(index_t i, const T* x, T* y) const {
-        const index_t line = i / new_height, row = i - line * new_height, item = line / coils, coil = line - item * coils;
+        const index_t line = i / new_height, row = i - line * new_height, item = line / coils,
+                      coil = line - item * coils;
         const index_t from = row - new_height / 2 + height / 2;
         T* const to = y + item * y_stride + 2 * (coil * new_height + row) * new_width;
         for (index_t k = 0; k < new_width; ++k) {
@@ -32,12 +33,14 @@ struct about_the_origin {
 template <Backend B>
 [[nodiscard]] batch<B> resize_images(B& b, const_view_t<B> x, const kspace_size& size, index_t height, index_t width) {
     detail::check_kspace("resize_images", size, x);
-    check_value("resize_images", height >= 1 && width >= 1,
-                "the new size is " + std::to_string(height) + " x " + std::to_string(width) + ", expected at least 1 x 1");
+    check_value(
+        "resize_images", height >= 1 && width >= 1,
+        "the new size is " + std::to_string(height) + " x " + std::to_string(width) + ", expected at least 1 x 1");
     batch<B> y(b, 2 * size.coils * height * width, x.items());
-    b.launch(x.items() * size.coils * height, 2 * width,
-             detail::about_the_origin{size.coils, size.height, size.width, height, width, x.stride(), y.view().stride()},
-             x.data(), y.view().data());
+    b.launch(
+        x.items() * size.coils * height, 2 * width,
+        detail::about_the_origin{size.coils, size.height, size.width, height, width, x.stride(), y.view().stride()},
+        x.data(), y.view().data());
     return y;
 }
 

@@ -134,7 +134,8 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
         const auto part = observed.items(first, count);
         const view_t<B> out = x.item_range(state.done, count);
         mmps denoiser(b, prior, part, options.mmps, options.estimate);
-        if (!diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(state.done)), out))
+        if (!diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(state.done)),
+                               out))
             return false;
         const auto tally = denoiser.tally().read(b);
         for (std::size_t k = 0; k < tally.status.size(); ++k) state.statuses[k] += tally.status[k];
