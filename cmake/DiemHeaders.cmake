@@ -162,8 +162,10 @@ set(DIEM_HEADERS
     include/diem/prior/learn.hpp
     include/diem/prior/learned.hpp
     include/diem/prior/moments.hpp
+    include/diem/prior/recoverability.hpp
     include/diem/prior/run.hpp
     include/diem/prior/run_file.hpp
+    include/diem/prior/run_folder.hpp
     include/diem/prior/settings.hpp
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp

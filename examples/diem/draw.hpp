@@ -16,12 +16,14 @@
 
 #include "diem/commands.hpp"
 #include "diem/outputs.hpp"
+#include "diem/posterior_report.hpp"
 #include "diem/results.hpp"
 #include "diem/stages.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/residual.hpp"
 #include "support/terminal.hpp"
 
 namespace program {
@@ -40,13 +42,8 @@ opened_prior<B> open(B& b, const draw_command& o) {
     std::string note;
     opened_prior<B> p{prior::load<B>(o.checkpoint, b, &note), std::nullopt};
     if (!note.empty()) std::cerr << "diem: note: " << note << '\n';
-    p.image = image_of_notes(p.prior.notes);
+    p.image = image_of(p.prior);
     p.scale = scale_of_notes(p.prior.notes);
-    if (p.prior.has_network() && !p.image) {
-        const auto config = p.prior.network().net().config();
-        if (const auto* unet = std::get_if<nn::unet_config>(&config))
-            p.image = support::image_shape{unet->height, unet->width, unet->channels};
-    }
     if (!o.image.empty()) p.image = support::image_shape{o.image[0], o.image[1], o.image[2]};
     check_image(p.image, p.prior.features(), "the prior of " + o.checkpoint.string() + " has ");
     auto& sampling = p.prior.drawing.sampling;
@@ -125,10 +122,6 @@ int sample(B& b, const sample_command& o) {
     return stopped(std::to_string(done) + " of " + std::to_string(o.count) + " samples", o.out / "samples.npy");
 }
 
-/// Residuals over the share of the entries that are seen: beyond `poor` a warning, beyond `bad` an error. Samples of the true
-/// posterior have 1.
-inline constexpr double poor_residual = 3, bad_residual = 30;
-
 /// The first observations, samples, means and deviations as pictures; the results are those of `m.scale` times the prior's units.
 template <Backend B>
 void save_pictures(B& b, const path& out, const measured<B>& m, const posterior_results& r, index_t items,
@@ -170,7 +163,7 @@ template <Backend B>
     float most = 0;
     for (index_t i = 0; i < m.items(); ++i) {
         batch<B> x(b, m.features(), 1);
-        m.a.items(i, 1).apply_adjoint(b, m.y.cview().item_range(i, 1), x.view());
+        m.a.items(i, 1).apply_adjoint(b, m.y.item_range(i, 1), x.view());
         auto values = to_host(b, x);
         if (is_complex(m.image)) values = magnitudes_of(values);
         for (const float v : values) most = std::max(most, std::abs(v));
@@ -192,7 +185,8 @@ int posterior(B& b, const posterior_command& o) {
         .reads("--operator", o.description)
         .reads("--sigma-y", sigma.file)
         .reads(description.where, description.files())
-        .writes(written.names());
+        .writes(written.names())
+        .writes({"posterior.json", "posterior.html"});
     files.check();
     auto p = open(b, o);
     auto m = load_measured(b, o.observations, description, sigma, p.image);
@@ -201,7 +195,7 @@ int posterior(B& b, const posterior_command& o) {
                           " values, the prior of " + o.checkpoint.string() + " has " +
                           std::to_string(p.prior.features()));
     rescale(b, m, sigma, o.scale.empty() ? p.scale : scale_for(b, o.scale, m));
-    warn_of_unseen(m, false);
+    warn(unseen(m, false));
     const double total = static_cast<double>(m.items()) * static_cast<double>(o.samples);
     support::check_memory("--samples " + std::to_string(o.samples) + " of each of " + std::to_string(m.items()) +
                               " observations, of " + std::to_string(m.features()) + " values each,",
@@ -245,9 +239,7 @@ int posterior(B& b, const posterior_command& o) {
     const path named = o.out / written.names().front();
 
     const double ratio = fit.residual / m.share;
-    const std::string verdict = ratio <= poor_residual  ? "samples fit the data"
-                                : ratio <= bad_residual ? "samples fit the data poorly"
-                                                        : "samples do not fit the data";
+    const std::string verdict = support::verdict_of(ratio);
     const std::string residual = "data residual " + support::number(fit.residual, fit.residual < 1e6 ? 2 : 0) +
                                  " (near " + support::number(m.share) + " where samples fit the data): " + verdict;
     std::cout << count << " posterior samples of each of " << items << " observations: " << named.string() << ' '
@@ -263,22 +255,25 @@ int posterior(B& b, const posterior_command& o) {
                   << support::number(100 * share(solver_status::max_iterations), 1) << " % at the limit of iterations, "
                   << support::number(100 * (share(solver_status::breakdown) + share(solver_status::non_finite)), 1)
                   << " % broke down\n";
-    support::tell({{"program", "diem posterior"},
-                   {"samples", named.string()},
-                   {"shape", results.shape()},
-                   {"scale", m.scale},
-                   {"seed", o.seed},
-                   {"exact", exact},
-                   {"observed_share", m.share},
-                   {"data_residual", fit.residual},
-                   {"verdict", verdict},
-                   {"complete", done == x.items()}});
+    const io::json result{{"program", "diem posterior"},
+                          {"samples", named.string()},
+                          {"shape", results.shape()},
+                          {"scale", m.scale},
+                          {"seed", o.seed},
+                          {"exact", exact},
+                          {"observed_share", m.share},
+                          {"data_residual", fit.residual},
+                          {"samples_per_observation", count},
+                          {"verdict", verdict},
+                          {"complete", done == x.items()}};
+    support::tell(result);
+    save_posterior_report(b, o, m, description.type, result, exact ? nullptr : &state);
     if (done < x.items())
         return stopped(std::to_string(items * count) + " of " + std::to_string(x.items()) + " samples", named);
-    if (ratio <= poor_residual) return 0;
-    std::cerr << "diem: " << (ratio <= bad_residual ? "warning: " : "") << residual << "; are operator, --sigma-y ("
-              << o.sigma_y << ") and prior those of these observations?\n";
-    return ratio <= bad_residual ? 0 : 1;
+    if (ratio <= support::poor_residual) return 0;
+    std::cerr << "diem: " << (ratio <= support::bad_residual ? "warning: " : "") << residual
+              << "; are operator, --sigma-y (" << o.sigma_y << ") and prior those of these observations?\n";
+    return ratio <= support::bad_residual ? 0 : 1;
 }
 
 }  // namespace program

@@ -38,7 +38,7 @@ template <Backend B>
 template <Backend B>
 [[nodiscard]] support::any_operator<B> load_steps(B& b, const operator_description& d, index_t items, index_t rows,
                                                   const std::string& name) {
-    auto a = support::make_image_operator(b, d.steps);
+    auto a = support::make_image_operator(b, d.steps, d.read);
     if (a.rows() != rows)
         throw diem::shape_error(d.where + ": the operator gives " + std::to_string(a.rows()) + " values, " + name +
                                 " has " + std::to_string(rows) + " per item");
@@ -58,10 +58,10 @@ struct loaded_operator {
 /// description that is to be drawn).
 template <Backend B>
 [[nodiscard]] loaded_operator<B> load_operator(B& b, const operator_description& d, const std::string& name,
-                                               diem::io::array<float>& y) {
+                                               host_items& y) {
     using namespace diem;
     check_given(d);
-    const observed_shape shape{y.shape, name};
+    const observed_shape shape{y.shape(), name};
     if (d.type == "averaging") return {load_averaging(d, shape.rows(), name)};
     if (!d.steps.empty()) return {load_steps(b, d, shape.items(), shape.rows(), name)};
     auto n = load_numbers(d, shape);
@@ -78,7 +78,8 @@ template <Backend B>
 /// Observations y = A x + e with what is known about them.
 template <Backend B>
 struct measured {
-    diem::batch<B> y;
+    diem::batch<B> own;  ///< what y shows, unless that is the caller's
+    diem::const_view_t<B> y;
     support::any_operator<B> a;
     noise_type<B> noise;
     std::optional<support::image_shape> image;  ///< of x
@@ -89,7 +90,7 @@ struct measured {
     bool measures_kspace = false;                   ///< operator mri: y is no image
     [[nodiscard]] index_t items() const { return y.items(); }
     [[nodiscard]] index_t features() const { return a.cols(); }
-    [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y.cview(), a, noise); }
+    [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y, a, noise); }
 };
 /// Counts what A' z is zero for, z ~ N(0, I): almost surely what A shows nothing of. The spread of x is that of y less its
 /// noise, over that of A: E |A' z|^2 = |A|^2. Throws value_error where A is zero for every item.
@@ -150,12 +151,38 @@ template <Backend B>
     auto noise = noise_type<B>::shared(b, to_backend(b, variances, rows, 1));
     if (!image) image = support::image_shape{m.height, m.width, m.complex ? 2 : 1};
     check_image(image, a.cols(), "the operator of " + d.where + " takes ");
-    measured<B> out{std::move(y), std::move(a), std::move(noise), image, m.share};
+    const const_view_t<B> shown = y.cview();
+    measured<B> out{std::move(y), shown, std::move(a), std::move(noise), image, m.share};
     out.measures_kspace = true;
     examine(b, out, variances, d.where);
     return out;
 }
-/// See `clear_hidden` for values that a mask hides, and `shape_of_x` for `image`.
+/// See `clear_hidden` for values that a mask hides, and `shape_of_x` for `image`. `a`: the operator, where `d` does not say it.
+/// `there`: the values in the backend's memory, which are used, and must outlive the result, where none had to be changed.
+template <Backend B>
+[[nodiscard]] measured<B> measure(B& b, host_items values, const std::string& name, const operator_description& d,
+                                  const sigma_source& sigma, std::optional<support::image_shape> image,
+                                  std::optional<support::any_operator<B>> given = {},
+                                  std::optional<diem::const_view_t<B>> there = {}) {
+    const bool flat = values.shape().size() <= 2 && d.type != "identity" && d.type != "mask";  // rows, no image
+    if (!flat && d.order != layout::channels_last)
+        values = host_items(channels_last({values.shape(), values.copy()}, d.order, name));
+    auto [a, seen] = given ? loaded_operator<B>{std::move(*given)} : load_operator(b, d, name, values);
+    const index_t items = values.items(), rows = values.features();
+    const double share = clear_hidden(values, seen, name);
+    image = shape_of_x(d, a.as_mask() != nullptr, values.shape(), a.cols(), image);
+    const auto variances = load_variances(sigma, rows);
+    auto noise = noise_type<B>::shared(b, to_backend(b, variances, rows, 1));
+    diem::batch<B> own;
+    if (!there || !values.borrowed()) {
+        own = diem::batch<B>(b, rows, items);
+        b.upload(diem::host_view<const float>(values.values().data(), rows, items), own.view());
+        there = own.cview();
+    }
+    measured<B> m{std::move(own), *there, std::move(a), std::move(noise), image, share};
+    examine(b, m, variances, d.where);
+    return m;
+}
 template <Backend B>
 [[nodiscard]] measured<B> load_measured(B& b, const std::vector<std::filesystem::path>& files,
                                         const operator_description& d, const sigma_source& sigma,
@@ -165,18 +192,7 @@ template <Backend B>
         throw diem::config_error(d.where + ": " + std::to_string(files.size()) +
                                  " files of observations, expected one (several are for the operator mri)");
     const auto& y = files.front();
-    auto values = load_values(y, false);
-    const bool flat = values.shape.size() <= 2 && d.type != "identity" && d.type != "mask";  // rows, no image
-    if (!flat) values = channels_last(std::move(values), d.order, y.string());
-    auto [a, seen] = load_operator(b, d, y.string(), values);
-    const index_t items = values.items(), rows = values.features();
-    const double share = clear_hidden(values, seen, y);
-    image = shape_of_x(d, a.as_mask() != nullptr, values.shape, a.cols(), image);
-    const auto variances = load_variances(sigma, rows);
-    auto noise = noise_type<B>::shared(b, to_backend(b, variances, rows, 1));
-    measured<B> m{to_backend(b, values.data, rows, items), std::move(a), std::move(noise), image, share};
-    examine(b, m, variances, d.where);
-    return m;
+    return measure(b, host_items(load_values(y, false)), y.string(), d, sigma, image);
 }
 /// In units of `scale`: y and its noise are divided by it.
 template <Backend B>
@@ -185,7 +201,10 @@ void rescale(B& b, measured<B>& m, const sigma_source& sigma, double scale) {
     auto variances = load_variances(sigma, m.y.features());
     for (float& v : variances) v = static_cast<float>(static_cast<double>(v) / (scale * scale));
     m.noise = noise_type<B>::shared(b, diem::to_backend(b, variances, m.y.features(), 1));
-    b.axpby(0.0, m.y.cview(), 1 / scale, m.y.view());
+    diem::batch<B> scaled(b, m.y.features(), m.y.items());
+    b.axpby(1 / scale, m.y, 0.0, scaled.view());
+    m.own = std::move(scaled);
+    m.y = m.own.cview();
     m.scale = scale;
     m.spread /= scale;
 }
@@ -206,7 +225,7 @@ template <Backend B>
         const const_view_t<B> part = x.item_range(first, count);
         const view_t<B> at = r.view().item_range(0, count), weighted = s.view().item_range(0, count);
         m.a.items(0, count).apply(b, part, at);
-        b.axpby(1.0, m.y.cview().item_range(0, count), -1.0, at);
+        b.axpby(1.0, m.y.item_range(0, count), -1.0, at);
         m.noise.items(0, count).apply_inverse(b, const_view_t<B>(at), weighted);
         const auto residual = to_host(b, at), inverse = to_host(b, weighted), values = to_host(b, part);
         for (index_t i = 0; i < count; ++i) {
@@ -226,20 +245,38 @@ template <Backend B>
     f.residual /= static_cast<double>(std::max<index_t>(x.items() - f.non_finite, 1));
     return f;
 }
-/// A warning where some items or, with `features`, some values of x are never seen.
+/// Residuals over the share of the entries that are seen: beyond `poor` a warning, beyond `bad` an error. Samples of the true
+/// posterior have 1.
+inline constexpr double poor_residual = 3, bad_residual = 30;
+[[nodiscard]] inline const char* verdict_of(double ratio) {
+    return ratio <= poor_residual  ? "samples fit the data"
+           : ratio <= bad_residual ? "samples fit the data poorly"
+                                   : "samples do not fit the data";
+}
+/// Warnings where some items or, with `features`, some values of x are never seen.
 template <Backend B>
-void warn_of_unseen(const measured<B>& m, bool features) {
+[[nodiscard]] std::vector<std::string> unseen(const measured<B>& m, bool features) {
+    std::vector<std::string> texts;
     const auto share = [](index_t part, index_t all) {
         return support::number(100 * static_cast<double>(part) / static_cast<double>(all), 1) + " % (" +
                std::to_string(part) + " of " + std::to_string(all) + ")";
     };
     if (m.unseen_items > 0)
-        std::cerr << "diem: warning: " << share(m.unseen_items, m.items())
-                  << " of the items were not seen at all: their samples are those of the prior\n";
+        texts.push_back(share(m.unseen_items, m.items()) +
+                        " of the items were not seen at all: their samples are those of the prior");
     if (features && m.unseen_features > 0)
-        std::cerr << "diem: warning: " << share(m.unseen_features, m.features()) << " of the "
-                  << (m.image ? "pixels" : "values")
-                  << " of x were never seen, in no item: the prior is a guess there\n";
+        texts.push_back(share(m.unseen_features, m.features()) + " of the " + (m.image ? "pixels" : "values") +
+                        " of x were never seen, in no item: the prior is a guess there");
+    return texts;
+}
+inline void warn(const std::vector<std::string>& texts) {
+    for (const auto& text : texts) std::cerr << "diem: warning: " << text << '\n';
+}
+/// What drawing from a prior has to know of the data.
+template <Backend B, class Prior>
+void add_notes(Prior& prior, const measured<B>& m) {
+    if (m.image) prior.notes["image"] = {m.image->height, m.image->width, m.image->channels};
+    if (m.scale != 1) prior.notes["scale"] = m.scale;
 }
 
 /// Images in rows of `columns` (0: one row). Of complex images the magnitude: black is 0 and white 2, or, `stretched`, the largest
@@ -262,7 +299,7 @@ void save_observed(B& b, const std::filesystem::path& file, const measured<B>& m
     if (!m.image || !has_picture(m.image)) return;
     if (m.measures_kspace) {  // zero filled
         diem::batch<B> x(b, m.features(), count);
-        m.a.items(0, count).apply_adjoint(b, m.y.cview().item_range(0, count), x.view());
+        m.a.items(0, count).apply_adjoint(b, m.y.item_range(0, count), x.view());
         return diem::io::save_png(file, picture_of(b, x.cview(), *m.image, true));
     }
     if (m.y.features() != m.features()) return;
@@ -272,7 +309,18 @@ void save_observed(B& b, const std::filesystem::path& file, const measured<B>& m
         for (index_t i = 0; i < count; ++i)
             b.copy(mask->values().view().item_range(mask->is_shared() ? 0 : i, 1), hidden.view().item_range(i, 1));
     }
-    diem::io::save_png(file, picture_of(b, m.y.cview().item_range(0, count), *m.image, false, hidden.cview()));
+    diem::io::save_png(file, picture_of(b, m.y.item_range(0, count), *m.image, false, hidden.cview()));
+}
+
+/// For a report.
+template <Backend B>
+[[nodiscard]] diem::io::json facts_of(const measured<B>& m) {
+    diem::io::json j{
+        {"observations", m.items()}, {"rows", m.y.features()},         {"features", m.features()},
+        {"observed_share", m.share}, {"unseen_items", m.unseen_items}, {"unseen_features", m.unseen_features},
+        {"scale", m.scale}};
+    if (m.image) j["image"] = {m.image->height, m.image->width, m.image->channels};
+    return j;
 }
 
 }  // namespace program

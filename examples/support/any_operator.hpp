@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <utility>
@@ -12,6 +13,7 @@
 #include <diem/core/check.hpp>
 #include <diem/linop/convolution.hpp>
 #include <diem/linop/dense.hpp>
+#include <diem/linop/lambda.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
 #include <diem/linop/subsample.hpp>
@@ -126,10 +128,17 @@ class any_operator {
             }
         }
     };
-    using choice =
-        std::variant<diem::linop::mask<B>, diem::linop::dense<B>, diem::linop::subsample, diem::linop::convolution<B>,
-                     sparse, diem::linop::composition<sparse, sparse>, diem::linop::stacked<sparse, sparse>,
-                     diem::linop::mri<B>, diem::linop::sense<B>, several, by_items>;
+
+public:
+    /// A product of the caller's own: (b, in, out, number of the batch's first item), see `linop::lambda`.
+    using function = std::function<void(B&, diem::const_view_t<B>, diem::view_t<B>, diem::index_t)>;
+    using functions = diem::linop::lambda<function, function>;
+
+private:
+    using choice = std::variant<diem::linop::mask<B>, diem::linop::dense<B>, diem::linop::subsample,
+                                diem::linop::convolution<B>, sparse, diem::linop::composition<sparse, sparse>,
+                                diem::linop::stacked<sparse, sparse>, diem::linop::mri<B>,
+                                diem::linop::sense<B>, several, by_items, functions>;
 
 public:
     using operator_tag = diem::linop::linear_tag;

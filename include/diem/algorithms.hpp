@@ -156,8 +156,10 @@
 #include <diem/prior/learn.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>
+#include <diem/prior/recoverability.hpp>
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_file.hpp>
+#include <diem/prior/run_folder.hpp>
 #include <diem/prior/settings.hpp>
 
 #include <diem/metrics/calibration.hpp>
