@@ -119,7 +119,7 @@ struct operator_description {
     layout order = layout::channels_last;      ///< of y, and of truths
     bool nan_is_hidden = false;                ///< NaN in y: not seen
     support::array_reader read = [](const std::filesystem::path& p) { return load_items(p); };  ///< of what it names
-    std::optional<mri_description> mri{};      ///< type "mri"
+    std::optional<mri_description> mri{};                                                       ///< type "mri"
     [[nodiscard]] bool drawn() const { return keep > 0 || rows > 0 || (mri && mri->drawn); }
     /// The files that it names.
     [[nodiscard]] std::vector<std::filesystem::path> files() const;

@@ -135,10 +135,10 @@ public:
     using functions = diem::linop::lambda<function, function>;
 
 private:
-    using choice = std::variant<diem::linop::mask<B>, diem::linop::dense<B>, diem::linop::subsample,
-                                diem::linop::convolution<B>, sparse, diem::linop::composition<sparse, sparse>,
-                                diem::linop::stacked<sparse, sparse>, diem::linop::mri<B>,
-                                diem::linop::sense<B>, several, by_items, functions>;
+    using choice =
+        std::variant<diem::linop::mask<B>, diem::linop::dense<B>, diem::linop::subsample, diem::linop::convolution<B>,
+                     sparse, diem::linop::composition<sparse, sparse>, diem::linop::stacked<sparse, sparse>,
+                     diem::linop::mri<B>, diem::linop::sense<B>, several, by_items, functions>;
 
 public:
     using operator_tag = diem::linop::linear_tag;

@@ -29,7 +29,8 @@ TEMPLATE_TEST_CASE("resize: about the origin, and k-space of the cut image", "[m
                     for (index_t part = 0; part < 2; ++part) {
                         const index_t r = i - height / 2 + 3, c = j - width / 2 + 3;
                         const bool inside = r >= 0 && r < 7 && c >= 0 && c < 6;
-                        want.push_back(inside ? values[static_cast<std::size_t>(2 * ((n * 7 + r) * 6 + c) + part)] : T(0));
+                        want.push_back(inside ? values[static_cast<std::size_t>(2 * ((n * 7 + r) * 6 + c) + part)]
+                                              : T(0));
                     }
         CHECK(y == want);
     }
@@ -45,7 +46,8 @@ TEMPLATE_TEST_CASE("resize: about the origin, and k-space of the cut image", "[m
         if (n / 2 % 6 == 1 || n / 2 % 6 == 4) want[n] = 0;
     const auto masked = to_backend(b, some, size.numbers(), 3);
     CHECK(relative_error(to_host(b, mri::crop_kspace<B>(b, masked.cview(), size, 4, 6)), want) <= tolerance<T>(40));
-    CHECK(contains(message_of<value_error>([&] { (void)mri::crop_kspace<B>(b, k.cview(), size, 8, 6); }), "asked for 8 x 6"));
+    CHECK(contains(message_of<value_error>([&] { (void)mri::crop_kspace<B>(b, k.cview(), size, 8, 6); }),
+                   "asked for 8 x 6"));
     CHECK_THROWS_AS(mri::resize_images<B>(b, k.cview(), size, 0, 6), value_error);
     CHECK_THROWS_AS(mri::resize_images<B>(b, k.cview(), {7, 7, 2}, 4, 6), shape_error);
 }
