@@ -61,6 +61,7 @@ template <Backend B>
                                                host_items& y) {
     using namespace diem;
     check_given(d);
+    if (d.mri) throw config_error(d.where + ": the operator mri is for files of k-space, " + name + " is an array");
     const observed_shape shape{y.shape(), name};
     if (d.type == "averaging") return {load_averaging(d, shape.rows(), name)};
     if (!d.steps.empty()) return {load_steps(b, d, shape.items(), shape.rows(), name)};
