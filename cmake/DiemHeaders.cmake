@@ -51,6 +51,7 @@ set(DIEM_HEADERS
     include/diem/em/fit.hpp
     include/diem/instantiate.hpp
     include/diem/io/any_array.hpp
+    include/diem/io/any_kspace.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
     include/diem/io/cfl.hpp
@@ -62,7 +63,9 @@ set(DIEM_HEADERS
     include/diem/io/file_kind.hpp
     include/diem/io/folder_lock.hpp
     include/diem/io/ismrmrd_header.hpp
+    include/diem/io/ismrmrd_lines.hpp
     include/diem/io/json.hpp
+    include/diem/io/kspace.hpp
     include/diem/io/npy.hpp
     include/diem/io/safetensors.hpp
     include/diem/linop/compose.hpp
@@ -103,6 +106,7 @@ set(DIEM_HEADERS
     include/diem/mri/kspace.hpp
     include/diem/mri/masks.hpp
     include/diem/mri/measured.hpp
+    include/diem/mri/resize.hpp
     include/diem/mri/scaling.hpp
     include/diem/mri/whitening.hpp
     include/diem/nn/activation.hpp
@@ -194,6 +198,7 @@ set(DIEM_OPTIONAL_HEADERS
     include/diem/io/detail/hdf5.hpp
     include/diem/io/fastmri.hpp
     include/diem/io/fits.hpp
+    include/diem/io/ismrmrd.hpp
     include/diem/io/matlab.hpp
     include/diem/io/png.hpp
     include/diem/io/tiff.hpp)

@@ -20,6 +20,11 @@ io::array<float> load_items(const fs::path& path, bool finite) {
     check_items(a.shape, a.data, path.string(), finite);
     return a;
 }
+io::array<float> load_values(const fs::path& path, bool finite) {
+    auto a = io::load_array<float>(path).values;
+    check_items(a.shape, a.data, path.string(), finite);
+    return a;
+}
 void check_items(const io::shape_type& shape, std::span<const float> values, const std::string& name, bool finite) {
     if (shape.empty() || values.empty())
         throw io_error(name + ": shape " + io::to_string(shape) + ", expected (items, ...) with an item");
@@ -96,6 +101,85 @@ double scale_of_notes(const io::json& notes) {
     throw io_error("the prior's notes: \"scale\" is " + scale.dump() + ", expected a number above 0");
 }
 
+std::vector<fs::path> file_list(const io::config_object& c, const char* key, const io::json& value,
+                                const fs::path& folder) {
+    const io::json list = value.is_string() ? io::json::array({value}) : value;
+    const bool good = list.is_array() && !list.empty() && std::all_of(list.begin(), list.end(), [](const auto& v) {
+                          return v.is_string() && !v.template get<std::string>().empty();
+                      });
+    if (!good) c.fail(key, "expected the name of a file, or a list of them");
+    std::vector<fs::path> files;
+    for (const auto& v : list) files.push_back(folder / v.get<std::string>());
+    return files;
+}
+
+namespace {
+
+mri::mask_options read_drawn_mask(io::config_object& c) {
+    mri::mask_options o;
+    std::string kind = "bernoulli";
+    c.optional("kind", kind).one_of({"bernoulli", "equispaced", "random", "poisson_disk"});
+    o.kind = kind == "equispaced"     ? mri::mask_kind::equispaced
+             : kind == "random"       ? mri::mask_kind::random
+             : kind == "poisson_disk" ? mri::mask_kind::poisson_disk
+                                      : mri::mask_kind::bernoulli;
+    c.required("acceleration", o.acceleration).satisfies(o.acceleration >= 1 && o.acceleration <= 1000, "1 to 1000");
+    c.optional("centre", o.centre).at_least(-1).at_most(most_extent);
+    c.optional("full_size", o.full_size);
+    c.optional("falloff", o.falloff).satisfies(o.falloff >= 0 && o.falloff <= 100, "0 to 100");
+    return o;
+}
+
+mri_description read_mri(io::config_object& c, const std::string& where, const fs::path& folder) {
+    mri_description d;
+    d.where = where;
+    io::json mask;
+    c.optional("mask", mask);
+    if (mask.is_object()) {
+        io::config_object inner(mask, where, "mask");
+        d.drawn = read_drawn_mask(inner);
+        inner.finish();
+    } else {
+        if (!mask.is_null()) d.masks = file_list(c, "mask", mask, folder);
+    }
+    std::string image, way;
+    io::json coils;
+    c.optional("coils", coils);
+    d.espirit = coils == "espirit";
+    if (!coils.is_null() && !d.espirit) d.coils = file_list(c, "coils", coils, folder);
+    auto said = c.optional("image", image);
+    if (!image.empty()) said.one_of({"real", "complex"});
+    d.complex = d.espirit || !d.coils.empty() || image == "complex";
+    if (d.complex && image == "real") c.fail("image", "with \"coils\" the image is complex");
+    std::vector<index_t> size;
+    c.optional("size", size)
+        .satisfies(!c.contains("size") || (size.size() == 2 && *std::min_element(size.begin(), size.end()) > 0 &&
+                                           *std::max_element(size.begin(), size.end()) <= most_extent),
+                   "[height, width] of x, 1 to " + std::to_string(most_extent));
+    if (!size.empty()) {
+        d.height = size[0];
+        d.width = size[1];
+    }
+    auto how = c.optional("fit", way);
+    if (!way.empty()) how.one_of({"crop", "pad", "crop_or_pad"});
+    if (!way.empty() && size.empty()) c.fail("fit", "needs \"size\", the one of x");
+    d.crop = way == "crop" || way == "crop_or_pad";
+    d.pad = way == "pad" || way == "crop_or_pad";
+    return d;
+}
+
+}  // namespace
+
+std::vector<fs::path> operator_description::files() const {
+    std::vector<fs::path> all;
+    if (!file.empty()) all.push_back(file);
+    if (mri) {
+        all.insert(all.end(), mri->masks.begin(), mri->masks.end());
+        all.insert(all.end(), mri->coils.begin(), mri->coils.end());
+    }
+    return all;
+}
+
 operator_description describe(const io::json& value, const std::string& where, const fs::path& folder) {
     operator_description d;
     d.where = where;
@@ -110,8 +194,9 @@ operator_description describe(const io::json& value, const std::string& where, c
     io::read_config(source, [&](io::config_object& c) {
         c.ignore("comment");
         c.required("type", d.type)
-            .satisfies(d.type == "identity" || d.type == "mask" || d.type == "dense" || d.type == "averaging",
-                       "one of identity, mask, dense, averaging, or of the operators on images: blur, downsample, "
+            .satisfies(d.type == "identity" || d.type == "mask" || d.type == "dense" || d.type == "averaging" ||
+                           d.type == "mri",
+                       "one of identity, mask, dense, averaging, mri, or of the operators on images: blur, downsample, "
                        "grey, window, "
                        "differences, radon, stack");
         std::string order = "channels_last";
@@ -121,6 +206,10 @@ operator_description describe(const io::json& value, const std::string& where, c
         if (d.type == "identity" || d.type == "mask") {
             c.optional("mask", hidden).satisfies(!c.contains("mask") || hidden == "nan", "\"nan\"");
             d.nan_is_hidden = !hidden.empty();
+        }
+        if (d.type == "mri") {
+            d.mri = read_mri(c, where, folder);
+            return;
         }
         std::string file;
         const auto file_or = [&](const char* name, const char* other) {
@@ -303,9 +392,15 @@ linop::subsample load_averaging(const operator_description& d, index_t rows, con
 }
 void check_given(const operator_description& d) {
     if (d.drawn())
-        throw config_error(d.where + ": \"" + (d.keep > 0 ? "keep" : "rows") +
+        throw config_error(d.where + ": \"" +
+                           (d.mri        ? "mask"
+                            : d.keep > 0 ? "keep"
+                                         : "rows") +
                            "\" describes an operator to be drawn by diem observe; give \"" +
-                           (d.keep > 0 ? "values" : "matrix") + "\", the file that holds it");
+                           (d.mri        ? "mask"
+                            : d.keep > 0 ? "values"
+                                         : "matrix") +
+                           "\", the file that holds it");
 }
 
 double clear_hidden(host_items& y, const std::vector<float>& seen, const std::string& name) {
@@ -325,6 +420,20 @@ double clear_hidden(host_items& y, const std::vector<float>& seen, const std::st
     return 1 - static_cast<double>(hidden) / static_cast<double>(y.size());
 }
 
+std::vector<std::complex<float>> complex_numbers(const std::vector<float>& values, bool pairs) {
+    std::vector<std::complex<float>> out;
+    out.reserve(values.size() / (pairs ? 2 : 1));
+    for (std::size_t k = 0; k < values.size(); k += pairs ? 2 : 1)
+        out.emplace_back(values[k], pairs ? values[k + 1] : 0.0F);
+    return out;
+}
+
+std::vector<float> magnitudes_of(const std::vector<float>& pairs) {
+    std::vector<float> out(pairs.size() / 2);
+    for (std::size_t k = 0; k < out.size(); ++k) out[k] = std::hypot(pairs[2 * k], pairs[2 * k + 1]);
+    return out;
+}
+
 void check_image(const std::optional<support::image_shape>& image, index_t features, const std::string& whose) {
     if (!image) return;
     const index_t values = values_of(*image);
@@ -337,6 +446,7 @@ std::optional<support::image_shape> shape_of_x(const operator_description& d, bo
     auto image = given;
     if (!image && (d.type == "averaging" || d.type == "image") && (d.shape.channels == 1 || d.shape.channels == 3))
         image = d.shape;
+    if (!image && d.mri) image = d.shape;
     if (!image && mask) image = image_of(y);
     check_image(image, features, "the operator of " + d.where + " takes ");
     return image;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <complex>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -10,10 +11,12 @@
 #include <vector>
 
 #include <diem/core/view.hpp>
+#include <diem/io/config.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/linop/subsample.hpp>
 
+#include "diem/kspace.hpp"
 #include "support/image_grid.hpp"
 #include "support/image_operators.hpp"
 
@@ -69,6 +72,9 @@ private:
     std::span<const float> values_;
 };
 
+/// The same of complex numbers, too: as a last axis (re, im).
+[[nodiscard]] diem::io::array<float> load_values(const std::filesystem::path& path, bool finite = true);
+
 /// With the folders above it. Throws io_error.
 void make_folder(const std::filesystem::path& folder);
 
@@ -79,16 +85,25 @@ void make_folder(const std::filesystem::path& folder);
 /// (items, height, width) or (items, height, width, 1 or 3) as an image; none for other shapes.
 [[nodiscard]] std::optional<support::image_shape> image_of(const diem::io::shape_type& shape);
 
+/// Whether images of this shape are complex, (re, im) being their channels.
+[[nodiscard]] inline bool is_complex(const std::optional<support::image_shape>& s) { return s && s->channels == 2; }
+
 /// notes["image"] of a prior, [height, width, channels]; none where it is not there. Throws io_error for anything else.
 [[nodiscard]] std::optional<support::image_shape> image_of_notes(const diem::io::json& notes);
 /// notes["scale"], 1 where it is not there: see "scale" of diem fit. Throws io_error for anything but a number above 0.
 [[nodiscard]] double scale_of_notes(const diem::io::json& notes);
+
+/// The name of a file, or a list of names, relative to `folder`. Throws config_error.
+[[nodiscard]] std::vector<std::filesystem::path> file_list(const diem::io::config_object& c, const char* key,
+                                                           const diem::io::json& value,
+                                                           const std::filesystem::path& folder);
 
 /// An operator as the JSON describes it:
 ///     {"type": "identity"}
 ///     {"type": "mask", "values": "masks.npy", "channels": 1}   or "keep": a share, to be drawn
 ///     {"type": "dense", "matrix": "a.npy"}                     or "rows": a number, to be drawn
 ///     {"type": "averaging", "shape": [height, width, channels], "block": 2}
+///     {"type": "mri", "mask": "mask.npy", "coils": "maps.npy"}: diem/kspace.hpp
 /// or steps on images, [{"type": "blur", "shape": [height, width, channels], ...}, ...]: support/image_operators.hpp.
 /// With any of the first four "layout": "channels_first", of y and of the truth; with identity and mask "mask": "nan", entries
 /// of y that are NaN are not seen. File names are relative to `folder`.
@@ -104,7 +119,10 @@ struct operator_description {
     layout order = layout::channels_last;      ///< of y, and of truths
     bool nan_is_hidden = false;                ///< NaN in y: not seen
     support::array_reader read = [](const std::filesystem::path& p) { return load_items(p); };  ///< of what it names
-    [[nodiscard]] bool drawn() const { return keep > 0 || rows > 0; }
+    std::optional<mri_description> mri{};                                                       ///< type "mri"
+    [[nodiscard]] bool drawn() const { return keep > 0 || rows > 0 || (mri && mri->drawn); }
+    /// The files that it names.
+    [[nodiscard]] std::vector<std::filesystem::path> files() const;
 };
 /// Throws config_error, naming file and key.
 [[nodiscard]] operator_description describe(const diem::io::json& value, const std::string& where,
@@ -161,6 +179,11 @@ void check_image(const std::optional<support::image_shape>& image, index_t featu
 [[nodiscard]] std::optional<support::image_shape> shape_of_x(const operator_description& d, bool mask,
                                                              const diem::io::shape_type& y, index_t features,
                                                              std::optional<support::image_shape> given);
+
+/// Real numbers, or the pairs of complex ones, as complex numbers.
+[[nodiscard]] std::vector<std::complex<float>> complex_numbers(const std::vector<float>& values, bool pairs);
+/// Of complex numbers (re, im).
+[[nodiscard]] std::vector<float> magnitudes_of(const std::vector<float>& pairs);
 
 /// Pixels on the screen per pixel of an image.
 [[nodiscard]] inline index_t scale_of(const support::image_shape& s) {

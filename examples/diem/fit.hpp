@@ -45,7 +45,7 @@ public:
         files.reads("the configuration", o_.config)
             .reads("\"observations\"", s_.observations)
             .reads("\"operator\"", s_.description.where)
-            .reads(s_.description.where, s_.description.file)
+            .reads(s_.description.where, s_.description.files())
             .reads("\"sigma_y\"", s_.sigma.file)
             .writes({"gaussian.safetensors", "prior.safetensors", "report.json", "report.html"});
         if (has_picture(m_.image)) files.writes({"observed.png", "samples_gaussian.png", "samples_diffusion.png"});
@@ -105,7 +105,7 @@ public:
         picture(name, x.cview());
     }
     void picture(const std::string& name, const_view_t<B> x) const {
-        io::save_png(o_.out / name, support::picture_row(b_, x, *m_.image, scale_of(*m_.image)));
+        io::save_png(o_.out / name, picture_of(b_, x, *m_.image));
     }
     [[nodiscard]] const io::json& notes() const { return notes_; }
 

@@ -22,9 +22,9 @@ namespace {
 /// Where things are; the rest depends on the data.
 void read_sources(io::config_object& c, fit_settings& s, const std::string& where, const fs::path& folder) {
     c.ignore("comment");
-    std::string file;
-    c.required("observations", file);
-    s.observations = folder / file;
+    io::json files;
+    c.required("observations", files);
+    s.observations = file_list(c, "observations", files, folder);
     std::string hidden, order, scale;
     c.optional("mask", hidden).satisfies(!c.contains("mask") || hidden == "nan", "\"nan\"");
     io::json text{{"type", "identity"}};  // where NaN says all

@@ -20,7 +20,7 @@ namespace program {
 
 /// The configuration of `diem fit`.
 struct fit_settings {
-    std::filesystem::path observations;
+    std::vector<std::filesystem::path> observations;  ///< several for the operator mri alone
     operator_description description;
     sigma_source sigma;
     std::optional<support::image_shape> image;
@@ -75,7 +75,7 @@ template <Backend B>
                              (noise ? ", near the least noise level of the sampler" : "") +
                              "; samplers and networks expect about 1: give \"scale\": \"auto\", or scale the data to "
                              "about [-2, 2]";
-    if (m.spread < 1e-4 || m.spread > 1e4) throw diem::value_error(s.observations.string() + ": " + text);
+    if (m.spread < 1e-4 || m.spread > 1e4) throw diem::value_error(s.observations.front().string() + ": " + text);
     return {text};
 }
 

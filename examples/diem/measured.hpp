@@ -63,6 +63,7 @@ template <Backend B>
                                                host_items& y) {
     using namespace diem;
     check_given(d);
+    if (d.mri) throw config_error(d.where + ": the operator mri is for files of k-space, " + name + " is an array");
     const observed_shape shape{y.shape(), name};
     if (d.type == "averaging") return {load_averaging(d, shape.rows(), name)};
     if (!d.steps.empty()) return {load_steps(b, d, shape.items(), shape.rows(), name)};
@@ -89,6 +90,7 @@ struct measured {
     index_t unseen_items = 0, unseen_features = 0;  ///< of which, or by which, the operator shows nothing
     double spread = 0;                              ///< about the root mean square of x
     double scale = 1;                               ///< y, its noise and x are those of the user divided by this
+    bool measures_kspace = false;                   ///< operator mri: y is no image
     [[nodiscard]] index_t items() const { return y.items(); }
     [[nodiscard]] index_t features() const { return a.cols(); }
     [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y, a, noise); }
@@ -103,6 +105,40 @@ void examine(B& b, measured<B>& m, const std::string& where) {
     if (m.unseen_items == m.items())
         throw value_error(where + ": the operator is zero for every item: nothing was seen");
     m.spread = std::sqrt(prior::observed_variance_of(b, m.observed(b)).of_x);
+}
+/// K-space of files of one size or of several, see `load_mri`.
+template <Backend B>
+[[nodiscard]] measured<B> load_mri_measured(B& b, const std::vector<std::filesystem::path>& files,
+                                            const operator_description& d, const sigma_source& sigma,
+                                            std::optional<support::image_shape> image) {
+    using namespace diem;
+    const auto m = load_mri(*d.mri, files);
+    for (const auto& words : m.words) std::cout << words << '\n';
+    auto a = make_mri(b, m);
+    const index_t rows = a.rows();
+    index_t items = 0;
+    for (const auto& p : m.parts) items += p.items;
+    batch<B> y(b, rows, items);
+    b.fill(y.view(), 0.0F);
+    index_t first = 0;
+    for (const auto& p : m.parts) {
+        const auto values = to_backend(b, p.y, p.rows(), p.items);
+        const view_t<B> place = linop::rows_of(y.view().item_range(first, p.items), 0, p.rows());
+        b.axpby(1.0, values.cview(), 0.0, place);
+        first += p.items;
+    }
+    if (!sigma.file.empty() && m.parts.size() > 1 &&
+        std::any_of(m.parts.begin(), m.parts.end(), [&](const auto& p) { return p.rows() != rows; }))
+        throw config_error(sigma.where + ": a file with one number per row needs observations of one size");
+    const auto variances = load_variances(sigma, rows);
+    auto noise = noise_type<B>::shared(b, to_backend(b, variances, rows, 1));
+    if (!image) image = support::image_shape{m.height, m.width, m.complex ? 2 : 1};
+    check_image(image, a.cols(), "the operator of " + d.where + " takes ");
+    const const_view_t<B> shown = y.cview();
+    measured<B> out{std::move(y), shown, std::move(a), std::move(noise), image, m.share};
+    out.measures_kspace = true;
+    examine(b, out, d.where);
+    return out;
 }
 /// See `clear_hidden` for values that a mask hides, and `shape_of_x` for `image`. `a`: the operator, where `d` does not say it.
 /// `there`: the values in the backend's memory, which are used, and must outlive the result, where none had to be changed.
@@ -131,9 +167,15 @@ template <Backend B>
     return m;
 }
 template <Backend B>
-[[nodiscard]] measured<B> load_measured(B& b, const std::filesystem::path& y, const operator_description& d,
-                                        const sigma_source& sigma, std::optional<support::image_shape> image) {
-    return measure(b, host_items(load_items(y, false)), y.string(), d, sigma, image);
+[[nodiscard]] measured<B> load_measured(B& b, const std::vector<std::filesystem::path>& files,
+                                        const operator_description& d, const sigma_source& sigma,
+                                        std::optional<support::image_shape> image) {
+    if (d.mri) return load_mri_measured(b, files, d, sigma, image);
+    if (files.size() != 1)
+        throw diem::config_error(d.where + ": " + std::to_string(files.size()) +
+                                 " files of observations, expected one (several are for the operator mri)");
+    const auto& y = files.front();
+    return measure(b, host_items(load_values(y, false)), y.string(), d, sigma, image);
 }
 /// In units of `scale`: y and its noise are divided by it.
 template <Backend B>
@@ -212,26 +254,37 @@ void add_notes(Prior& prior, const measured<B>& m) {
     if (m.scale != 1) prior.notes["scale"] = m.scale;
 }
 
-/// Writes items, with the extents of the image where there is one.
+/// Images in rows of `columns` (0: one row). Of complex images the magnitude: black is 0 and white 2, or, `stretched`, the largest
+/// of them. `masks`: hidden pixels are shown as such.
 template <Backend B>
-void save_items(B& b, const std::filesystem::path& file, diem::const_view_t<B> x,
-                const std::optional<support::image_shape>& image) {
-    const auto values = to_host(b, x);
-    diem::io::save_npy(file, shape_of(x.items(), x.features(), image), std::span<const float>(values));
+[[nodiscard]] support::image picture_of(B& b, diem::const_view_t<B> x, const support::image_shape& image,
+                                        bool stretched = false, diem::const_view_t<B> masks = {}, index_t columns = 0) {
+    if (!is_complex(image)) return support::picture_row(b, x, image, scale_of(image), masks, columns);
+    const auto magnitudes = magnitudes_of(to_host(b, x));
+    std::vector<float> grey(magnitudes.size());
+    const float most = stretched ? *std::max_element(magnitudes.begin(), magnitudes.end()) : 2.0F;
+    for (std::size_t k = 0; k < grey.size(); ++k) grey[k] = most > 0 ? 4 * magnitudes[k] / most - 2 : -2;
+    const auto values = diem::to_backend(b, grey, x.features() / 2, x.items());
+    return support::picture_row(b, values.cview(), {image.height, image.width, 1}, scale_of(image), {}, columns);
 }
 
 /// The first observations as a picture, where y is an image.
 template <Backend B>
 void save_observed(B& b, const std::filesystem::path& file, const measured<B>& m, index_t count) {
-    if (!m.image || m.y.features() != m.features() || !has_picture(m.image)) return;
+    if (!m.image || !has_picture(m.image)) return;
+    if (m.measures_kspace) {  // zero filled
+        diem::batch<B> x(b, m.features(), count);
+        m.a.items(0, count).apply_adjoint(b, m.y.item_range(0, count), x.view());
+        return diem::io::save_png(file, picture_of(b, x.cview(), *m.image, true));
+    }
+    if (m.y.features() != m.features()) return;
     diem::batch<B> hidden;
     if (const auto* mask = m.a.as_mask()) {
         hidden = diem::batch<B>(b, m.features(), count);
         for (index_t i = 0; i < count; ++i)
             b.copy(mask->values().view().item_range(mask->is_shared() ? 0 : i, 1), hidden.view().item_range(i, 1));
     }
-    diem::io::save_png(file,
-                       support::picture_row(b, m.y.item_range(0, count), *m.image, scale_of(*m.image), hidden.cview()));
+    diem::io::save_png(file, picture_of(b, m.y.item_range(0, count), *m.image, false, hidden.cview()));
 }
 
 /// For a report.

@@ -25,6 +25,10 @@ outputs& outputs::reads(std::string option, fs::path from) {
     if (!from.empty()) inputs_.push_back({std::move(option), std::move(from)});
     return *this;
 }
+outputs& outputs::reads(const std::string& option, const std::vector<fs::path>& from) {
+    for (const auto& path : from) reads(option, path);
+    return *this;
+}
 outputs& outputs::writes(std::vector<std::string> names) {
     names_.insert(names_.end(), names.begin(), names.end());
     return *this;

@@ -33,7 +33,9 @@
 #include <diem/io/file_kind.hpp>
 #include <diem/io/folder_lock.hpp>
 #include <diem/io/ismrmrd_header.hpp>
+#include <diem/io/ismrmrd_lines.hpp>
 #include <diem/io/json.hpp>
+#include <diem/io/kspace.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
 
@@ -102,6 +104,7 @@
 #include <diem/mri/kspace.hpp>
 #include <diem/mri/masks.hpp>
 #include <diem/mri/measured.hpp>
+#include <diem/mri/resize.hpp>
 #include <diem/mri/scaling.hpp>
 #include <diem/mri/whitening.hpp>
 

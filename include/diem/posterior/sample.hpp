@@ -113,7 +113,8 @@ std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, 
 /// `state`     where to go on, and what came of it: samples before state.done are left alone, so that a call with the state
 ///             of an interrupted one goes on as if there had been no stop, equal to the bit
 /// `observer`  called after each batch as (state, drawn_batch), false leaves
-/// Returns whether all are drawn. A sample that is not finite is counted, and stays as it is. Throws shape_error,
+/// Returns whether all are drawn: not where the observer left, or `options.sampling.cancel` was set, which ends a batch after the
+/// step and leaves it out of the state. A sample that is not finite is counted, and stays as it is. Throws shape_error,
 /// value_error.
 template <Backend B, diffusion::ScoreModel<B> Model, class Observation, class Observer = no_observer>
 bool sample(B& b, Model& prior, const Observation& observed, const sample_options<B>& options, const random_key& key,
@@ -133,7 +134,9 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
         const auto part = observed.items(first, count);
         const view_t<B> out = x.item_range(state.done, count);
         mmps denoiser(b, prior, part, options.mmps, options.estimate);
-        diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(state.done)), out);
+        if (!diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(state.done)),
+                               out))
+            return false;
         const auto tally = denoiser.tally().read(b);
         for (std::size_t k = 0; k < tally.status.size(); ++k) state.statuses[k] += tally.status[k];
         const auto finite = detail::examine<B>(b, part, const_view_t<B>(out), state);

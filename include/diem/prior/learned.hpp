@@ -215,13 +215,12 @@ template <Backend B, class Net = model::any_network<B>>
 using run = basic_run<learned<B, Net>, const_view_t<B>>;
 
 /// Fills x (D x n) with samples of the prior itself: of a Gaussian in closed form, of a network by its sampler. Item i is a
-/// function of the key and i.
+/// function of the key and i. Returns whether all are drawn: false where the sampler's `cancel` was set.
 template <Backend B, class Net>
-void sample(B& b, const learned<B, Net>& prior, const random_key& key, view_t<B> x) {
-    if (prior.has_network())
-        diffusion::sample(b, prior, prior.drawing.sampling, prior.mean(), key, x);
-    else
-        prior.estimate()->sample(b, key.with_lane(random_lane::prior_sample), x);
+bool sample(B& b, const learned<B, Net>& prior, const random_key& key, view_t<B> x) {
+    if (prior.has_network()) return diffusion::sample(b, prior, prior.drawing.sampling, prior.mean(), key, x);
+    prior.estimate()->sample(b, key.with_lane(random_lane::prior_sample), x);
+    return true;
 }
 
 }  // namespace diem::prior

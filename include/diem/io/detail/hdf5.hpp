@@ -118,6 +118,8 @@ public:
     }
 
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+    [[nodiscard]] hid_t id() const { return file_.get(); }
+    [[nodiscard]] std::uint64_t bytes() const { return bytes_; }  ///< of the file
     [[noreturn]] void fail(const std::string& name, const std::string& what) const {
         throw io_error(path_.string() + ": data set \"" + name + "\": " + what);
     }
