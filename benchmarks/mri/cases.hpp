@@ -11,13 +11,16 @@
 #include <diem/backend/batch.hpp>
 #include <diem/linop/compose.hpp>
 #include <diem/linop/covariance.hpp>
+#include <diem/linop/identity.hpp>
 #include <diem/linop/mri.hpp>
 #include <diem/model/preconditioned.hpp>
 #include <diem/mri/espirit.hpp>
 #include <diem/mri/masks.hpp>
+#include <diem/mri/measured.hpp>
 #include <diem/nn/unet.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>
+#include <diem/solver/cg.hpp>
 
 #include "batches.hpp"
 #include "context.hpp"
@@ -129,6 +132,33 @@ void espirit(benchmark::State& state) {
     timed(state, b, [&] { (void)mri::espirit(b, kspace.cview(), size); });
 }
 
+/// CG-SENSE of the same k-space, all of it measured: 30 iterations, as `bart pics` makes them.
+template <Backend B>
+void cg_sense(benchmark::State& state) {
+    auto b = make_backend<B>();
+    const mri::kspace_size size = smoke() ? mri::kspace_size{32, 30, 2} : mri::kspace_size{230, 180, 8};
+    const auto kspace = phantom(b, size);
+    using numbers = linop::common_or_each<B>;
+    const linop::sense<B> a(b, size.height, size.width, numbers::shared(mri::measured_mask(b, kspace, size)),
+                            numbers::shared(mri::espirit(b, kspace, size)));
+    const auto m = linop::sum(linop::normal(a), linop::scaling(a.cols(), 0.01));
+    batch<B> rhs(b, a.cols(), 1), x(b, a.cols(), 1), residual(b, a.cols(), 1);
+    solver::cg_options o;
+    o.max_iterations = 30;
+    o.relative_tolerance = 0;
+    o.check_every = 0;
+    const auto solve = [&] {
+        a.apply_adjoint(b, kspace, rhs);
+        (void)solver::cg(b, m, rhs.cview(), x.view(), o);
+    };
+    solve();
+    m.apply(b, x.cview(), residual.view());
+    b.axpby(1.0, rhs.cview(), -1.0, residual.view());
+    if (!(inner(b, residual.cview(), residual.cview()) <= 1e-6 * inner(b, rhs.cview(), rhs.cview())))
+        return fail(state, "30 iterations leave a thousandth");
+    timed(state, b, solve);
+}
+
 /// `small`: for an hour on a few cores; `paper`: the channels, blocks and attention of the method's knee experiment.
 inline nn::unet_config unet(bool paper) {
     const index_t side = smoke() ? 32 : 128;
@@ -171,6 +201,7 @@ void add_cases(const std::string& prefix) {
     add("normal/columns", sense<B>, product::normal, false);
     add("normal/full", sense<B>, product::normal, true);
     add("espirit", espirit<B>);
+    add("cg_sense", cg_sense<B>);
     for (const index_t iterations : {1, 3}) {
         const std::string name = "mmps" + std::to_string(iterations);
         add(name + "/small", mmps_step<B>, false, iterations);

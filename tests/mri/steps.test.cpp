@@ -50,7 +50,6 @@ double energy(const std::vector<float>& v) {
 
 TEST_CASE("from noisy, accelerated k-space to an image: whiten, compress, maps, operator, CG-SENSE", "[mri]") {
     using B = main_backend<float>;
-    using numbers = linop::common_or_each<B>;
     B b = make_backend<B>();
     const mri::kspace_size size{64, 60, 8};
     auto full = to_backend(b, coil_images(size), size.numbers(), 1);
@@ -87,6 +86,7 @@ TEST_CASE("from noisy, accelerated k-space to an image: whiten, compress, maps, 
     const auto y = mri::mix_coils(b, compression.matrix, white, size);
     const mri::kspace_size reduced{size.height, size.width, 6};
 
+    using numbers = linop::common_or_each<B>;
     auto maps = mri::espirit(b, y, reduced, {.calibration = mri::calibration_width(b, y, reduced)});
     auto mask = mri::measured_mask(b, y, reduced);
     const linop::sense<B> a(b, reduced.height, reduced.width, numbers::shared(std::move(mask)),
