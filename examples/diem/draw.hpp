@@ -15,11 +15,13 @@
 
 #include "diem/commands.hpp"
 #include "diem/outputs.hpp"
+#include "diem/posterior_report.hpp"
 #include "diem/stages.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/residual.hpp"
 #include "support/terminal.hpp"
 
 namespace program {
@@ -198,7 +200,7 @@ int posterior(B& b, const posterior_command& o) {
         .reads("--operator", o.description)
         .reads("--sigma-y", sigma.file)
         .reads(description.where, description.file)
-        .writes({"samples.npy", "mean.npy"});
+        .writes({"samples.npy", "mean.npy", "posterior.json", "posterior.html"});
     if (o.samples > 1) files.writes({"std.npy"});
     files.check();
     auto p = open(b, o);
@@ -247,7 +249,7 @@ int posterior(B& b, const posterior_command& o) {
     if (has_picture(m.image)) results.save_pictures(o.out);
 
     const double ratio = fit.residual / m.share;
-    const std::string verdict = verdict_of(ratio);
+    const std::string verdict = support::verdict_of(ratio);
     const std::string residual = "data residual " + support::number(fit.residual, fit.residual < 1e6 ? 2 : 0) +
                                  " (near " + support::number(m.share) + " where samples fit the data): " + verdict;
     std::cout << count << " posterior samples of each of " << items
@@ -263,22 +265,25 @@ int posterior(B& b, const posterior_command& o) {
                   << support::number(100 * share(solver_status::max_iterations), 1) << " % at the limit of iterations, "
                   << support::number(100 * (share(solver_status::breakdown) + share(solver_status::non_finite)), 1)
                   << " % broke down\n";
-    support::tell({{"program", "diem posterior"},
-                   {"samples", (o.out / "samples.npy").string()},
-                   {"shape", results.shape()},
-                   {"seed", o.seed},
-                   {"exact", exact},
-                   {"observed_share", m.share},
-                   {"data_residual", fit.residual},
-                   {"verdict", verdict},
-                   {"complete", done == x.items()}});
+    const io::json result{{"program", "diem posterior"},
+                          {"samples", (o.out / "samples.npy").string()},
+                          {"shape", results.shape()},
+                          {"seed", o.seed},
+                          {"exact", exact},
+                          {"observed_share", m.share},
+                          {"data_residual", fit.residual},
+                          {"samples_per_observation", count},
+                          {"verdict", verdict},
+                          {"complete", done == x.items()}};
+    support::tell(result);
+    save_posterior_report(b, o, m, description.type, result, exact ? nullptr : &state);
     if (done < x.items())
         return stopped(std::to_string(items * count) + " of " + std::to_string(x.items()) + " samples",
                        o.out / "samples.npy");
-    if (ratio <= poor_residual) return 0;
-    std::cerr << "diem: " << (ratio <= bad_residual ? "warning: " : "") << residual << "; are operator, --sigma-y ("
-              << o.sigma_y << ") and prior those of these observations?\n";
-    return ratio <= bad_residual ? 0 : 1;
+    if (ratio <= support::poor_residual) return 0;
+    std::cerr << "diem: " << (ratio <= support::bad_residual ? "warning: " : "") << residual
+              << "; are operator, --sigma-y (" << o.sigma_y << ") and prior those of these observations?\n";
+    return ratio <= support::bad_residual ? 0 : 1;
 }
 
 }  // namespace program
