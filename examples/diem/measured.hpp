@@ -16,6 +16,8 @@
 #include <diem/io/png.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/posterior/observation.hpp>
+#include <diem/prior/observed_variance.hpp>
+#include <diem/prior/recoverability.hpp>
 
 #include "diem/files.hpp"
 #include "support/any_operator.hpp"
@@ -75,6 +77,115 @@ template <Backend B>
     return {std::move(mask), std::move(n.values)};
 }
 
+/// Observations y = A x + e with what is known about them.
+template <Backend B>
+struct measured {
+    diem::batch<B> own;  ///< what y shows, unless that is the caller's
+    diem::const_view_t<B> y;
+    support::any_operator<B> a;
+    noise_type<B> noise;
+    std::optional<support::image_shape> image;  ///< of x
+    double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
+    index_t unseen_items = 0, unseen_features = 0;  ///< of which, or by which, the operator shows nothing
+    double spread = 0;                              ///< about the root mean square of x
+    double scale = 1;                               ///< y, its noise and x are those of the user divided by this
+    [[nodiscard]] index_t items() const { return y.items(); }
+    [[nodiscard]] index_t features() const { return a.cols(); }
+    [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y, a, noise); }
+};
+/// What the operator shows of x, and how wide x is. Throws value_error where A is zero for every item.
+template <Backend B>
+void examine(B& b, measured<B>& m, const std::string& where) {
+    using namespace diem;
+    const auto seen = prior::recoverability_of(b, m.a, m.items(), {.steps = 0});
+    m.unseen_items = seen.unseen_items;
+    m.unseen_features = static_cast<index_t>(std::round(seen.unseen_values * static_cast<double>(m.features())));
+    if (m.unseen_items == m.items())
+        throw value_error(where + ": the operator is zero for every item: nothing was seen");
+    m.spread = std::sqrt(prior::observed_variance_of(b, m.observed(b)).of_x);
+}
+/// See `clear_hidden` for values that a mask hides, and `shape_of_x` for `image`. `a`: the operator, where `d` does not say it.
+/// `there`: the values in the backend's memory, which are used, and must outlive the result, where none had to be changed.
+template <Backend B>
+[[nodiscard]] measured<B> measure(B& b, host_items values, const std::string& name, const operator_description& d,
+                                  const sigma_source& sigma, std::optional<support::image_shape> image,
+                                  std::optional<support::any_operator<B>> given = {},
+                                  std::optional<diem::const_view_t<B>> there = {}) {
+    const bool flat = values.shape().size() <= 2 && d.type != "identity" && d.type != "mask";  // rows, no image
+    if (!flat && d.order != layout::channels_last)
+        values = host_items(channels_last({values.shape(), values.copy()}, d.order, name));
+    auto [a, seen] = given ? loaded_operator<B>{std::move(*given)} : load_operator(b, d, name, values);
+    const index_t items = values.items(), rows = values.features();
+    const double share = clear_hidden(values, seen, name);
+    image = shape_of_x(d, a.as_mask() != nullptr, values.shape(), a.cols(), image);
+    const auto variances = load_variances(sigma, rows);
+    auto noise = noise_type<B>::shared(b, to_backend(b, variances, rows, 1));
+    diem::batch<B> own;
+    if (!there || !values.borrowed()) {
+        own = diem::batch<B>(b, rows, items);
+        b.upload(diem::host_view<const float>(values.values().data(), rows, items), own.view());
+        there = own.cview();
+    }
+    measured<B> m{std::move(own), *there, std::move(a), std::move(noise), image, share};
+    examine(b, m, d.where);
+    return m;
+}
+template <Backend B>
+[[nodiscard]] measured<B> load_measured(B& b, const std::filesystem::path& y, const operator_description& d,
+                                        const sigma_source& sigma, std::optional<support::image_shape> image) {
+    return measure(b, host_items(load_items(y, false)), y.string(), d, sigma, image);
+}
+/// In units of `scale`: y and its noise are divided by it.
+template <Backend B>
+void rescale(B& b, measured<B>& m, const sigma_source& sigma, double scale) {
+    if (scale == 1) return;
+    auto variances = load_variances(sigma, m.y.features());
+    for (float& v : variances) v = static_cast<float>(static_cast<double>(v) / (scale * scale));
+    m.noise = noise_type<B>::shared(b, diem::to_backend(b, variances, m.y.features(), 1));
+    diem::batch<B> scaled(b, m.y.features(), m.y.items());
+    b.axpby(1 / scale, m.y, 0.0, scaled.view());
+    m.own = std::move(scaled);
+    m.y = m.own.cview();
+    m.scale = scale;
+    m.spread /= scale;
+}
+/// How samples of the observations fit them.
+struct data_fit {
+    double residual = 0;     ///< mean of (y - A x)' Sigma_y^-1 (y - A x) / rows over the finite ones
+    index_t non_finite = 0;  ///< samples with a number that is not finite, or such a residual
+};
+/// Of x, sample s n + i of observation i.
+template <Backend B>
+[[nodiscard]] data_fit fit_of(B& b, const measured<B>& m, diem::const_view_t<B> x) {
+    using namespace diem;
+    const index_t n = m.items(), rows = m.y.features(), features = m.features();
+    batch<B> r(b, rows, n), s(b, rows, n);
+    data_fit f;
+    for (index_t first = 0; first < x.items(); first += n) {
+        const index_t count = std::min(n, x.items() - first);
+        const const_view_t<B> part = x.item_range(first, count);
+        const view_t<B> at = r.view().item_range(0, count), weighted = s.view().item_range(0, count);
+        m.a.items(0, count).apply(b, part, at);
+        b.axpby(1.0, m.y.item_range(0, count), -1.0, at);
+        m.noise.items(0, count).apply_inverse(b, const_view_t<B>(at), weighted);
+        const auto residual = to_host(b, at), inverse = to_host(b, weighted), values = to_host(b, part);
+        for (index_t i = 0; i < count; ++i) {
+            double sum = 0;
+            bool finite = true;
+            for (index_t k = i * rows; k < (i + 1) * rows; ++k)
+                sum += static_cast<double>(residual[static_cast<std::size_t>(k)]) *
+                       static_cast<double>(inverse[static_cast<std::size_t>(k)]);
+            for (index_t k = i * features; k < (i + 1) * features; ++k)
+                finite = finite && std::isfinite(values[static_cast<std::size_t>(k)]);
+            if (finite && std::isfinite(sum))
+                f.residual += sum / static_cast<double>(rows);
+            else
+                ++f.non_finite;
+        }
+    }
+    f.residual /= static_cast<double>(std::max<index_t>(x.items() - f.non_finite, 1));
+    return f;
+}
 /// Warnings where some items or, with `features`, some values of x are never seen.
 template <Backend B>
 [[nodiscard]] std::vector<std::string> unseen(const measured<B>& m, bool features) {

@@ -150,9 +150,11 @@
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/prior/guard.hpp>
+#include <diem/prior/held_out.hpp>
 #include <diem/prior/learn.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>
+#include <diem/prior/observed_variance.hpp>
 #include <diem/prior/recoverability.hpp>
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_file.hpp>

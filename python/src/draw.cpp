@@ -7,6 +7,7 @@
 #include <diem/prior/files.hpp>
 
 #include "prior.hpp"
+#include "support/residual.hpp"
 
 namespace python {
 
@@ -238,13 +239,13 @@ nb::tuple posterior(nb::handle model, nb::handle y, nb::handle op, nb::handle co
         shares[std::string(solver::to_string(s))] = state.share(s);
     if (fit.non_finite > 0)
         warn({std::to_string(fit.non_finite) + " of " + std::to_string(n * count) + " samples are not finite"});
-    if (!(ratio <= program::poor_residual))
+    if (!(ratio <= support::poor_residual))
         warn({"data residual " + support::number(fit.residual) + " (near " + support::number(share) +
-              " where samples fit the data): " + program::verdict_of(ratio) +
+              " where samples fit the data): " + support::verdict_of(ratio) +
               "; are operator, sigma_y and prior those of these observations?"});
     return nb::make_tuple(result, to_python({{"data_residual", fit.residual},
                                              {"observed_share", share},
-                                             {"verdict", program::verdict_of(ratio)},
+                                             {"verdict", support::verdict_of(ratio)},
                                              {"non_finite", fit.non_finite},
                                              {"exact", exact},
                                              {"solver", shares},

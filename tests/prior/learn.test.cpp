@@ -236,6 +236,34 @@ TEST_CASE("an adjoint that is none is found before anything is learned") {
     CHECK_THROWS_AS(prior::learn(p.b, observed, network, p.options()), value_error);
 }
 
+TEST_CASE("the spread of x is told from y, whatever noise is hidden or kept where a mask hides x") {
+    using B = test::main_backend<float>;
+    B b;
+    const index_t d = 16, n = 1000;
+    const double variance = 4, noise = 4;
+    batch<B> x(b, d, n), masks(b, d, n), y(b, d, n), cleared(b, d, n);
+    b.fill_normal({.seed = 1, .lane = random_lane::user}, x.view());
+    b.axpby(0.0, x.cview(), std::sqrt(variance), x.view());
+    linop::draw_mask<B>(b, {.seed = 2, .lane = random_lane::user}, 0.25, 1, masks.view());
+    const auto mask = linop::mask<B>::per_item(masks.view());
+    const linop::isotropic_covariance cov(d, noise);
+    posterior::simulate<B>(b, mask, cov, x.cview(), {.seed = 3, .lane = random_lane::user}, y.view());
+    mask.apply(b, y.cview(), cleared.view());
+    // Of m = 4000 seen values: standard errors sqrt(2 / m) of y's power, the noise's and the operator's.
+    const double error = 5 * std::sqrt(2 / 4000.0) * (2 * variance + 2 * noise);
+    double before = 0;
+    for (const auto* data : {&y, &cleared}) {
+        const auto found = prior::observed_variance_of(b, posterior::observe(b, data->view(), mask, cov));
+        CHECK(std::abs(found.of_x - variance) <= error);
+        CHECK(std::abs(found.with_noise - variance - noise) <= error);
+        if (before > 0) CHECK(found.of_x == before);
+        before = found.of_x;
+    }
+    const auto small =
+        prior::observed_variance_of(b, posterior::observe(b, y.cview(), mask, linop::isotropic_covariance(d, 100)));
+    CHECK(small.of_x == 0);  // the noise has more power than y
+}
+
 TEST_CASE("data of any scale are learned at their scale") {
     using B = test::main_backend<float>;
     for (const double scale : {1e-3, 1.0, 300.0}) {

@@ -160,9 +160,18 @@ template <class A, class C, class D, class... Rest>
     return sum(sum(std::move(a), std::move(c)), std::move(d), std::move(rest)...);
 }
 
-/// y = A C x. Not tagged symmetric: wrap A V A' in `assume_symmetric`.
+namespace detail {
+template <bool>
+struct elementwise_if {};
+template <>
+struct elementwise_if<true> {
+    using elementwise_tag = linop::elementwise_tag;
+};
+}  // namespace detail
+
+/// y = A C x. Not tagged symmetric: wrap A V A' in `assume_symmetric`. Element-wise if both are.
 template <class A, class C>
-class composition {
+class composition : public detail::elementwise_if<ElementwiseOperator<A> && ElementwiseOperator<C>> {
 public:
     using operator_tag = linear_tag;
     composition(A a, C c) : a_(std::move(a)), c_(std::move(c)), items_(joint_items("compose", a_.items(), c_.items())) {

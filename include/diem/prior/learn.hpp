@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
@@ -18,6 +19,7 @@
 #include <diem/prior/files.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/learned.hpp>
+#include <diem/prior/observed_variance.hpp>
 #include <diem/prior/recoverability.hpp>
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_folder.hpp>
@@ -58,36 +60,6 @@ struct learn_options {
 };
 
 namespace detail {
-
-/// The variance of a value of x that the energy of y speaks for: (|y|^2 - |e|^2) / |A z|^2, e noise and z ~ N(0, I) drawn anew,
-/// summed over the observations; at least a thousandth of it without the noise; not finite where A is zero. Data with a mean
-/// are taken for wider.
-template <Backend B, class Observation>
-[[nodiscard]] double observed_variance(B& b, const Observation& observed) {
-    const auto& a = observed.forward_operator();
-    const index_t n = observed.items(), rows = a.rows();
-    double of_y = 0, of_noise = 0, of_a = 0;
-    const auto energy = [&](const_view_t<B> v) {
-        batch<B, double> squares(b, v.items(), 1);
-        b.dot(v, v, squares.flat());
-        double sum = 0;
-        for (const double s : to_host(b, squares)) sum += s;
-        return sum;
-    };
-    for (index_t first = 0; first < n; first += 256) {
-        const index_t count = std::min<index_t>(256, n - first);
-        const auto part = observed.items(first, count);
-        const random_key key = random_key{.seed = 0x7370726561}.skip_items(static_cast<std::uint32_t>(first));
-        batch<B> z(b, a.cols(), count), image(b, rows, count);
-        b.fill_normal(key.with_lane(random_lane::user), z.view());
-        part.forward_operator().apply(b, z.cview(), image.view());
-        of_a += energy(image.cview());
-        part.noise().sample(b, key.with_lane(random_lane::user + 1), image.view());
-        of_noise += energy(image.cview());
-        of_y += energy(part.y());
-    }
-    return std::max(of_y - of_noise, 1e-3 * of_y) / of_a;
-}
 
 /// Laps of Gaussian EM seen by a run, and kept in gaussian.safetensors with what must be the same when it is resumed.
 template <Backend B, class Net>
@@ -166,7 +138,8 @@ template <Backend B, class Net = model::any_network<B>, class Observation>
                                                   const run<B, Net>& run = {}) {
     options.ppca.rank = std::min(options.ppca.rank, observed.forward_operator().cols());
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::learn_gaussian: A");
-    const double seen = detail::observed_variance(b, observed);
+    const auto energy = observed_variance_of(b, observed);
+    const double seen = std::max(energy.of_x, 1e-3 * energy.with_noise);
     check_value("prior::learn_gaussian", std::isfinite(seen), "y is not finite, or A is zero and shows nothing of x");
     detail::gaussian_run<B, Net> laps(b, run, options, observed);
     const double variance = seen == 0 || (seen > 0.1 && seen < 10) ? 1 : seen;

@@ -13,7 +13,8 @@
 
 namespace diem::prior {
 
-/// Where a run stands, for display.
+/// Where a run stands, for display. Laps are numbered from 0 everywhere: here, in diagnostics, messages and names of files;
+/// `done` counts what is finished, so that lap 0 of the Gaussian stage is told with done = 1.
 struct progress {
     enum class stage_type { gaussian, sampling, training };
     stage_type stage = stage_type::gaussian;
