@@ -53,14 +53,14 @@ rows = {
     "truth": digits[1536:],
     "spread": spread,
 }
-figure, axes = pyplot.subplots(len(rows), 16, figsize=(12, 5))
+figure, axes = pyplot.subplots(len(rows), 16, figsize=(12, 5.6))
 colours = pyplot.get_cmap("gray").with_extremes(bad="steelblue")
 for line, (name, images) in zip(axes, rows.items()):
     for k, axis in enumerate(line):
         low, high = (0, spread.max()) if name == "spread" else (-2, 2)
         axis.imshow(images[k, :, :, 0], cmap=colours, vmin=low, vmax=high)
         axis.set_axis_off()
-    line[0].set_title(name, loc="left", fontsize=9)
-figure.tight_layout(pad=0.3)
+    line[0].set_title(name, loc="left", fontsize=9, pad=2)
+figure.tight_layout(pad=0.3, h_pad=0.8)
 figure.savefig(folder / "restored.png", dpi=100)
 print(f"pictures: {folder / 'restored.png'}")
