@@ -40,7 +40,7 @@ diem::prior::learned<B> train_patch_prior(B& b, const slice_patches& source, con
     auto config = o.network;
     config.height = config.width = source.size;
     config.channels = 2;
-    network_of<B> model(b, diem::model::any_network<B>(config), {.sigma_data = 0.7});
+    network_of<B> model(b, diem::model::any_network<B>(config), {.sigma_data = 1});
     if (start)
         b.copy(as_batch(start->last_weights()), as_batch(model.mutable_parameters()));
     else
@@ -50,7 +50,7 @@ diem::prior::learned<B> train_patch_prior(B& b, const slice_patches& source, con
     t.steps = o.steps;
     t.batch = o.batch;
     t.report_every = 10;
-    t.loss = {.sigma_min = 1e-2, .sigma_max = 5};
+    t.loss = {.sigma_min = 1e-2, .sigma_max = 3};
     t.rate = {.schedule = diem::train::rate_schedule::linear, .initial = o.rate, .final = o.rate / 20, .warmup = 0.02};
     t.adam.ema_decay = 0.995;
     t.adam.ema_warmup = true;
@@ -66,16 +66,18 @@ diem::prior::learned<B> train_patch_prior(B& b, const slice_patches& source, con
     b.copy(as_batch(std::as_const(model).parameters()), last.view());
     b.copy(as_batch(std::as_const(state.adam).average()), as_batch(model.mutable_parameters()));
     b.fill(mean.view(), 0.0F);
-    return {std::move(model), std::move(last), std::move(mean), std::nullopt};
+    diem::prior::learned<B> prior(std::move(model), std::move(last), std::move(mean), std::nullopt);
+    prior.history.push_back({.lap = 1, .samples = o.patches});
+    return prior;
 }
 
 /// The network of a prior of patches, on images of height x width: it is made of convolutions alone.
 template <diem::Backend B>
-network_of<B> at_size(B& b, const diem::prior::learned<B>& prior, index_t height, index_t width) {
+network_of<B> at_size(B& b, const diem::prior::learned<B>& prior, index_t height, index_t width, double sigma_data = 1) {
     auto config = std::get<diem::nn::unet_config>(prior.network().net().config());
     config.height = height;
     config.width = width;
-    network_of<B> model(b, diem::model::any_network<B>(config), prior.network().options());
+    network_of<B> model(b, diem::model::any_network<B>(config), {.sigma_data = sigma_data});
     b.copy(as_batch(prior.network().parameters()), as_batch(model.mutable_parameters()));
     return model;
 }

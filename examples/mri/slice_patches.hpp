@@ -67,7 +67,7 @@ struct slice_patches {
                 }
             if (sum > 0.1 * top * static_cast<double>(size * size) || uniform(0, 1) < 0.1) break;  // mostly inside the head
         }
-        const double power = std::exp(uniform(-0.5, 0.4)), scale = 2 * uniform(0.5, 1.3), by_value = uniform(-0.5, 0.5);
+        const double power = std::exp(uniform(-0.5, 0.4)), scale = 2 * uniform(0.5, 1.5), by_value = uniform(-0.5, 0.5);
         std::array<double, 6> phase{}, shade{};
         for (double& p : phase) p = uniform(-1.7, 1.7);
         phase[0] = uniform(0, 2 * std::numbers::pi);

@@ -12,8 +12,8 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app,argc,argv);
     using B=diem::eigen_backend<float>; B b(threads);
     mri::slice_patches p; p.size=size;
-    if(!s320.empty()) p.sources.push_back({diem::io::load_npy<std::uint8_t>(s320),1.1,1.8,0.7});
-    if(!s128.empty()) p.sources.push_back({diem::io::load_npy<std::uint8_t>(s128),0.75,1.05,0.3});
+    if(!s320.empty()) p.sources.push_back({diem::io::load_npy<std::uint8_t>(s320),1.0,1.7,0.75});
+    if(!s128.empty()) p.sources.push_back({diem::io::load_npy<std::uint8_t>(s128),0.7,1.0,0.25});
     for(auto& s:p.sources){ auto& a=s.slices; auto n=a.shape[0]==320?288:2547; a.shape[0]=n; a.data.resize(size_t(n)*a.shape[1]*a.shape[2]); }
     if(!dump.empty()){ diem::io::array<float> d({64,size,size,2}); for(int i=0;i<64;++i) p.draw({.seed=o.seed,.lane=diem::random_lane::user},i,d.data.data()+i*size*size*2); diem::io::save_npy(dump,d); return 0; }
     std::optional<diem::prior::learned<B>> start; if(!from.empty()) start.emplace(diem::prior::load<B>(from,b));
