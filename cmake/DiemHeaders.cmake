@@ -97,6 +97,14 @@ set(DIEM_HEADERS
     include/diem/model/detail/coefficients.hpp
     include/diem/model/gaussian_skip.hpp
     include/diem/model/preconditioned.hpp
+    include/diem/mri/coil_compression.hpp
+    include/diem/mri/coil_matrix.hpp
+    include/diem/mri/espirit.hpp
+    include/diem/mri/kspace.hpp
+    include/diem/mri/masks.hpp
+    include/diem/mri/measured.hpp
+    include/diem/mri/scaling.hpp
+    include/diem/mri/whitening.hpp
     include/diem/nn/activation.hpp
     include/diem/nn/attention.hpp
     include/diem/nn/attention_block.hpp
@@ -150,8 +158,10 @@ set(DIEM_HEADERS
     include/diem/prior/learn.hpp
     include/diem/prior/learned.hpp
     include/diem/prior/moments.hpp
+    include/diem/prior/recoverability.hpp
     include/diem/prior/run.hpp
     include/diem/prior/run_file.hpp
+    include/diem/prior/run_folder.hpp
     include/diem/prior/settings.hpp
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp

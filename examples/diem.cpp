@@ -229,6 +229,19 @@ int main(int argc, char** argv) {
     add_json(c);
     c->callback([&] { command = [] { return doctor(); }; });
 
+    report_command q;
+    c = app.add_subcommand("report", "write the page of a run again, or compare two runs");
+    c->footer(
+        "Makes report.html again of report.json and the pictures beside it, as fit, demo, cifar and manifold write it; "
+        "of\n"
+        "two runs one page that shows them beside each other.\n\n"
+        "Example: diem report run\n"
+        "         diem report run other --out comparison.html");
+    c->add_option("folders", q.folders, "of one run, or of two")->required()->expected(1, 2);
+    c->add_option("--out", q.out, "the page (default: report.html in the folder; of two runs comparison.html here)");
+    add_json(c);
+    c->callback([&] { command = [&] { return report(q); }; });
+
     observe_command v;
     c = app.add_subcommand("observe", "simulate observations y = A x + e of a truth");
     c->footer(

@@ -58,7 +58,8 @@ void sense(benchmark::State& state, index_t items) {
     batch<B> mask(b, width, 1);
     b.fill(mask.view(), 1);
     using numbers = linop::common_or_each<B>;
-    const linop::sense<B> a(height, width, numbers::shared(mask), numbers::per_item(draw(b, coils * size, items, 0)));
+    const linop::sense<B> a(b, height, width, numbers::shared(mask),
+                            numbers::per_item(draw(b, coils * size, items, 0)));
     const auto x = draw(b, size, items, 1), u = draw(b, coils * size, items, 2);
     batch<B> y(b, coils * size, items), back(b, size, items);
     const auto both_ways = [&](const batch<B>& from) {

@@ -73,6 +73,13 @@ int info(const info_command& o);
 /// What a report of an error needs: version, processor, threads, memory, devices.
 int doctor();
 
+struct report_command {
+    std::vector<path> folders;  ///< one or two
+    path out;                   ///< empty: report.html in the one folder, comparison.html here of two
+};
+/// The page of a run, or of two beside each other (support/html_report.hpp).
+int report(const report_command& o);
+
 struct observe_command {
     path truth, description, out;
     std::string sigma_y;

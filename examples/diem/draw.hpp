@@ -16,10 +16,12 @@
 #include "diem/commands.hpp"
 #include "diem/outputs.hpp"
 #include "diem/stages.hpp"
+#include "support/html_report.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/residual.hpp"
 #include "support/terminal.hpp"
 
 namespace program {
@@ -122,10 +124,6 @@ int sample(B& b, const sample_command& o) {
     return stopped(std::to_string(done) + " of " + std::to_string(o.count) + " samples", o.out / "samples.npy");
 }
 
-/// Residuals over the share of the entries that are seen: beyond `poor` a warning, beyond `bad` an error. Samples of the true
-/// posterior have 1.
-inline constexpr double poor_residual = 3, bad_residual = 30;
-
 /// Mean, standard deviation and samples of the first `items` observations, `count` of each, in units of `scale`.
 template <Backend B>
 class posterior_files {
@@ -207,7 +205,7 @@ int posterior(B& b, const posterior_command& o) {
         .reads("--operator", o.description)
         .reads("--sigma-y", sigma.file)
         .reads(description.where, description.file)
-        .writes({"samples.npy", "mean.npy"});
+        .writes({"samples.npy", "mean.npy", "posterior.json", "posterior.html"});
     if (o.samples > 1) files.writes({"std.npy"});
     files.check();
     auto p = open(b, o);
@@ -256,9 +254,9 @@ int posterior(B& b, const posterior_command& o) {
     if (has_picture(m.image)) results.save_pictures(o.out);
 
     const double ratio = fit.residual / m.share;
-    const std::string verdict = ratio <= poor_residual  ? "samples fit the data"
-                                : ratio <= bad_residual ? "samples fit the data poorly"
-                                                        : "samples do not fit the data";
+    const std::string verdict = ratio <= support::poor_residual  ? "samples fit the data"
+                                : ratio <= support::bad_residual ? "samples fit the data poorly"
+                                                                 : "samples do not fit the data";
     const std::string residual = "data residual " + support::number(fit.residual, fit.residual < 1e6 ? 2 : 0) +
                                  " (near " + support::number(m.share) + " where samples fit the data): " + verdict;
     std::cout << count << " posterior samples of each of " << items
@@ -274,22 +272,36 @@ int posterior(B& b, const posterior_command& o) {
                   << support::number(100 * share(solver_status::max_iterations), 1) << " % at the limit of iterations, "
                   << support::number(100 * (share(solver_status::breakdown) + share(solver_status::non_finite)), 1)
                   << " % broke down\n";
-    support::tell({{"program", "diem posterior"},
-                   {"samples", (o.out / "samples.npy").string()},
-                   {"shape", results.shape()},
-                   {"seed", o.seed},
-                   {"exact", exact},
-                   {"observed_share", m.share},
-                   {"data_residual", fit.residual},
-                   {"verdict", verdict},
-                   {"complete", done == x.items()}});
+    const io::json result{{"program", "diem posterior"},
+                          {"samples", (o.out / "samples.npy").string()},
+                          {"shape", results.shape()},
+                          {"seed", o.seed},
+                          {"exact", exact},
+                          {"observed_share", m.share},
+                          {"data_residual", fit.residual},
+                          {"verdict", verdict},
+                          {"complete", done == x.items()}};
+    support::tell(result);
+    auto report = facts_of(m);
+    report.update(result);
+    report.update({{"environment", support::environment()},
+                   {"backend", o.at.backend},
+                   {"threads", b.threads()},
+                   {"products", o.at.products},
+                   {"operator", description.type},
+                   {"sigma_y", o.sigma_y},
+                   {"samples_per_observation", count},
+                   {"status", done == x.items() ? "completed" : "cancelled"},
+                   {"seconds", state.seconds}});
+    if (!exact) report["solver_shares"] = prior::diagnostics_of(state).solver_shares;
+    support::save_report(o.out, report, "posterior");
     if (done < x.items())
         return stopped(std::to_string(items * count) + " of " + std::to_string(x.items()) + " samples",
                        o.out / "samples.npy");
-    if (ratio <= poor_residual) return 0;
-    std::cerr << "diem: " << (ratio <= bad_residual ? "warning: " : "") << residual << "; are operator, --sigma-y ("
-              << o.sigma_y << ") and prior those of these observations?\n";
-    return ratio <= bad_residual ? 0 : 1;
+    if (ratio <= support::poor_residual) return 0;
+    std::cerr << "diem: " << (ratio <= support::bad_residual ? "warning: " : "") << residual
+              << "; are operator, --sigma-y (" << o.sigma_y << ") and prior those of these observations?\n";
+    return ratio <= support::bad_residual ? 0 : 1;
 }
 
 }  // namespace program

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <chrono>
 #include <cmath>
 #include <iostream>
 #include <optional>
@@ -13,8 +12,10 @@
 #include <diem/io/folder_lock.hpp>
 #include <diem/io/png.hpp>
 #include <diem/prior/files.hpp>
+#include <diem/prior/run_folder.hpp>
 
 #include "diem/commands.hpp"
+#include "diem/fit_report.hpp"
 #include "diem/fit_settings.hpp"
 #include "diem/outputs.hpp"
 #include "diem/stages.hpp"
@@ -46,13 +47,13 @@ public:
             .reads("\"operator\"", s_.description.where)
             .reads(s_.description.where, s_.description.file)
             .reads("\"sigma_y\"", s_.sigma.file)
-            .writes({"gaussian.safetensors", "prior.safetensors", "report.json"});
+            .writes({"gaussian.safetensors", "prior.safetensors", "report.json", "report.html"});
         if (has_picture(m_.image)) files.writes({"observed.png", "samples_gaussian.png", "samples_diffusion.png"});
         files.check();
         const auto checkpoint = o_.out / "checkpoint";
         const bool there = fs::is_directory(o_.out);
         if (there) lock_.emplace(o_.out);
-        const bool used = fs::exists(gaussian_path()) || fs::exists(checkpoint / "run.safetensors");
+        const bool used = fs::exists(gaussian_path()) || !prior::run_files(checkpoint).empty();
         if (used && !o_.resume && !o_.overwrite)
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
@@ -81,12 +82,15 @@ public:
         support::print_evidence(std::cout, support::evidence_of(notes_, m_.items()));
         return fitted;
     }
-    learn_result<B> second_stage(learned_prior<B> start, const network& net) {
+    learn_result<B> second_stage(learned_prior<B> start, const network& net, fit_report& report) {
         support::watched_run<B, network> watch(
             m_.items(), [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
-                if (!has_picture(m_.image)) return;
-                picture("lap_" + std::to_string(d.lap) + ".png", next);
-                picture("lap_" + std::to_string(d.lap) + "_posterior.png", x.item_range(0, shown(x.items())));
+                if (has_picture(m_.image)) {
+                    picture("lap_" + std::to_string(d.lap) + ".png", next);
+                    picture("lap_" + std::to_string(d.lap) + "_posterior.png", x.item_range(0, shown(x.items())));
+                }
+                report.laps(next.history);
+                report.save("running");
             });
         set_up(watch.run(), o_.out / "checkpoint");
         start.notes = io::json::object();
@@ -174,7 +178,6 @@ void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured
 
 template <Backend B>
 int fit(B& b, const fit_command& o) {
-    const auto start = std::chrono::steady_clock::now();
     auto [s, m] = read_fit(b, o.config);
     const auto& em = s.em;
     std::cout << m.items() << " observations of " << m.y.features() << " values (" << s.description.type << " of "
@@ -217,47 +220,36 @@ int fit(B& b, const fit_command& o) {
     run.prepare_folder();
     if (has_picture(m.image))
         save_observed(b, o.out / "observed.png", m, fitting(*m.image, std::min(s.pictures, m.items())));
+    fit_report report(o, s, facts_of(m), b.threads());
+    report.save("running");
     auto result = run.first_stage();
     if (result.status == prior::run_status::cancelled) {
         std::cout << result.report << std::endl;
+        report.save("cancelled", result.report);
         return support::interrupt_status();
     }
+    report.gaussian(run.notes());
     run.picture("samples_gaussian.png", result.prior);
     if (net && em.laps > 0) {
-        result = run.second_stage(std::move(result.prior), *net);
+        report.save("running");
+        result = run.second_stage(std::move(result.prior), *net, report);
         std::cout << result.report << std::endl;
-        if (result.status == prior::run_status::cancelled) return support::interrupt_status();
+        if (result.status == prior::run_status::cancelled) {
+            report.laps(result.prior.history);
+            report.save("cancelled", result.report);
+            return support::interrupt_status();
+        }
         if (result.prior.has_network()) run.picture("samples_diffusion.png", result.prior);
     }
     const bool learned = result.prior.has_network();
     const auto status = result.status;
     prior::save(o.out / "prior.safetensors", b, result.prior);
-    io::json laps = io::json::array();
-    for (const auto& d : result.prior.history) laps.push_back(prior::to_json(d));
-    const io::json report{{"program", "diem fit"},
-                          {"environment", support::environment()},
-                          {"backend", o.at.backend},
-                          {"threads", b.threads()},
-                          {"products", o.at.products},
-                          {"seed", em.seed},
-                          {"observations", m.items()},
-                          {"rows", m.y.features()},
-                          {"features", m.features()},
-                          {"operator", s.description.type},
-                          {"observed_share", m.share},
-                          {"sigma_y", s.sigma.file.empty() ? io::json(s.sigma.value) : io::json(s.sigma.file.string())},
-                          {"scale", m.scale},
-                          {"prior", learned ? "diffusion" : "gaussian"},
-                          {"rank", s.gaussian.ppca.rank},
-                          {"gaussian", run.notes()},
-                          {"laps", laps},
-                          {"status", prior::to_string(status)},
-                          {"message", result.report},
-                          {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}};
-    io::save_json(o.out / "report.json", report);
-    support::tell(report);
+    report.laps(result.prior.history);
+    report.json()["prior"] = learned ? "diffusion" : "gaussian";
+    report.save(prior::to_string(status), result.report);
+    support::tell(report.json());
     std::cout << "The " << (learned ? "diffusion" : "Gaussian") << " prior is "
-              << (o.out / "prior.safetensors").string() << "; report.json and pictures are beside it\n";
+              << (o.out / "prior.safetensors").string() << "; report.html and pictures are beside it\n";
     if (status != prior::run_status::rejected) return 0;
     std::cerr << "diem: a lap was rejected: " << result.report << '\n';
     return 1;

@@ -224,4 +224,15 @@ void save_observed(B& b, const std::filesystem::path& file, const measured<B>& m
         file, support::picture_row(b, m.y.cview().item_range(0, count), *m.image, scale_of(*m.image), hidden.cview()));
 }
 
+/// For a report.
+template <Backend B>
+[[nodiscard]] diem::io::json facts_of(const measured<B>& m) {
+    diem::io::json j{
+        {"observations", m.items()}, {"rows", m.y.features()},         {"features", m.features()},
+        {"observed_share", m.share}, {"unseen_items", m.unseen_items}, {"unseen_features", m.unseen_features},
+        {"scale", m.scale}};
+    if (m.image) j["image"] = {m.image->height, m.image->width, m.image->channels};
+    return j;
+}
+
 }  // namespace program

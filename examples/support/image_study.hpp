@@ -17,6 +17,7 @@
 #include <diem/io/png.hpp>
 #include <diem/prior/learn.hpp>
 
+#include "support/html_report.hpp"
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
 #include "support/interrupt.hpp"
@@ -77,16 +78,18 @@ public:
             if (s_.plan_only || s_.em.laps > 0) plan(*network);
         }
         if (s_.plan_only) return 0;
+        report_["prior"] = network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian";
+        save_report("running");
         baselines();
         auto learned = gaussian();
-        if (!learned) return interrupt_status();
+        if (!learned) return cancelled();
         if (network != nullptr && s_.em.laps > 0) {
             auto result = diffusion(*network, std::move(*learned));
-            if (status_ == diem::prior::run_status::cancelled) return interrupt_status();
+            if (status_ == diem::prior::run_status::cancelled) return cancelled();
             if (result.has_network()) judge("diffusion", result, {});
         }
+        save_report(diem::prior::to_string(status_));
         print();
-        save_report();
         return status_ == diem::prior::run_status::completed ? 0 : 1;
     }
 
@@ -110,6 +113,7 @@ private:
         watched_run<B, Net> watch(s_.gaussian_observations);
         watch.run().folder = s_.out / "checkpoint";
         watch.run().resume = s_.resume;
+        watch.run().overwrite = !s_.resume;
         const auto observed = train_.observed(b_).items(0, s_.gaussian_observations);
         auto result = diem::prior::learn_gaussian(b_, observed, s_.gaussian, watch.run());
         if (result.status == diem::prior::run_status::cancelled) {
@@ -149,9 +153,11 @@ private:
             auto entry = diem::prior::to_json(d);
             if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
             laps_.add(std::move(entry));
+            save_report("running");
         });
         watch.run().folder = s_.out / "checkpoint";
         watch.run().resume = s_.resume;
+        watch.run().overwrite = !s_.resume;
         start.notes = {{"image", {train_.shape.height, train_.shape.width, train_.shape.channels}}};
         auto result =
             diem::prior::fit_diffusion(b_, std::move(start), network, train_.observed(b_), s_.em, watch.run());
@@ -222,9 +228,19 @@ private:
         std::cout << "\nPSNR of " << held_out_.items() << " held-out images, dB (range 4), and figures of "
                   << s_.free_samples << " unconditional samples\n";
         print_table(std::cout, {"", ""}, rows_);
+        std::cout << "\n"
+                  << number(elapsed(), 1) << " s. Pictures, report.json and report.html are in "
+                  << std::filesystem::absolute(s_.out).string()
+                  << "\n  posterior_*.png           rows: observed, one sample, mean of the samples, truth\n"
+                     "  samples_*.png             unconditional samples\n"
+                     "  laps.png, laps_posterior.png   samples along the laps of the diffusion prior\n";
     }
-    void save_report() {
-        const double seconds = elapsed();
+    int cancelled() {
+        save_report("cancelled");
+        return interrupt_status();
+    }
+    /// As the run goes on, too.
+    void save_report(const std::string& status) {
         report_.update({{"program", s_.program},
                         {"environment", environment()},
                         {"backend", s_.at.backend},
@@ -240,16 +256,13 @@ private:
                         {"rank", s_.gaussian.ppca.rank},
                         {"gaussian_observations", s_.gaussian_observations},
                         {"laps", laps_.entries()},
-                        {"status", diem::prior::to_string(status_)},
+                        {"features", train_.truth.features()},
+                        {"image", {train_.shape.height, train_.shape.width, train_.shape.channels}},
+                        {"operator", "mask"},
+                        {"status", status},
                         {"stages", stages_},
-                        {"seconds", seconds}});
-        diem::io::save_json(s_.out / "report.json", report_);
-        std::cout << "\n"
-                  << number(seconds, 1) << " s. Pictures and report.json are in "
-                  << std::filesystem::absolute(s_.out).string()
-                  << "\n  posterior_*.png           rows: observed, one sample, mean of the samples, truth\n"
-                     "  samples_*.png             unconditional samples\n"
-                     "  laps.png, laps_posterior.png   samples along the laps of the diffusion prior\n";
+                        {"seconds", elapsed()}});
+        support::save_report(s_.out, report_);
     }
 
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

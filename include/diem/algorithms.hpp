@@ -96,6 +96,15 @@
 #include <diem/diffusion/schedule.hpp>
 #include <diem/diffusion/score_model.hpp>
 
+#include <diem/mri/coil_compression.hpp>
+#include <diem/mri/coil_matrix.hpp>
+#include <diem/mri/espirit.hpp>
+#include <diem/mri/kspace.hpp>
+#include <diem/mri/masks.hpp>
+#include <diem/mri/measured.hpp>
+#include <diem/mri/scaling.hpp>
+#include <diem/mri/whitening.hpp>
+
 #include <diem/testing/adjoint.hpp>
 #include <diem/testing/operator.hpp>
 #include <diem/testing/report.hpp>
@@ -144,8 +153,10 @@
 #include <diem/prior/learn.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>
+#include <diem/prior/recoverability.hpp>
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_file.hpp>
+#include <diem/prior/run_folder.hpp>
 #include <diem/prior/settings.hpp>
 
 #include <diem/metrics/calibration.hpp>

@@ -311,9 +311,12 @@ TEST_CASE("a diffusion EM is not resumed with other options, another network or 
     o.training.adam.max_norm = std::numeric_limits<double>::infinity();
     CHECK_THROWS_AS(p.fit(o, run), config_error);
     run.resume = false;
+    run.overwrite = true;
     o.laps = 1;
     (void)p.fit(o, run);
     run.resume = true;
+    CHECK_THROWS_AS(p.fit(o, run), value_error);
+    run.overwrite = false;
     o.laps = 2;
     CHECK(p.fit(o, run).prior.laps() == 2);  // a number that JSON has not is no other number
 }

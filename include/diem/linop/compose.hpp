@@ -39,6 +39,43 @@ template <class A>
     return adjoint_of<A>(std::move(a));
 }
 
+/// A'A: of least squares, such as CG-SENSE (`sum(normal(a), scaling(a.cols(), lambda))`). An operator that has a shorter way from
+/// x to A'A x than through y has `apply_normal(b, x, y)`; any other is applied, then its adjoint.
+template <class A>
+class normal_of {
+public:
+    using operator_tag = symmetric_tag;
+    explicit normal_of(A a) : a_(std::move(a)) {}
+
+    [[nodiscard]] index_t rows() const { return a_.cols(); }
+    [[nodiscard]] index_t cols() const { return a_.cols(); }
+    [[nodiscard]] index_t items() const { return a_.items(); }
+    [[nodiscard]] auto items(index_t first, index_t count) const {
+        return linop::normal_of<decltype(a_.items(first, count))>(a_.items(first, count));
+    }
+    template <Backend B>
+    void apply(B& b, const_view_t<B> x, view_t<B> y) const {
+        if constexpr (requires { a_.apply_normal(b, x, y); }) {
+            a_.apply_normal(b, x, y);
+        } else {
+            batch<B> middle(b, a_.rows(), x.items());
+            a_.apply(b, x, middle.view());
+            a_.apply_adjoint(b, middle.cview(), y);
+        }
+    }
+    template <Backend B>
+    void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
+        apply(b, y, x);
+    }
+
+private:
+    A a_;
+};
+template <class A>
+[[nodiscard]] normal_of<A> normal(A a) {
+    return normal_of<A>(std::move(a));
+}
+
 /// A, with the promise that it is symmetric; a by-product of A passes through.
 template <class A>
 class symmetric {

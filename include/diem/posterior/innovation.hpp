@@ -15,10 +15,6 @@ struct square_levels {
         variance[i] = static_cast<double>(sigma[i]) * static_cast<double>(sigma[i]);
     }
 };
-struct scale_number {
-    double scale;
-    DIEM_HOST_DEVICE void operator()(index_t i, double* v) const { v[i] *= scale; }
-};
 struct unit_prior_variance {  // sigma^2 / (1 + sigma^2)
     DIEM_HOST_DEVICE void operator()(index_t i, double* variance) const { variance[i] /= 1 + variance[i]; }
 };
@@ -133,14 +129,15 @@ public:
     void apply_adjoint(B& b, const_view_t<B> p, view_t<B> q) const { apply(b, p, q); }
     /// p'Sigma_y p, which p'M p is not below where V >= 0.
     void floor(B& b, const_view_t<B> p, vector_t<B, double> out) const {
-        if constexpr (requires { cov_y_.variance(); }) {
-            b.dot(p, p, out);
-            b.launch(out.size(), 1, detail::scale_number{cov_y_.variance()}, out.data());
-        } else {
-            batch<B> noise(b, a_.rows(), p.items());
-            cov_y_.apply(b, p, noise.view());
-            b.dot(p, noise.cview(), out);
-        }
+        batch<B> noise(b, a_.rows(), p.items());
+        cov_y_.apply(b, p, noise.view());
+        b.dot(p, noise.cview(), out);
+    }
+    /// s, where Sigma_y = s I.
+    [[nodiscard]] double floor_variance() const
+        requires requires(const N& n) { n.variance(); }
+    {
+        return cov_y_.variance();
     }
     /// Only the whole: V belongs to the batch it was made for.
     [[nodiscard]] innovation items(index_t, index_t) const { return *this; }

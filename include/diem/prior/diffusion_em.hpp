@@ -32,6 +32,7 @@ struct learn_result {
     run_status status = run_status::completed;
     std::string report{};  ///< one or two lines for people
     std::optional<lap_diagnostics> rejected_lap{};
+    std::optional<recoverability> recoverable{};  ///< of `learn`: what the operators show of x
 };
 
 namespace detail {
@@ -196,7 +197,7 @@ private:
 /// average. `start` is a Gaussian prior, of which the first lap makes one of `net` with weights drawn by the seed, or any
 /// learned before. The result's `drawing` is that of the options.
 ///
-/// Throws io_error, config_error (resumed with other options or data), value_error (options, see `check_em`; the
+/// Throws io_error (also where the folder holds a run already), config_error (resumed with other options or data), value_error (options, see `check_em`; the
 /// adjoint of A is none).
 template <Backend B, class Net, class Observation>
 [[nodiscard]] learn_result<B, Net> fit_diffusion(B& b, learned<B, Net> start, const Net& net,

@@ -18,7 +18,9 @@
 #include <diem/prior/files.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/learned.hpp>
+#include <diem/prior/recoverability.hpp>
 #include <diem/prior/run.hpp>
+#include <diem/prior/run_folder.hpp>
 #include <diem/testing/adjoint.hpp>
 
 /// From observations to a prior in one call.
@@ -52,6 +54,7 @@ struct learn_options {
     gaussian_fit_options gaussian{};
     bool choose_e_step = true;  ///< of the Gaussian stage by `choose_gaussian_e_step`; else gaussian.e_step
     em_options em{};            ///< seed: of both stages
+    recoverability_options recoverability{};
 };
 
 namespace detail {
@@ -93,14 +96,14 @@ public:
     template <class Observation>
     gaussian_run(B& b, const run<B, Net>& run, const gaussian_fit_options& o, const Observation& observed)
         : b_(b), run_(run), options_(o), timer_(run.save_every) {
+        begin_in_folder(run, true);
         if (run.folder.empty()) return;
-        std::filesystem::create_directories(run.folder);
         settings_ = settings_json(o);
         settings_.erase("laps");
         settings_["seed"] = o.seed;
         settings_.update(describe_data(b, observed));
     }
-    [[nodiscard]] std::filesystem::path path() const { return run_.folder / "gaussian.safetensors"; }
+    [[nodiscard]] std::filesystem::path path() const { return run_.folder / gaussian_file_name; }
 
     /// Where to begin: `start`, or the stored lap.
     diffusion::gaussian<B> restore(diffusion::gaussian<B> start) {
@@ -156,15 +159,16 @@ private:
 
 /// The first stage as a run: a Gaussian prior from N(0, I), or, where the data's variance is beyond a factor of ten from 1, from
 /// N(0, s^2 I) at their scale (EM from far too wide a start would need many laps); kept with its laps, told of, cancelled and resumed. Its notes hold
-/// "laps" and "log_evidence" along them. Throws value_error where the adjoint of A is none.
+/// "laps" and "log_evidence" along them. Throws value_error where the adjoint of A is none, io_error for a folder that holds
+/// a run already.
 template <Backend B, class Net = model::any_network<B>, class Observation>
 [[nodiscard]] learn_result<B, Net> learn_gaussian(B& b, const Observation& observed, gaussian_fit_options options,
                                                   const run<B, Net>& run = {}) {
     options.ppca.rank = std::min(options.ppca.rank, observed.forward_operator().cols());
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::learn_gaussian: A");
-    detail::gaussian_run<B, Net> laps(b, run, options, observed);
     const double seen = detail::observed_variance(b, observed);
     check_value("prior::learn_gaussian", std::isfinite(seen), "y is not finite, or A is zero and shows nothing of x");
+    detail::gaussian_run<B, Net> laps(b, run, options, observed);
     const double variance = seen == 0 || (seen > 0.1 && seen < 10) ? 1 : seen;
     options.ppca.least_rest *= std::min(variance, 1.0);
     auto start = laps.restore(isotropic_gaussian(b, observed.forward_operator().cols(), variance));
@@ -188,7 +192,8 @@ template <Backend B, class Net = model::any_network<B>, class Observation>
 ///
 ///     const auto learned = diem::prior::learn(b, observed, diem::nn::mlp_config{64, {256, 256}, 64}, options, run);
 ///
-/// Throws value_error (options), io_error and config_error (the run's files).
+/// Where the operators never show a value or direction of x the prior is a guess: `run.on_recoverability` is told before
+/// the first lap, and the report says so. Throws value_error (options), io_error and config_error (the run's files).
 template <Backend B, class Observation>
 [[nodiscard]] learn_result<B> learn(B& b, const Observation& observed,
                                     const std::optional<model::network_config>& network, learn_options options = {},
@@ -201,9 +206,14 @@ template <Backend B, class Observation>
     }
     if (options.choose_e_step) options.gaussian.e_step = choose_gaussian_e_step(observed, options.gaussian.batch);
     options.gaussian.seed = options.em.seed;
-    auto first = learn_gaussian(b, observed, options.gaussian, run);
-    if (!net || first.status != run_status::completed) return first;
-    return fit_diffusion(b, std::move(first.prior), *net, observed, options.em, run);
+    auto seen = recoverability_of(b, observed.forward_operator(), observed.items(), options.recoverability);
+    if (run.on_recoverability) run.on_recoverability(seen);
+    auto result = learn_gaussian(b, observed, options.gaussian, run);
+    if (net && result.status == run_status::completed)
+        result = fit_diffusion(b, std::move(result.prior), *net, observed, options.em, run);
+    if (seen.has_unseen()) result.report += "; " + seen.words();
+    result.recoverable = std::move(seen);
+    return result;
 }
 
 }  // namespace diem::prior

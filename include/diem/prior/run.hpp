@@ -9,6 +9,7 @@
 
 #include <diem/backend/concept.hpp>
 #include <diem/prior/diagnostics.hpp>
+#include <diem/prior/recoverability.hpp>
 
 namespace diem::prior {
 
@@ -31,9 +32,12 @@ struct basic_run {
     double save_every = 600;         ///< seconds between checkpoints inside a lap
     bool keep_laps = true;           ///< also a file for each lap's prior
     bool resume = false;             ///< go on from the folder's checkpoint where there is one
+    bool overwrite = false;          ///< remove the files of a run that the folder holds; with neither it is refused
 
     /// Set by anyone, a signal handler say: the batch or step is finished and saved, and the run ends as cancelled.
     const std::atomic<bool>* cancel = nullptr;
+    /// Once, before anything is learned by `learn`: what the operators show of x.
+    std::function<void(const recoverability&)> on_recoverability{};
     /// After a lap of the Gaussian stage, a batch of samples, a reported step of training.
     std::function<void(const progress&)> on_progress{};
     /// After a good lap: its diagnostics, its samples as they were drawn (D x n), the prior it made.

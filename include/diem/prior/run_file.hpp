@@ -15,6 +15,7 @@
 #include <diem/prior/files.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/run.hpp>
+#include <diem/prior/run_folder.hpp>
 #include <diem/prior/settings.hpp>
 
 /// The state of a diffusion EM in its folder: run.safetensors holds the last good prior, where the lap stands, and what must
@@ -54,8 +55,8 @@ public:
     template <class Observation>
     run_file(B& b, const run<B, Net>& run, em_options options, const Net& net, const Observation& observed)
         : run_(run), total_(observed.items() * options.sampling.samples_per_observation), net_(net) {
+        begin_in_folder(run, false);
         if (run.folder.empty()) return;
-        std::filesystem::create_directories(run.folder);
         fingerprint_ = settings_json(options);
         fingerprint_.erase("laps");
         fingerprint_.erase("guard");
@@ -111,8 +112,7 @@ public:
     }
     void save_lap(B& b, const prior_type& next, index_t lap) const {
         save(b, next, {{"stage", "lap"}, {"lap", lap + 1}}, nullptr, [](checkpoint_writer<B>&) {});
-        if (!run_.folder.empty() && run_.keep_laps)
-            prior::save(run_.folder / ("prior_" + std::to_string(lap) + ".safetensors"), b, next);
+        if (!run_.folder.empty() && run_.keep_laps) prior::save(run_.folder / lap_file_name(lap), b, next);
     }
 
 private:
@@ -151,7 +151,7 @@ private:
         add(out);
         out.write(path());
     }
-    [[nodiscard]] std::filesystem::path path() const { return run_.folder / "run.safetensors"; }
+    [[nodiscard]] std::filesystem::path path() const { return run_.folder / run_file_name; }
     const run<B, Net>& run_;
     index_t total_;
     const Net& net_;

@@ -182,7 +182,7 @@ private:
         const auto r0v = scalar(0), ss = scalar(1), ts = scalar(2), tt = scalar(3), minus = scalar(4), rr = scalar(1),
                    rho = scalar(2), save = scalar(5), unsave = scalar(6), alpha = scalar(7), omega = scalar(8),
                    fresh = scalar(9), beta = scalar(10), curvature = scalar(11), floor = scalar(12);
-        const curvature_rule rule = curvature_rule_of<B, A>();
+        const curvature_rule rule = curvature_rule_of<B>(a_);
         const auto curve = [&](const_view_t<B> q, const_view_t<B> image) {
             if constexpr (linop::FlooredOperator<A, B>) {
                 b_.dot(q, image, curvature);

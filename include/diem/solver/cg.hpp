@@ -38,6 +38,7 @@ template <Backend B, class A, class P, bool Byproduct>
 class cg_run {
     using T = scalar_t<B>;
     static constexpr bool preconditioned = preconditions<P>;
+    static constexpr bool floor_comes_along = isotropic_floor<A, B> && HostThreaded<B>;  // with `advance`
 
 public:
     cg_run(B& b, const A& a, const P& preconditioner, const_view_t<B> rhs, view_t<B> x, view_t<B> aux,
@@ -104,14 +105,19 @@ private:
             if constexpr (Byproduct) b_.axpby(0.0, const_view_t<B>(aux_), scalar(3), aux_);
         }
         b_.copy(z(), p_.view());
+        if constexpr (!floor_comes_along) return;
+        if constexpr (preconditioned)
+            floor_of(b_, a_, p_.cview(), scalar(8));
+        else  // p = r
+            b_.copy(as_batch(const_vector_t<B, double>(residual)), as_batch(scalar(8)));
     }
 
     void iterate(index_t k) {
         const auto curvature = scalar(2), alpha = scalar(3), save = scalar(4), unsave = scalar(5), fresh = scalar(6),
                    beta = scalar(7), floor = scalar(8);
         b_.dot(p_.cview(), q_.cview(), curvature);
-        floor_of(b_, a_, p_.cview(), floor);
-        b_.launch(count_, 1, cg_step{curvature_rule_of<B, A>()}, items_.data(), curvature.data(), floor.data(),
+        if constexpr (!floor_comes_along) floor_of(b_, a_, p_.cview(), floor);
+        b_.launch(count_, 1, cg_step{curvature_rule_of<B>(a_)}, items_.data(), curvature.data(), floor.data(),
                   alpha.data());
         add_dot<B>(b_, alpha, q_.cview(), r_.view(), rr());
         precondition();
@@ -123,7 +129,7 @@ private:
             b_.axpby(save, const_view_t<B>(aux_), unsave, best_aux_.view());
             b_.axpby(alpha, w_.cview(), 1.0, aux_);
         }
-        advance<B>(b_, alpha, fresh, beta, z(), p_.view(), x_);
+        advance<B>(b_, alpha, fresh, beta, z(), p_.view(), x_, floor);
     }
 
     void finish(index_t iterations) {

@@ -158,7 +158,7 @@ private:
             b_.launch(count_, k + 1, gmres_curvature{count_, k + 1}, y_.cview().data(), s_.cview().data(),
                       curvature.data());
         }
-        b_.launch(count_, 1, gmres_judge{curvature_rule_of<B, A>(), k, recorded_}, items_.data(), curvature.data(),
+        b_.launch(count_, 1, gmres_judge{curvature_rule_of<B>(a_), k, recorded_}, items_.data(), curvature.data(),
                   floor.data(), result_.history().data());
     }
     /// x += sum_j y_j d_j

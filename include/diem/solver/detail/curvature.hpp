@@ -11,22 +11,32 @@
 /// shows that V is not positive along A'p; 0 < p'Mp alone lets steps of any length pass, p'Mp being as small as it likes.
 namespace diem::solver::detail {
 
-/// p'Np of a `FlooredOperator`; nothing of others.
+/// N = s I with s = floor_variance(): p'p is enough.
+template <class A, class B>
+inline constexpr bool isotropic_floor = linop::FlooredOperator<A, B> && requires(const A& a) { a.floor_variance(); };
+
+/// p'Np of a `FlooredOperator`, but p'p where N = s I, see `curvature_rule`; nothing of others.
 template <Backend B, class A>
 void floor_of(B& b, const A& a, const_view_t<B> p, vector_t<B, double> out) {
-    if constexpr (linop::FlooredOperator<A, B>) a.floor(b, p, out);
+    if constexpr (isotropic_floor<A, B>)
+        b.dot(p, p, out);
+    else if constexpr (linop::FlooredOperator<A, B>)
+        a.floor(b, p, out);
 }
 
 struct curvature_rule {
     bool floored;    ///< else the floor is not read
+    double scale;    ///< of the floor: s
     double epsilon;  ///< of the arithmetic: N p itself is rounded
     [[nodiscard]] DIEM_HOST_DEVICE bool allows(double curvature, const double* floor) const {
-        return curvature > 0 && (!floored || curvature >= (1 - 16 * epsilon) * *floor);
+        return curvature > 0 && (!floored || curvature >= (1 - 16 * epsilon) * scale * *floor);
     }
 };
 template <Backend B, class A>
-[[nodiscard]] constexpr curvature_rule curvature_rule_of() {
-    return {linop::FlooredOperator<A, B>, static_cast<double>(std::numeric_limits<scalar_t<B>>::epsilon())};
+[[nodiscard]] curvature_rule curvature_rule_of(const A& a) {
+    double scale = 1;
+    if constexpr (isotropic_floor<A, B>) scale = a.floor_variance();
+    return {linop::FlooredOperator<A, B>, scale, static_cast<double>(std::numeric_limits<scalar_t<B>>::epsilon())};
 }
 
 }  // namespace diem::solver::detail

@@ -31,22 +31,23 @@ void add_dot(B& b, vector_t<B, double> a, const_view_t<B> x, view_t<B> y, vector
 struct advance_row {
     index_t n, x_stride;
     template <class T>
-    void operator()(index_t i, const double* alpha, const double* fresh, const double* beta, const T* z, T* p,
-                    T* x) const {
+    void operator()(index_t i, const double* alpha, const double* fresh, const double* beta, const T* z, T* p, T* x,
+                    double* pp) const {
         const T a = static_cast<T>(alpha[i]);
         if (fresh[i] != 0)
-            row_advance(a, static_cast<T>(beta[i]), z + i * n, p + i * n, x + i * x_stride, n);
+            pp[i] = row_advance(a, static_cast<T>(beta[i]), z + i * n, p + i * n, x + i * x_stride, n);
         else if (a != 0)
             row_add(a, p + i * n, x + i * x_stride, n);
     }
 };
-/// x += alpha p, then p = z + beta p where `fresh` is 1, and p = p where it is 0 (and beta 1).
+/// x += alpha p, then p = z + beta p where `fresh` is 1, and p = p where it is 0 (and beta 1). Where one core takes a whole
+/// item, pp = p'p comes with it.
 template <Backend B>
 void advance(B& b, vector_t<B, double> alpha, vector_t<B, double> fresh, vector_t<B, double> beta, const_view_t<B> z,
-             view_t<B> p, view_t<B> x) {
+             view_t<B> p, view_t<B> x, [[maybe_unused]] vector_t<B, double> pp) {
     if constexpr (HostThreaded<B>) {
         b.launch(z.items(), 6 * z.features(), advance_row{z.features(), x.stride()}, alpha.data(), fresh.data(),
-                 beta.data(), z.data(), p.data(), x.data());
+                 beta.data(), z.data(), p.data(), x.data(), pp.data());
     } else {
         b.axpby(alpha, const_view_t<B>(p), 1.0, x);
         b.axpby(fresh, z, beta, p);

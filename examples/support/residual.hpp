@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace support {
+
+/// Data residuals of samples over those that samples of the true posterior have: beyond the first they fit the data poorly, beyond
+/// the second they do not.
+inline constexpr double poor_residual = 3, bad_residual = 30;
+
+}  // namespace support
