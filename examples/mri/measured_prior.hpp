@@ -1,31 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdio>
-#include <filesystem>
+#include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <diem/algorithms.hpp>
 
+#include "mri/measured_options.hpp"
 #include "mri/slice_patches.hpp"
 #include "support/progress.hpp"
 
 /// A prior of complex patches, and the same network on images of another size.
-namespace mri {
-
-struct patch_prior_options {
-    index_t patches = 8192, steps = 2000, batch = 16;
-    double rate = 1e-3;
-    diem::nn::unet_config network{.patch = 2, .hid_channels = {48, 96, 128}, .hid_blocks = {2, 2, 2}, .embedding = 64};
-    std::uint64_t seed = 0;
-};
+namespace measured {
 
 template <diem::Backend B>
 using network_of = diem::model::preconditioned<B, diem::model::any_network<B>>;
 
+/// Trains on patches that `source` draws; `start`: a prior whose weights are the first ones, or null.
 template <diem::Backend B>
-diem::prior::learned<B> train_patch_prior(B& b, const slice_patches& source, const patch_prior_options& o, const diem::prior::learned<B>* start = nullptr) {
+[[nodiscard]] diem::prior::learned<B> train_prior(B& b, const slice_patches& source, const prior_settings& o,
+                                                  const diem::prior::learned<B>* start) {
     const index_t features = 2 * source.size * source.size;
     diem::batch<B> data(b, features, o.patches);
     {
@@ -37,15 +33,17 @@ diem::prior::learned<B> train_patch_prior(B& b, const slice_patches& source, con
             shown.update(long(i + 1));
         }
     }
-    auto config = o.network;
+    diem::nn::unet_config config{.patch = 2, .embedding = 64};
+    config.hid_channels = o.channels;
+    config.hid_blocks.assign(o.channels.size(), 2);
+    if (start) config = std::get<diem::nn::unet_config>(start->network().net().config());
     config.height = config.width = source.size;
     config.channels = 2;
-    network_of<B> model(b, diem::model::any_network<B>(config), {.sigma_data = 1});
+    network_of<B> model(b, diem::model::any_network<B>(config));
     if (start)
         b.copy(as_batch(start->last_weights()), as_batch(model.mutable_parameters()));
     else
         model.initialize(b, {.seed = o.seed});
-    std::printf("%ld weights\n", long(model.table().size()));
     diem::train::training_options t;
     t.steps = o.steps;
     t.batch = o.batch;
@@ -55,31 +53,42 @@ diem::prior::learned<B> train_patch_prior(B& b, const slice_patches& source, con
     t.adam.ema_decay = 0.995;
     t.adam.ema_warmup = true;
     auto state = diem::train::start_training(b, model, t, o.seed);
+    diem::prior::lap_diagnostics lap{.lap = start ? start->laps() + 1 : 1, .samples = o.patches};
     {
         support::progress shown("training", long(o.steps), 0, 20);
-        diem::train::fit_denoiser<B>(b, model, data.cview(), t, state, [&](const diem::train::training_progress& p) {
-            shown.update(long(p.step), "loss " + std::to_string(p.recent_loss));
-            return true;
-        });
+        const auto report = diem::train::fit_denoiser<B>(
+            b, model, data.cview(), t, state, [&](const diem::train::training_progress& p) {
+                shown.update(long(p.step), "loss " + std::to_string(p.recent_loss));
+                return true;
+            });
+        diem::check_value("mri", report.status == diem::train::training_status::completed,
+                          "loss or gradient not finite at step " + std::to_string(report.step));
+        lap.loss = report.recent_loss;
     }
     diem::batch<B> last(b, model.table().size(), 1), mean(b, features, 1);
     b.copy(as_batch(std::as_const(model).parameters()), last.view());
     b.copy(as_batch(std::as_const(state.adam).average()), as_batch(model.mutable_parameters()));
-    b.fill(mean.view(), 0.0F);
+    b.fill(mean.view(), diem::scalar_t<B>(0));
     diem::prior::learned<B> prior(std::move(model), std::move(last), std::move(mean), std::nullopt);
-    prior.history.push_back({.lap = 1, .samples = o.patches});
+    if (start) prior.history = start->history;
+    prior.history.push_back(lap);
     return prior;
 }
 
-/// The network of a prior of patches, on images of height x width: it is made of convolutions alone.
+/// The network of a prior of patches, on images of height x width: it is made of convolutions alone. Throws value_error
+/// where it is no U-Net of complex images.
 template <diem::Backend B>
-network_of<B> at_size(B& b, const diem::prior::learned<B>& prior, index_t height, index_t width, double sigma_data = 1) {
-    auto config = std::get<diem::nn::unet_config>(prior.network().net().config());
+[[nodiscard]] network_of<B> at_size(B& b, const diem::prior::learned<B>& prior, index_t height, index_t width) {
+    const auto stored = prior.network().net().config();
+    const auto* found = std::get_if<diem::nn::unet_config>(&stored);
+    diem::check_value("mri", found != nullptr && found->channels == 2 && found->heads.empty(),
+                      "the prior is not a U-Net of complex images (two channels) without attention");
+    auto config = *found;
     config.height = height;
     config.width = width;
-    network_of<B> model(b, diem::model::any_network<B>(config), {.sigma_data = sigma_data});
+    network_of<B> model(b, diem::model::any_network<B>(config));
     b.copy(as_batch(prior.network().parameters()), as_batch(model.mutable_parameters()));
     return model;
 }
 
-}  // namespace mri
+}  // namespace measured

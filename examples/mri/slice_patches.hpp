@@ -13,7 +13,7 @@
 #include <diem/io/array.hpp>
 
 /// Complex patches as a scanner would see them, from magnitude pictures of slices.
-namespace mri {
+namespace measured {
 
 using diem::index_t;
 
@@ -29,6 +29,9 @@ struct slice_source {
 /// m, for fat and water differ in phase.
 struct slice_patches {
     std::vector<slice_source> sources;
+    diem::io::array<float> images{};  ///< complex (n, height, width, 2), in the prior's units
+    double image_share = 0;           ///< of the patches that are cut from `images`
+    double texture = 0;               ///< standard deviation of white noise added to a patch, at most
     index_t size = 64;
 
     /// Patch number `item` of the key.
@@ -37,6 +40,7 @@ struct slice_patches {
         const auto uniform = [&](double low, double high) {
             return low + (high - low) * diem::uniform<double>(key, item, next++);
         };
+        if (uniform(0, 1) < image_share) return cut(key, item, out);
         const slice_source& source = pick(uniform(0, 1));
         const auto& shape = source.slices.shape;
         const index_t height = shape[1], width = shape[2];
@@ -65,7 +69,8 @@ struct slice_patches {
                     m[static_cast<std::size_t>(y * size + x)] = value / (fine * fine);
                     sum += value / (fine * fine);
                 }
-            if (sum > 0.1 * top * static_cast<double>(size * size) || uniform(0, 1) < 0.1) break;  // mostly inside the head
+            if (sum > 0.1 * top * static_cast<double>(size * size) || uniform(0, 1) < 0.1)
+                break;  // mostly inside the head
         }
         const double power = std::exp(uniform(-0.5, 0.4)), scale = 2 * uniform(0.5, 1.5), by_value = uniform(-0.5, 0.5);
         std::array<double, 6> phase{}, shade{};
@@ -74,7 +79,8 @@ struct slice_patches {
         for (double& p : shade) p = uniform(-0.3, 0.3);
         for (index_t y = 0; y < size; ++y)
             for (index_t x = 0; x < size; ++x) {
-                const double v = 2 * (y + 0.5) / static_cast<double>(size) - 1, u = 2 * (x + 0.5) / static_cast<double>(size) - 1;
+                const double v = 2 * (y + 0.5) / static_cast<double>(size) - 1,
+                             u = 2 * (x + 0.5) / static_cast<double>(size) - 1;
                 const auto polynomial = [&](const std::array<double, 6>& p, double second) {
                     return p[0] + p[1] * v + p[2] * u + second * (p[3] * v * v + p[4] * u * v + p[5] * u * u);
                 };
@@ -84,9 +90,33 @@ struct slice_patches {
                 *out++ = static_cast<float>(r * std::cos(phi));
                 *out++ = static_cast<float>(r * std::sin(phi));
             }
+        const auto rough = static_cast<float>(texture * uniform(0, 1));
+        for (std::uint32_t k = 0; texture > 0 && k < 2 * size * size; ++k)
+            *(out - 1 - k) += rough * diem::normal<float>(key.with_lane(key.lane + 1), item, k);
     }
 
 private:
+    /// A piece of one of the images, mirrored, its phase turned.
+    void cut(const diem::random_key& key, std::uint32_t item, float* out) const {
+        const auto uniform = [&](std::uint32_t j) { return diem::uniform<double>(key, item, 8 + j); };
+        const index_t n = images.shape[0], height = images.shape[1], width = images.shape[2];
+        const auto below = [](double u, index_t count) {
+            return std::min(count - 1, static_cast<index_t>(u * static_cast<double>(count)));
+        };
+        const float* from = images.data.data() + below(uniform(0), n) * height * width * 2;
+        const index_t top = below(uniform(1), height - size + 1), left = below(uniform(2), width - size + 1);
+        const bool flip_y = uniform(3) < 0.5, flip_x = uniform(4) < 0.5;
+        const double turn = 2 * std::numbers::pi * uniform(5), sign = uniform(6) < 0.5 ? -1 : 1,
+                     scale = std::exp(0.4 * uniform(7) - 0.2);
+        const double c = scale * std::cos(turn), s = scale * std::sin(turn);
+        for (index_t y = 0; y < size; ++y)
+            for (index_t x = 0; x < size; ++x) {
+                const float* v =
+                    from + 2 * ((top + (flip_y ? size - 1 - y : y)) * width + left + (flip_x ? size - 1 - x : x));
+                *out++ = static_cast<float>(c * v[0] - s * sign * v[1]);
+                *out++ = static_cast<float>(s * v[0] + c * sign * v[1]);
+            }
+    }
     [[nodiscard]] const slice_source& pick(double u) const {
         double all = 0;
         for (const auto& s : sources) all += s.share;
@@ -101,7 +131,8 @@ private:
         const double top = std::floor(y - 0.5), left = std::floor(x - 0.5);
         const double b = y - 0.5 - top, a = x - 0.5 - left;
         const auto pixel = [&](double row, double column) -> double {
-            if (row < 0 || column < 0 || row >= static_cast<double>(height) || column >= static_cast<double>(width)) return 0;
+            if (row < 0 || column < 0 || row >= static_cast<double>(height) || column >= static_cast<double>(width))
+                return 0;
             return picture[static_cast<index_t>(row) * width + static_cast<index_t>(column)];
         };
         return (1 - b) * ((1 - a) * pixel(top, left) + a * pixel(top, left + 1)) +
@@ -118,4 +149,4 @@ private:
     }
 };
 
-}  // namespace mri
+}  // namespace measured
