@@ -131,6 +131,14 @@ struct problem {
         everywhere.apply(b, x, k.view());
         return diem::mri::mix_coils<B>(b, colour, k.cview(), data.size);
     }
+    /// x times a factor, and zero outside of the maps.
+    void visible(B& b, view_t<B> x, double factor) const {
+        batch<B> part(b, x.features(), 1);
+        for (index_t i = 0; i < x.items(); ++i) {
+            everywhere.apply_normal(b, const_view_t<B>(x.item_range(i, 1)), part.view());
+            b.axpby(factor, part.cview(), 0.0, x.item_range(i, 1));
+        }
+    }
 };
 
 template <Backend B>

@@ -24,7 +24,7 @@ namespace measured {
 
 /// Of one set of hidden positions.
 struct findings {
-    double floor = 0;  ///< relative error at hidden positions that the estimated noise leaves an image that is right
+    double floor = 0;  ///< relative error at hidden positions that the noise leaves an image that is right
     double zero_filled = 0, cg_sense = 0, sample = 0, mean = 0, kept = 0;  ///< relative errors; `kept`: of the mean
     double residual = 0;                  ///< mean of (y - A x)^2 / sigma^2 of the samples over the kept numbers
     std::vector<double> coverage, inner;  ///< of 50, 80, 95 % intervals: all hidden numbers; those of the inner third
@@ -82,7 +82,7 @@ template <Backend B>
     const auto error = [&](const_view_t<B> image) {
         return relative_error(to_host(b, p.measure(b, image)), p.data, p.parts.hidden);
     };
-    f.floor = noise_share(p.data, p.noise, p.parts.hidden);
+    f.floor = o.noise * noise_share(p.data, p.noise, p.parts.hidden);
     batch<B> zero_filled(b, features, 1), guess(b, features, 1), mean(b, features, 1);
     p.a.apply_adjoint(b, p.y.cview(), zero_filled.view());
     f.zero_filled = error(zero_filled.cview());
@@ -128,7 +128,8 @@ template <Backend B>
         }
     }
     diem::check_value("mri", all.non_finite == 0, "a sample is not finite");
-    b.axpby(0.0, x.cview(), 1 / scale, x.view());
+    // In the units of the measurement; where no coil sees anything, zero and not a sample of the prior.
+    p.visible(b, x.view(), 1 / scale);
     const auto kept = static_cast<double>(std::count(p.parts.kept.begin(), p.parts.kept.end(), 1.0F));
     f.residual = all.data_residual() * static_cast<double>(p.parts.kept.size()) / kept;
     b.fill(mean.view(), diem::scalar_t<B>(0));
