@@ -14,9 +14,12 @@
 
 #include "diem/commands.hpp"
 #include "diem/files.hpp"
+#include "support/completion.hpp"
 #include "support/interrupt.hpp"
+#include "support/man_page.hpp"
 #include "support/place_options.hpp"
 #include "support/report.hpp"
+#include "support/simd_note.hpp"
 #include "support/terminal.hpp"
 
 using namespace program;
@@ -125,10 +128,15 @@ void add_observation_options(CLI::App& c, path& description, std::string& sigma_
 }  // namespace
 
 int main(int argc, char** argv) {
+    if (support::instructions_beyond() < 0) {  // else it would end by SIGILL at some time
+        std::cerr << "diem: " << support::instructions_note() << '\n';
+        return 1;
+    }
     CLI::App app(overview);
     app.name("diem");
     app.require_subcommand(1);
     app.set_version_flag("--version", version_text);
+    if (const auto note = support::instructions_note(); !note.empty()) app.footer("Note: " + note + ".");
     bool quiet = false, json = false;
     app.add_flag("--quiet", quiet, "no words and no bars; warnings and errors are said");
     app.fallthrough();  // subcommands take it, too
@@ -270,6 +278,26 @@ int main(int argc, char** argv) {
     c->add_option("out", w.out, "by its extension: .npy, .cfl, .h5, .mat, .fits, .tif, .png")->required();
     c->add_option("--range", w.range, "of values that become black and white, for .png")->expected(2);
     c->callback([&] { command = [&] { return convert(w); }; });
+
+    std::string shell;
+    c = app.add_subcommand("completion", "write what completes command lines in a shell");
+    c->footer(
+        "Example: source <(diem completion bash)\n"
+        "         diem completion zsh > DIR/_diem      where DIR is in $fpath, before compinit");
+    c->add_option("shell", shell, "bash or zsh")->required()->check(CLI::IsMember({"bash", "zsh"}));
+    c->callback([&] {
+        command = [&] {
+            std::cout << (shell == "bash" ? support::bash_completion(app) : support::zsh_completion(app));
+            return 0;
+        };
+    });
+    c = app.add_subcommand("man-page", "write the manual as roff")->group("");  // for packages
+    c->callback([&] {
+        command = [&] {
+            std::cout << support::man_page(app, diem::version, "learns a diffusion prior from corrupted observations");
+            return 0;
+        };
+    });
 
     int status = 0;
     const auto complain = [&](const std::string& text, int code) {

@@ -28,7 +28,8 @@ inline support::study_settings settings_of(const support::cifar_settings& c, con
     s.at = o.at;
     s.resume = o.resume;
     s.plan_only = o.plan_only;
-    s.keep = c.keep;
+    s.observed = support::deleted_pixels(c.keep);
+    s.facts = {{"keep", c.keep}};
     s.sigma_y = c.sigma_y;
     s.seed = c.seed;
     s.gaussian_observations = c.gaussian_observations;
@@ -64,7 +65,7 @@ int run(B& b, Wide& wide, const support::cifar_settings& s, const program_option
                      o.classifier);
     support::image_study<B, nn::unet<B>> study(
         b, settings_of(s, o), masked(io::cifar10_train_files(o.data), s.observations, 0),
-        masked(test_files, s.evaluation.images, 1), [&](const_view_t<B> x) { return (*real)(b, x); });
+        support::one_set(masked(test_files, s.evaluation.images, 1)), [&](const_view_t<B> x) { return (*real)(b, x); });
     std::optional<nn::unet<B>> network;
     if (s.network) network.emplace(*s.network);
     return study.run(network ? &*network : nullptr);

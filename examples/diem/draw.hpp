@@ -15,8 +15,8 @@
 
 #include "diem/commands.hpp"
 #include "diem/outputs.hpp"
+#include "diem/posterior_report.hpp"
 #include "diem/stages.hpp"
-#include "support/html_report.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/progress.hpp"
@@ -40,13 +40,8 @@ opened_prior<B> open(B& b, const draw_command& o) {
     std::string note;
     opened_prior<B> p{prior::load<B>(o.checkpoint, b, &note), std::nullopt};
     if (!note.empty()) std::cerr << "diem: note: " << note << '\n';
-    p.image = image_of_notes(p.prior.notes);
+    p.image = image_of(p.prior);
     p.scale = scale_of_notes(p.prior.notes);
-    if (p.prior.has_network() && !p.image) {
-        const auto config = p.prior.network().net().config();
-        if (const auto* unet = std::get_if<nn::unet_config>(&config))
-            p.image = support::image_shape{unet->height, unet->width, unet->channels};
-    }
     if (!o.image.empty()) p.image = support::image_shape{o.image[0], o.image[1], o.image[2]};
     check_image(p.image, p.prior.features(), "the prior of " + o.checkpoint.string() + " has ");
     auto& sampling = p.prior.drawing.sampling;
@@ -215,7 +210,7 @@ int posterior(B& b, const posterior_command& o) {
                           " values, the prior of " + o.checkpoint.string() + " has " +
                           std::to_string(p.prior.features()));
     rescale(b, m, sigma, p.scale);
-    warn_of_unseen(m, false);
+    warn(unseen(m, false));
     const double total = static_cast<double>(m.items()) * static_cast<double>(o.samples);
     support::check_memory("--samples " + std::to_string(o.samples) + " of each of " + std::to_string(m.items()) +
                               " observations, of " + std::to_string(m.features()) + " values each,",
@@ -254,9 +249,7 @@ int posterior(B& b, const posterior_command& o) {
     if (has_picture(m.image)) results.save_pictures(o.out);
 
     const double ratio = fit.residual / m.share;
-    const std::string verdict = ratio <= support::poor_residual  ? "samples fit the data"
-                                : ratio <= support::bad_residual ? "samples fit the data poorly"
-                                                                 : "samples do not fit the data";
+    const std::string verdict = support::verdict_of(ratio);
     const std::string residual = "data residual " + support::number(fit.residual, fit.residual < 1e6 ? 2 : 0) +
                                  " (near " + support::number(m.share) + " where samples fit the data): " + verdict;
     std::cout << count << " posterior samples of each of " << items
@@ -279,22 +272,11 @@ int posterior(B& b, const posterior_command& o) {
                           {"exact", exact},
                           {"observed_share", m.share},
                           {"data_residual", fit.residual},
+                          {"samples_per_observation", count},
                           {"verdict", verdict},
                           {"complete", done == x.items()}};
     support::tell(result);
-    auto report = facts_of(m);
-    report.update(result);
-    report.update({{"environment", support::environment()},
-                   {"backend", o.at.backend},
-                   {"threads", b.threads()},
-                   {"products", o.at.products},
-                   {"operator", description.type},
-                   {"sigma_y", o.sigma_y},
-                   {"samples_per_observation", count},
-                   {"status", done == x.items() ? "completed" : "cancelled"},
-                   {"seconds", state.seconds}});
-    if (!exact) report["solver_shares"] = prior::diagnostics_of(state).solver_shares;
-    support::save_report(o.out, report, "posterior");
+    save_posterior_report(b, o, m, description.type, result, exact ? nullptr : &state);
     if (done < x.items())
         return stopped(std::to_string(items * count) + " of " + std::to_string(x.items()) + " samples",
                        o.out / "samples.npy");

@@ -17,14 +17,18 @@ namespace fs = std::filesystem;
 
 io::array<float> load_items(const fs::path& path, bool finite) {
     auto a = io::load_real_array<float>(path);
-    if (a.shape.empty() || a.items() < 1 || a.features() < 1)
-        throw io_error(path.string() + ": shape " + io::to_string(a.shape) + ", expected (items, ...) with an item");
-    if (!finite) return a;
-    for (index_t k = 0; k < a.size(); ++k)
-        if (!std::isfinite(a[k]))
-            throw io_error(path.string() + ": value " + std::to_string(k % a.features()) + " of item " +
-                           std::to_string(k / a.features()) + " is not finite");
+    check_items(a.shape, a.data, path.string(), finite);
     return a;
+}
+void check_items(const io::shape_type& shape, std::span<const float> values, const std::string& name, bool finite) {
+    if (shape.empty() || values.empty())
+        throw io_error(name + ": shape " + io::to_string(shape) + ", expected (items, ...) with an item");
+    if (!finite) return;
+    const std::size_t features = values.size() / static_cast<std::size_t>(shape.front());
+    for (std::size_t k = 0; k < values.size(); ++k)
+        if (!std::isfinite(values[k]))
+            throw io_error(name + ": value " + std::to_string(k % features) + " of item " +
+                           std::to_string(k / features) + " is not finite");
 }
 
 layout layout_of(const std::string& name, const std::string& where) {
@@ -185,7 +189,7 @@ std::vector<float> load_variances(const sigma_source& sigma, index_t rows) {
     if (!sigma.file.empty()) {
         io::array<float> a;
         try {
-            a = load_items(sigma.file);
+            a = sigma.read(sigma.file);
         } catch (const io_error& e) {
             throw io_error(sigma.where + ": " + e.what());
         }
@@ -226,7 +230,7 @@ bool same_order(const io::shape_type& mask, io::shape_type y, index_t channels) 
 operator_numbers load_mask(const operator_description& d, const observed_shape& y) {
     const index_t items = y.items(), rows = y.rows();
     if (d.file.empty()) return {std::vector<float>(static_cast<std::size_t>(rows), 1.0F), rows, 1, rows, true};
-    auto a = load_items(d.file);
+    auto a = d.read(d.file);
     const auto& extents = y.shape;  // a mask of every entry may have its channels first as y had
     if (d.order == layout::channels_first && extents.size() == 4 &&
         io::shape_type(a.shape.begin() + 1, a.shape.end()) == io::shape_type{extents[3], extents[1], extents[2]})
@@ -255,7 +259,7 @@ operator_numbers load_mask(const operator_description& d, const observed_shape& 
 /// Row-major matrices of a file, (rows, cols) for all items or (items, rows, cols), as the column-major ones of the library.
 operator_numbers load_dense(const operator_description& d, const observed_shape& y) {
     const index_t items = y.items(), rows = y.rows();
-    const auto a = load_items(d.file);
+    const auto a = d.read(d.file);
     const std::size_t axes = a.shape.size();
     if (axes != 2 && axes != 3)
         throw shape_error(d.file.string() + ": shape " + io::to_string(a.shape) +
@@ -277,15 +281,18 @@ operator_numbers load_dense(const operator_description& d, const observed_shape&
 operator_numbers load_numbers(const operator_description& d, const observed_shape& y) {
     return d.type == "dense" ? load_dense(d, y) : load_mask(d, y);
 }
-void hide_nan(operator_numbers& n, io::array<float>& y) {
+void hide_nan(operator_numbers& n, host_items& y) {
     if (n.shared) {
         const auto one = n.values;
         for (index_t i = 1; i < y.items(); ++i) n.values.insert(n.values.end(), one.begin(), one.end());
         n.items = y.items();
         n.shared = false;
     }
-    for (std::size_t k = 0; k < y.data.size(); ++k)
-        if (std::isnan(y.data[k])) y.data[k] = n.values[k] = 0;
+    for (index_t k = 0; k < y.size(); ++k) {
+        if (!std::isnan(y[k])) continue;
+        n.values[static_cast<std::size_t>(k)] = 0;
+        y.set(k, 0);
+    }
 }
 linop::subsample load_averaging(const operator_description& d, index_t rows, const std::string& name) {
     const linop::subsample a(d.shape.height, d.shape.width, d.shape.channels, d.block);
@@ -301,20 +308,20 @@ void check_given(const operator_description& d) {
                            (d.keep > 0 ? "values" : "matrix") + "\", the file that holds it");
 }
 
-double clear_hidden(io::array<float>& y, const std::vector<float>& seen, const fs::path& file) {
+double clear_hidden(host_items& y, const std::vector<float>& seen, const std::string& name) {
     const index_t rows = y.features();
     index_t hidden = 0;
     for (index_t k = 0; k < y.size(); ++k) {
         if (!seen.empty() && seen[static_cast<std::size_t>(k) % seen.size()] == 0) {
-            y[k] = 0;
+            if (!(y[k] == 0)) y.set(k, 0);
             ++hidden;
         } else if (!std::isfinite(y[k])) {
-            throw io_error(file.string() + ": value " + std::to_string(k % rows) + " of item " +
-                           std::to_string(k / rows) + " is not finite" +
+            throw io_error(name + ": value " + std::to_string(k % rows) + " of item " + std::to_string(k / rows) +
+                           " is not finite" +
                            (std::isnan(y[k]) ? "; where NaN means not seen, give the operator \"mask\": \"nan\"" : ""));
         }
     }
-    if (hidden == y.size()) throw value_error(file.string() + ": the mask hides every value: nothing was seen");
+    if (hidden == y.size()) throw value_error(name + ": the mask hides every value: nothing was seen");
     return 1 - static_cast<double>(hidden) / static_cast<double>(y.size());
 }
 

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <diem/core/view.hpp>
@@ -33,6 +35,39 @@ enum class layout { channels_last, channels_first };
 /// Numbers of any real type as float, items first, in any format of io/any_array.hpp. Throws io_error: no such file, no array, no items, values that are not
 /// finite (where `finite`).
 [[nodiscard]] diem::io::array<float> load_items(const std::filesystem::path& path, bool finite = true);
+/// The same checks of an array that is there. Throws io_error naming `name`.
+void check_items(const diem::io::shape_type& shape, std::span<const float> values, const std::string& name,
+                 bool finite = true);
+
+/// Observations as they came, items first: a file's, or a caller's. Read where they lie, and copied when a value is changed.
+class host_items {
+public:
+    explicit host_items(diem::io::array<float> a)
+        : shape_(std::move(a.shape)), own_(std::move(a.data)), values_(own_) {}
+    /// Refers to `values`.
+    host_items(diem::io::shape_type shape, std::span<const float> values) : shape_(std::move(shape)), values_(values) {}
+    host_items(host_items&&) noexcept = default;
+    host_items& operator=(host_items&&) noexcept = default;
+
+    [[nodiscard]] const diem::io::shape_type& shape() const { return shape_; }
+    [[nodiscard]] std::span<const float> values() const { return values_; }
+    [[nodiscard]] index_t items() const { return shape_.front(); }
+    [[nodiscard]] index_t size() const { return static_cast<index_t>(values_.size()); }
+    [[nodiscard]] index_t features() const { return size() / items(); }
+    [[nodiscard]] float operator[](index_t k) const { return values_[static_cast<std::size_t>(k)]; }
+    void set(index_t k, float value) {
+        if (own_.empty()) values_ = own_ = copy();
+        own_[static_cast<std::size_t>(k)] = value;
+    }
+    /// Whether the values are still the caller's.
+    [[nodiscard]] bool borrowed() const { return own_.empty(); }
+    [[nodiscard]] std::vector<float> copy() const { return {values_.begin(), values_.end()}; }
+
+private:
+    diem::io::shape_type shape_;
+    std::vector<float> own_{};
+    std::span<const float> values_;
+};
 
 /// With the folders above it. Throws io_error.
 void make_folder(const std::filesystem::path& folder);
@@ -68,6 +103,7 @@ struct operator_description {
     std::vector<support::image_step> steps{};  ///< type "image": what is done to an image, one after another
     layout order = layout::channels_last;      ///< of y, and of truths
     bool nan_is_hidden = false;                ///< NaN in y: not seen
+    support::array_reader read = [](const std::filesystem::path& p) { return load_items(p); };  ///< of what it names
     [[nodiscard]] bool drawn() const { return keep > 0 || rows > 0; }
 };
 /// Throws config_error, naming file and key.
@@ -85,6 +121,7 @@ struct sigma_source {
     /// From a command line (--sigma-y): a number, else a file.
     [[nodiscard]] static sigma_source of(const std::string& text);
     std::string where = "--sigma-y";  ///< for messages
+    support::array_reader read = [](const std::filesystem::path& p) { return load_items(p); };
 };
 /// sigma_y^2 of each row. Throws io_error, shape_error, value_error, naming `sigma.where`.
 [[nodiscard]] std::vector<float> load_variances(const sigma_source& sigma, index_t rows);
@@ -106,7 +143,7 @@ struct observed_shape {
 /// has axes, the leading ones are the mask's. Throws io_error, shape_error, value_error.
 [[nodiscard]] operator_numbers load_numbers(const operator_description& d, const observed_shape& y);
 /// Zeros of the mask `n` where y is NaN, see `operator_description::nan_is_hidden`; NaN in y becomes 0.
-void hide_nan(operator_numbers& n, diem::io::array<float>& y);
+void hide_nan(operator_numbers& n, host_items& y);
 /// Type "averaging". Throws shape_error.
 [[nodiscard]] diem::linop::subsample load_averaging(const operator_description& d, index_t rows,
                                                     const std::string& name);
@@ -115,7 +152,7 @@ void check_given(const operator_description& d);
 
 /// Zeros in place of what is hidden, where `seen` (empty: everything; else repeated) is 0: there y may be anything, NaN too.
 /// The share of the rest. Throws io_error where a value of the rest is not finite.
-double clear_hidden(diem::io::array<float>& y, const std::vector<float>& seen, const std::filesystem::path& file);
+double clear_hidden(host_items& y, const std::vector<float>& seen, const std::string& name);
 
 /// Throws shape_error where an image has not `features` values; `whose`: "the prior of FILE has ".
 void check_image(const std::optional<support::image_shape>& image, index_t features, const std::string& whose);

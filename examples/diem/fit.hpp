@@ -78,13 +78,14 @@ public:
             std::cout << "Gaussian prior: read from " << gaussian_path().string() << std::endl;
         auto fitted = gaussian_stage<B>::fit(b_, s_.gaussian, m_, watch.run());
         notes_ = fitted.prior.notes;
-        add_notes(fitted.prior);
+        add_notes(fitted.prior, m_);
         support::print_evidence(std::cout, support::evidence_of(notes_, m_.items()));
         return fitted;
     }
     learn_result<B> second_stage(learned_prior<B> start, const network& net, fit_report& report) {
         support::watched_run<B, network> watch(
-            m_.items(), [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
+            m_.items(), s_.em.laps,
+            [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
                 if (has_picture(m_.image)) {
                     picture("lap_" + std::to_string(d.lap) + ".png", next);
                     picture("lap_" + std::to_string(d.lap) + "_posterior.png", x.item_range(0, shown(x.items())));
@@ -94,7 +95,7 @@ public:
             });
         set_up(watch.run(), o_.out / "checkpoint");
         start.notes = io::json::object();
-        add_notes(start);
+        add_notes(start, m_);
         return network_stage<B>::fit(b_, std::move(start), net, m_, s_.em, watch.run());
     }
     void picture(const std::string& name, const learned_prior<B>& prior) const {
@@ -115,11 +116,6 @@ private:
         run.resume = o_.resume;
         run.save_every = o_.save_every;
     }
-    /// What drawing from a prior has to know of the data.
-    void add_notes(learned_prior<B>& prior) const {
-        if (m_.image) prior.notes["image"] = {m_.image->height, m_.image->width, m_.image->channels};
-        if (m_.scale != 1) prior.notes["scale"] = m_.scale;
-    }
     [[nodiscard]] path gaussian_path() const { return o_.out / "gaussian.safetensors"; }
 
     B& b_;
@@ -129,24 +125,6 @@ private:
     io::json notes_;
     std::optional<io::folder_lock> lock_;
 };
-
-/// Data far from the standard range are no error of a Gaussian fit, but laps of the network would be rejected, and pictures be
-/// wrong; samples of data near the least noise level are that noise. Throws value_error where EM from N(0, I) would not arrive.
-template <Backend B>
-void check_scale(const measured<B>& m, const fit_settings& s) {
-    if (m.spread == 0) {
-        std::cerr << "diem: warning: y has no more power than the noise of \"sigma_y\": it tells little of x\n";
-        return;
-    }
-    const bool noise = s.network && m.spread < 20 * s.em.sampling.sigma_min;
-    if (m.spread > 0.1 && m.spread < 4 && !noise) return;
-    const std::string text = "the data's spread is about " + support::brief(m.spread) +
-                             (noise ? ", near the least noise level of the sampler" : "") +
-                             "; samplers and networks expect about 1: give \"scale\": \"auto\", or scale the data to "
-                             "about [-2, 2]";
-    if (m.spread < 1e-4 || m.spread > 1e4) throw value_error(s.observations.string() + ": " + text);
-    std::cerr << "diem: warning: " << text << '\n';
-}
 
 /// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.
 template <Backend B>
@@ -188,8 +166,8 @@ int fit(B& b, const fit_command& o) {
         std::cout << "masks leave " << support::number(100 * m.share, 1)
                   << " % of the values: data residuals of a good fit are near " << support::number(m.share)
                   << std::endl;
-    warn_of_unseen(m, true);
-    check_scale(m, s);
+    warn(unseen(m, true));
+    warn(scale_warnings(m, s));
     if (m.scale != 1)
         std::cout << "scale: data are divided by " << m.scale << "; samples will be in your units" << std::endl;
     fit_into_memory(b, o, s, m);

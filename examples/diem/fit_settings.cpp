@@ -114,11 +114,11 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
 
 }  // namespace
 
-fit_settings read_settings(const fs::path& file, const std::function<data_facts(const fit_settings&)>& load) {
-    const auto source = io::load_config(file);
+fit_settings read_settings(const io::config_source& source, const fs::path& folder,
+                           const std::function<data_facts(fit_settings&)>& load) {
     fit_settings s;
     io::read_config(source, [&](io::config_object& c) {
-        read_sources(c, s, source.where, file.parent_path());
+        read_sources(c, s, source.where, folder);
         read_stages(c, s, load(s));
     });
     return s;

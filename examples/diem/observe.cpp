@@ -112,7 +112,7 @@ written_operator make_operator(cpu& b, const observe_command& o, const operator_
         const auto matrices = io::load_npy_header(d.file).shape;
         shape = {items, matrices.size() >= 2 ? matrices[matrices.size() - 2] : features};
     }
-    io::array<float> y(shape);
+    host_items y{io::array<float>(shape)};
     return {load_operator(b, d, o.truth.string(), y).a, description};
 }
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <variant>
 
 #include <diem/model/any_network.hpp>
 #include <diem/posterior/sample.hpp>
@@ -21,6 +23,17 @@ template <Backend B>
 using learned_prior = diem::prior::learned<B>;
 template <Backend B>
 using learn_result = diem::prior::learn_result<B>;
+
+/// The shape of its images: of its notes, else of a U-Net; none where it is not known. Throws io_error (notes).
+template <Backend B>
+[[nodiscard]] std::optional<support::image_shape> image_of(const learned_prior<B>& prior) {
+    auto image = image_of_notes(prior.notes);
+    if (image || !prior.has_network()) return image;
+    const auto config = prior.network().net().config();
+    if (const auto* unet = std::get_if<diem::nn::unet_config>(&config))
+        image = support::image_shape{unet->height, unet->width, unet->channels};
+    return image;
+}
 
 /// As configurations name it.
 [[nodiscard]] constexpr const char* name_of(diem::prior::gaussian_e_step e) {

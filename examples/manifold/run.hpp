@@ -170,7 +170,7 @@ int run(B& b, const settings& s, const program_options& o) {
     };
     save("running");
     support::watched_run<B, network> watch(
-        s.observations, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {
+        s.observations, s.em.laps, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {
             eval->add(d, x);
             save("running");
             std::cout << "  divergence of its samples " << eval->laps().back()["divergence"] << std::endl;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <utility>
 #include <variant>
@@ -10,6 +11,7 @@
 #include <diem/core/check.hpp>
 #include <diem/linop/convolution.hpp>
 #include <diem/linop/dense.hpp>
+#include <diem/linop/lambda.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/subsample.hpp>
 
@@ -70,9 +72,16 @@ class any_operator {
             chain(b, middle.cview(), out, k + 1, adjoint);
         }
     };
-    using choice =
-        std::variant<diem::linop::mask<B>, diem::linop::dense<B>, diem::linop::subsample, diem::linop::convolution<B>,
-                     sparse, diem::linop::composition<sparse, sparse>, diem::linop::stacked<sparse, sparse>, several>;
+
+public:
+    /// A product of the caller's own: (b, in, out, number of the batch's first item), see `linop::lambda`.
+    using function = std::function<void(B&, diem::const_view_t<B>, diem::view_t<B>, diem::index_t)>;
+    using functions = diem::linop::lambda<function, function>;
+
+private:
+    using choice = std::variant<diem::linop::mask<B>, diem::linop::dense<B>, diem::linop::subsample,
+                                diem::linop::convolution<B>, sparse, diem::linop::composition<sparse, sparse>,
+                                diem::linop::stacked<sparse, sparse>, several, functions>;
 
 public:
     using operator_tag = diem::linop::linear_tag;

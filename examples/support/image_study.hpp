@@ -15,6 +15,8 @@
 #include <diem/backend/batch.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
+#include <diem/metrics/ssim.hpp>
+#include <diem/posterior/mmps.hpp>
 #include <diem/prior/learn.hpp>
 
 #include "support/html_report.hpp"
@@ -25,19 +27,23 @@
 #include "support/masked_images.hpp"
 #include "support/place.hpp"
 #include "support/plan.hpp"
+#include "support/posterior_figures.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 #include "support/watched_run.hpp"
 
 namespace support {
 
-/// A study of masked images, from a Gaussian to a diffusion prior, with each judged on images held out.
+/// A study of images that were observed in part, from a Gaussian to a diffusion prior, with each judged on images held out.
 struct study_settings {
     std::string program;
     std::filesystem::path out;
     place at;
     bool resume = false, plan_only = false;
-    double keep = 0.25, sigma_y = 1e-2;
+    double sigma_y = 1e-2;
+    std::string observed;                             ///< what the observations are, in words
+    std::string operator_name = "mask";               ///< in the report
+    diem::io::json facts = diem::io::json::object();  ///< further entries of the report
     std::uint64_t seed = 0;
     diem::index_t gaussian_observations = 0;  ///< the first so many
     diem::prior::gaussian_fit_options gaussian{};
@@ -49,9 +55,13 @@ struct study_settings {
     diem::index_t free_samples = 0, pictures = 16, scale = 2;
     std::uint64_t free_seed = 17;
     std::vector<std::pair<std::string, std::string>> figure_names;  ///< keys of `free_figures`, their names in tables
+    /// Values are brought to [-2, 2] before figures are taken, with structural similarity beside PSNR, how often intervals of the
+    /// samples hold the truth, and a row of standard deviations in pictures.
+    bool full_figures = false;
 };
 
-template <diem::Backend B, class Net>
+/// `Images`: what is observed, as `masked_images`.
+template <diem::Backend B, class Net, class Images = masked_images<B>>
 class image_study {
     using prior_type = diem::prior::learned<B, Net>;
 
@@ -59,7 +69,8 @@ public:
     /// `free_figures`: of unconditional samples, as JSON.
     using figures_function = std::function<diem::io::json(diem::const_view_t<B>)>;
 
-    image_study(B& b, study_settings s, masked_images<B> train, masked_images<B> held_out,
+    /// `held_out`: sets to restore, each with a name for tables ("": none).
+    image_study(B& b, study_settings s, Images train, std::vector<std::pair<std::string, Images>> held_out,
                 figures_function free_figures)
         : b_(b), s_(std::move(s)), train_(std::move(train)), held_out_(std::move(held_out)),
           free_figures_(std::move(free_figures)), laps_(s_.out / "laps.json") {
@@ -68,11 +79,10 @@ public:
 
     /// Both stages, tables, pictures and report.json; `network`: null for the Gaussian alone. The exit status.
     int run(const Net* network) {
-        std::cout << train_.items() << " images with " << number(100 * (1 - s_.keep), 0)
-                  << " % of their pixels deleted, noise " << s_.sigma_y << " in [-2, 2]; " << held_out_.items()
-                  << " held out; Gaussian of rank " << s_.gaussian.ppca.rank << " from " << s_.gaussian_observations
-                  << " of them in " << s_.gaussian.fit.max_laps << " laps; " << describe(s_.at, b_.threads())
-                  << std::endl;
+        std::cout << train_.items() << ' ' << s_.observed << ", noise " << s_.sigma_y << " in [-2, 2]; "
+                  << held_out_.front().second.items() << " held out; Gaussian of rank " << s_.gaussian.ppca.rank
+                  << " from " << s_.gaussian_observations << " of them in " << s_.gaussian.fit.max_laps << " laps; "
+                  << describe(s_.at, b_.threads()) << std::endl;
         if (network != nullptr) {
             diem::prior::check_em(s_.em);
             if (s_.plan_only || s_.em.laps > 0) plan(*network);
@@ -80,7 +90,12 @@ public:
         if (s_.plan_only) return 0;
         report_["prior"] = network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian";
         save_report("running");
-        baselines();
+        for (const auto& [name, images] : held_out_)
+            for (const auto& [title, key, x] : images.baselines(b_, train_)) {
+                const double value = psnr(b_, shown(x), images.truth.cview());
+                rows_.push_back({titled(name, title), number(value), similarity(shown(x), images)});
+                report_[keyed(key, name)] = value;
+            }
         auto learned = gaussian();
         if (!learned) return cancelled();
         if (network != nullptr && s_.em.laps > 0) {
@@ -102,13 +117,6 @@ private:
         model.initialize(b_, {.seed = s_.seed});
         print_plan(std::cout, plan_em(b_, model, s_.em, train_.items()), s_.em);
     }
-    /// Figures that need no prior.
-    void baselines() {
-        const auto means = observed_means(b_, train_);
-        const std::vector<float> zeros(means.size(), 0.0F);
-        add("deleted pixels zero", "psnr_zero_fill_db", psnr(b_, filled(b_, held_out_, zeros), truth()));
-        add("deleted pixels at their mean", "psnr_mean_fill_db", psnr(b_, filled(b_, held_out_, means), truth()));
-    }
     std::optional<prior_type> gaussian() {
         watched_run<B, Net> watch(s_.gaussian_observations);
         watch.run().folder = s_.out / "checkpoint";
@@ -123,38 +131,62 @@ private:
         const auto& g = *result.prior.estimate();
         report_["gaussian_laps"] = result.prior.notes.at("laps");
         report_["gaussian_seconds"] = elapsed();
-        auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
-        const auto each = [&](const auto& seen) {
-            return diem::prior::log_evidence(b_, g, seen) / static_cast<double>(seen.items());
-        };
-        const double unseen = each(held_out_.observed(b_));
-        evidence.push_back(each(observed));
-        print_evidence(std::cout, evidence);
-        std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
-        report_["log_evidence_per_observation"] = evidence;
-        report_["log_evidence_held_out"] = unseen;
+        if constexpr (Images::closed_form) {
+            auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
+            const auto each = [&](const auto& seen) {
+                return diem::prior::log_evidence(b_, g, seen) / static_cast<double>(seen.items());
+            };
+            const double unseen = each(held_out_.front().second.observed(b_));
+            evidence.push_back(each(observed));
+            print_evidence(std::cout, evidence);
+            std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
+            report_["log_evidence_per_observation"] = evidence;
+            report_["log_evidence_held_out"] = unseen;
+        }
         judge("gaussian", result.prior, s_.gaussian_mmps);
-        diem::batch<B> exact(b_, g.features(), held_out_.items());
-        diem::prior::posterior_means(b_, g, held_out_.observed(b_), exact.view());
-        add("gaussian: exact posterior mean", "psnr_exact_gaussian_mean_db", psnr(b_, exact, truth()));
+        for (const auto& [name, images] : held_out_) {
+            diem::batch<B> exact(b_, g.features(), images.items());
+            gaussian_means(g, images, exact.view());
+            const double value = psnr(b_, shown(exact), images.truth.cview());
+            rows_.push_back(
+                {titled(name, "gaussian: exact posterior mean"), number(value), similarity(shown(exact), images)});
+            report_[keyed("psnr_exact_gaussian_mean_db", name)] = value;
+        }
         return std::move(result.prior);
+    }
+    /// E[x | y] under a Gaussian: its closed form, or the denoiser of a noise level at which x_t says nothing.
+    void gaussian_means(const diem::diffusion::gaussian<B>& g, const Images& images, diem::view_t<B> means) {
+        if constexpr (Images::closed_form) {
+            diem::prior::posterior_means(b_, g, images.observed(b_), means);
+        } else {
+            const diem::index_t n = images.items(), most = s_.judged.batch;
+            for (diem::index_t first = 0; first < n; first += most) {
+                const diem::index_t count = std::min(most, n - first);
+                diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count),
+                                               {.max_iterations = 512, .relative_tolerance = 1e-4}, &g);
+                diem::batch<B> x_t(b_, g.features(), count);
+                b_.fill(x_t.view(), 0.0F);
+                denoiser.denoise(b_, x_t.cview(), 1e3, means.item_range(first, count));
+            }
+        }
     }
     prior_type diffusion(const Net& network, prior_type start) {
         if (s_.resume) laps_.restore(s_.em.laps);
         std::vector<image> prior_rows, posterior_rows;
-        watched_run<B, Net> watch(train_.items(), [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
-            const auto free = unconditional(next);
-            const auto name = "lap_" + std::to_string(d.lap);
-            const auto drawn = x.item_range(0, std::min(s_.pictures, x.items()));
-            prior_rows.push_back(row(free.cview().item_range(0, s_.pictures)));
-            posterior_rows.push_back(row(drawn));
-            diem::io::save_png(s_.out / (name + ".png"), prior_rows.back());
-            diem::io::save_png(s_.out / (name + "_posterior.png"), posterior_rows.back());
-            auto entry = diem::prior::to_json(d);
-            if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
-            laps_.add(std::move(entry));
-            save_report("running");
-        });
+        watched_run<B, Net> watch(train_.items(), s_.em.laps,
+                                  [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
+                                      const auto free = unconditional(next);
+                                      const auto name = "lap_" + std::to_string(d.lap);
+                                      const auto drawn = x.item_range(0, std::min(s_.pictures, x.items()));
+                                      prior_rows.push_back(row(free.cview().item_range(0, s_.pictures)));
+                                      posterior_rows.push_back(row(drawn));
+                                      diem::io::save_png(s_.out / (name + ".png"), prior_rows.back());
+                                      diem::io::save_png(s_.out / (name + "_posterior.png"), posterior_rows.back());
+                                      auto entry = diem::prior::to_json(d);
+                                      if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
+                                      laps_.add(std::move(entry));
+                                      save_report("running");
+                                  });
         watch.run().folder = s_.out / "checkpoint";
         watch.run().resume = s_.resume;
         watch.run().overwrite = !s_.resume;
@@ -178,38 +210,79 @@ private:
         return some;
     }
 
-    /// Figures and pictures of one prior; `mmps`: other than its own.
-    void judge(const std::string& name, const prior_type& prior,
+    /// Figures and pictures of one prior on each held-out set; `mmps`: other than its own.
+    void judge(const std::string& prior_name, const prior_type& prior,
+               const std::optional<diem::posterior::mmps_options>& mmps) {
+        for (const auto& [set, images] : held_out_) judge(prior_name, set, images, prior, mmps);
+        const auto free = unconditional(prior);
+        const diem::index_t count = std::min<diem::index_t>(4 * s_.pictures, free.items());
+        diem::io::save_png(s_.out / ("samples_" + prior_name + ".png"),
+                           picture_row(b_, free.cview().item_range(0, count), train_.shape, s_.scale, {},
+                                       std::min(s_.pictures, count)));
+        if (s_.free_samples > 1) {
+            auto& stage = stages_[stages_.size() - held_out_.size()];
+            stage.update(free_figures_(free.cview()));
+            for (const auto& [key, title] : s_.figure_names)
+                if (stage.contains(key))
+                    rows_.push_back({prior_name + ": " + title, number(stage[key].template get<double>(), 3), ""});
+        }
+    }
+    void judge(const std::string& prior_name, const std::string& set, const Images& images, const prior_type& prior,
                const std::optional<diem::posterior::mmps_options>& mmps) {
         auto how = prior.sample_options(b_);
         how.sampling = s_.judged;
         if (mmps) how.mmps = *mmps;
+        const auto name = set.empty() ? prior_name : prior_name + ", " + set;
         diem::batch<B> x;
-        const auto figures = sample_held_out(b_, prior, held_out_, how, s_.seed + 3, x, name);
-        save_posterior_picture(b_, s_.out / ("posterior_" + name + ".png"), held_out_, x.cview(),
-                               std::min(s_.pictures, held_out_.items()), s_.scale);
-        const auto free = unconditional(prior);
-        const diem::index_t shown = std::min<diem::index_t>(4 * s_.pictures, free.items());
-        diem::io::save_png(s_.out / ("samples_" + name + ".png"),
-                           picture_row(b_, free.cview().item_range(0, shown), train_.shape, s_.scale, {},
-                                       std::min(s_.pictures, shown)));
+        auto figures = sample_held_out(b_, prior, images, how, s_.seed + 3, x, name);
+        const diem::index_t n = images.items();
+        const auto one = shown(x.cview().item_range(0, n)), mean = shown(mean_of_samples(b_, x.cview(), n));
+        save_posterior_picture(b_, s_.out / (keyed("posterior_" + prior_name, set) + ".png"), images, x.cview(),
+                               std::min(s_.pictures, n), s_.scale, s_.full_figures);
         diem::io::json stage{{"stage", name},
-                             {"psnr_sample_db", figures.sample},
-                             {"psnr_mean_db", figures.mean},
-                             {"data_residual", figures.diagnostics.data_residual},
-                             {"outside_share", figures.diagnostics.outside_share},
-                             {"solver_shares", figures.diagnostics.solver_shares},
-                             {"seconds", figures.diagnostics.e_seconds}};
-        rows_.push_back({name + ": one posterior sample", number(figures.sample)});
-        rows_.push_back({name + ": mean of " + std::to_string(s_.judged.samples_per_observation) + " samples",
-                         number(figures.mean)});
-        if (s_.free_samples > 1) {
-            stage.update(free_figures_(free.cview()));
-            for (const auto& [key, title] : s_.figure_names)
-                if (stage.contains(key))
-                    rows_.push_back({name + ": " + title, number(stage[key].template get<double>(), 3)});
+                             {"psnr_sample_db", psnr(b_, one, images.truth.cview())},
+                             {"psnr_mean_db", psnr(b_, mean, images.truth.cview())},
+                             {"data_residual", figures.data_residual},
+                             {"outside_share", figures.outside_share},
+                             {"solver_shares", figures.solver_shares},
+                             {"seconds", figures.e_seconds}};
+        const std::string of_one = similarity(one, images), of_mean = similarity(mean, images);
+        if (s_.full_figures) {
+            stage.update({{"ssim_sample", std::stod(of_one)}, {"ssim_mean", std::stod(of_mean)}});
+            if (s_.judged.samples_per_observation > 1)
+                stage["coverage"] = coverage_of_samples(b_, x.cview(), images.truth.cview());
         }
+        rows_.push_back(
+            {name + ": one posterior sample", number(stage["psnr_sample_db"].template get<double>()), of_one});
+        rows_.push_back({name + ": mean of " + std::to_string(s_.judged.samples_per_observation) + " samples",
+                         number(stage["psnr_mean_db"].template get<double>()), of_mean});
         stages_.push_back(std::move(stage));
+    }
+    /// As figures see it.
+    [[nodiscard]] diem::batch<B> shown(diem::const_view_t<B> x) const {
+        diem::batch<B> out(b_, x.features(), x.items());
+        b_.copy(x, out.view());
+        if (s_.full_figures) diem::prior::clip_samples<B>(b_, out.view(), -2, 2);
+        return out;
+    }
+    [[nodiscard]] diem::batch<B> shown(const diem::batch<B>& x) const { return shown(x.cview()); }
+    /// Mean structural similarity, for a table; empty where it is not asked for.
+    [[nodiscard]] std::string similarity(const diem::batch<B>& x, const Images& images) const {
+        if (!s_.full_figures) return {};
+        double sum = 0;
+        const auto each =
+            diem::metrics::ssim(b_, x.cview(), images.truth.cview(),
+                                {images.shape.height, images.shape.width, images.shape.channels}, {.data_range = 4});
+        for (const double v : each) sum += v;
+        return number(sum / static_cast<double>(each.size()), 3);
+    }
+    [[nodiscard]] static std::string titled(const std::string& set, const std::string& title) {
+        return set.empty() ? title : title + ", " + set;
+    }
+    [[nodiscard]] static std::string keyed(const std::string& key, std::string set) {
+        std::replace_if(
+            set.begin(), set.end(), [](char c) { return c == ' ' || c == '='; }, '_');
+        return set.empty() ? key : key + "_" + set;
     }
     /// By reversing the diffusion, of any prior; always with the same random numbers.
     [[nodiscard]] diem::batch<B> unconditional(const prior_type& prior) const {
@@ -218,20 +291,21 @@ private:
         return x;
     }
     [[nodiscard]] image row(diem::const_view_t<B> x) const { return picture_row(b_, x, train_.shape, s_.scale); }
-    [[nodiscard]] diem::const_view_t<B> truth() const { return held_out_.truth.cview(); }
-    void add(const std::string& title, const std::string& key, double value) {
-        rows_.push_back({title, number(value)});
-        report_[key] = value;
-    }
-
     void print() const {
-        std::cout << "\nPSNR of " << held_out_.items() << " held-out images, dB (range 4), and figures of "
-                  << s_.free_samples << " unconditional samples\n";
-        print_table(std::cout, {"", ""}, rows_);
+        std::cout << "\nPSNR of " << held_out_.front().second.items() << " held-out images, dB (range 4)";
+        if (s_.full_figures) std::cout << ", and structural similarity";
+        if (s_.free_samples > 1) std::cout << ", and figures of " << s_.free_samples << " unconditional samples";
+        std::cout << '\n';
+        auto rows = rows_;
+        if (!s_.full_figures)
+            for (auto& r : rows) r.pop_back();
+        print_table(std::cout, std::vector<std::string>(rows.front().size()), rows);
         std::cout << "\n"
                   << number(elapsed(), 1) << " s. Pictures, report.json and report.html are in "
                   << std::filesystem::absolute(s_.out).string()
-                  << "\n  posterior_*.png           rows: observed, one sample, mean of the samples, truth\n"
+                  << "\n  posterior_*.png           rows: observed, one sample, mean of the samples, truth"
+                  << (s_.full_figures ? " (before it: standard deviation)" : "")
+                  << "\n"
                      "  samples_*.png             unconditional samples\n"
                      "  laps.png, laps_posterior.png   samples along the laps of the diffusion prior\n";
     }
@@ -248,8 +322,7 @@ private:
                         {"products", s_.at.products},
                         {"seed", s_.seed},
                         {"observations", train_.items()},
-                        {"held_out", held_out_.items()},
-                        {"keep", s_.keep},
+                        {"held_out", held_out_.front().second.items()},
                         {"sigma_y", s_.sigma_y},
                         {"gaussian", diem::prior::settings_json(s_.gaussian)},
                         {"em", diem::prior::settings_json(s_.em)},
@@ -258,17 +331,19 @@ private:
                         {"laps", laps_.entries()},
                         {"features", train_.truth.features()},
                         {"image", {train_.shape.height, train_.shape.width, train_.shape.channels}},
-                        {"operator", "mask"},
+                        {"operator", s_.operator_name},
                         {"status", status},
                         {"stages", stages_},
                         {"seconds", elapsed()}});
+        report_.update(s_.facts);
         support::save_report(s_.out, report_);
     }
 
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
     B& b_;
     study_settings s_;
-    masked_images<B> train_, held_out_;
+    Images train_;
+    std::vector<std::pair<std::string, Images>> held_out_;
     figures_function free_figures_;
     lap_log laps_;
     diem::io::json report_ = diem::io::json::object(), stages_ = diem::io::json::array();

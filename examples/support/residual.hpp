@@ -7,4 +7,10 @@ namespace support {
 /// the second they do not.
 inline constexpr double poor_residual = 3, bad_residual = 30;
 
+[[nodiscard]] inline const char* verdict_of(double ratio) {
+    return ratio <= poor_residual  ? "samples fit the data"
+           : ratio <= bad_residual ? "samples fit the data poorly"
+                                   : "samples do not fit the data";
+}
+
 }  // namespace support

@@ -6,32 +6,13 @@ import subprocess
 import time
 import unittest
 
-from support import Case, load
+from support import MLP, Case, load
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-MLP = {"type": "mlp", "features": 16, "hidden": [32], "emb": 8}
 LONG = 1000000
 
 
 class Signals(Case):
-    def interrupted(self, request, begun, *arguments, before=()):
-        """Starts the program, waits until begun(), sends the signal, returns (status, stderr)."""
-        command = self.command(arguments)
-        if before:
-            command = ["sh", "-c", before + ' exec "$0" "$@"', *command]
-        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        try:
-            deadline = time.monotonic() + 30
-            while not begun() and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.01)
-            time.sleep(0.2)
-            self.assertIsNone(process.poll(), "ended before the signal")
-            process.send_signal(request)
-            said = process.communicate(timeout=30)[1]
-        finally:
-            process.kill()
-        return process.returncode, said
-
     def there(self, name):
         return lambda: (self.folder / name).exists()
 

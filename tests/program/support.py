@@ -12,10 +12,12 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 DIEM = os.environ["DIEM"]
 BACKEND = os.environ.get("DIEM_BACKEND", "eigen")
+MLP = {"type": "mlp", "features": 16, "hidden": [32], "emb": 8}  # of what make_shared makes
 COMPUTES = ("fit", "sample", "posterior", "evaluate")
 
 
@@ -119,3 +121,21 @@ class Case(unittest.TestCase):
         self.assertRegex(said[-1], pattern)
         self.assertFalse((self.folder / "bad").exists(), f"{arguments} wrote bad/")
         return done
+
+    def interrupted(self, request, begun, *arguments, before=()):
+        """Starts the program, waits until begun(), sends the signal, returns (status, stderr)."""
+        command = self.command(arguments)
+        if before:
+            command = ["sh", "-c", before + ' exec "$0" "$@"', *command]
+        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            deadline = time.monotonic() + 30
+            while not begun() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.2)
+            self.assertIsNone(process.poll(), "ended before the signal")
+            process.send_signal(request)
+            said = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
+        return process.returncode, said

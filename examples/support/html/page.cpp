@@ -31,7 +31,8 @@ std::string tiles(const run_data& r) {
     std::string out;
     const auto laps = laps_of(r);
     const auto planned = planned_laps(r);
-    if (!laps.empty()) out += tile(std::to_string(laps.size()) + (planned ? " / " + shown(*planned) : ""), "laps done");
+    if (!laps.empty())
+        out += tile(std::to_string(laps_done(r)) + (planned ? " / " + shown(*planned) : ""), "laps done");
     if (const auto& stages = at(r.report, "stages"); stages.is_array() && !stages.empty())
         if (const auto psnr = number_at(stages.back(), "psnr_mean_db"))
             out += tile(shown(*psnr) + " dB", "PSNR of restored images, mean of the samples");
@@ -42,7 +43,7 @@ std::string tiles(const run_data& r) {
     if (seconds) out += tile(duration(*seconds), "taken");
     if (const double each = mean_lap_seconds(laps);
         text_at(r.report, "status") == "running" && planned && std::isfinite(each))
-        out += tile(duration(std::max(0.0, *planned - static_cast<double>(laps.size())) * each),
+        out += tile(duration(std::max(0.0, *planned - static_cast<double>(laps_done(r))) * each),
                     "left for the laps, about");
     return out.empty() ? out : "<div class=\"tiles\">" + out + "</div>\n";
 }

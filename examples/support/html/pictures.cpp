@@ -50,8 +50,9 @@ std::vector<picture> known(const std::string& program) {
     return all;
 }
 
-/// K of BEFORE K AFTER in the folder, in order.
-std::vector<long> numbers_of(const fs::path& folder, const std::string& before, const std::string& after) {
+/// K of BEFORE K AFTER in the folder, in order; of laps of this run alone.
+std::vector<long> numbers_of(const fs::path& folder, const std::string& before, const std::string& after,
+                             const std::set<long>& laps) {
     std::set<long> found;
     std::error_code code;
     for (fs::directory_iterator e(folder, code), end; !code && e != end; e.increment(code)) {
@@ -60,7 +61,7 @@ std::vector<long> numbers_of(const fs::path& folder, const std::string& before, 
             continue;
         const auto digits = name.substr(before.size(), name.size() - before.size() - after.size());
         if (digits.size() < 9 && digits.find_first_not_of("0123456789") == std::string::npos)
-            found.insert(std::stol(digits));
+            if (const long k = std::stol(digits); laps.contains(k)) found.insert(k);
     }
     return {found.begin(), found.end()};
 }
@@ -74,7 +75,9 @@ std::vector<long> some_of(const std::vector<long>& all) {
 }
 
 void add_laps(album& a, std::vector<picture>& all, const run_data& r, const char* group, const std::string& after) {
-    const auto numbers = numbers_of(r.folder, "lap_", after), some = some_of(numbers);
+    std::set<long> laps;
+    for (const double k : curve_of(laps_of(r), "lap").x) laps.insert(static_cast<long>(k));
+    const auto numbers = numbers_of(r.folder, "lap_", after, laps), some = some_of(numbers);
     for (const long k : some) {
         picture p;
         p.group = group, p.title = "Lap " + std::to_string(k), p.file = "lap_" + std::to_string(k) + after;
@@ -119,7 +122,13 @@ album pictures_of(const run_data& r) {
             if (!p.file.empty()) all.push_back(std::move(p));
         }
     const auto program = text_at(r.report, "program");
-    for (auto& p : known(program)) all.push_back(std::move(p));
+    const auto status = text_at(r.report, "status");
+    const bool ended = status != "running" && status != "cancelled", begun = !evidence_curve(r).y.empty();
+    for (auto& p : known(program)) {  // none that a run before left in the folder
+        const bool diffusion = p.file.ends_with("_diffusion.png"), gaussian = p.file.ends_with("_gaussian.png");
+        if ((diffusion && !ended) || (gaussian && !ended && !begun)) continue;
+        all.push_back(std::move(p));
+    }
     if (program != "diem posterior") {
         add_laps(a, all, r, posterior_laps_group, "_posterior.png");
         add_laps(a, all, r, laps_group, ".png");

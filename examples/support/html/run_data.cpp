@@ -111,6 +111,12 @@ double mean_lap_seconds(const std::vector<json>& laps) {
     return laps.empty() ? nan : sum / static_cast<double>(laps.size());
 }
 
+std::size_t laps_done(const run_data& r) {
+    const auto entries = laps_of(r).size();
+    const auto planned = planned_laps(r);
+    return planned && *planned >= 0 && *planned < static_cast<double>(entries) ? static_cast<std::size_t>(*planned)
+                                                                               : entries;
+}
 std::optional<double> planned_laps(const run_data& r) { return number_at(r.report, "em.laps"); }
 
 facts observation_facts(const run_data& r) {
@@ -118,10 +124,10 @@ facts observation_facts(const run_data& r) {
     facts f;
     add(f, "Observations", at(j, "observations"));
     add(f, "Held out, to judge with", at(j, "held_out"));
-    add(f, "Values of an unknown x", at(j, "features"));
-    add(f, "Values of an observation y", at(j, "rows"));
+    add(f, "Values of x", at(j, "features"));
+    add(f, "Values of y", at(j, "rows"));
     add(f, "Image (height, width, channels)", at(j, "image"));
-    add(f, "Operator A", at(j, "operator"));
+    add(f, "Operator", at(j, "operator"));
     if (const auto share = number_at(j, "observed_share"))
         f.emplace_back("Share of the values that was seen", percent(*share));
     if (const auto keep = number_at(j, "keep")) f.emplace_back("Share of the pixels that was kept", percent(*keep));
@@ -199,7 +205,8 @@ std::string summary(const run_data& r) {
         text += ", of which " + percent(*share) + " of the values were seen";
     if (const auto keep = number_at(j, "keep"); keep && *keep < 1)
         text += ", of which " + percent(*keep) + " of the pixels were kept";
-    if (const auto noise = number_at(j, "sigma_y")) text += ", with noise of standard deviation " + shown(*noise);
+    if (const auto& noise = at(j, "sigma_y"); noise.is_number() || noise.is_string())
+        text += ", with noise of standard deviation " + shown(noise);
     return text + ".";
 }
 

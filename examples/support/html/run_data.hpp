@@ -31,7 +31,8 @@ struct run_data {
 [[nodiscard]] double expected_residual(const run_data& r);
 /// Seconds of the last lap that took any; of laps that are to come, the mean of those that were.
 [[nodiscard]] double mean_lap_seconds(const std::vector<diem::io::json>& laps);
-/// Of the network's EM, as configured.
+/// Of the network's EM: done, and as configured. After the last one samples may be judged once more, which is no lap.
+[[nodiscard]] std::size_t laps_done(const run_data& r);
 [[nodiscard]] std::optional<double> planned_laps(const run_data& r);
 
 using facts = std::vector<std::pair<std::string, std::string>>;  ///< label, value

@@ -31,7 +31,7 @@ struct axis {
     void settle(double margin) {
         if (!(low <= high)) low = 0, high = 1;
         if (logarithmic) {
-            if (low == high) low /= 2, high *= 2;
+            low /= 1.2, high *= 1.2;
             return;
         }
         const double extent = high - low;

@@ -148,7 +148,8 @@ std::string percent(double share) {
 
 std::string duration(double s) {
     if (!std::isfinite(s)) return "unknown";
-    return s < 10       ? number(s, 1) + " s"
+    return s < 1        ? brief(s) + " s"
+           : s < 10     ? number(s, 1) + " s"
            : s < 120    ? number(s, 0) + " s"
            : s < 7200   ? number(s / 60, 0) + " min"
            : s < 172800 ? number(s / 3600, 1) + " h"

@@ -183,7 +183,7 @@ void judge_restoration(list& v, const run_data& r) {
 std::vector<verdict> verdicts_of(const run_data& r) {
     list v;
     const auto laps = laps_of(r);
-    judge_status(v, r, laps.size());
+    judge_status(v, r, laps_done(r));
     judge_coverage(v, r);
     if (!laps.empty()) {
         judge_residual(v, r, number_at(laps.back(), "data_residual"), "in the last lap");

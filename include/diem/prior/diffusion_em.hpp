@@ -133,7 +133,7 @@ private:
         auto how = prior.sample_options(b_);
         how.sampling = options_.sampling;
         if (!prior.has_network() && options_.initial_mmps) how.mmps = prior.mmps_options(b_, *options_.initial_mmps);
-        // A cancellation with the last batch leaves all drawn: training notices it.
+        // A cancellation with the last batch leaves all drawn: training notices it, or the end of the lap.
         return posterior::sample<B>(b_, prior, observed_, how, random_key{.seed = lap_seed(options_.seed, lap, 1)},
                                     stage.x.view(), stage.state, observer);
     }
@@ -222,13 +222,15 @@ template <Backend B, class Net, class Observation>
         const prior::run<B, Net>& run;
         detail::run_file<B, Net>& file;
         std::optional<lap_diagnostics>& dropped;
-        // A cancellation between two laps is noticed after the next lap's first batch, which is saved.
-        void lap_end(const em::lap_record& record, const samples_type& s, const prior_type& next) {
+        index_t laps;
+        em::verdict lap_end(const em::lap_record& record, const samples_type& s, const prior_type& next) {
             file.save_lap(b, next, record.lap);
             if (run.on_lap) run.on_lap(s.diagnostics, s.drawn.x.cview(), next);
+            if (run.cancelled() && next.laps() < laps) return {em::decision::stop, "cancelled"};
+            return {};
         }
         void lap_dropped(const em::lap_record&, const samples_type& s, const em::verdict&) { dropped = s.diagnostics; }
-    } monitor{b, run, file, dropped};
+    } monitor{b, run, file, dropped, options.laps};
     em::fit_options laps;
     laps.first_lap = prior.laps();
     laps.max_laps = std::max<index_t>(0, options.laps - prior.laps());
@@ -236,7 +238,7 @@ template <Backend B, class Net, class Observation>
 
     learn_result<B, Net> result{std::move(fitted.prior)};
     const std::string done = std::to_string(result.prior.laps()) + " of " + std::to_string(options.laps) + " laps done";
-    if (fitted.reason == em::stop_reason::cancelled) {
+    if (fitted.reason == em::stop_reason::cancelled || fitted.reason == em::stop_reason::stopped) {
         result.status = run_status::cancelled;
         result.report = "cancelled: " + done +
                         (run.folder.empty() ? "; nothing was saved, as no folder was given"

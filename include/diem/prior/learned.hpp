@@ -120,18 +120,23 @@ public:
     }
 
     /// What `posterior::sample` needs to draw under this prior. Refers to it.
-    [[nodiscard]] posterior::sample_options<B> sample_options(B& b) const {
-        return {drawing.sampling, mmps_options(b, drawing.mmps), estimate(), mean()};
+    [[nodiscard]] posterior::sample_options<B> sample_options(B& b) const { return sample_options(b, drawing); }
+    /// The same with options of the caller's.
+    [[nodiscard]] posterior::sample_options<B> sample_options(B& b, const drawing_options& how) const {
+        return {how.sampling, mmps_options(b, how.mmps, how.switch_factor), estimate(), mean()};
     }
     /// `mmps` with the switch of `blended` at drawing.switch_factor spreads of the estimate; what cannot work without an
     /// estimate is the paper's covariance.
-    [[nodiscard]] posterior::mmps_options mmps_options(B& b, posterior::mmps_options mmps) const {
+    [[nodiscard]] posterior::mmps_options mmps_options(B& b, const posterior::mmps_options& mmps) const {
+        return mmps_options(b, mmps, drawing.switch_factor);
+    }
+    [[nodiscard]] posterior::mmps_options mmps_options(B& b, posterior::mmps_options mmps, double switch_factor) const {
         using posterior::covariance;
         const bool needs = mmps.cov_x == covariance::blended || mmps.cov_x == covariance::gaussian ||
                            mmps.cov_x == covariance::gaussian_heuristic;
         if (needs && !estimate_) mmps.cov_x = covariance::tweedie;
-        if (mmps.cov_x == covariance::blended && drawing.switch_factor > 0)
-            mmps.switch_sigma = drawing.switch_factor * spread_of(b, *estimate_);
+        if (mmps.cov_x == covariance::blended && switch_factor > 0)
+            mmps.switch_sigma = switch_factor * spread_of(b, *estimate_);
         return mmps;
     }
 
