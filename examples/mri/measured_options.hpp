@@ -34,7 +34,7 @@ struct restore_settings {
     std::vector<std::string> beside;      ///< npy files of complex images to show beside
     std::vector<std::uint32_t> seeds{0};  ///< of the positions that are hidden
     diem::index_t centre = 24, samples = 16, batch = 4, steps = 24, iterations = 2;
-    double noise = 0.9, level = 1.6, sigma_min = 0.04, sigma_max = 1, lambda = 0.02;
+    double noise = 0.93, level = 1.6, sigma_min = 0.05, sigma_max = 1, lambda = 0.02;
     std::uint64_t seed = 1;
     int threads = 0;
 };
