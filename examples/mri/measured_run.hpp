@@ -160,17 +160,24 @@ template <Backend B>
     return f;
 }
 
-/// Pictures side by side, each from black to its own 99.5 % quantile; the deviation to a tenth of the mean's.
-inline void save_pictures(const std::filesystem::path& path, std::vector<float> images,
-                          const diem::mri::kspace_size& size, const std::vector<std::string>& beside) {
-    for (const auto& file : beside) {
+/// Magnitudes of the complex images of npy files, one after another.
+[[nodiscard]] inline std::vector<float> load_beside(const std::vector<std::string>& files,
+                                                    const diem::mri::kspace_size& size) {
+    std::vector<float> all;
+    for (const auto& file : files) {
         const auto image = diem::io::load_npy_numbers<float>(file);
         diem::check_value(
             "mri", image.complex && image.values.size() == 2 * size.pixels(),
             file + ": not a complex image of " + std::to_string(size.height) + " x " + std::to_string(size.width));
         const auto m = magnitudes(image.values.data);
-        images.insert(images.end(), m.begin(), m.end());
+        all.insert(all.end(), m.begin(), m.end());
     }
+    return all;
+}
+
+/// Pictures side by side, each from black to its own 99.5 % quantile; the deviation, the fourth, to a tenth of the mean's.
+inline void save_pictures(const std::filesystem::path& path, std::vector<float> images,
+                          const diem::mri::kspace_size& size) {
     const auto pixels = static_cast<std::size_t>(size.pixels());
     const auto top = [&](std::size_t k) {
         const auto from = images.begin() + static_cast<std::ptrdiff_t>(k * pixels);
@@ -193,6 +200,7 @@ int restore_on(B& b, const restore_settings& o) {
     std::filesystem::create_directories(o.out);
     const auto folder = std::filesystem::path(o.out);
     const auto data = load(o.kspace);
+    const auto beside = load_beside(o.beside, data.size);
     const auto prior = diem::prior::load<B>(o.prior, b);
     const auto network = at_size(b, prior, data.size.height, data.size.width);
     batch<B> x(b, 2 * data.size.pixels(), o.samples);
@@ -216,7 +224,9 @@ int restore_on(B& b, const restore_settings& o) {
                          {"coverage_inner", f.inner},
                          {"seconds", f.seconds}});
         if (seed != o.seeds.front()) continue;
-        save_pictures(folder / "pictures.png", f.images, data.size, o.beside);
+        auto images = f.images;
+        images.insert(images.end(), beside.begin(), beside.end());
+        save_pictures(folder / "pictures.png", std::move(images), data.size);
         diem::io::save_npy(folder / "samples.npy",
                            diem::io::array<float>({o.samples, data.size.height, data.size.width, 2}, to_host(b, x)));
     }
