@@ -67,7 +67,7 @@ def test_errors_of_callables(digits, prior):
         diem.posterior(prior, y, diem.Operator(broken, lambda v: v, 64), 0.1)
     with pytest.raises(ValueError, match="operator: apply: the result: values of an item is 63, expected 64"):
         diem.posterior(prior, y, diem.Operator(lambda x: x[:, :63], lambda v: v, 64), 0.1)
-    with pytest.raises(ValueError, match="operator: adjoint: the result: items is 1, expected 4"):
+    with pytest.raises(ValueError, match=r"operator: adjoint: the result: items is 1, expected \d+"):
         diem.posterior(prior, y, diem.Operator(lambda x: x, lambda v: v[:1], 64), 0.1)
     with pytest.raises(ValueError, match="give diem.Operator"):
         diem.fit(y, (lambda x: x, lambda v: v), 0.1)
