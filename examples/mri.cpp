@@ -11,21 +11,13 @@
 #include <diem/core/check.hpp>
 
 #include "mri/program.hpp"
-#include "support/place_options.hpp"
+#include "support/study_options.hpp"
 
 int main(int argc, char** argv) {
     mri::program_options o;
     CLI::App app("Learns a prior of slices from accelerated k-space, and restores held-out ones");
     app.add_option("--data", o.data, "npy of slices, (n, height, width) of 8 bits")->check(CLI::ExistingFile);
-    app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
-    app.add_option("--set", o.changes,
-                   "KEY=VALUE: an entry instead of the configuration's, as mask.acceleration=8; repeatable");
-    app.add_option("--out", o.out, "folder for pictures, checkpoints and report.json")->capture_default_str();
-    support::add_place_options(app, o.at);
-    support::add_products_option(app, o.at);
-    app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
-    app.add_flag("--plan", o.plan_only, "say what the diffusion prior will cost, and stop before it");
-    app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up slices");
+    support::add_study_options(app, o, "mask.acceleration=8");
     CLI11_PARSE(app, argc, argv);
     try {
         auto s = mri::read_settings(o.config, o.changes);
@@ -33,7 +25,7 @@ int main(int argc, char** argv) {
             mri::shrink(s);
             if (o.data.empty()) {
                 o.data = mri::write_stand_in(o.out / "stand-in.npy", s);
-                s.evaluation.first = s.slices;
+                s.evaluation.first = s.observations;
             }
         }
         if (o.data.empty()) throw diem::value_error("--data is missing");

@@ -22,25 +22,10 @@ using namespace diem;
 inline constexpr support::image_shape shape{32, 32, 3};
 
 inline support::study_settings settings_of(const support::cifar_settings& c, const program_options& o) {
-    support::study_settings s;
-    s.program = "cifar";
-    s.out = o.out;
-    s.at = o.at;
-    s.resume = o.resume;
-    s.plan_only = o.plan_only;
+    auto s = support::study_of("cifar", o, c);
     s.observed = support::deleted_pixels(c.keep);
     s.facts = {{"keep", c.keep}};
-    s.sigma_y = c.sigma_y;
-    s.seed = c.seed;
-    s.gaussian_observations = c.gaussian_observations;
-    s.gaussian = c.gaussian;
-    s.gaussian.seed = c.seed;
-    s.em = c.em;
-    // Of all priors of a run, so that they compare.
-    s.judged = c.network ? c.em.sampling : c.gaussian.sampling;
-    if (!c.network) s.judged.sampler = diffusion::sampler_choice::ddpm;
     s.judged.samples_per_observation = c.evaluation.samples;
-    s.gaussian_mmps = c.gaussian.mmps;
     s.free = s.judged;
     if (c.evaluation.sampler) s.free.sampler = *c.evaluation.sampler;
     if (c.evaluation.steps > 0) s.free.steps = c.evaluation.steps;

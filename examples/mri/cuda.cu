@@ -4,10 +4,9 @@
 
 namespace mri {
 
-int run_on_cuda(const support::cifar_settings& s, const program_options& o) {
+int run_on_cuda(const settings& s, const program_options& o) {
     support::cuda_backend b(support::cuda_options(o.at));
-    diem::cuda_backend<double> wide({.device = o.at.device});
-    return run(b, wide, s, o);
+    return run(b, s, o);
 }
 
 }  // namespace mri

@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <filesystem>
-#include <string>
-#include <vector>
-
 #include "mri/settings.hpp"
-#include "support/place.hpp"
+#include "support/study_stages.hpp"
 
 namespace mri {
 
-struct program_options {
-    std::filesystem::path data, out = "out/mri", config;
-    std::vector<std::string> changes;  ///< of the configuration, KEY=VALUE
-    support::place at;                 ///< chosen, for `run_on_...`
-    bool resume = false, plan_only = false, smoke = false;
+struct program_options : support::study_command {
+    program_options() { out = "out/mri"; }
 };
 
 /// The whole program on one backend; returns its exit status. The second is there in builds with CUDA only.

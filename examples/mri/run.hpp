@@ -46,32 +46,18 @@ private:
     io::array<std::uint8_t> slices_;
 };
 
-inline support::study_settings study_of(const settings& c, const program_options& o,
-                                        const support::image_shape& shape) {
-    support::study_settings s;
-    s.program = "mri";
-    s.out = o.out;
-    s.at = o.at;
-    s.resume = o.resume;
-    s.plan_only = o.plan_only;
-    s.sigma_y = c.sigma_y;
+inline support::study_settings settings_of(const settings& c, const program_options& o,
+                                           const support::image_shape& shape) {
+    auto s = support::study_of("mri", o, c);
     s.observed = "slices, one column of k-space in " + std::to_string(c.mask.acceleration) + " measured (" +
                  std::to_string(c.mask.centre) + " in the centre)";
     s.operator_name = "mri";
     s.facts = {{"acceleration", c.mask.acceleration}, {"centre", c.mask.centre}};
-    s.seed = c.seed;
-    s.gaussian_observations = c.gaussian_slices;
-    s.gaussian = c.gaussian;
-    s.gaussian.seed = c.seed;
-    s.em = c.em;
     auto& a = s.em.training.augmentation;
     a.height = shape.height;
     a.width = shape.width;
     a.channels = shape.channels;
-    s.judged = c.network ? c.em.sampling : c.gaussian.sampling;
-    if (!c.network) s.judged.sampler = diffusion::sampler_choice::ddpm;
     s.judged.samples_per_observation = c.evaluation.samples;
-    s.gaussian_mmps = c.gaussian.mmps;
     s.free = s.judged;
     s.pictures = c.evaluation.pictures;
     s.scale = 1;
@@ -92,7 +78,7 @@ int run(B& b, const settings& s, const program_options& o) {
                                       s.seed + 1, s.evaluation.first));
     }
     support::image_study<B, nn::unet<B>, kspace_images<B>> study(
-        b, study_of(s, o, shape), measure(b, file.data(b, 0, s.slices), shape, s.mask, s.sigma_y, s.seed, 0),
+        b, settings_of(s, o, shape), measure(b, file.data(b, 0, s.observations), shape, s.mask, s.sigma_y, s.seed, 0),
         std::move(held_out), [](const_view_t<B>) { return io::json::object(); });
     std::optional<nn::unet<B>> network;
     if (s.network) network.emplace(*s.network);

@@ -5,34 +5,30 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include <diem/core/random.hpp>
 #include <diem/io/config.hpp>
 #include <diem/io/npy.hpp>
-#include <diem/model/config.hpp>
-#include <diem/prior/em_options.hpp>
 
 #include "mri/kspace_images.hpp"
-#include "support/em_settings.hpp"
+#include "support/study_stages.hpp"
 
 namespace mri {
 
-/// Configuration of examples/mri. sigma_y and the noise levels are standard deviations in data units; slices lie in [-2, 2].
-struct settings {
-    index_t slices = 512;  ///< to learn from, the first so many
+/// Configuration of examples/mri; slices lie in [-2, 2].
+struct settings : support::stage_settings {
+    settings() {
+        observations = 512;
+        gaussian_observations = 256;
+        sigma_y = 1e-2;
+        gaussian = {.e_step = prior::gaussian_e_step::diffusion,
+                    .sampling = {.sampler = diffusion::sampler_choice::ddim, .steps = 64, .batch = 64},
+                    .mmps = {.max_iterations = 64, .relative_tolerance = 1e-3}};
+    }
     columns mask{};
-    double sigma_y = 1e-2;
-    std::uint64_t seed = 0;
-    index_t gaussian_slices = 256;  ///< the first so many
-    prior::gaussian_fit_options gaussian{
-        .e_step = prior::gaussian_e_step::diffusion,
-        .sampling = {.sampler = diffusion::sampler_choice::ddim, .steps = 64, .batch = 64},
-        .mmps = {.max_iterations = 64, .relative_tolerance = 1e-3}};
-    std::optional<nn::unet_config> network;  ///< none: the Gaussian prior alone
-    prior::em_options em{};
     struct {
         index_t first = 2547, slices = 64, samples = 8;  ///< `slices` from number `first` on, so many samples of each
         std::vector<index_t> accelerations{4, 8}, centres{10, 6};  ///< sets to restore: the columns of each
@@ -44,23 +40,11 @@ struct settings {
                                             const std::vector<std::string>& changes) {
     settings s;
     io::read_config(support::config_with(path, changes), [&](io::config_object& c) {
-        c.ignore("comment");
-        c.optional("slices", s.slices).at_least(1);
+        support::read_stages(c, s, "slices", std::numeric_limits<index_t>::max());
         c.object("mask", [&](io::config_object& o) {
             o.optional("acceleration", s.mask.acceleration).at_least(1);
             o.optional("centre", s.mask.centre).at_least(0);
         });
-        c.optional("sigma_y", s.sigma_y).above(0.0);
-        c.optional("seed", s.seed);
-        s.gaussian_slices = std::min(s.gaussian_slices, s.slices);
-        c.object("gaussian", [&](io::config_object& o) {
-            o.optional("slices", s.gaussian_slices).at_least(1).at_most(s.slices);
-            prior::read_settings(o, s.gaussian);
-        });
-        if (c.contains("network")) support::read_network(c, "network", "a unet", s.network.emplace());
-        s.em.seed = s.seed;
-        s.em.initial_mmps = s.gaussian.mmps;
-        support::read_object(c, "em", s.em, s.slices);
         c.object("evaluation", [&](io::config_object& o) {
             o.optional("first", s.evaluation.first).at_least(0);
             o.optional("slices", s.evaluation.slices).at_least(1);
@@ -79,7 +63,7 @@ struct settings {
 /// Writes discs of random sizes and greys, as large as the network expects, for smoke runs; returns the path.
 inline std::filesystem::path write_stand_in(const std::filesystem::path& path, const settings& s) {
     const index_t h = s.network ? s.network->height : 32, w = s.network ? s.network->width : 32;
-    const index_t count = s.slices + s.evaluation.slices;
+    const index_t count = s.observations + s.evaluation.slices;
     io::array<std::uint8_t> slices(io::shape_type{count, h, w});
     for (index_t i = 0; i < count; ++i) {
         const random_key key{.seed = 5};
@@ -100,25 +84,12 @@ inline std::filesystem::path write_stand_in(const std::filesystem::path& path, c
 
 /// The same pipeline at a size that takes seconds.
 inline void shrink(settings& s) {
-    const auto at_most = [](index_t& value, index_t bound) { value = std::min(value, bound); };
-    at_most(s.slices, 4);
-    at_most(s.gaussian_slices, 4);
-    at_most(s.gaussian.ppca.rank, 2);
-    at_most(s.gaussian.fit.max_laps, 2);
-    at_most(s.gaussian.sampling.steps, 4);
-    at_most(s.gaussian.mmps.max_iterations, 8);
+    support::shrink_stages(s, 2);
+    support::at_most(s.gaussian.mmps.max_iterations, 8);
     s.em.initial_mmps = s.gaussian.mmps;
-    at_most(s.evaluation.slices, 2);
-    at_most(s.evaluation.pictures, 2);
-    at_most(s.evaluation.samples, 2);
-    at_most(s.em.laps, 1);
-    at_most(s.em.refresh.rank, 2);
-    at_most(s.em.sampling.steps, 3);
-    s.em.sampling.samples_per_observation = 1;
-    at_most(s.em.training.steps, 3);
-    s.em.training.adam.ema_warmup = true;
-    at_most(s.em.training.batch, 4);
-    at_most(s.em.training.loss.micro_batch, 2);
+    support::at_most(s.evaluation.slices, 2);
+    support::at_most(s.evaluation.pictures, 2);
+    support::at_most(s.evaluation.samples, 2);
 }
 
 }  // namespace mri

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -31,6 +32,7 @@
 #include "support/posterior_figures.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/study_stages.hpp"
 #include "support/watched_run.hpp"
 
 namespace support {
@@ -56,9 +58,35 @@ struct study_settings {
     diem::index_t free_samples = 0, pictures = 16, scale = 2;
     std::uint64_t free_seed = 17;
     std::vector<std::pair<std::string, std::string>> figure_names;  ///< keys of `free_figures`, their names in tables
-    /// Values are brought to [-2, 2] before figures are taken, PSNR is a mean over images, with structural similarity beside PSNR, how often intervals of the
-    /// samples hold the truth, and a row of standard deviations in pictures.
+    /// Values are brought to [-2, 2] before figures are taken, and PSNR is the mean over images; beside it structural similarity, how
+    /// often intervals of the samples hold the truth, and a row of standard deviations in pictures.
     bool full_figures = false;
+};
+
+/// What command and configuration say of a study; all priors of it are sampled alike, so that they compare.
+[[nodiscard]] inline study_settings study_of(std::string program, const study_command& o, const stage_settings& c) {
+    study_settings s;
+    s.program = std::move(program);
+    s.out = o.out;
+    s.at = o.at;
+    s.resume = o.resume;
+    s.plan_only = o.plan_only;
+    s.sigma_y = c.sigma_y;
+    s.seed = c.seed;
+    s.gaussian_observations = c.gaussian_observations;
+    s.gaussian = c.gaussian;
+    s.gaussian.seed = c.seed;
+    s.em = c.em;
+    s.judged = c.network ? c.em.sampling : c.gaussian.sampling;
+    if (!c.network) s.judged.sampler = diem::diffusion::sampler_choice::ddpm;
+    s.gaussian_mmps = c.gaussian.mmps;
+    return s;
+}
+
+/// How near restored images are to the truth.
+struct restoration {
+    double psnr = 0;               ///< dB, range 4
+    std::optional<double> ssim{};  ///< with `full_figures`
 };
 
 /// `Images`: what is observed, as `masked_images`.
@@ -93,9 +121,7 @@ public:
         save_report("running");
         for (const auto& [name, images] : held_out_)
             for (const auto& [title, key, x] : images.baselines(b_, train_)) {
-                const double value = signal_to_noise(shown(x), images);
-                rows_.push_back({titled(name, title), number(value), similarity(shown(x), images)});
-                report_[keyed(key, name)] = value;
+                report_[keyed(key, name)] = tell(titled(title, name), compare(x.cview(), images));
             }
         auto learned = gaussian();
         if (!learned) return cancelled();
@@ -118,11 +144,14 @@ private:
         model.initialize(b_, {.seed = s_.seed});
         print_plan(std::cout, plan_em(b_, model, s_.em, train_.items()), s_.em);
     }
+    void keep_in_folder(diem::prior::run<B, Net>& run) const {
+        run.folder = s_.out / "checkpoint";
+        run.resume = s_.resume;
+        run.overwrite = !s_.resume;
+    }
     std::optional<prior_type> gaussian() {
         watched_run<B, Net> watch(s_.gaussian_observations);
-        watch.run().folder = s_.out / "checkpoint";
-        watch.run().resume = s_.resume;
-        watch.run().overwrite = !s_.resume;
+        keep_in_folder(watch.run());
         const auto observed = train_.observed(b_).items(0, s_.gaussian_observations);
         auto result = diem::prior::learn_gaussian(b_, observed, s_.gaussian, watch.run());
         if (result.status == diem::prior::run_status::cancelled) {
@@ -148,10 +177,8 @@ private:
         for (const auto& [name, images] : held_out_) {
             diem::batch<B> exact(b_, g.features(), images.items());
             gaussian_means(g, images, exact.view());
-            const double value = signal_to_noise(shown(exact), images);
-            rows_.push_back(
-                {titled(name, "gaussian: exact posterior mean"), number(value), similarity(shown(exact), images)});
-            report_[keyed("psnr_exact_gaussian_mean_db", name)] = value;
+            report_[keyed("psnr_exact_gaussian_mean_db", name)] =
+                tell(titled("gaussian: exact posterior mean", name), compare(exact.cview(), images));
         }
         return std::move(result.prior);
     }
@@ -188,9 +215,7 @@ private:
                                       laps_.add(std::move(entry));
                                       save_report("running");
                                   });
-        watch.run().folder = s_.out / "checkpoint";
-        watch.run().resume = s_.resume;
-        watch.run().overwrite = !s_.resume;
+        keep_in_folder(watch.run());
         start.notes = {{"image", {train_.shape.height, train_.shape.width, train_.shape.channels}}};
         auto result =
             diem::prior::fit_diffusion(b_, std::move(start), network, train_.observed(b_), s_.em, watch.run());
@@ -233,59 +258,51 @@ private:
         auto how = prior.sample_options(b_);
         how.sampling = s_.judged;
         if (mmps) how.mmps = *mmps;
-        const auto name = set.empty() ? prior_name : prior_name + ", " + set;
+        const auto name = titled(prior_name, set);
         diem::batch<B> x;
-        auto figures = sample_held_out(b_, prior, images, how, s_.seed + 3, x, name);
+        const auto figures = sample_held_out(b_, prior, images, how, s_.seed + 3, x, name);
         const diem::index_t n = images.items();
-        const auto one = shown(x.cview().item_range(0, n)), mean = shown(mean_of_samples(b_, x.cview(), n));
         save_posterior_picture(b_, s_.out / (keyed("posterior_" + prior_name, set) + ".png"), images, x.cview(),
                                std::min(s_.pictures, n), s_.scale, s_.full_figures);
+        const auto one = compare(x.cview().item_range(0, n), images),
+                   mean = compare(mean_of_samples(b_, x.cview(), n).cview(), images);
         diem::io::json stage{{"stage", name},
-                             {"psnr_sample_db", signal_to_noise(one, images)},
-                             {"psnr_mean_db", signal_to_noise(mean, images)},
+                             {"psnr_sample_db", one.psnr},
+                             {"psnr_mean_db", mean.psnr},
                              {"data_residual", figures.data_residual},
                              {"outside_share", figures.outside_share},
                              {"solver_shares", figures.solver_shares},
                              {"seconds", figures.e_seconds}};
-        const std::string of_one = similarity(one, images), of_mean = similarity(mean, images);
         if (s_.full_figures) {
-            stage.update({{"ssim_sample", std::stod(of_one)}, {"ssim_mean", std::stod(of_mean)}});
+            stage.update({{"ssim_sample", *one.ssim}, {"ssim_mean", *mean.ssim}});
             if (s_.judged.samples_per_observation > 1)
                 stage["coverage"] = coverage_of_samples(b_, x.cview(), images.truth.cview());
         }
-        rows_.push_back(
-            {name + ": one posterior sample", number(stage["psnr_sample_db"].template get<double>()), of_one});
-        rows_.push_back({name + ": mean of " + std::to_string(s_.judged.samples_per_observation) + " samples",
-                         number(stage["psnr_mean_db"].template get<double>()), of_mean});
+        tell(name + ": one posterior sample", one);
+        tell(name + ": mean of " + std::to_string(s_.judged.samples_per_observation) + " samples", mean);
         stages_.push_back(std::move(stage));
         save_report("running");
     }
-    /// As figures see it.
-    [[nodiscard]] diem::batch<B> shown(diem::const_view_t<B> x) const {
-        diem::batch<B> out(b_, x.features(), x.items());
-        b_.copy(x, out.view());
-        if (s_.full_figures) diem::prior::clip_samples<B>(b_, out.view(), -2, 2);
-        return out;
+    /// PSNR is of all values together, or with `full_figures` its mean over images.
+    [[nodiscard]] restoration compare(diem::const_view_t<B> x, const Images& images) const {
+        const auto truth = images.truth.cview();
+        if (!s_.full_figures) return {psnr(b_, x, truth)};
+        diem::batch<B> shown(b_, x.features(), x.items());
+        b_.copy(x, shown.view());
+        diem::prior::clip_samples<B>(b_, shown.view(), -2, 2);
+        const auto mean = [](const std::vector<double>& each) {
+            return std::accumulate(each.begin(), each.end(), 0.0) / static_cast<double>(each.size());
+        };
+        const auto& [height, width, channels] = images.shape;
+        return {mean(diem::metrics::psnr(b_, shown.cview(), truth, 4)),
+                mean(diem::metrics::ssim(b_, shown.cview(), truth, {height, width, channels}, {.data_range = 4}))};
     }
-    [[nodiscard]] diem::batch<B> shown(const diem::batch<B>& x) const { return shown(x.cview()); }
-    /// PSNR in dB: of all values together, or its mean over images.
-    [[nodiscard]] double signal_to_noise(const diem::batch<B>& x, const Images& images) const {
-        if (!s_.full_figures) return psnr(b_, x.cview(), images.truth.cview());
-        double sum = 0;
-        for (const double v : diem::metrics::psnr(b_, x.cview(), images.truth.cview(), 4)) sum += v;
-        return sum / static_cast<double>(images.items());
+    /// A row of the table; returns the PSNR.
+    double tell(std::string title, const restoration& r) {
+        rows_.push_back({std::move(title), number(r.psnr), r.ssim ? number(*r.ssim, 3) : ""});
+        return r.psnr;
     }
-    /// Mean structural similarity, for a table; empty where it is not asked for.
-    [[nodiscard]] std::string similarity(const diem::batch<B>& x, const Images& images) const {
-        if (!s_.full_figures) return {};
-        double sum = 0;
-        const auto each =
-            diem::metrics::ssim(b_, x.cview(), images.truth.cview(),
-                                {images.shape.height, images.shape.width, images.shape.channels}, {.data_range = 4});
-        for (const double v : each) sum += v;
-        return number(sum / static_cast<double>(each.size()), 3);
-    }
-    [[nodiscard]] static std::string titled(const std::string& set, const std::string& title) {
+    [[nodiscard]] static std::string titled(const std::string& title, const std::string& set) {
         return set.empty() ? title : title + ", " + set;
     }
     [[nodiscard]] static std::string keyed(const std::string& key, std::string set) {
