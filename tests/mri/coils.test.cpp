@@ -11,6 +11,7 @@
 #include "support/catch.hpp"
 #include "support/compare.hpp"
 #include "support/message.hpp"
+#include "support/operator_harness.hpp"
 
 using namespace diem;
 using namespace diem::test;
@@ -18,13 +19,6 @@ using namespace diem::test;
 namespace {
 
 using complex = std::complex<double>;
-
-template <Backend B>
-batch<B> normals(B& b, index_t features, index_t items, std::uint32_t step) {
-    batch<B> out(b, features, items);
-    b.fill_normal(random_key{23, random_lane::user, step}, out.view());
-    return out;
-}
 
 mri::coil_matrix product(const mri::coil_matrix& a, const mri::coil_matrix& c) {
     mri::coil_matrix out(a.rows, c.cols);
@@ -64,7 +58,7 @@ TEMPLATE_TEST_CASE("mix_coils is the matrix at every frequency", "[mri]", DIEM_T
     using T = scalar_t<B>;
     B b = make_backend<B>();
     const mri::kspace_size size{3, 4, 3};
-    const auto x = normals(b, size.numbers(), 2, 1);
+    const auto x = random_batch(b, size.numbers(), 2, 1);
     mri::coil_matrix m(2, 3);
     m.values = {{1, 2}, {0, -1}, {0.5, 0}, {0, 0}, {-1, 0.25}, {3, 0}};
     const auto y = to_host(b, mri::mix_coils(b, m, x.cview(), size));
@@ -93,7 +87,7 @@ TEMPLATE_TEST_CASE("whitened noise has covariance one; that of a scan is the mix
     const index_t samples = 20000;
     const mri::kspace_size scan{1, samples, 3};
     // Real and imaginary parts of standard deviation 1: Psi = 2 M M^H.
-    const auto noise = mri::mix_coils(b, mixing(), normals(b, scan.numbers(), 1, 2).cview(), scan);
+    const auto noise = mri::mix_coils(b, mixing(), random_batch(b, scan.numbers(), 1, 2).cview(), scan);
     const auto found = mri::noise_of_scan<B>(b, noise.cview(), 3);
     CHECK(found.samples == samples);
     const auto expected = product(mixing(), adjoint(mixing()));
@@ -121,7 +115,7 @@ TEMPLATE_TEST_CASE("noise of the corners of k-space counts what is measured ther
     using T = scalar_t<B>;
     B b = make_backend<B>();
     const mri::kspace_size size{40, 30, 2};
-    auto host = to_host(b, normals(b, size.numbers(), 1, 3));
+    auto host = to_host(b, random_batch(b, size.numbers(), 1, 3));
     index_t counted = 0;
     std::vector<T> corners;
     for (index_t c = 0; c < 2; ++c)
@@ -146,7 +140,7 @@ TEMPLATE_TEST_CASE("noise of the corners of k-space counts what is measured ther
 TEST_CASE("whitening refuses noise that it cannot be made of", "[mri]") {
     using B = main_backend<float>;
     B b = make_backend<B>();
-    const auto scan = normals(b, 24, 1, 4);
+    const auto scan = random_batch(b, 24, 1, 4);
     CHECK(message_of<value_error>([&] { (void)mri::noise_of_scan<B>(b, scan.cview(), 6); }) ==
           "noise_of_scan: 2 samples of 6 coils, expected more");
     CHECK(contains(message_of<shape_error>([&] { (void)mri::noise_of_scan<B>(b, scan.cview(), 5); }),
@@ -177,7 +171,7 @@ TEMPLATE_TEST_CASE("coil compression keeps what the coils have in common", "[mri
     mri::coil_matrix spread(5, 2);
     for (index_t c = 0; c < 5; ++c)
         for (index_t k = 0; k < 2; ++k) spread(c, k) = std::polar(1 + 0.3 * double(c), double(c * (k + 1)));
-    const auto kspace = mri::mix_coils(b, spread, normals(b, two.numbers(), 2, 5).cview(), two);
+    const auto kspace = mri::mix_coils(b, spread, random_batch(b, two.numbers(), 2, 5).cview(), two);
     const auto found = mri::compress_coils<B>(b, kspace.cview(), five, 2);
     CHECK(found.matrix.rows == 2);
     CHECK(found.matrix.cols == 5);

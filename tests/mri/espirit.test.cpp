@@ -11,20 +11,10 @@
 #include "support/compare.hpp"
 #include "support/golden.hpp"
 #include "support/message.hpp"
+#include "support/operator_harness.hpp"
 
 using namespace diem;
 using namespace diem::test;
-
-namespace {
-
-template <Backend B>
-batch<B> normals(B& b, index_t features, index_t items, std::uint32_t step) {
-    batch<B> out(b, features, items);
-    b.fill_normal(random_key{17, random_lane::user, step}, out.view());
-    return out;
-}
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("golden espirit: the maps of SigPy", "[mri]", DIEM_TEST_BACKENDS) {
     using B = TestType;
@@ -51,7 +41,7 @@ TEMPLATE_TEST_CASE("espirit of coils that see the same image, each times a numbe
     const mri::kspace_size size{16, 13, 3}, one{16, 13, 1};
     const std::vector<std::complex<double>> seen{{0.5, 0}, {0, -2}, {-1, 1}};
     const double norm = std::sqrt(0.25 + 4 + 2);
-    const auto image = to_host(b, normals(b, one.numbers(), 1, 1));
+    const auto image = to_host(b, random_batch(b, one.numbers(), 1, 1));
     std::vector<T> kspace;
     for (const auto& a : seen)
         for (std::size_t k = 0; k < image.size(); k += 2) {
@@ -77,7 +67,7 @@ TEMPLATE_TEST_CASE("espirit: norm one or zero, each slice by itself, zero of zer
     B b = make_backend<B>();
     const mri::kspace_size size{9, 7, 2};
     const mri::espirit_options options{.calibration = 7, .kernel = 4, .threshold = 0.4, .crop = 0.75};
-    auto kspace = normals(b, size.numbers(), 3, 2);
+    auto kspace = random_batch(b, size.numbers(), 3, 2);
     b.fill(kspace.view().item_range(1, 1), T(0));
     const auto maps = to_host(b, mri::espirit(b, kspace.cview(), size, options));
     const auto n = static_cast<std::size_t>(size.numbers());
@@ -109,10 +99,10 @@ TEMPLATE_TEST_CASE("espirit of the smallest k-space, and of one whose first coil
     using T = scalar_t<B>;
     B b = make_backend<B>();
     const auto dot =
-        to_host(b, mri::espirit(b, normals(b, 2, 1, 3).cview(), {1, 1, 1}, {.calibration = 1, .kernel = 1}));
+        to_host(b, mri::espirit(b, random_batch(b, 2, 1, 3).cview(), {1, 1, 1}, {.calibration = 1, .kernel = 1}));
     CHECK(relative_error(dot, std::vector<double>{1, 0}) <= tolerance<T>(10));
     const mri::kspace_size size{6, 6, 2};
-    auto kspace = normals(b, size.numbers(), 1, 4);
+    auto kspace = random_batch(b, size.numbers(), 1, 4);
     b.fill(kspace.view().feature_range(0, size.numbers() / 2), T(0));
     const auto maps = to_host(b, mri::espirit(b, kspace.cview(), size, {.calibration = 6, .kernel = 2}));
     std::vector<double> expected(static_cast<std::size_t>(size.numbers()), 0);
@@ -129,7 +119,7 @@ TEST_CASE("espirit refuses what it cannot use, and says why", "[mri]") {
     using B = main_backend<float>;
     B b = make_backend<B>();
     const mri::kspace_size size{12, 10, 2};
-    const auto kspace = normals(b, size.numbers(), 2, 5);
+    const auto kspace = random_batch(b, size.numbers(), 2, 5);
     const auto why = [&](const mri::kspace_size& s, const mri::espirit_options& o) {
         return message_of([&] { (void)mri::espirit(b, kspace.cview(), s, o); });
     };

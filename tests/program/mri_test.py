@@ -2,42 +2,34 @@
 """K-space in and out of the program: operator mri, its sizes and masks, results in every format, diem mri."""
 
 import array
-import ast
 import cmath
 import json
 import math
 import pathlib
-import struct
 import unittest
 
-from support import Case, load, normal, save, size
+from support import Case, load, normal, save
 
 H, W, COILS, ITEMS = 8, 10, 3, 6
 
 
+def pairs(values):
+    return [part for v in values for part in (v.real, v.imag)]
+
+
 def save_complex(path, shape, values):
-    """complex64"""
-    pairs = array.array("f", [part for v in values for part in (v.real, v.imag)])
-    assert len(values) == size(shape)
-    text = f"{{'descr': '<c8', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
-    text += " " * (-(len(text) + 11) % 64) + "\n"
-    pathlib.Path(path).write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + pairs.tobytes())
+    save(path, shape, pairs(values), "<c8")
 
 
 def load_complex(path):
-    data = pathlib.Path(path).read_bytes()
-    end = 10 + struct.unpack("<H", data[8:10])[0]
-    header = ast.literal_eval(data[10:end].decode())
-    assert header["descr"] == "<c8", header
-    pairs = array.array("f", data[end:])
-    return list(header["shape"]), [complex(a, b) for a, b in zip(pairs[::2], pairs[1::2])]
+    shape, values = load(path, "<c8")
+    return shape, [complex(a, b) for a, b in zip(values[::2], values[1::2])]
 
 
 def save_cfl(path, dimensions, values):
     """BART: the first dimension fastest."""
     pathlib.Path(f"{path}.hdr").write_text("# Dimensions\n" + " ".join(map(str, dimensions)) + "\n")
-    pairs = array.array("f", [part for v in values for part in (v.real, v.imag)])
-    pathlib.Path(f"{path}.cfl").write_bytes(pairs.tobytes())
+    pathlib.Path(f"{path}.cfl").write_bytes(array.array("f", pairs(values)).tobytes())
 
 
 def transform(image, height, width):

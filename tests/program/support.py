@@ -25,20 +25,21 @@ def size(shape):
     return math.prod(shape)
 
 
-def save(path, shape, values):
-    """float32, C order."""
+def save(path, shape, values, kind="<f4"):
+    """float32, C order; or complex64 ("<c8") of real and imaginary parts in turn."""
     values = array.array("f", values)
-    assert len(values) == size(shape), (len(values), shape)
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
+    assert len(values) == size(shape) * (2 if kind == "<c8" else 1), (len(values), shape)
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
     text += " " * (-(len(text) + 11) % 64) + "\n"
     pathlib.Path(path).write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + values.tobytes())
 
 
-def load(path):
-    """(shape, values)"""
+def load(path, kind=None):
+    """(shape, values), of this kind where one is given."""
     data = pathlib.Path(path).read_bytes()
     end = 10 + struct.unpack("<H", data[8:10])[0]
     header = ast.literal_eval(data[10:end].decode())
+    assert kind in (None, header["descr"]), header
     return list(header["shape"]), array.array("f", data[end:])
 
 

@@ -68,6 +68,13 @@ std::string opened(const plot& p) {
     return "<svg viewBox=\"0 0 " + number(width, 0) + " " + number(height, 0) + "\" role=\"img\" aria-label=\"" +
            escape(p.title) + "\">";
 }
+void cover_points(const plot& p, axis& x, axis& y) {
+    for (const auto& c : p.curves)
+        for (std::size_t k = 0; k < c.y.size(); ++k) {
+            x.cover(c.x[k]);
+            y.cover(c.y[k]);
+        }
+}
 /// Whole numbers only where x counts.
 std::string frame(const axis& x, const axis& y, const std::string& x_label, bool counts) {
     std::string out;
@@ -116,11 +123,7 @@ bool has_points(const plot& p) {
 
 std::string line_plot(const plot& p) {
     axis x = empty_axis(left, width - right), y = empty_axis(height - bottom, top);
-    for (const auto& c : p.curves)
-        for (std::size_t k = 0; k < c.y.size(); ++k) {
-            x.cover(c.x[k]);
-            y.cover(c.y[k]);
-        }
+    cover_points(p, x, y);
     if (p.target) y.cover(*p.target);
     y.logarithmic = y.low > 0 && y.high > 100 * y.low;
     if (p.from_zero && !y.logarithmic) y.cover(0);
@@ -186,11 +189,7 @@ std::string share_plot(const plot& p) {
 
 std::string scatter_plot(const plot& p) {
     axis x = empty_axis(left, width - right), y = empty_axis(height - bottom, top);
-    for (const auto& c : p.curves)
-        for (std::size_t k = 0; k < c.y.size(); ++k) {
-            x.cover(c.x[k]);
-            y.cover(c.y[k]);
-        }
+    cover_points(p, x, y);
     x.settle(0.04);
     y.settle(0.04);
     const double unit = std::max((x.high - x.low) / (x.to - x.from), (y.high - y.low) / (y.from - y.to));
