@@ -77,7 +77,6 @@ int sample(B& b, const sample_command& o) {
                           "fewer samples need less");
     files.prepare();
     support::catch_interrupts();
-    p.prior.drawing.sampling.cancel = &support::cancel_flag();
     batch<B> all(b, features, o.count);
     const random_key key{.seed = o.seed};
     const index_t each = p.prior.has_network() ? p.prior.drawing.sampling.batch : o.count;
@@ -86,7 +85,7 @@ int sample(B& b, const sample_command& o) {
     while (done < o.count && !support::interrupted()) {
         const index_t count = std::min(each, o.count - done);
         if (!network_stage<B>::draw(b, p.prior, key.skip_items(static_cast<std::uint32_t>(done)),
-                                    all.view().item_range(done, count)))
+                                    all.view().item_range(done, count), &support::cancel_flag()))
             break;  // by a signal
         done += count;
         bar.update(static_cast<long>(done));
@@ -212,7 +211,7 @@ int posterior(B& b, const posterior_command& o) {
 
     auto how = p.prior.sample_options(b);
     how.sampling.samples_per_observation = o.samples;
-    how.sampling.cancel = &support::cancel_flag();
+    how.cancel = &support::cancel_flag();
     const index_t n = m.items();
     batch<B> x(b, m.features(), n * o.samples);
     posterior::sample_state state;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -68,9 +69,10 @@ struct network_stage {
     /// The diffusion prior by EM.
     [[nodiscard]] static learn_result<B> fit(B& b, learned_prior<B> start, const network& net, const measured<B>& m,
                                              const diem::prior::em_options& em, const diem::prior::run<B>& run);
-    /// Samples of the prior itself. Whether all are drawn, see `sampling_options::cancel`.
-    static bool draw(B& b, const learned_prior<B>& prior, const diem::random_key& key, diem::view_t<B> x);
-    /// `posterior::sample`; `go_on` is asked after each batch, `how.sampling.cancel` after each step. Whether all are drawn.
+    /// `prior::sample`.
+    static bool draw(B& b, const learned_prior<B>& prior, const diem::random_key& key, diem::view_t<B> x,
+                     const std::atomic<bool>* cancel = nullptr);
+    /// `posterior::sample`; `go_on` is asked after each batch, `how.cancel` after each step. Whether all are drawn.
     using go_on_function = std::function<bool(const diem::posterior::sample_state&)>;
     static bool draw_posterior(B& b, const learned_prior<B>& prior, const measured<B>& m,
                                const diem::posterior::sample_options<B>& how, const diem::random_key& key,

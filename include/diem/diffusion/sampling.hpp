@@ -28,8 +28,6 @@ struct sampling_options {
     index_t batch = 256;                       ///< items at once
     index_t samples_per_observation = 1;       ///< of posterior samples
     double sigma_min = 1e-3, sigma_max = 1e2;  ///< standard deviations in data units
-    /// Set by anyone, a signal handler say: sampling ends after the step, and the batch is not finished.
-    const std::atomic<bool>* cancel = nullptr;
 };
 
 /// Throws value_error for options outside their range.
@@ -95,7 +93,7 @@ private:
 
 template <Backend B>
 bool sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options, const_vector_t<B> mean,
-                   const random_key& key, view_t<B> x) {
+                   const random_key& key, view_t<B> x, const std::atomic<bool>* cancel) {
     const any_schedule schedule(options.schedule, options.sigma_min, options.sigma_max);
     const sample_options<B> start{.steps = options.steps, .mean = mean};
     for (index_t first = 0; first < x.items(); first += options.batch) {
@@ -104,7 +102,7 @@ bool sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options,
         bool finished = true;
         const auto run = [&](const auto& scheme) {
             finished = sample(b, model, schedule, scheme, start, own, part, [&](index_t, index_t, double) {
-                           return options.cancel == nullptr || !options.cancel->load();
+                           return cancel == nullptr || !cancel->load();
                        }).finished;
         };
         switch (options.sampler) {
@@ -135,14 +133,15 @@ bool sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options,
 }  // namespace detail
 
 /// Fills x (D x n) with samples of the denoiser's distribution, `options.batch` at once; item i is a function of the key
-/// and its number. `mean` (D, or empty: zero) is where the sampler starts. Returns whether all are drawn; false where
-/// `options.cancel` was set: the numbers of a batch that was not finished are noisy. Throws shape_error, value_error.
+/// and its number. `mean` (D, or empty: zero) is where the sampler starts. `cancel` (or null) may be set by anyone, a signal
+/// handler say: sampling ends after the step, and the numbers of the batch are noisy. Returns whether all are drawn.
+/// Throws shape_error, value_error.
 template <Backend B, Denoiser<B> Model>
 bool sample(B& b, Model& model, const sampling_options& options, const_vector_t<B> mean, const random_key& key,
-            view_t<B> x) {
+            view_t<B> x, const std::atomic<bool>* cancel = nullptr) {
     check_sampling(options);
     check_size("diffusion::sample", "x.features()", x.features(), model.features());
-    return detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, mean, key, x);
+    return detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, mean, key, x, cancel);
 }
 
 }  // namespace diem::diffusion

@@ -33,11 +33,13 @@ namespace detail {
     if (!any.complex)
         throw io_error(name + ": holds real numbers of shape " + to_string(any.values.shape) +
                        ", expected complex ones (npy <c8, cfl, HDF5 with r and i)");
-    array<std::complex<float>> values;
-    values.shape.assign(any.values.shape.begin(), any.values.shape.end() - 1);
-    values.data.reserve(any.values.data.size() / 2);
-    for (index_t k = 0; k < any.values.size(); k += 2) values.data.emplace_back(any.values[k], any.values[k + 1]);
-    return as_slices(std::move(values), third, name);
+    return as_slices(from_pairs(any.values), third, name);
+}
+
+inline void require_finite(const array<std::complex<float>>& values, const std::string& name) {
+    for (index_t i = 0; i < values.size(); ++i)
+        if (!std::isfinite(values[i].real()) || !std::isfinite(values[i].imag()))
+            throw io_error(name + ": number " + std::to_string(i) + " is not finite");
 }
 
 #if defined(DIEM_HAS_HDF5)
@@ -78,8 +80,8 @@ namespace detail {
 #if defined(DIEM_HAS_HDF5)
     if (!cfl && !std::filesystem::is_directory(path, code) && kind_of(path) == file_kind::hdf5) {
         const detail::hdf5_file file(path);
-        if (is_ismrmrd(file, name.empty() ? "dataset" : name))
-            return load_ismrmrd(path, name.empty() ? "dataset" : name);
+        const std::string group = name.empty() ? "dataset" : name;
+        if (detail::is_ismrmrd(file, group)) return detail::load_ismrmrd(file, group);
         if (name.empty() && file.contains("kspace")) return detail::load_fastmri_kspace(path);
     }
 #else
@@ -88,9 +90,7 @@ namespace detail {
     kspace_data k;
     k.format = cfl ? "BART" : "array";
     k.values = detail::load_slices(given, third);
-    for (index_t i = 0; i < k.values.size(); ++i)
-        if (!std::isfinite(k.values[i].real()) || !std::isfinite(k.values[i].imag()))
-            throw io_error(given.string() + ": number " + std::to_string(i) + " is not finite");
+    detail::require_finite(k.values, given.string());
     k.measured = measured_by_zeros(k.values);
     return k;
 }
@@ -98,9 +98,7 @@ namespace detail {
 /// Reads coil maps, (slices or 1, coils, height, width), of npy, cfl or HDF5. Throws io_error also where a number is not finite.
 [[nodiscard]] inline array<std::complex<float>> load_coil_maps(const std::filesystem::path& given) {
     auto maps = detail::load_slices(given, third_axis::coils);
-    for (index_t i = 0; i < maps.size(); ++i)
-        if (!std::isfinite(maps[i].real()) || !std::isfinite(maps[i].imag()))
-            throw io_error(given.string() + ": number " + std::to_string(i) + " is not finite");
+    detail::require_finite(maps, given.string());
     return maps;
 }
 

@@ -106,8 +106,7 @@ struct ismrmrd_row {
 /// All rows of a table.
 [[nodiscard]] inline std::vector<ismrmrd_line> read_ismrmrd_lines(const hdf5_file& file, const std::string& name) {
     const hdf5_silence silence;
-    const hdf5_id set(H5Dopen2(file.id(), name.c_str(), H5P_DEFAULT), H5Dclose);
-    if (!set) file.fail(name, "is no data set, or is damaged");
+    const hdf5_id set = file.open(name);
     const hdf5_id type(H5Dget_type(set.get()), H5Tclose), space(H5Dget_space(set.get()), H5Sclose);
     const auto refuse = [&] { file.fail(name, "is no table of acquisitions (head, data) of ISMRMRD"); };
     if (!has_members(type.get(), {"head", "data"})) refuse();
@@ -149,23 +148,26 @@ struct ismrmrd_row {
     return lines;
 }
 
-}  // namespace detail
-
 /// Whether the group of an HDF5 file holds raw data of ISMRMRD.
-[[nodiscard]] inline bool is_ismrmrd(const detail::hdf5_file& file, const std::string& group = "dataset") {
+[[nodiscard]] inline bool is_ismrmrd(const hdf5_file& file, const std::string& group) {
     return file.contains(group) && file.contains(group + "/xml") && file.contains(group + "/data");
 }
+[[nodiscard]] inline kspace_data load_ismrmrd(const hdf5_file& file, const std::string& group) {
+    const std::string where = file.path().string() + ": data set \"" + group;
+    const auto header = parse_ismrmrd_header(file.text(group + "/xml"), where + "/xml\"");
+    return sort_cartesian(header, read_ismrmrd_lines(file, group + "/data"), where + "/data\"");
+}
+
+}  // namespace detail
 
 /// K-space of raw data: `sort_cartesian` of the lines in `group`. Readout oversampling is still there, see
 /// `kspace_data::readout`. Throws io_error with file and data set.
 [[nodiscard]] inline kspace_data load_ismrmrd(const std::filesystem::path& path, const std::string& group = "dataset") {
     const detail::hdf5_file file(path);
-    if (!is_ismrmrd(file, group))
+    if (!detail::is_ismrmrd(file, group))
         throw io_error(path.string() + ": no raw data of ISMRMRD: there is no \"" + group + "/xml\" and \"" + group +
                        "/data\"");
-    const std::string where = path.string() + ": data set \"" + group;
-    const auto header = parse_ismrmrd_header(file.text(group + "/xml"), where + "/xml\"");
-    return sort_cartesian(header, detail::read_ismrmrd_lines(file, group + "/data"), where + "/data\"");
+    return detail::load_ismrmrd(file, group);
 }
 
 }  // namespace diem::io

@@ -27,7 +27,7 @@ struct kspace_data {
     array<std::complex<float>> values;   ///< (slices, coils, height, width); zero where nothing was measured
     kspace_mask measured;                ///< by the file's mask and padding, else where not all coils are exactly zero
     bool stated = false;                 ///< the file says what was measured: a mask, limits of the encoding
-    std::string format;                  ///< "npy", "cfl (BART)", "fastMRI", "ISMRMRD", ...
+    std::string format;                  ///< "array", "BART", "fastMRI" or "ISMRMRD"
     index_t readout = 0;                 ///< height without readout oversampling; 0: as it is
     array<std::complex<float>> noise{};  ///< (coils, samples) of a noise scan, or empty
     array<std::complex<float>> calibration{};  ///< lines for calibration alone, as `values`, or empty
@@ -58,8 +58,7 @@ template <class T>
 
 /// An array of BART as (slices, coils, READ, PHS1): READ (dimension 0) is the height, PHS1 (1) the width, COIL (3) and SLICE (13)
 /// as named. Throws io_error naming `name` where another dimension is above 1.
-[[nodiscard]] inline array<std::complex<float>> cfl_slices(const array<std::complex<float>>& a,
-                                                           const std::string& name) {
+[[nodiscard]] inline array<std::complex<float>> cfl_slices(array<std::complex<float>> a, const std::string& name) {
     constexpr const char* names[] = {"READ", "PHS1",   "PHS2", "COIL",  "MAPS",  "TE",    "COEFF", "COEFF2",
                                      "ITER", "CSHIFT", "TIME", "TIME2", "LEVEL", "SLICE", "AVG",   "BATCH"};
     const std::size_t axes = a.shape.size();
@@ -68,9 +67,8 @@ template <class T>
         if (extent(k) > 1 && k != 0 && k != 1 && k != 3 && k != 13)
             throw io_error(name + ": dimension " + std::to_string(k) + " (" + (k < 16 ? names[k] : "?") + ") is " +
                            std::to_string(extent(k)) + ", expected 1: slices of coils of READ x PHS1 alone");
-    auto flat = a;
-    flat.shape = {extent(13), extent(3), extent(1), extent(0)};
-    return swap_last_axes(flat);
+    a.shape = {extent(13), extent(3), extent(1), extent(0)};
+    return swap_last_axes(a);
 }
 
 /// (slices, coils, height, width) as an array of BART, which `save_cfl` writes with READ = height, PHS1 = width; `samples`, AVG

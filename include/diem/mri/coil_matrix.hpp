@@ -49,9 +49,8 @@ struct mix_coils {
     }
 };
 
-/// The samples of coil c times i, of `samples` complex numbers a coil. In float64. Index: (coil, sample).
+/// Complex samples in float64, as they are or times i. Index: sample.
 struct widen_samples {
-    index_t samples;
     bool turned;
     template <class T>
     DIEM_HOST_DEVICE void operator()(index_t i, const T* x, double* y) const {
@@ -67,8 +66,8 @@ coil_matrix gram(B& b, const_view_t<B> x, index_t coils) {
     const index_t samples = x.features() / (2 * coils);
     batch<B, double> plain(b, 2 * samples, coils), turned(b, 2 * samples, coils), re(b, coils, coils),
         im(b, coils, coils);
-    b.launch(coils * samples, 2, widen_samples{samples, false}, x.data(), plain.view().data());
-    b.launch(coils * samples, 2, widen_samples{samples, true}, x.data(), turned.view().data());
+    b.launch(coils * samples, 2, widen_samples{false}, x.data(), plain.view().data());
+    b.launch(coils * samples, 2, widen_samples{true}, x.data(), turned.view().data());
     // (X X^H)_cd = sum of x_c conj(x_d): its real part <x_c, x_d>, its imaginary part <x_c, i x_d>.
     b.gemm(1.0, plain.cview(), op::transpose, plain.cview(), op::none, 0.0, re.view());
     b.gemm(1.0, plain.cview(), op::transpose, turned.cview(), op::none, 0.0, im.view());

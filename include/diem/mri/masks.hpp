@@ -154,7 +154,8 @@ inline std::vector<index_t> draw_positions(const mask_grid& grid, const mask_opt
             const double start = uniform<double>(key, item, 0), from = static_cast<double>(grid.outside().size());
             for (std::size_t k = 0; k < wanted; ++k) {
                 const double at = (static_cast<double>(k) + start) * from / static_cast<double>(wanted);
-                chosen.push_back(grid.outside()[static_cast<std::size_t>(at)]);
+                // Rounding may reach the end.
+                chosen.push_back(grid.outside()[std::min(static_cast<std::size_t>(at), grid.outside().size() - 1)]);
             }
             break;
         }

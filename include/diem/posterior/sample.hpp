@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -27,7 +28,8 @@ struct sample_options {
     diffusion::sampling_options sampling{};
     mmps_options mmps{};
     const diffusion::gaussian<B>* estimate = nullptr;  ///< of the prior, for `mmps` options that need one
-    const_vector_t<B> mean{};  ///< D: where the sampler starts; empty: at the estimate's mean, or zero
+    const_vector_t<B> mean{};                   ///< D: where the sampler starts; empty: at the estimate's mean, or zero
+    const std::atomic<bool>* cancel = nullptr;  ///< see `diffusion::sample`
 };
 
 /// How far `sample` has come, with sums over the samples drawn so far.
@@ -113,7 +115,7 @@ std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, 
 /// `state`     where to go on, and what came of it: samples before state.done are left alone, so that a call with the state
 ///             of an interrupted one goes on as if there had been no stop, equal to the bit
 /// `observer`  called after each batch as (state, drawn_batch), false leaves
-/// Returns whether all are drawn: not where the observer left, or `options.sampling.cancel` was set, which ends a batch after the
+/// Returns whether all are drawn: not where the observer left, or `options.cancel` was set, which ends a batch after the
 /// step and leaves it out of the state. A sample that is not finite is counted, and stays as it is. Throws shape_error,
 /// value_error.
 template <Backend B, diffusion::ScoreModel<B> Model, class Observation, class Observer = no_observer>
@@ -134,8 +136,8 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
         const auto part = observed.items(first, count);
         const view_t<B> out = x.item_range(state.done, count);
         mmps denoiser(b, prior, part, options.mmps, options.estimate);
-        if (!diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(state.done)),
-                               out))
+        if (!diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(state.done)), out,
+                               options.cancel))
             return false;
         const auto tally = denoiser.tally().read(b);
         for (std::size_t k = 0; k < tally.status.size(); ++k) state.statuses[k] += tally.status[k];

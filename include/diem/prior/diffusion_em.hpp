@@ -130,12 +130,13 @@ private:
             if (stop || timer_.due()) file_.save_sampling(b_, prior, lap, stage);
             return !stop;
         };
-        auto how = prior.sample_options(b_);
+        auto how = prior.drawing;
         how.sampling = options_.sampling;
-        if (!prior.has_network() && options_.initial_mmps) how.mmps = prior.mmps_options(b_, *options_.initial_mmps);
+        if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
         // A cancellation with the last batch leaves all drawn: training notices it, or the end of the lap.
-        return posterior::sample<B>(b_, prior, observed_, how, random_key{.seed = lap_seed(options_.seed, lap, 1)},
-                                    stage.x.view(), stage.state, observer);
+        return posterior::sample<B>(b_, prior, observed_, prior.sample_options(b_, how),
+                                    random_key{.seed = lap_seed(options_.seed, lap, 1)}, stage.x.view(), stage.state,
+                                    observer);
     }
 
     [[nodiscard]] index_t total() const { return observed_.items() * options_.sampling.samples_per_observation; }

@@ -184,7 +184,11 @@ template <Backend B, diffusion::ScoreModel<B> Model, class Observation>
     batch<B> x(b, prior.features(), n), image(b, rows, n), noise(b, rows, n);
     for (index_t s = 0; s < samples; ++s) {
         const random_key mine = key.skip_items(static_cast<std::uint32_t>(s * n));
-        (void)posterior::sample<B>(b, prior, kept, how, mine, x.view());
+        const auto state = posterior::sample<B>(b, prior, kept, how, mine, x.view());
+        check_value("prior::predict_held_out", state.done == n, "sampling was cancelled");
+        check_value("prior::predict_held_out", state.non_finite == 0,
+                    std::to_string(static_cast<index_t>(state.non_finite)) + " of " + std::to_string(n) +
+                        " samples are not finite");
         all.forward_operator().apply(b, x.cview(), image.view());
         all.noise().sample(b, mine.with_lane(random_lane::user), noise.view());
         b.axpby(1.0, noise.cview(), 1.0, image.view());

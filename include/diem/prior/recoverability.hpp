@@ -33,14 +33,15 @@ struct recoverability_options {
 
 struct recoverability {
     index_t observations = 0, features = 0;
+    index_t judged = 0;        ///< observations from which directions were judged
     index_t unseen_items = 0;  ///< observations whose operator shows nothing
     /// Diagonal of H, D numbers: of masks, the share of observations that show a value. An image, where x is one.
     std::vector<double> seen{};
     double unseen_values = 0, seldom_values = 0;  ///< shares of the D values; seldom includes never
     bool directions_known = false;
     double unseen_directions = 0, seldom_directions = 0;  ///< shares of the D eigenvectors of H
-    /// Eigenvalues of H with the share of directions that each stands for, ascending; exact for element-wise operators and for
-    /// at most `small` features.
+    /// Eigenvalues of H, of the observations judged, with the share of directions that each stands for, ascending; exact for
+    /// element-wise operators and for at most `small` features.
     std::vector<std::pair<double, double>> spectrum{};
     static constexpr index_t small = 64;
 
@@ -54,18 +55,21 @@ struct recoverability {
             return std::string(text);
         };
         std::string text;
-        const auto say = [&](double unseen, double seldom, const char* what) {
+        const auto say = [&](double unseen, double seldom, const char* what, const std::string& never) {
             if (unseen > 0)
-                text += (text.empty() ? "" : "; ") + percent(unseen) + " of the " + what +
-                        " of x were never seen: the prior is a guess there";
+                text += (text.empty() ? "" : "; ") + percent(unseen) + " of the " + what + " of x were " + never;
             if (seldom > unseen)
                 text += (text.empty() ? "" : "; ") + percent(seldom - unseen) + " of the " + what + " were seldom seen";
         };
-        say(unseen_values, seldom_values, "values");
+        const std::string never = "never seen: the prior is a guess there";
+        say(unseen_values, seldom_values, "values", never);
         // Where a value is never seen, so is its direction: directions are told of where there are more.
         const double more = 1.0 / static_cast<double>(std::max<index_t>(1, features));
         if (unseen_directions > unseen_values + more / 2 || seldom_directions > seldom_values + more / 2)
-            say(unseen_directions, seldom_directions, "directions");
+            say(unseen_directions, seldom_directions, "directions",
+                judged < observations
+                    ? "not seen by the " + std::to_string(judged) + " observations that were looked at for them"
+                    : never);
         return text.empty() ? "every value and direction of x was seen" : text;
     }
 };
@@ -78,16 +82,6 @@ struct to_sign {
         z[i] = z[i] < T(0) ? T(-1) : T(1);
     }
 };
-/// Of item i, whether a value of it is not zero.
-template <class T>
-struct is_seen {
-    index_t features;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* x, int* seen) const {
-        int any = 0;
-        for (index_t j = 0; j < features; ++j) any |= x[i * features + j] != T(0) ? 1 : 0;
-        seen[i] = any;
-    }
-};
 
 /// z = +-1.
 template <Backend B>
@@ -97,7 +91,8 @@ void fill_signs(B& b, const random_key& key, batch<B>& z) {
 }
 
 /// diag H by E[(A'z)_j^2] = |A e_j|^2, z = +-1: never negative, zero where it is, and exact where every value of x reaches one
-/// row at most. One product with A' an observation.
+/// row at most. A value that reaches several rows with equal weights may come out as zero by chance, of one observation, not of
+/// many. One product with A' an observation.
 template <Backend B, class A>
 void see_values(B& b, const A& a, index_t observations, const recoverability_options& o, recoverability& r) {
     const bool shared = a.items() < 0;
@@ -109,9 +104,9 @@ void see_values(B& b, const A& a, index_t observations, const recoverability_opt
         const random_key key = random_key{.seed = o.seed ^ 0x7365656eU, .lane = random_lane::user};
         fill_signs(b, key.skip_items(static_cast<std::uint32_t>(first)), z);
         a.items(first, count).apply_adjoint(b, z.cview(), x.view());
-        batch<B, int> any(b, 1, count);
-        b.launch(count, a.cols(), is_seen<scalar_t<B>>{a.cols()}, x.cview().data(), any.view().data());
-        for (const int seen : to_host(b, any)) r.unseen_items += seen == 0 ? 1 : 0;
+        batch<B, double> squares(b, count, 1);
+        b.dot(x.cview(), x.cview(), squares.flat());
+        for (const double s : to_host(b, squares)) r.unseen_items += s == 0 ? 1 : 0;
         b.map(functors::multiply{}, x.view(), x.cview());
         b.fill(ones.view(), scalar_t<B>(1));
         b.gemm(scalar_t<B>(1), x.cview(), op::none, ones.cview(), op::none, scalar_t<B>(0), sum.view());
@@ -155,6 +150,9 @@ public:
         }
     }
 
+    /// Observations that are averaged.
+    [[nodiscard]] index_t judged() const { return total_; }
+
 private:
     const A& a_;
     std::vector<std::pair<index_t, index_t>> blocks_;
@@ -165,20 +163,18 @@ private:
 template <Backend B>
 [[nodiscard]] std::vector<std::pair<double, double>> gauss_rule(B& b, const std::vector<double>& alpha,
                                                                 const std::vector<double>& beta) {
-    using T = scalar_t<B>;
     const auto k = alpha.size();
-    std::vector<T> matrix(k * k, T(0));
+    std::vector<double> matrix(k * k, 0.0);
     for (std::size_t i = 0; i < k; ++i) {
-        matrix[i * k + i] = static_cast<T>(alpha[i]);
-        if (i + 1 < k) matrix[i * k + i + 1] = static_cast<T>(beta[i]);
+        matrix[i * k + i] = alpha[i];
+        if (i + 1 < k) matrix[i * k + i + 1] = beta[i];
     }
     auto t = to_backend(b, matrix, static_cast<index_t>(k), static_cast<index_t>(k));
-    batch<B> w(b, static_cast<index_t>(k), 1);
+    batch<B, double> w(b, static_cast<index_t>(k), 1);
     b.eigh(t.view(), w.flat());
     const auto vectors = to_host(b, t), values = to_host(b, w);
     std::vector<std::pair<double, double>> rule;
-    for (std::size_t i = 0; i < k; ++i)
-        rule.emplace_back(static_cast<double>(values[i]), std::pow(static_cast<double>(vectors[i * k]), 2));
+    for (std::size_t i = 0; i < k; ++i) rule.emplace_back(values[i], vectors[i * k] * vectors[i * k]);
     return rule;
 }
 
@@ -213,27 +209,35 @@ template <Backend B, class Product>
     return gauss_rule(b, alpha, beta);
 }
 
-/// The spectrum of H: from every unit vector, which is exact, or from a few random ones (stochastic Lanczos quadrature: Ubaru,
-/// Chen, Saad, SIAM J. Matrix Anal. Appl. 38, 2017).
-template <Backend B, class A>
-[[nodiscard]] std::vector<std::pair<double, double>> spectrum_of(B& b, const A& a, index_t observations,
-                                                                 const recoverability_options& o) {
+/// The eigenvalues of H, each of as many directions as the others.
+template <Backend B, class Product>
+[[nodiscard]] std::vector<std::pair<double, double>> eigenvalues(B& b, const Product& product, index_t d) {
     using T = scalar_t<B>;
-    const index_t d = a.cols();
-    const bool exact = d <= recoverability::small;
-    const index_t probes = exact ? d : std::clamp<index_t>(4096 / d, 1, 16), steps = exact ? d : std::min(d, o.steps);
-    const average_product<B, A> product(a, observations, o);
+    std::vector<T> unit(static_cast<std::size_t>(d * d), T(0));
+    for (index_t k = 0; k < d; ++k) unit[static_cast<std::size_t>(k * d + k)] = T(1);
+    const auto e = to_backend(b, unit, d, d);
+    batch<B> h(b, d, d), w(b, d, 1);
+    for (index_t k = 0; k < d; ++k)
+        product(b, const_vector_t<B>(e.view().data() + k * d, d), h.view().item_range(k, 1));
+    b.eigh(h.view(), w.flat());
+    std::vector<std::pair<double, double>> all;
+    for (const T value : to_host(b, w)) all.emplace_back(static_cast<double>(value), 1 / static_cast<double>(d));
+    return all;
+}
+
+/// The spectrum of H: H itself where it is small, else from a few random vectors (stochastic Lanczos quadrature: Ubaru, Chen,
+/// Saad, SIAM J. Matrix Anal. Appl. 38, 2017).
+template <Backend B, class Product>
+[[nodiscard]] std::vector<std::pair<double, double>> spectrum_of(B& b, const Product& product, index_t d,
+                                                                 const recoverability_options& o) {
+    if (d <= recoverability::small) return eigenvalues(b, product, d);
+    const index_t probes = std::clamp<index_t>(4096 / d, 1, 16), steps = std::min(d, o.steps);
     std::vector<std::pair<double, double>> all;
     batch<B> z(b, d, probes);
     fill_signs(b, {.seed = o.seed ^ 0x646972U, .lane = random_lane::user}, z);
     for (index_t k = 0; k < probes; ++k) {
         batch<B> q(b, d, 1);
         b.axpby(1 / std::sqrt(static_cast<double>(d)), z.cview().item_range(k, 1), 0.0, q.view());
-        if (exact) {
-            std::vector<T> unit(static_cast<std::size_t>(d), T(0));
-            unit[static_cast<std::size_t>(k)] = T(1);
-            q = to_backend(b, unit, d, 1);
-        }
         for (const auto& [value, weight] : lanczos(b, product, std::move(q), steps))
             all.emplace_back(value, weight / static_cast<double>(probes));
     }
@@ -251,7 +255,7 @@ template <Backend B, linop::LinearOperator<B> A>
     check_value(where, observations > 0, "there are no observations");
     check_value(where, o.items > 0 && o.block > 0 && o.steps >= 0, "items and block must be > 0, steps >= 0");
     if (a.items() >= 0) check_size(where, "A.items()", a.items(), observations);
-    recoverability r{.observations = observations, .features = a.cols()};
+    recoverability r{.observations = observations, .features = a.cols(), .judged = observations};
     detail::see_values(b, a, observations, o, r);
     const double most = r.seen.empty() ? 0 : *std::max_element(r.seen.begin(), r.seen.end());
     const double each = r.seen.empty() ? 0 : 1 / static_cast<double>(r.seen.size());
@@ -266,8 +270,10 @@ template <Backend B, linop::LinearOperator<B> A>
         r.unseen_directions = r.unseen_values;
         r.seldom_directions = r.seldom_values;
     } else if (o.steps > 0 && most > 0) {
-        r.spectrum = detail::spectrum_of(b, a, observations, o);
+        const detail::average_product<B, A> product(a, observations, o);
+        r.spectrum = detail::spectrum_of(b, product, a.cols(), o);
         r.directions_known = true;
+        if (a.items() >= 0) r.judged = product.judged();
         for (const auto& [value, share] : r.spectrum) {
             r.unseen_directions += value > o.never * r.spectrum.back().first ? 0 : share;
             r.seldom_directions += value >= o.seldom * r.spectrum.back().first ? 0 : share;
