@@ -30,10 +30,22 @@ inline std::string values_of(const CLI::Option& o) {
 }
 inline bool takes_value(const CLI::Option& o) { return o.get_expected_max() > 0; }
 inline std::vector<const CLI::App*> commands_of(const CLI::App& app) {
-    std::vector<const CLI::App*> shown;
-    for (const auto* c : app.get_subcommands([](const CLI::App* s) { return !s->get_group().empty(); }))
-        shown.push_back(c);
-    return shown;
+    return app.get_subcommands([](const CLI::App* s) { return !s->get_group().empty(); });
+}
+/// "maps whiten info"
+inline std::string command_names(const CLI::App& app) {
+    std::string all;
+    for (const auto* c : commands_of(app)) all += (all.empty() ? "" : " ") + c->get_name();
+    return all;
+}
+/// f(path, command) of every command and of those below it, path "mri maps".
+template <class F>
+void each_command(const CLI::App& app, const std::string& path, const F& f) {
+    for (const auto* c : commands_of(app)) {
+        const std::string own = (path.empty() ? "" : path + " ") + c->get_name();
+        f(own, *c);
+        each_command(*c, own, f);
+    }
 }
 /// One line that single quotes of a shell may hold; no brackets, no colon, which mean something to zsh.
 inline std::string plain(std::string text) {
@@ -48,67 +60,85 @@ inline std::string plain(std::string text) {
 [[nodiscard]] inline std::string bash_completion(const CLI::App& app) {
     const std::string name = app.get_name();
     std::string commands, options, values, seen;
-    const auto words = [&](const CLI::App& a) {
+    const auto entry = [](const std::string& key, const std::string& words) {
+        return "        '" + key + "') words='" + words + "' ;;\n";
+    };
+    const auto add = [&](const std::string& path, const CLI::App& a) {
         std::string all;
         for (const auto* o : a.get_options())
             for (const auto& n : detail::names_of(*o)) {
                 all += (all.empty() ? "" : " ") + n;
                 const std::string of = detail::values_of(*o);
-                const std::string key = a.get_name() + ":" + n;
-                if (!of.empty()) values += "        " + key + ") words='" + of + "' ;;\n";
+                if (!of.empty()) values += entry(path + ":" + n, of);
             }
-        return all;
+        options += entry(path, all);
+        const std::string below = detail::command_names(a);
+        if (!below.empty()) commands += entry(path, below);
     };
-    options = "        '') words='" + words(app) + "' ;;\n";
-    for (const auto* c : detail::commands_of(app)) {
-        commands += (commands.empty() ? "" : " ") + c->get_name();
-        seen += (seen.empty() ? "" : " | ") + c->get_name();
-        options += "        " + c->get_name() + ") words='" + words(*c) + "' ;;\n";
-    }
+    add("", app);
+    detail::each_command(app, "", [&](const std::string& path, const CLI::App& c) {
+        seen += (seen.empty() ? "'" : " | '") + path + "'";
+        add(path, c);
+    });
     return "# " + name + " completion bash\n_" + name +
            "() {\n"
-           "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command='' word words=''\n"
+           "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command='' path word words=''\n"
            "    COMPREPLY=()\n"
            "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-           "        case $word in " +
-           seen + ") command=$word; break ;; esac\n    done\n    case $command:$prev in\n" + values +
+           "        path=\"${command:+$command }$word\"\n"
+           "        case $path in " +
+           seen + ") command=$path ;; esac\n    done\n    case $command:$prev in\n" + values +
            "    esac\n"
-           "    if [[ -z $words && $cur == -* ]]; then\n        case $command in\n    " +
-           options + "        esac\n    elif [[ -z $words && -z $command ]]; then\n        words='" + commands +
-           "'\n    fi\n"
+           "    if [[ -z $words && $cur == -* ]]; then\n        case $command in\n" +
+           options + "        esac\n    elif [[ -z $words ]]; then\n        case $command in\n" + commands +
+           "        esac\n    fi\n"
            "    if [[ -n $words ]]; then COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")); fi\n"
            "}\ncomplete -o default -o filenames -F _" +
            name + " " + name + "\n";
 }
 
+namespace detail {
+
+/// What completes the word after a command of `app`, and below it.
+inline std::string zsh_commands(const CLI::App& app, const std::string& indent) {
+    std::string out = indent + "command=$words[2]\n" + indent + "shift words\n" + indent + "(( CURRENT-- ))\n" +
+                      indent + "case $command in\n";
+    const std::string in = indent + "        ";
+    for (const auto* c : commands_of(app)) {
+        const std::string below = command_names(*c);
+        out += indent + "    " + c->get_name() + ")\n";
+        if (!below.empty()) out += in + "if (( CURRENT > 2 )); then\n" + zsh_commands(*c, in + "    ") + in + "else\n";
+        out += in + "_arguments \\\n";
+        for (const auto* o : c->get_options())
+            for (const auto& n : names_of(*o)) {
+                const std::string of = values_of(*o);
+                out += in + "    '" + n + "[" + plain(o->get_description()) + "]" +
+                       (!takes_value(*o) ? ""
+                        : of.empty()     ? ":value:_files"
+                                         : ":value:(" + of + ")") +
+                       "' \\\n";
+            }
+        out += in + (below.empty() ? "    '*:file:_files' ;;\n" : "    '1:command:(" + below + ")'\n" + in + "fi ;;\n");
+    }
+    return out + indent + "esac\n";
+}
+
+}  // namespace detail
+
 /// For a file _PROGRAM in a folder of $fpath.
 [[nodiscard]] inline std::string zsh_completion(const CLI::App& app) {
     const std::string name = app.get_name();
-    std::string commands, cases;
-    for (const auto* c : detail::commands_of(app)) {
+    std::string commands;
+    for (const auto* c : detail::commands_of(app))
         commands += "        '" + c->get_name() + ":" + detail::plain(c->get_description()) + "'\n";
-        cases += "        " + c->get_name() + ")\n            _arguments \\\n";
-        for (const auto* o : c->get_options())
-            for (const auto& n : detail::names_of(*o)) {
-                const std::string of = detail::values_of(*o);
-                cases += "                '" + n + "[" + detail::plain(o->get_description()) + "]" +
-                         (!detail::takes_value(*o) ? ""
-                          : of.empty()             ? ":value:_files"
-                                                   : ":value:(" + of + ")") +
-                         "' \\\n";
-            }
-        cases += "                '*:file:_files' ;;\n";
-    }
     return "#compdef " + name + "\n_" + name + "() {\n    local -a commands=(\n" + commands +
            "    )\n"
            "    if (( CURRENT == 2 )); then\n"
            "        _describe command commands\n"
            "        _arguments '--help[explain]' '--version[say which version this is]'\n"
            "        return\n    fi\n"
-           "    local command=$words[2]\n"
-           "    shift words\n    (( CURRENT-- ))\n"
-           "    case $command in\n" +
-           cases + "    esac\n}\n_" + name + " \"$@\"\n";
+           "    local command\n" +
+           detail::zsh_commands(app, "    ") + "}\n_" + name + " \"$@\"\n";
 }
 
 }  // namespace support

@@ -59,9 +59,10 @@ inline std::string options(const CLI::App& app) {
                       " \\- " + detail::roff(purpose) + "\n.SH SYNOPSIS\n.B " + name +
                       "\n.I COMMAND\n[options]\n.SH DESCRIPTION\n" + detail::verbatim(app.get_description()) +
                       ".SH OPTIONS\n" + detail::options(app) + ".SH COMMANDS\n";
-    for (const auto* c : detail::commands_of(app))
-        out += ".SS " + name + " " + c->get_name() + "\n" + detail::roff(c->get_description()) + "\n" +
-               detail::options(*c) + (c->get_footer().empty() ? "" : ".PP\n") + detail::verbatim(c->get_footer());
+    detail::each_command(app, name, [&](const std::string& path, const CLI::App& c) {
+        out += ".SS " + path + "\n" + detail::roff(c.get_description()) + "\n" + detail::options(c) +
+               (c.get_footer().empty() ? "" : ".PP\n") + detail::verbatim(c.get_footer());
+    });
     return out;
 }
 

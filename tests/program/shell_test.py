@@ -23,9 +23,18 @@ class Shell(Case):
         block = self.said("--help").split("Subcommands:\n")[1]
         return re.findall(r"^  ([a-z]+) ", block, re.MULTILINE)
 
+    def every_command(self):
+        """Those below others, too: "mri maps"."""
+        paths = []
+        for command in self.commands():
+            said = self.said(command, "--help")
+            below = said.split("Subcommands:\n")[1] if "Subcommands:\n" in said else ""
+            paths += [command] + [f"{command} {name}" for name in re.findall(r"^  ([a-z]+) ", below, re.MULTILINE)]
+        return paths
+
     def listed(self, command):
         """Options in the block that CLI11 makes: indented lines that begin with one."""
-        return {name for line in re.findall(r"^  (-.*)$", self.said(command, "--help"), re.MULTILINE)
+        return {name for line in re.findall(r"^  (-.*)$", self.said(*command.split(), "--help"), re.MULTILINE)
                 for name in re.findall(r"--[a-z][a-z-]*", line.split("  ")[0])}
 
     def complete(self, line):
@@ -47,7 +56,9 @@ class Shell(Case):
         self.assertEqual(self.complete("diem --v"), {"--version"})
 
     def test_options_of_every_command(self):
-        for command in self.commands():
+        self.assertIn("mri maps", self.every_command())
+        self.assertEqual(self.complete("diem mri "), {"maps", "whiten", "info"})
+        for command in self.every_command():
             listed = self.listed(command)
             self.assertIn("--help", listed)
             offered = self.complete(f"diem {command} -")
@@ -73,11 +84,17 @@ class Shell(Case):
             block = re.search(rf"^        {command}\)\n(.*?);;", text, re.MULTILINE | re.DOTALL)[1]
             for option in self.listed(command):
                 self.assertIn(f"'{option}[", block, command)
+        for command in self.every_command():
+            if " " in command:
+                name = command.split()[1]
+                block = re.search(rf"^ +{name}\)\n(.*?);;", text, re.MULTILINE | re.DOTALL)[1]
+                for option in self.listed(command):
+                    self.assertIn(f"'{option}[", block, command)
         self.checked("zsh", text)
 
     def test_manual(self):
         text = self.said("man-page")
-        for command in self.commands():
+        for command in self.every_command():
             block = text.split(f".SS diem {command}\n")[1].split(".SS ")[0]
             for option in self.listed(command):
                 self.assertIn(option.replace("-", "\\-"), block, command)
