@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -127,7 +126,6 @@ template <Backend B>
 int run(B& b, const settings& s, const program_options& o) {
     using network = nn::mlp<B>;
     using prior_type = prior::learned<B, network>;
-    const auto start = std::chrono::steady_clock::now();
     std::filesystem::create_directories(o.out);
     const problem<B> data(b, s);
     const auto observed = data.observed(b);
@@ -136,33 +134,31 @@ int run(B& b, const settings& s, const program_options& o) {
               << to_string(s.em.mmps.cov_x) << ", " << to_string(s.em.mmps.solver) << " of at most "
               << s.em.mmps.max_iterations << " iterations; " << support::describe(o.at, b.threads()) << std::endl;
 
-    io::json report{{"program", "manifold"},
-                    {"environment", support::environment()},
-                    {"backend", o.at.backend},
-                    {"threads", b.threads()},
-                    {"products", o.at.products},
-                    {"seed", s.em.seed},
-                    {"observations", s.observations},
-                    {"features", s.net.features},
-                    {"rows", s.rows},
-                    {"operator", "random projections"},
-                    {"sigma_y", s.sigma_y},
-                    {"gaussian_laps", s.gaussian.fit.max_laps},
-                    {"em", prior::settings_json(s.em)},
-                    {"covariance", to_string(s.em.mmps.cov_x)},
-                    {"solver", to_string(s.em.mmps.solver)},
-                    {"max_iterations", s.em.mmps.max_iterations},
-                    {"sampler_steps", s.em.sampling.steps},
-                    {"training_steps", s.em.training.steps},
-                    {"training_batch", s.em.training.batch},
-                    {"evaluation_samples", s.samples},
-                    {"truth_file", "truth.npy"}};
+    support::run_report page(o.out, {{"program", "manifold"},
+                                     {"backend", o.at.backend},
+                                     {"threads", b.threads()},
+                                     {"products", o.at.products},
+                                     {"seed", s.em.seed},
+                                     {"observations", s.observations},
+                                     {"features", s.net.features},
+                                     {"rows", s.rows},
+                                     {"operator", "random projections"},
+                                     {"sigma_y", s.sigma_y},
+                                     {"gaussian_laps", s.gaussian.fit.max_laps},
+                                     {"em", prior::settings_json(s.em)},
+                                     {"covariance", to_string(s.em.mmps.cov_x)},
+                                     {"solver", to_string(s.em.mmps.solver)},
+                                     {"max_iterations", s.em.mmps.max_iterations},
+                                     {"sampler_steps", s.em.sampling.steps},
+                                     {"training_steps", s.em.training.steps},
+                                     {"training_batch", s.em.training.batch},
+                                     {"evaluation_samples", s.samples},
+                                     {"truth_file", "truth.npy"}});
+    auto& report = page.json();
     std::optional<evaluation<B>> eval;
     const auto save = [&](const std::string& status) {  // as the run goes on, too
         if (eval) report["along_laps"] = eval->laps();
-        report["status"] = status;
-        report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        support::save_report(o.out, report);
+        page.save(status);
     };
     const auto cancelled = [&] {
         save("cancelled");

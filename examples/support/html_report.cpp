@@ -77,4 +77,24 @@ void save_report(const fs::path& folder, json report, const std::string& name) {
                                html_report({{folder, name_of(folder), std::move(report), name}}));
 }
 
+run_report::run_report(fs::path folder, diem::io::json facts) : folder_(std::move(folder)), report_(std::move(facts)) {
+    report_["environment"] = environment();
+}
+run_report::~run_report() {
+    if (report_.value("status", "") != "running") return;
+    try {
+        report_["message"] = "an error ended the run; what it said is on standard error";
+        save("failed");
+    } catch (const std::exception&) {  // the error that ended the run may be that nothing can be written
+    }
+}
+double run_report::seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+void run_report::save(const std::string& status) {
+    report_["status"] = status;
+    report_["seconds"] = seconds();
+    save_report(folder_, report_);
+}
+
 }  // namespace support

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -32,5 +33,27 @@ struct reported_run {
 /// Writes FOLDER/NAME.json and FOLDER/NAME.html, each atomically; adds time, command line and memory to the report. Called again
 /// as a run goes on. Throws io_error.
 void save_report(const std::filesystem::path& folder, diem::io::json report, const std::string& name = "report");
+
+/// report.json and report.html of a run, from when it begins: saved whenever there is news, and, should an exception end the run,
+/// as "failed".
+class run_report {
+public:
+    /// `facts`: of the program, what it was given and how it runs; the environment is added.
+    run_report(std::filesystem::path folder, diem::io::json facts);
+    run_report(const run_report&) = delete;
+    run_report& operator=(const run_report&) = delete;
+    ~run_report();
+
+    [[nodiscard]] diem::io::json& json() { return report_; }
+    /// Since the run began.
+    [[nodiscard]] double seconds() const;
+    /// `status`: running, completed, cancelled, rejected or failed. Throws io_error.
+    void save(const std::string& status);
+
+private:
+    std::filesystem::path folder_;
+    diem::io::json report_;
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
 
 }  // namespace support

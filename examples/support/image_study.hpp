@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -102,7 +101,7 @@ public:
     image_study(B& b, study_settings s, Images train, std::vector<std::pair<std::string, Images>> held_out,
                 figures_function free_figures)
         : b_(b), s_(std::move(s)), train_(std::move(train)), held_out_(std::move(held_out)),
-          free_figures_(std::move(free_figures)), laps_(s_.out / "laps.json") {
+          free_figures_(std::move(free_figures)), laps_(s_.out / "laps.json"), report_(s_.out, s_.facts) {
         s_.gaussian_observations = std::min(s_.gaussian_observations, train_.items());
     }
 
@@ -117,11 +116,11 @@ public:
             if (s_.plan_only || s_.em.laps > 0) plan(*network);
         }
         if (s_.plan_only) return 0;
-        report_["prior"] = network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian";
+        begin_report(network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian");
         save_report("running");
         for (const auto& [name, images] : held_out_)
             for (const auto& [title, key, x] : images.baselines(b_, train_)) {
-                report_[keyed(key, name)] = tell(titled(title, name), compare(x.cview(), images));
+                report_.json()[keyed(key, name)] = tell(titled(title, name), compare(x.cview(), images));
             }
         auto learned = gaussian();
         if (!learned) return cancelled();
@@ -136,9 +135,6 @@ public:
     }
 
 private:
-    [[nodiscard]] double elapsed() const {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    }
     void plan(const Net& network) const {
         diem::model::preconditioned<B, Net> model(b_, Net(network.config()));
         model.initialize(b_, {.seed = s_.seed});
@@ -159,8 +155,8 @@ private:
             return std::nullopt;
         }
         const auto& g = *result.prior.estimate();
-        report_["gaussian_laps"] = result.prior.notes.at("laps");
-        report_["gaussian_seconds"] = elapsed();
+        report_.json()["gaussian_laps"] = result.prior.notes.at("laps");
+        report_.json()["gaussian_seconds"] = report_.seconds();
         if constexpr (Images::closed_form) {
             auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
             const auto each = [&](const auto& seen) {
@@ -170,14 +166,14 @@ private:
             evidence.push_back(each(observed));
             print_evidence(std::cout, evidence);
             std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
-            report_["log_evidence_per_observation"] = evidence;
-            report_["log_evidence_held_out"] = unseen;
+            report_.json()["log_evidence_per_observation"] = evidence;
+            report_.json()["log_evidence_held_out"] = unseen;
         }
         judge("gaussian", result.prior, s_.gaussian_mmps);
         for (const auto& [name, images] : held_out_) {
             diem::batch<B> exact(b_, g.features(), images.items());
             gaussian_means(g, images, exact.view());
-            report_[keyed("psnr_exact_gaussian_mean_db", name)] =
+            report_.json()[keyed("psnr_exact_gaussian_mean_db", name)] =
                 tell(titled("gaussian: exact posterior mean", name), compare(exact.cview(), images));
         }
         return std::move(result.prior);
@@ -262,24 +258,35 @@ private:
         diem::batch<B> x;
         const auto figures = sample_held_out(b_, prior, images, how, s_.seed + 3, x, name);
         const diem::index_t n = images.items();
-        save_posterior_picture(b_, s_.out / (keyed("posterior_" + prior_name, set) + ".png"), images, x.cview(),
-                               std::min(s_.pictures, n), s_.scale, s_.full_figures);
-        const auto one = compare(x.cview().item_range(0, n), images),
-                   mean = compare(mean_of_samples(b_, x.cview(), n).cview(), images);
+        const auto file = keyed("posterior_" + prior_name, set) + ".png";
+        const auto mean = mean_of_samples(b_, x.cview(), n);
+        save_posterior_picture(b_, s_.out / file, images, x.cview(), mean.cview(), std::min(s_.pictures, n), s_.scale,
+                               s_.full_figures);
+        auto& pictures = report_.json()["pictures"];
+        pictures.insert(
+            pictures.begin(),
+            diem::io::json::object(
+                {{"file", file},
+                 {"group", "Posterior samples"},
+                 {"title", "With the " + titled((prior_name == "gaussian" ? "Gaussian" : prior_name) + " prior", set)},
+                 {"caption", "Rows: " + (Images::pictured + (", " + rows_of_pictures()))}}));
+        const auto one = compare(x.cview().item_range(0, n), images), all = compare(mean.cview(), images);
         diem::io::json stage{{"stage", name},
+                             {"prior", prior_name},
+                             {"set", set},
                              {"psnr_sample_db", one.psnr},
-                             {"psnr_mean_db", mean.psnr},
+                             {"psnr_mean_db", all.psnr},
                              {"data_residual", figures.data_residual},
                              {"outside_share", figures.outside_share},
                              {"solver_shares", figures.solver_shares},
                              {"seconds", figures.e_seconds}};
         if (s_.full_figures) {
-            stage.update({{"ssim_sample", *one.ssim}, {"ssim_mean", *mean.ssim}});
+            stage.update({{"ssim_sample", *one.ssim}, {"ssim_mean", *all.ssim}});
             if (s_.judged.samples_per_observation > 1)
                 stage["coverage"] = coverage_of_samples(b_, x.cview(), images.truth.cview());
         }
         tell(name + ": one posterior sample", one);
-        tell(name + ": mean of " + std::to_string(s_.judged.samples_per_observation) + " samples", mean);
+        tell(name + ": mean of " + std::to_string(s_.judged.samples_per_observation) + " samples", all);
         stages_.push_back(std::move(stage));
         save_report("running");
     }
@@ -305,10 +312,20 @@ private:
     [[nodiscard]] static std::string titled(const std::string& title, const std::string& set) {
         return set.empty() ? title : title + ", " + set;
     }
-    [[nodiscard]] static std::string keyed(const std::string& key, std::string set) {
-        std::replace_if(
-            set.begin(), set.end(), [](char c) { return c == ' ' || c == '='; }, '_');
-        return set.empty() ? key : key + "_" + set;
+    /// "key_R_4" of the set "R = 4".
+    [[nodiscard]] static std::string keyed(std::string key, const std::string& set) {
+        bool gap = true;
+        for (const char c : set) {
+            const bool part = c != ' ' && c != '=';
+            if (part && gap) key += '_';
+            if (part) key += c;
+            gap = !part;
+        }
+        return key;
+    }
+    [[nodiscard]] std::string rows_of_pictures() const {
+        return std::string("one sample, mean of the samples, ") +
+               (s_.full_figures ? "their standard deviation (white: 1), truth" : "truth");
     }
     /// By reversing the diffusion, of any prior; always with the same random numbers.
     [[nodiscard]] diem::batch<B> unconditional(const prior_type& prior) const {
@@ -327,10 +344,9 @@ private:
             for (auto& r : rows) r.pop_back();
         print_table(std::cout, std::vector<std::string>(rows.front().size()), rows);
         std::cout << "\n"
-                  << number(elapsed(), 1) << " s. Pictures, report.json and report.html are in "
-                  << std::filesystem::absolute(s_.out).string()
-                  << "\n  posterior_*.png           rows: observed, one sample, mean of the samples, truth"
-                  << (s_.full_figures ? " (before it: standard deviation)" : "")
+                  << number(report_.seconds(), 1) << " s. Pictures, report.json and report.html are in "
+                  << std::filesystem::absolute(s_.out).string() << "\n  posterior_*.png           rows: observed, "
+                  << rows_of_pictures()
                   << "\n"
                      "  samples_*.png             unconditional samples\n"
                      "  laps.png, laps_posterior.png   samples along the laps of the diffusion prior\n";
@@ -339,40 +355,39 @@ private:
         save_report("cancelled");
         return interrupt_status();
     }
+    void begin_report(const char* prior) {
+        report_.json().update({{"program", s_.program},
+                               {"prior", prior},
+                               {"backend", s_.at.backend},
+                               {"threads", b_.threads()},
+                               {"products", s_.at.products},
+                               {"seed", s_.seed},
+                               {"observations", train_.items()},
+                               {"held_out", held_out_.front().second.items()},
+                               {"sigma_y", s_.sigma_y},
+                               {"gaussian", diem::prior::settings_json(s_.gaussian)},
+                               {"em", diem::prior::settings_json(s_.em)},
+                               {"rank", s_.gaussian.ppca.rank},
+                               {"gaussian_observations", s_.gaussian_observations},
+                               {"features", train_.truth.features()},
+                               {"image", {train_.shape.height, train_.shape.width, train_.shape.channels}},
+                               {"operator", s_.operator_name},
+                               {"pictures", diem::io::json::array()}});
+    }
     /// As the run goes on, too.
     void save_report(const std::string& status) {
-        report_.update({{"program", s_.program},
-                        {"environment", environment()},
-                        {"backend", s_.at.backend},
-                        {"threads", b_.threads()},
-                        {"products", s_.at.products},
-                        {"seed", s_.seed},
-                        {"observations", train_.items()},
-                        {"held_out", held_out_.front().second.items()},
-                        {"sigma_y", s_.sigma_y},
-                        {"gaussian", diem::prior::settings_json(s_.gaussian)},
-                        {"em", diem::prior::settings_json(s_.em)},
-                        {"rank", s_.gaussian.ppca.rank},
-                        {"gaussian_observations", s_.gaussian_observations},
-                        {"laps", laps_.entries()},
-                        {"features", train_.truth.features()},
-                        {"image", {train_.shape.height, train_.shape.width, train_.shape.channels}},
-                        {"operator", s_.operator_name},
-                        {"status", status},
-                        {"stages", stages_},
-                        {"seconds", elapsed()}});
-        report_.update(s_.facts);
-        support::save_report(s_.out, report_);
+        report_.json().update({{"laps", laps_.entries()}, {"stages", stages_}});
+        report_.save(status);
     }
 
-    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
     B& b_;
     study_settings s_;
     Images train_;
     std::vector<std::pair<std::string, Images>> held_out_;
     figures_function free_figures_;
     lap_log laps_;
-    diem::io::json report_ = diem::io::json::object(), stages_ = diem::io::json::array();
+    run_report report_;
+    diem::io::json stages_ = diem::io::json::array();
     std::vector<std::vector<std::string>> rows_;
     diem::prior::run_status status_ = diem::prior::run_status::completed;
 };

@@ -27,6 +27,7 @@ struct masked_images {
     diem::linop::mask<B> mask;
     diem::linop::isotropic_covariance noise;
     static constexpr bool closed_form = true;  ///< of p(x | y) under a Gaussian
+    static constexpr const char* pictured = "observed (grey: hidden)";
 
     [[nodiscard]] diem::index_t items() const { return truth.items(); }
     [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y.cview(), mask, noise); }

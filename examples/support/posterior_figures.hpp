@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -21,7 +22,8 @@
 #include "support/progress.hpp"
 
 /// Posterior samples of images that were held out: drawn, compared with the truth, shown. `Images` are observations with their
-/// truth beside them: `shape`, `truth` (D x n), `items()`, `observed(b)`, `picture(b, count, scale)`, `baselines(b, train)`.
+/// truth beside them: `shape`, `truth` (D x n), `items()`, `observed(b)`, `picture(b, count, scale)` and what it shows (`pictured`),
+/// `baselines(b, train)`, `closed_form`.
 namespace support {
 
 /// Images restored without a prior; `key`: of their PSNR in the report.
@@ -79,31 +81,35 @@ template <diem::Backend B>
     return out;
 }
 
-/// The standard deviation of the samples of each value as a picture: black 0, white 1 (a quarter of the range).
+/// The standard deviation of the samples of the first `count` of `mean.items()` observations, as a picture: black 0, white 1 (a
+/// quarter of the range).
 template <diem::Backend B>
-[[nodiscard]] diem::batch<B> deviation_of_samples(B& b, diem::const_view_t<B> x, diem::index_t items) {
-    const auto host = diem::to_host(b, x), mean = diem::to_host(b, mean_of_samples(b, x, items));
-    const auto repeats = static_cast<std::size_t>(x.items() / items), n = mean.size();
-    std::vector<float> out(n);
-    for (std::size_t k = 0; k < n; ++k) {
-        double sum = 0;
-        for (std::size_t s = 0; s < repeats; ++s) {
-            const double d = static_cast<double>(host[s * n + k]) - static_cast<double>(mean[k]);
-            sum += d * d;
+[[nodiscard]] diem::batch<B> deviation_of_samples(B& b, diem::const_view_t<B> x, diem::const_view_t<B> mean,
+                                                  diem::index_t count) {
+    const diem::index_t repeats = x.items() / mean.items();
+    const auto middle = diem::to_host(b, mean.item_range(0, count));
+    std::vector<double> squares(middle.size(), 0.0);
+    for (diem::index_t s = 0; s < repeats; ++s) {
+        const auto host = diem::to_host(b, x.item_range(s * mean.items(), count));
+        for (std::size_t k = 0; k < host.size(); ++k) {
+            const double d = static_cast<double>(host[k]) - static_cast<double>(middle[k]);
+            squares[k] += d * d;
         }
-        out[k] =
-            static_cast<float>(4 * std::sqrt(sum / static_cast<double>(std::max<std::size_t>(1, repeats - 1))) - 2);
     }
-    return diem::to_backend(b, out, x.features(), items);
+    std::vector<float> out;
+    for (const double sum : squares)
+        out.push_back(
+            static_cast<float>(4 * std::sqrt(sum / static_cast<double>(std::max<diem::index_t>(1, repeats - 1))) - 2));
+    return diem::to_backend(b, out, x.features(), count);
 }
 
-/// Rows: observed, one sample, mean of the samples, their standard deviation (where `deviation`), truth; the first `count`.
+/// Rows: observed, one sample, `mean` of the samples, their standard deviation (where `deviation`), truth; the first `count`.
 template <diem::Backend B, class Images>
 void save_posterior_picture(B& b, const std::filesystem::path& path, const Images& data, diem::const_view_t<B> x,
-                            diem::index_t count, diem::index_t scale, bool deviation) {
+                            diem::const_view_t<B> mean, diem::index_t count, diem::index_t scale, bool deviation) {
     const auto row = [&](diem::const_view_t<B> v) { return picture_row(b, v.item_range(0, count), data.shape, scale); };
-    std::vector<image> rows{data.picture(b, count, scale), row(x), row(mean_of_samples(b, x, data.items()).cview())};
-    if (deviation) rows.push_back(row(deviation_of_samples(b, x, data.items()).cview()));
+    std::vector<image> rows{data.picture(b, count, scale), row(x), row(mean)};
+    if (deviation) rows.push_back(row(deviation_of_samples(b, x, mean, count).cview()));
     rows.push_back(row(data.truth.cview()));
     diem::io::save_png(path, stack(rows));
 }

@@ -33,7 +33,7 @@ std::string tiles(const run_data& r) {
     const auto planned = planned_laps(r);
     if (!laps.empty())
         out += tile(std::to_string(laps_done(r)) + (planned ? " / " + shown(*planned) : ""), "laps done");
-    if (const auto& stages = at(r.report, "stages"); stages.is_array() && !stages.empty())
+    if (const auto stages = stages_of(r); !stages.empty())
         if (const auto psnr = number_at(stages.back(), "psnr_mean_db"))
             out += tile(shown(*psnr) + " dB", "PSNR of restored images, mean of the samples");
     const auto residual = laps.empty() ? number_at(r.report, "data_residual") : number_at(laps.back(), "data_residual");

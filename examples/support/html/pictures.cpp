@@ -41,9 +41,6 @@ std::vector<picture> known(const std::string& program) {
                             "Black: none. White: the largest. Where it is large the data say little."));
         return all;
     }
-    constexpr const char* rows = "Rows: observed (grey: hidden), one sample, mean of the samples, truth.";
-    all.push_back(entry(restored_group, "posterior_diffusion.png", "With the diffusion prior", rows));
-    all.push_back(entry(restored_group, "posterior_gaussian.png", "With the Gaussian prior", rows));
     all.push_back(
         entry(prior_group, "samples_diffusion.png", "Of the diffusion prior", "Nothing was observed of these."));
     all.push_back(entry(prior_group, "samples_gaussian.png", "Of the Gaussian prior", ""));

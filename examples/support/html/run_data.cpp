@@ -176,6 +176,14 @@ facts configuration(const run_data& r) {
     return f;
 }
 
+std::vector<json> stages_of(const run_data& r) {
+    std::vector<json> some;
+    if (const auto& stages = at(r.report, "stages"); stages.is_array())
+        for (const auto& stage : stages)
+            if (text_at(stage, "set") == text_at(stages.front(), "set")) some.push_back(stage);
+    return some;
+}
+
 std::vector<figure> figures(const run_data& r) {
     std::vector<figure> f;
     for (const auto& [key, value] : r.report.items())

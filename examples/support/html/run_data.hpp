@@ -29,8 +29,10 @@ struct run_data {
 [[nodiscard]] curve evidence_curve(const run_data& r);
 /// The data residual that samples of the true posterior have.
 [[nodiscard]] double expected_residual(const run_data& r);
-/// Seconds of the last lap that took any; of laps that are to come, the mean of those that were.
+/// Of the laps that took any.
 [[nodiscard]] double mean_lap_seconds(const std::vector<diem::io::json>& laps);
+/// Figures of restored images under one prior after another; of the first set, where several are restored.
+[[nodiscard]] std::vector<diem::io::json> stages_of(const run_data& r);
 /// Of the network's EM: done, and as configured. After the last one samples may be judged once more, which is no lap.
 [[nodiscard]] std::size_t laps_done(const run_data& r);
 [[nodiscard]] std::optional<double> planned_laps(const run_data& r);

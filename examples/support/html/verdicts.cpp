@@ -163,8 +163,8 @@ void judge_evidence(list& v, const run_data& r) {
 /// Against filling in the mean, and the diffusion prior against the Gaussian.
 void judge_restoration(list& v, const run_data& r) {
     const auto fill = number_at(r.report, "psnr_mean_fill_db");
-    const auto& stages = at(r.report, "stages");
-    if (!stages.is_array() || stages.empty()) return;
+    const auto stages = stages_of(r);
+    if (stages.empty()) return;
     const auto last = number_at(stages.back(), "psnr_mean_db"), first = number_at(stages.front(), "psnr_mean_db");
     if (fill && last)
         v.push_back({*last > *fill ? level::good : level::bad,
