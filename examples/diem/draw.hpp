@@ -84,7 +84,8 @@ int sample(B& b, const sample_command& o) {
     support::progress bar("samples", static_cast<long>(o.count));
     while (done < o.count && !support::interrupted()) {
         const index_t count = std::min(each, o.count - done);
-        if (!network_stage<B>::draw(b, p.prior, key.skip_items(static_cast<std::uint32_t>(done)),
+        if (!network_stage<B>::draw(b, p.prior, p.prior.drawing.sampling,
+                                    key.skip_items(static_cast<std::uint32_t>(done)),
                                     all.view().item_range(done, count), &support::cancel_flag()))
             break;  // by a signal
         done += count;

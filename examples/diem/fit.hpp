@@ -101,7 +101,7 @@ public:
     void picture(const std::string& name, const learned_prior<B>& prior) const {
         if (!has_picture(m_.image)) return;
         batch<B> x(b_, m_.features(), fitting(*m_.image, s_.pictures));
-        network_stage<B>::draw(b_, prior, {.seed = 17}, x.view());
+        network_stage<B>::draw(b_, prior, prior.drawing.sampling, {.seed = 17}, x.view());
         picture(name, x.cview());
     }
     void picture(const std::string& name, const_view_t<B> x) const {

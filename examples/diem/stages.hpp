@@ -70,8 +70,8 @@ struct network_stage {
     [[nodiscard]] static learn_result<B> fit(B& b, learned_prior<B> start, const network& net, const measured<B>& m,
                                              const diem::prior::em_options& em, const diem::prior::run<B>& run);
     /// `prior::sample`.
-    static bool draw(B& b, const learned_prior<B>& prior, const diem::random_key& key, diem::view_t<B> x,
-                     const std::atomic<bool>* cancel = nullptr);
+    static bool draw(B& b, const learned_prior<B>& prior, const diem::diffusion::sampling_options& sampling,
+                     const diem::random_key& key, diem::view_t<B> x, const std::atomic<bool>* cancel = nullptr);
     /// `posterior::sample`; `go_on` is asked after each batch, `how.cancel` after each step. Whether all are drawn.
     using go_on_function = std::function<bool(const diem::posterior::sample_state&)>;
     static bool draw_posterior(B& b, const learned_prior<B>& prior, const measured<B>& m,

@@ -76,8 +76,7 @@ void take(nb::handle result, const std::string& name, out to) {
     const auto values = as_floats(result, name + ": the result");
     const in from = batch_of(values, name + ": the result", to.features());
     check_size(name + ": the result", "items", from.items(), to.items());
-    for (index_t i = 0; i < to.items(); ++i)
-        std::copy_n(from.data() + i * from.features(), from.features(), to.data() + i * to.stride());
+    copy_items(from, to);
 }
 std::shared_ptr<nb::object> hold(nb::object object) {
     return {new nb::object(std::move(object)), [](nb::object* held) {

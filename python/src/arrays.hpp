@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <filesystem>
@@ -48,6 +49,15 @@ using image = std::optional<support::image_shape>;
 [[nodiscard]] nb::object view_of(in batch, const shape_type& item);
 /// Copies what a callable returned; `name`: of the callable. With the GIL. Throws TypeError, shape_error.
 void take(nb::handle result, const std::string& name, out to);
+/// Items of `from`, as many and as large.
+inline void copy_items(in from, out to) {
+    for (index_t i = 0; i < to.items(); ++i)
+        std::copy_n(from.data() + i * from.stride(), to.features(), to.data() + i * to.stride());
+}
+inline void multiply(float* values, index_t size, double factor) {
+    if (factor == 1) return;
+    for (index_t k = 0; k < size; ++k) values[k] = static_cast<float>(static_cast<double>(values[k]) * factor);
+}
 /// A Python object that may be copied, and dropped, without the GIL.
 [[nodiscard]] std::shared_ptr<nb::object> hold(nb::object object);
 

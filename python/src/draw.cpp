@@ -15,10 +15,6 @@ using namespace diem;
 
 namespace {
 
-void multiply(float* values, index_t size, double factor) {
-    if (factor == 1) return;
-    for (index_t k = 0; k < size; ++k) values[k] = static_cast<float>(static_cast<double>(values[k]) * factor);
-}
 /// A copy in units of `scale`, and where the numbers are then: where they were, for a scale of 1.
 in scaled(in x, double scale, std::vector<float>& copy) {
     if (scale == 1) return x;
@@ -158,10 +154,8 @@ float_target sample(nb::handle model, index_t count, nb::handle config, std::uin
         const random_key key = random_key{.seed = seed}.skip_items(static_cast<std::uint32_t>(done));
         if (from.own != nullptr)
             draw(from.b, *from.own, from.how, key, part);
-        else if (closed)
-            program::network_stage<backend>::draw(from.b, from.learned->prior, key, part);
         else
-            draw(from.b, from.learned->prior, from.how, key, part);
+            program::network_stage<backend>::draw(from.b, from.learned->prior, from.how.sampling, key, part);
         done += part.items();
         watch.tell("samples", 0, done, count, 0);
     }
@@ -234,9 +228,10 @@ nb::tuple posterior(nb::handle model, nb::handle y, nb::handle op, nb::handle co
     const double share = m.share;
     const double ratio = fit.residual / share;
     io::json shares = io::json::object();
-    for (const auto s : {solver::solver_status::converged, solver::solver_status::max_iterations,
-                         solver::solver_status::breakdown, solver::solver_status::non_finite})
+    for (std::size_t k = 0; k < solver::solver_statuses; ++k) {
+        const auto s = static_cast<solver::solver_status>(k);
         shares[std::string(solver::to_string(s))] = state.share(s);
+    }
     if (fit.non_finite > 0)
         warn({std::to_string(fit.non_finite) + " of " + std::to_string(n * count) + " samples are not finite"});
     if (!(ratio <= support::poor_residual))

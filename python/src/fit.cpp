@@ -23,19 +23,20 @@ const char* name_of(prior::progress::stage_type s) {
 nb::object copy_of(in x, const image& im, double scale) {
     const auto array = result_array(items_of(x.items(), x.features(), im));
     const out to(array.data(), x.features(), x.items());
-    for (index_t i = 0; i < x.items(); ++i)
-        for (index_t j = 0; j < x.features(); ++j)
-            to.data()[i * x.features() + j] =
-                static_cast<float>(static_cast<double>(x.data()[i * x.stride() + j]) * scale);
+    copy_items(x, to);
+    multiply(to.data(), x.size(), scale);
     return nb::cast(array);
 }
-/// A folder that holds a run is gone on with, or refused.
+/// A folder that holds a run is gone on with, or refused; what a killed one left half-written goes.
 io::folder_lock open_folder(const fs::path& folder, bool resume) {
     program::make_folder(folder);
     io::folder_lock lock(folder);
-    const bool used =
-        fs::exists(folder / "gaussian.safetensors") || fs::exists(folder / "checkpoint" / "run.safetensors");
-    if (used && !resume) throw io_error(folder.string() + ": holds a run already; resume=True goes on with it");
+    const fs::path both[] = {folder, folder / "checkpoint"};
+    for (const auto& each : both) {
+        if (!prior::run_files(each).empty() && !resume)
+            throw io_error(folder.string() + ": holds a run already; resume=True goes on with it");
+        if (fs::is_directory(each)) io::remove_leftovers(each);
+    }
     return lock;
 }
 

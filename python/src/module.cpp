@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <exception>
 
 #include <nanobind/stl/vector.h>
@@ -34,8 +35,8 @@ nb::object mean_of(const prior_type& p) {
     const auto mean = p.prior.mean();
     const auto shape = items_of(1, p.prior.features(), program::image_of(p.prior));
     const auto array = result_array({shape.begin() + 1, shape.end()});
-    for (index_t k = 0; k < mean.size(); ++k)
-        array.data()[k] = static_cast<float>(static_cast<double>(mean.data()[k]) * p.scale());
+    std::copy_n(mean.data(), mean.size(), array.data());
+    multiply(array.data(), mean.size(), p.scale());
     return nb::cast(array);
 }
 nb::object history_of(const prior_type& p) {

@@ -11,10 +11,6 @@ bool draw_posterior(backend& b, own_model& model, const program::measured<backen
     return posterior::sample<backend>(b, model, m.observed(b), how, key, x, state,
                                       [&](const auto& s, const auto&) { return go_on(s); });
 }
-void draw(backend& b, const program::learned_prior<backend>& prior, const posterior::sample_options<backend>& how,
-          const random_key& key, out x) {
-    diffusion::sample<backend>(b, prior, how.sampling, how.mean, key, x);
-}
 void draw(backend& b, own_model& model, const posterior::sample_options<backend>& how, const random_key& key, out x) {
     diffusion::sample<backend>(b, model, how.sampling, how.mean, key, x);
 }

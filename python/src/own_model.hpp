@@ -23,9 +23,7 @@ using own_model = diem::diffusion::function_model<std::function<void(backend&, i
 bool draw_posterior(backend& b, own_model& model, const program::measured<backend>& m,
                     const diem::posterior::sample_options<backend>& how, const diem::random_key& key, out x,
                     diem::posterior::sample_state& state, const program::network_stage<backend>::go_on_function& go_on);
-/// Samples of a network itself, this one or a learned one.
-void draw(backend& b, const program::learned_prior<backend>& prior, const diem::posterior::sample_options<backend>& how,
-          const diem::random_key& key, out x);
+/// Samples of the model itself.
 void draw(backend& b, own_model& model, const diem::posterior::sample_options<backend>& how,
           const diem::random_key& key, out x);
 

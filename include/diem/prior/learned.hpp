@@ -209,14 +209,19 @@ private:
 template <Backend B, class Net = model::any_network<B>>
 using run = basic_run<learned<B, Net>, const_view_t<B>>;
 
-/// Fills x (D x n) with samples of the prior itself: of a Gaussian in closed form, of a network by its sampler. Item i is a
+/// Fills x (D x n) with samples of the prior itself: of a Gaussian in closed form, of a network by a sampler. Item i is a
 /// function of the key and i. Returns whether all are drawn, see `diffusion::sample` for `cancel`.
 template <Backend B, class Net>
-bool sample(B& b, const learned<B, Net>& prior, const random_key& key, view_t<B> x,
-            const std::atomic<bool>* cancel = nullptr) {
-    if (prior.has_network()) return diffusion::sample(b, prior, prior.drawing.sampling, prior.mean(), key, x, cancel);
+bool sample(B& b, const learned<B, Net>& prior, const diffusion::sampling_options& sampling, const random_key& key,
+            view_t<B> x, const std::atomic<bool>* cancel = nullptr) {
+    if (prior.has_network()) return diffusion::sample(b, prior, sampling, prior.mean(), key, x, cancel);
     prior.estimate()->sample(b, key.with_lane(random_lane::prior_sample), x);
     return true;
+}
+/// The same by the prior's own sampler.
+template <Backend B, class Net>
+bool sample(B& b, const learned<B, Net>& prior, const random_key& key, view_t<B> x) {
+    return sample(b, prior, prior.drawing.sampling, key, x);
 }
 
 }  // namespace diem::prior
