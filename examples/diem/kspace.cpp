@@ -250,6 +250,10 @@ mri_measurement mri_for_images(const mri_description& d, index_t items, index_t 
         throw shape_error(d.where + ": \"size\" is " + size_text(d.height, d.width) + ", the truth is " +
                           size_text(height, width));
     if (d.espirit) throw config_error(d.where + ": \"coils\": a truth has no k-space to make maps of; give a file");
+    for (const auto& [key, list] : {std::pair{"mask", &d.masks}, std::pair{"coils", &d.coils}})
+        if (list->size() > 1)
+            throw config_error(d.where + ": \"" + key + "\": " + std::to_string(list->size()) +
+                               " files for one truth, expected one");
     mri_part p;
     p.items = items;
     p.height = height;

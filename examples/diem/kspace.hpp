@@ -49,7 +49,7 @@ bool remove_oversampling(diem::io::kspace_data& k, const std::filesystem::path& 
 /// Reads the files of y with masks and maps, and brings them to one size. Throws io_error, shape_error, value_error, config_error.
 [[nodiscard]] mri_measurement load_mri(const mri_description& d, const std::vector<std::filesystem::path>& files);
 /// The operator alone, for `items` images of that size (`diem observe`): `masks`, (items or 1, rows or 1, width), of what was drawn,
-/// or empty. One part, without y. Throws as `load_mri`.
+/// or empty. One part, without y. Throws as `load_mri`, and config_error where the description has several masks or maps.
 [[nodiscard]] mri_measurement mri_for_images(const mri_description& d, index_t items, index_t height, index_t width,
                                              const diem::io::kspace_mask& masks);
 
