@@ -70,7 +70,7 @@ bool rows_alike(const io::kspace_mask& m) { return m.shape[1] == 1; }
 bool all_measured(const io::kspace_mask& m) {
     return std::all_of(m.data.begin(), m.data.end(), [](auto v) { return v != 0; });
 }
-/// Rows of the mask brought to the number that k-space has, where it has one for each.
+/// Throws shape_error unless a mask fits k-space: of all slices or of each, of whole columns or of every frequency.
 void check_mask(const io::kspace_mask& m, const fs::path& file, index_t items, index_t height, index_t width) {
     if ((m.shape[0] != 1 && m.shape[0] != items) || (m.shape[1] != 1 && m.shape[1] != height) || m.shape[2] != width)
         throw shape_error(file.string() + ": masks of (slices, rows, columns) " + io::to_string(m.shape) +
