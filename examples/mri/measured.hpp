@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -97,18 +99,6 @@ template <Backend B>
     return diem::mri::noise_of_scan<B>(b, to_backend(b, noise, 2 * size.coils * n, 1).cview(), size.coils);
 }
 
-/// The inverse of a lower triangular matrix.
-[[nodiscard]] inline diem::mri::coil_matrix inverse_of_lower(const diem::mri::coil_matrix& l) {
-    diem::mri::coil_matrix w(l.rows, l.cols);
-    for (index_t c = 0; c < l.rows; ++c)
-        for (index_t i = c; i < l.rows; ++i) {
-            std::complex<double> sum = i == c ? 1 : 0;
-            for (index_t k = c; k < i; ++k) sum -= l(i, k) * w(k, c);
-            w(i, c) = sum / l(i, i);
-        }
-    return w;
-}
-
 struct problem_options {
     double noise_radius = 0.9;
     diem::mri::espirit_options maps{};
@@ -158,7 +148,7 @@ template <Backend B>
                                      values::shared(std::move(copy)));
     };
     auto a = with(parts.kept), everywhere = with(std::vector<float>(parts.kept.size(), 1.0F));
-    auto colour = inverse_of_lower(whiten);
+    auto colour = diem::mri::colouring_matrix(noise);
     return {std::move(s), std::move(parts), std::move(noise),     std::move(colour),
             std::move(y), std::move(a),     std::move(everywhere)};
 }
