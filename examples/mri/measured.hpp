@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <diem/algorithms.hpp>
+#include <diem/io/any_kspace.hpp>
 
 #include "support/numpy_random.hpp"
 
@@ -30,18 +31,17 @@ struct slice {
     std::vector<float> kspace, mask;
 };
 
-/// From an npy file, complex (coils, height, width), zero where nothing was measured. Throws io_error, value_error.
+/// Of one slice: see `diem::io::load_kspace`; an array is complex (coils, height, width), zero where nothing was measured. Throws
+/// io_error, value_error (several slices).
 [[nodiscard]] inline slice load(const std::filesystem::path& path) {
-    auto file = diem::io::load_npy_numbers<float>(path);
-    const auto& shape = file.values.shape;
-    diem::check_value("mri", file.complex && shape.size() == 4,
-                      path.string() + ": holds " + (file.complex ? "complex" : "real") + " numbers of shape " +
-                          diem::io::to_string(shape) + ", expected complex ones (coils, height, width)");
-    slice s{{shape[1], shape[2], shape[0]}, std::move(file.values.data), {}};
-    const auto pixels = static_cast<std::size_t>(s.size.pixels());
-    s.mask.assign(pixels, 0.0F);
-    for (std::size_t k = 0; k < s.kspace.size(); ++k)
-        if (s.kspace[k] != 0) s.mask[k / 2 % pixels] = 1;
+    auto k = diem::io::load_kspace(path, diem::io::third_axis::coils);
+    diem::check_value("mri", k.slices() == 1,
+                      path.string() + ": holds " + std::to_string(k.slices()) + " slices, expected one");
+    diem::io::clear_unmeasured(k.values, k.measured, path.string());
+    slice s{{k.height(), k.width(), k.coils()}, diem::io::as_pairs(k.values).data, {}};
+    for (index_t y = 0; y < s.size.height; ++y)
+        for (index_t x = 0; x < s.size.width; ++x)
+            s.mask.push_back(diem::io::is_measured(k.measured, 0, y, x) ? 1.0F : 0.0F);
     return s;
 }
 
