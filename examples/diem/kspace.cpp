@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 using host_backend = eigen_backend<float>;
+
 std::string size_text(index_t height, index_t width) { return std::to_string(height) + " x " + std::to_string(width); }
 std::vector<float> pairs_of(const complex_images& a) { return io::as_pairs(a).data; }
 
