@@ -128,25 +128,27 @@ void save_pictures(B& b, const path& out, const measured<B>& m, const posterior_
                    index_t count) {
     const index_t shown = fitting(*m.image, std::min<index_t>(items, 16)), d = m.features();
     save_observed(b, out / "observed.png", m, shown);
-    const auto row = [&](const char* name, std::vector<float> values, const support::image_shape& image) {
-        for (float& v : values) v = static_cast<float>(static_cast<double>(v) / m.scale);
+    const auto row = [&](const char* name, const std::vector<float>& values, const support::image_shape& image) {
         const auto x = to_backend(b, values, image.height * image.width * image.channels, shown);
         io::save_png(out / name, picture_of(b, x.cview(), image, true));
+    };
+    const auto in_units_of_prior = [&](std::vector<float> values) {
+        for (float& v : values) v = static_cast<float>(static_cast<double>(v) / m.scale);
+        return values;
     };
     std::vector<float> first;
     for (index_t i = 0; i < shown; ++i)
         first.insert(first.end(), r.samples().begin() + i * count * d, r.samples().begin() + (i * count + 1) * d);
-    row("samples.png", std::move(first), *m.image);
-    row("mean.png", {r.mean().begin(), r.mean().begin() + shown * d}, *m.image);
+    row("samples.png", in_units_of_prior(std::move(first)), *m.image);
+    row("mean.png", in_units_of_prior({r.mean().begin(), r.mean().begin() + shown * d}), *m.image);
     if (r.deviation().empty()) return;
     auto image = *m.image;
     if (is_complex(m.image)) image.channels = 1;
     std::vector<float> deviation(r.deviation().begin(),
                                  r.deviation().begin() + shown * image.height * image.width * image.channels);
     const float most = *std::max_element(deviation.begin(), deviation.end());
-    for (float& v : deviation)  // black: 0, white: the largest
-        v = static_cast<float>(m.scale) * (most > 0 ? 4 * v / most - 2 : -2);
-    row("std.png", std::move(deviation), image);
+    for (float& v : deviation) v = most > 0 ? 4 * v / most - 2 : -2;  // black: 0, white: the largest
+    row("std.png", deviation, image);
 }
 
 /// --scale of observations y: "auto", where the largest value of A' y becomes 2, or a number. Throws value_error.

@@ -391,16 +391,10 @@ linop::subsample load_averaging(const operator_description& d, index_t rows, con
     return a;
 }
 void check_given(const operator_description& d) {
-    if (d.drawn())
-        throw config_error(d.where + ": \"" +
-                           (d.mri        ? "mask"
-                            : d.keep > 0 ? "keep"
-                                         : "rows") +
-                           "\" describes an operator to be drawn by diem observe; give \"" +
-                           (d.mri        ? "mask"
-                            : d.keep > 0 ? "values"
-                                         : "matrix") +
-                           "\", the file that holds it");
+    if (d.mri || !d.drawn()) return;  // masks of the operator mri: see load_mri
+    throw config_error(d.where + ": \"" + (d.keep > 0 ? "keep" : "rows") +
+                       "\" describes an operator to be drawn by diem observe; give \"" +
+                       (d.keep > 0 ? "values" : "matrix") + "\", the file that holds it");
 }
 
 double clear_hidden(host_items& y, const std::vector<float>& seen, const std::string& name) {
@@ -446,7 +440,6 @@ std::optional<support::image_shape> shape_of_x(const operator_description& d, bo
     auto image = given;
     if (!image && (d.type == "averaging" || d.type == "image") && (d.shape.channels == 1 || d.shape.channels == 3))
         image = d.shape;
-    if (!image && d.mri) image = d.shape;
     if (!image && mask) image = image_of(y);
     check_image(image, features, "the operator of " + d.where + " takes ");
     return image;

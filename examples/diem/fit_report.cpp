@@ -25,7 +25,7 @@ fit_report::fit_report(const fit_command& o, const fit_settings& s, io::json dat
                     {"sigma_y", s.sigma.file.empty() ? io::json(s.sigma.value) : io::json(s.sigma.file.string())},
                     {"prior", "gaussian"},
                     {"rank", s.gaussian.ppca.rank},
-                    {"config", io::load_json(o.config, {.comments = true})},
+                    {"config", s.config},
                     {"laps", io::json::array()}});
     if (s.network) report_["em"] = prior::settings_json(s.em);
 }

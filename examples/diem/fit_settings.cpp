@@ -117,6 +117,7 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
 fit_settings read_settings(const io::config_source& source, const fs::path& folder,
                            const std::function<data_facts(fit_settings&)>& load) {
     fit_settings s;
+    s.config = source.value;
     io::read_config(source, [&](io::config_object& c) {
         read_sources(c, s, source.where, folder);
         read_stages(c, s, load(s));

@@ -20,6 +20,7 @@ namespace program {
 
 /// The configuration of `diem fit`.
 struct fit_settings {
+    diem::io::json config;                            ///< as it was read, for reports
     std::vector<std::filesystem::path> observations;  ///< several for the operator mri alone
     operator_description description;
     sigma_source sigma;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <complex>
+#include <cstdint>
 #include <utility>
 
 #include <diem/backend/eigen.hpp>
@@ -19,29 +20,18 @@ namespace fs = std::filesystem;
 namespace {
 
 using host_backend = eigen_backend<float>;
-using complex_images = io::array<std::complex<float>>;  // (items, coils, height, width)
 
 std::string size_text(index_t height, index_t width) { return std::to_string(height) + " x " + std::to_string(width); }
-mri::kspace_size size_of(const complex_images& a) { return {a.shape[2], a.shape[3], a.shape[1]}; }
 std::vector<float> pairs_of(const complex_images& a) { return io::as_pairs(a).data; }
 
-/// `f` of each item as a batch: a backend's memory holds one of them at a time.
-template <class F>
-complex_images each_item(host_backend& b, const complex_images& a, index_t height, index_t width, const F& f) {
-    complex_images out({a.shape[0], a.shape[1], height, width});
-    const index_t size = a.features(), made = out.features();
-    std::vector<float> one(static_cast<std::size_t>(2 * size));
-    for (index_t i = 0; i < a.shape[0]; ++i) {
-        for (index_t k = 0; k < size; ++k) {
-            one[static_cast<std::size_t>(2 * k)] = a[i * size + k].real();
-            one[static_cast<std::size_t>(2 * k + 1)] = a[i * size + k].imag();
-        }
-        const auto x = to_backend(b, one, 2 * size, 1);
-        const auto values = to_host(b, f(x.cview()));
-        for (index_t k = 0; k < made; ++k)
-            out[i * made + k] = {values[static_cast<std::size_t>(2 * k)], values[static_cast<std::size_t>(2 * k + 1)]};
-    }
-    return out;
+/// The map of one coil that sees everything alike.
+complex_images one_coil(index_t height, index_t width) {
+    return complex_images({1, 1, height, width},
+                          std::vector<std::complex<float>>(static_cast<std::size_t>(height * width), 1));
+}
+/// The mask that hides nothing.
+io::kspace_mask every_column(index_t width) {
+    return io::kspace_mask({1, 1, width}, std::vector<std::uint8_t>(static_cast<std::size_t>(width), 1));
 }
 complex_images cropped(host_backend& b, const complex_images& k, index_t height, index_t width) {
     return each_item(b, k, height, width, [&](const_view_t<host_backend> x) {
@@ -62,8 +52,7 @@ void crop(host_backend& b, io::kspace_data& k, index_t height, index_t width, co
         k.calibration = cropped(b, k.calibration, height, width);
         if (there.shape[1] == 1 && there.shape[2] == width) io::clear_unmeasured(k.calibration, there, file.string());
     }
-    if (k.measured.shape[2] != width)
-        k.measured = io::kspace_mask({1, 1, width}, std::vector<std::uint8_t>(static_cast<std::size_t>(width), 1));
+    if (k.measured.shape[2] != width) k.measured = every_column(width);
     io::clear_unmeasured(k.values, k.measured, file.string());
 }
 
@@ -82,7 +71,7 @@ bool rows_alike(const io::kspace_mask& m) { return m.shape[1] == 1; }
 bool all_measured(const io::kspace_mask& m) {
     return std::all_of(m.data.begin(), m.data.end(), [](auto v) { return v != 0; });
 }
-/// Rows of the mask brought to the number that k-space has, where it has one for each.
+/// Throws shape_error unless a mask fits k-space: of all slices or of each, of whole columns or of every frequency.
 void check_mask(const io::kspace_mask& m, const fs::path& file, index_t items, index_t height, index_t width) {
     if ((m.shape[0] != 1 && m.shape[0] != items) || (m.shape[1] != 1 && m.shape[1] != height) || m.shape[2] != width)
         throw shape_error(file.string() + ": masks of (slices, rows, columns) " + io::to_string(m.shape) +
@@ -164,23 +153,8 @@ private:
                            " of x, " + size_text(h, w));
     }
     complex_images maps_for(const io::kspace_data& k) {
-        if (maps_file_.empty() && !d_.espirit)  // one coil that sees everything alike
-            return complex_images(
-                {1, 1, k.height(), k.width()},
-                std::vector<std::complex<float>>(static_cast<std::size_t>(k.height() * k.width()), 1));
-        if (d_.espirit) {
-            const auto& from = k.calibration.size() > 0 ? k.calibration : k.values;
-            return each_item(b_, from, k.height(), k.width(), [&](const_view_t<host_backend> x) {
-                mri::espirit_options options;
-                options.calibration =
-                    std::min(options.calibration, mri::calibration_width<host_backend>(b_, x, size_of(from)));
-                if (options.calibration < 2 * options.kernel)
-                    throw value_error(file_.string() + ": the measured square in the centre of k-space is " +
-                                      std::to_string(options.calibration) + " wide; coil maps need at least " +
-                                      std::to_string(2 * options.kernel));
-                return mri::espirit<host_backend>(b_, x, size_of(from), options);
-            });
-        }
+        if (d_.espirit) return espirit_maps(k, {}, file_, 1).maps;
+        if (maps_file_.empty()) return one_coil(k.height(), k.width());
         auto maps = io::load_coil_maps(maps_file_);
         const auto has = [&](index_t h, index_t w) { return maps.shape[2] == h && maps.shape[3] == w; };
         if (maps.shape[1] != k.coils() || (maps.shape[0] != 1 && maps.shape[0] != k.slices()) ||
@@ -210,6 +184,27 @@ double share_of_rows(const std::vector<mri_part>& parts, index_t rows) {
 }
 
 }  // namespace
+
+espirit_result espirit_maps(const io::kspace_data& k, const mri::espirit_options& options, const fs::path& file,
+                            int threads) {
+    host_backend b(threads);
+    const auto& from = k.calibration.size() > 0 ? k.calibration : k.values;
+    const auto size = size_of(from);
+    espirit_result out{{}, options.calibration};
+    index_t slice = 0;
+    out.maps = each_item(b, from, size.height, size.width, [&](const_view_t<host_backend> x) {
+        auto here = options;
+        here.calibration = std::min(options.calibration, mri::calibration_width<host_backend>(b, x, size));
+        if (here.calibration < 2 * options.kernel)
+            throw value_error(file.string() + ": slice " + std::to_string(slice) +
+                              ": the measured square in the centre of k-space is " + std::to_string(here.calibration) +
+                              " wide, expected at least twice the kernel, " + std::to_string(2 * options.kernel));
+        ++slice;
+        out.calibration = std::min(out.calibration, here.calibration);
+        return mri::espirit<host_backend>(b, x, size, here);
+    });
+    return out;
+}
 
 bool remove_oversampling(io::kspace_data& k, const fs::path& file) {
     if (k.readout <= 0 || k.readout >= k.height() || !rows_alike(k.measured)) return false;
@@ -250,22 +245,22 @@ mri_measurement mri_for_images(const mri_description& d, index_t items, index_t 
         throw shape_error(d.where + ": \"size\" is " + size_text(d.height, d.width) + ", the truth is " +
                           size_text(height, width));
     if (d.espirit) throw config_error(d.where + ": \"coils\": a truth has no k-space to make maps of; give a file");
+    for (const auto& [key, list] : {std::pair{"mask", &d.masks}, std::pair{"coils", &d.coils}})
+        if (list->size() > 1)
+            throw config_error(d.where + ": \"" + key + "\": " + std::to_string(list->size()) +
+                               " files for one truth, expected one");
     mri_part p;
     p.items = items;
     p.height = height;
     p.width = width;
     io::kspace_mask m = masks;
     if (m.size() == 0 && !d.masks.empty()) m = io::load_kspace_mask(d.masks.front());
-    if (m.size() == 0)
-        m = io::kspace_mask({1, 1, width}, std::vector<std::uint8_t>(static_cast<std::size_t>(width), 1));
+    if (m.size() == 0) m = every_column(width);
     check_mask(m, d.masks.empty() ? fs::path(d.where) : d.masks.front(), items, height, width);
     p.mask.assign(m.data.begin(), m.data.end());
     p.one_mask = m.shape[0] == 1;
     if (d.complex) {
-        const auto maps = d.coils.empty()
-                              ? complex_images({1, 1, height, width}, std::vector<std::complex<float>>(
-                                                                          static_cast<std::size_t>(height * width), 1))
-                              : io::load_coil_maps(d.coils.front());
+        const auto maps = d.coils.empty() ? one_coil(height, width) : io::load_coil_maps(d.coils.front());
         if ((maps.shape[0] != 1 && maps.shape[0] != items) || maps.shape[2] != height || maps.shape[3] != width)
             throw shape_error(d.coils.front().string() + ": maps of (slices, coils, height, width) " +
                               io::to_string(maps.shape) + " do not fit " + std::to_string(items) + " images of " +

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <complex>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include <diem/backend/batch.hpp>
 #include <diem/io/kspace.hpp>
+#include <diem/mri/espirit.hpp>
 #include <diem/mri/masks.hpp>
 
 #include "support/any_operator.hpp"
@@ -43,13 +47,54 @@ struct mri_measurement {
     std::vector<std::string> words;  ///< what was done to bring files to one size
 };
 
+using complex_images = diem::io::array<std::complex<float>>;  ///< (items, coils, height, width)
+
+[[nodiscard]] inline diem::mri::kspace_size size_of(const complex_images& a) {
+    return {a.shape[2], a.shape[3], a.shape[1]};
+}
+/// Item `i` in the memory of a backend.
+template <diem::Backend B>
+[[nodiscard]] diem::batch<B> one_item(B& b, const complex_images& a, index_t i) {
+    const index_t size = a.features();
+    std::vector<float> one;
+    one.reserve(static_cast<std::size_t>(2 * size));
+    for (index_t k = i * size; k < (i + 1) * size; ++k) {
+        one.push_back(a[k].real());
+        one.push_back(a[k].imag());
+    }
+    return to_backend(b, one, 2 * size, 1);
+}
+/// `f` of each item as a batch: a backend's memory holds one of them at a time.
+template <diem::Backend B, class F>
+[[nodiscard]] complex_images each_item(B& b, const complex_images& a, index_t height, index_t width, const F& f) {
+    complex_images out({a.shape[0], a.shape[1], height, width});
+    const index_t made = out.features();
+    for (index_t i = 0; i < a.shape[0]; ++i) {
+        const auto x = one_item(b, a, i);
+        const auto values = to_host(b, f(x.cview()));
+        for (index_t k = 0; k < made; ++k)
+            out[i * made + k] = {values[static_cast<std::size_t>(2 * k)], values[static_cast<std::size_t>(2 * k + 1)]};
+    }
+    return out;
+}
+
+/// Coil maps of each slice.
+struct espirit_result {
+    complex_images maps;
+    index_t calibration = 0;  ///< side of the smallest square that they are made of
+};
+/// By ESPIRiT on a CPU, of the lines for calibration or, where there are none, of k-space: of the square in the centre that is
+/// measured, at most options.calibration wide. Throws value_error where it is narrower than two kernels, naming file and slice.
+[[nodiscard]] espirit_result espirit_maps(const diem::io::kspace_data& k, const diem::mri::espirit_options& options,
+                                          const std::filesystem::path& file, int threads);
+
 /// Crops k-space to `readout` rows where it is oversampled and all rows are measured alike; whether it did.
 bool remove_oversampling(diem::io::kspace_data& k, const std::filesystem::path& file);
 
 /// Reads the files of y with masks and maps, and brings them to one size. Throws io_error, shape_error, value_error, config_error.
 [[nodiscard]] mri_measurement load_mri(const mri_description& d, const std::vector<std::filesystem::path>& files);
 /// The operator alone, for `items` images of that size (`diem observe`): `masks`, (items or 1, rows or 1, width), of what was drawn,
-/// or empty. One part, without y. Throws as `load_mri`.
+/// or empty. One part, without y. Throws as `load_mri`, and config_error where the description has several masks or maps.
 [[nodiscard]] mri_measurement mri_for_images(const mri_description& d, index_t items, index_t height, index_t width,
                                              const diem::io::kspace_mask& masks);
 

@@ -11,7 +11,7 @@
 
 #include <diem/backend/eigen.hpp>
 #include <diem/io/any_kspace.hpp>
-#include <diem/mri/espirit.hpp>
+#include <diem/mri/measured.hpp>
 #include <diem/mri/scaling.hpp>
 #include <diem/mri/whitening.hpp>
 
@@ -27,7 +27,6 @@ using namespace diem;
 namespace {
 
 using mri_backend = eigen_backend<float>;
-using mri_images = io::array<std::complex<float>>;
 
 /// Without readout oversampling, as the operator mri takes it.
 io::kspace_data load_coils(const std::filesystem::path& file) {
@@ -35,35 +34,25 @@ io::kspace_data load_coils(const std::filesystem::path& file) {
     if (remove_oversampling(k, file)) std::cout << "readout oversampling removed: " << k.height() << " rows\n";
     return k;
 }
-mri::kspace_size size_of_kspace(const io::kspace_data& k) { return {k.height(), k.width(), k.coils()}; }
 
-/// One slice in the memory of a backend.
-batch<mri_backend> slice_of(mri_backend& b, const mri_images& a, index_t slice) {
-    const index_t size = a.features();
-    std::vector<float> one;
-    one.reserve(static_cast<std::size_t>(2 * size));
-    for (index_t k = slice * size; k < (slice + 1) * size; ++k) {
-        one.push_back(a[k].real());
-        one.push_back(a[k].imag());
-    }
-    return to_backend(b, one, 2 * size, 1);
-}
-
-void save_coils(const std::filesystem::path& out, const mri_images& a) {
+/// Whether it is a file of BART; else it is npy. Throws io_error for another extension.
+bool as_cfl(const std::filesystem::path& out) {
     const std::string extension = io::detail::lower_extension(out);
-    if (extension == ".cfl" || extension == ".hdr") return io::save_cfl(out, io::to_cfl_slices(a));
-    if (extension == ".npy") return io::save_npy(out, a);
-    throw io_error("--out: " + out.string() + ": expected a name that ends in .npy or .cfl");
+    if (extension != ".npy" && extension != ".cfl" && extension != ".hdr")
+        throw io_error("--out: " + out.string() + ": expected a name that ends in .npy or .cfl");
+    return extension != ".npy";
+}
+void save_coils(const std::filesystem::path& out, const complex_images& a) {
+    if (as_cfl(out)) return io::save_cfl(out, io::to_cfl_slices(a));
+    io::save_npy(out, a);
 }
 /// As save_coils writes it, nothing of the user's is replaced, and the place can be written: before the work.
 void prepare_output(const mri_command& o) {
-    const std::string extension = io::detail::lower_extension(o.out);
-    if (extension != ".npy" && extension != ".cfl" && extension != ".hdr")
-        throw io_error("--out: " + o.out.string() + ": expected a name that ends in .npy or .cfl");
+    (void)as_cfl(o.out);
     auto place = outputs::file("--out", o.out);
     place.reads("the k-space", o.kspace).reads("--noise", o.noise).prepare();
 }
-void tell_written(const mri_command& o, const char* program, const mri_images& a, io::json more) {
+void tell_written(const mri_command& o, const char* program, const complex_images& a, io::json more) {
     std::cout << o.out.string() << ' ' << io::to_string(a.shape) << " (slices, coils, height, width)\n";
     more.update({{"program", program}, {"out", o.out.string()}, {"shape", a.shape}});
     support::tell(more);
@@ -89,11 +78,11 @@ known_noise noise_of(mri_backend& b, const io::kspace_data& k, const std::filesy
     }
     if (scan.size() > 0) {
         scan.shape.insert(scan.shape.begin(), 1);
-        const auto n = slice_of(b, scan, 0);
+        const auto n = one_item(b, scan, 0);
         return {mri::noise_of_scan<mri_backend>(b, n.cview(), k.coils()), source};
     }
-    const auto x = slice_of(b, k.values, 0);
-    return {mri::noise_of_corners<mri_backend>(b, x.cview(), size_of_kspace(k)),
+    const auto x = one_item(b, k.values, 0);
+    return {mri::noise_of_corners<mri_backend>(b, x.cview(), size_of(k.values)),
             "the corners of k-space, an upper bound"};
 }
 double sigma_of(const mri::noise_covariance& n) {
@@ -106,33 +95,11 @@ double sigma_of(const mri::noise_covariance& n) {
 
 int mri_maps(const mri_command& o) {
     prepare_output(o);
-    mri_backend b;
-    const auto k = load_coils(o.kspace);
-    const auto& from = k.calibration.size() > 0 ? k.calibration : k.values;
-    const auto size = size_of_kspace(k);
-    mri_images maps(from.shape);
-    index_t least = o.calibration;
-    for (index_t i = 0; i < k.slices(); ++i) {
-        const auto x = slice_of(b, from, i);
-        mri::espirit_options options{o.calibration, o.kernel, o.threshold, o.crop};
-        options.calibration = std::min(options.calibration, mri::calibration_width<mri_backend>(b, x.cview(), size));
-        if (options.calibration < 2 * o.kernel)
-            throw value_error(o.kspace.string() + ": slice " + std::to_string(i) +
-                              ": the measured square in the centre "
-                              "of k-space is " +
-                              std::to_string(options.calibration) +
-                              " wide, expected at least twice "
-                              "the kernel, " +
-                              std::to_string(2 * o.kernel));
-        least = std::min(least, options.calibration);
-        const auto values = to_host(b, mri::espirit<mri_backend>(b, x.cview(), size, options));
-        for (index_t n = 0; n < from.features(); ++n)
-            maps[i * from.features() + n] = {values[static_cast<std::size_t>(2 * n)],
-                                             values[static_cast<std::size_t>(2 * n + 1)]};
-    }
-    save_coils(o.out, maps);
-    std::cout << "maps of a square of " << least << " x " << least << " in the centre of k-space\n";
-    tell_written(o, "diem mri maps", maps, {{"calibration", least}});
+    const auto made = espirit_maps(load_coils(o.kspace), {o.calibration, o.kernel, o.threshold, o.crop}, o.kspace, 0);
+    save_coils(o.out, made.maps);
+    std::cout << "maps of a square of " << made.calibration << " x " << made.calibration
+              << " in the centre of k-space\n";
+    tell_written(o, "diem mri maps", made.maps, {{"calibration", made.calibration}});
     return 0;
 }
 
@@ -142,13 +109,9 @@ int mri_whiten(const mri_command& o) {
     auto k = load_coils(o.kspace);
     const auto noise = noise_of(b, k, o.noise);
     const auto w = mri::whitening_matrix(noise.covariance);
-    for (index_t i = 0; i < k.slices(); ++i) {
-        const auto x = slice_of(b, k.values, i);
-        const auto values = to_host(b, mri::mix_coils<mri_backend>(b, w, x.cview(), size_of_kspace(k)));
-        for (index_t n = 0; n < k.values.features(); ++n)
-            k.values[i * k.values.features() + n] = {values[static_cast<std::size_t>(2 * n)],
-                                                     values[static_cast<std::size_t>(2 * n + 1)]};
-    }
+    k.values = each_item(b, k.values, k.height(), k.width(), [&](const_view_t<mri_backend> x) {
+        return mri::mix_coils<mri_backend>(b, w, x, size_of(k.values));
+    });
     io::clear_unmeasured(k.values, k.measured, o.kspace.string());
     save_coils(o.out, k.values);
     std::cout << "noise from " << noise.source << ", " << noise.covariance.samples
@@ -162,7 +125,7 @@ int mri_whiten(const mri_command& o) {
 int mri_info(const mri_command& o) {
     mri_backend b;
     const auto k = load_coils(o.kspace);
-    const auto size = size_of_kspace(k);
+    const auto size = size_of(k.values);
     const double share = io::share_of(k.measured);
     std::vector<std::pair<std::string, std::string>> rows{
         {"file", o.kspace.string()},
@@ -186,7 +149,7 @@ int mri_info(const mri_command& o) {
                {"measured_share", share},
                {"columns", k.measured.shape[1] == 1},
                {"notes", k.notes}};
-    const auto first = slice_of(b, k.values, 0);
+    const auto first = one_item(b, k.values, 0);
     const index_t square = mri::calibration_width<mri_backend>(b, first.cview(), size);
     rows.emplace_back("calibration square", std::to_string(square) + " wide, in the centre of the first slice");
     j["calibration"] = square;

@@ -72,14 +72,14 @@ posterior_results::posterior_results(const std::vector<float>& values, index_t i
     for (std::size_t k = 0; k < spread.size(); ++k) deviation_[k] = static_cast<float>(std::sqrt(spread[k]));
 }
 
-io::shape_type posterior_results::shape_of_item(bool real) const {
+io::shape_type posterior_results::shape_of_item() const {
     auto shape = shape_of(1, features_, image_);
     shape.erase(shape.begin());
-    if (is_complex(image_) && !real) shape.pop_back();
+    if (is_complex(image_)) shape.pop_back();
     return shape;
 }
 io::shape_type posterior_results::shape() const {
-    auto shape = shape_of_item(false);
+    auto shape = shape_of_item();
     shape.insert(shape.begin(), {items_, count_});
     return shape;
 }
@@ -91,7 +91,7 @@ void posterior_results::save(const fs::path& out, const result_files& files) con
 }
 
 void posterior_results::save_npy(const fs::path& out) const {
-    auto one = shape_of_item(false);
+    auto one = shape_of_item();
     one.insert(one.begin(), items_);
     const auto write = [&](const char* name, const io::shape_type& shape, const std::vector<float>& values) {
         if (!is_complex(image_))
@@ -124,7 +124,7 @@ void posterior_results::save_cfl(const fs::path& out) const {
             }
             a = io::to_cfl_slices(a, count);
         } else {
-            a.shape = shape_of_item(false);
+            a.shape = shape_of_item();
             a.shape.insert(a.shape.begin(), items_);
             if (count > 1) a.shape.insert(a.shape.begin() + 1, count);
         }
@@ -137,7 +137,7 @@ void posterior_results::save_cfl(const fs::path& out) const {
 
 void posterior_results::save_hdf5([[maybe_unused]] const fs::path& out) const {
 #if defined(DIEM_HAS_HDF5)
-    auto one = shape_of_item(false);
+    auto one = shape_of_item();
     if (one.size() == 3 && one.back() == 1) one.pop_back();
     one.insert(one.begin(), items_);
     auto all = one;

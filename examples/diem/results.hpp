@@ -45,8 +45,8 @@ private:
     void save_npy(const std::filesystem::path& out) const;
     void save_cfl(const std::filesystem::path& out) const;
     void save_hdf5(const std::filesystem::path& out) const;
-    /// Extents of one image, or of its numbers.
-    [[nodiscard]] diem::io::shape_type shape_of_item(bool real) const;
+    /// Extents of one image in files, where a complex number is one.
+    [[nodiscard]] diem::io::shape_type shape_of_item() const;
 
     index_t items_, count_, features_;
     std::optional<support::image_shape> image_;

@@ -3,13 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <diem/algorithms.hpp>
+#include <diem/io/any_kspace.hpp>
 
 #include "support/numpy_random.hpp"
 
@@ -28,18 +31,17 @@ struct slice {
     std::vector<float> kspace, mask;
 };
 
-/// From an npy file, complex (coils, height, width), zero where nothing was measured. Throws io_error, value_error.
+/// Of one slice: see `diem::io::load_kspace`; an array is complex (coils, height, width), zero where nothing was measured. Throws
+/// io_error, value_error (several slices).
 [[nodiscard]] inline slice load(const std::filesystem::path& path) {
-    auto file = diem::io::load_npy_numbers<float>(path);
-    const auto& shape = file.values.shape;
-    diem::check_value("mri", file.complex && shape.size() == 4,
-                      path.string() + ": holds " + (file.complex ? "complex" : "real") + " numbers of shape " +
-                          diem::io::to_string(shape) + ", expected complex ones (coils, height, width)");
-    slice s{{shape[1], shape[2], shape[0]}, std::move(file.values.data), {}};
-    const auto pixels = static_cast<std::size_t>(s.size.pixels());
-    s.mask.assign(pixels, 0.0F);
-    for (std::size_t k = 0; k < s.kspace.size(); ++k)
-        if (s.kspace[k] != 0) s.mask[k / 2 % pixels] = 1;
+    auto k = diem::io::load_kspace(path, diem::io::third_axis::coils);
+    diem::check_value("mri", k.slices() == 1,
+                      path.string() + ": holds " + std::to_string(k.slices()) + " slices, expected one");
+    diem::io::clear_unmeasured(k.values, k.measured, path.string());
+    slice s{{k.height(), k.width(), k.coils()}, diem::io::as_pairs(k.values).data, {}};
+    for (index_t y = 0; y < s.size.height; ++y)
+        for (index_t x = 0; x < s.size.width; ++x)
+            s.mask.push_back(diem::io::is_measured(k.measured, 0, y, x) ? 1.0F : 0.0F);
     return s;
 }
 
@@ -97,18 +99,6 @@ template <Backend B>
     return diem::mri::noise_of_scan<B>(b, to_backend(b, noise, 2 * size.coils * n, 1).cview(), size.coils);
 }
 
-/// The inverse of a lower triangular matrix.
-[[nodiscard]] inline diem::mri::coil_matrix inverse_of_lower(const diem::mri::coil_matrix& l) {
-    diem::mri::coil_matrix w(l.rows, l.cols);
-    for (index_t c = 0; c < l.rows; ++c)
-        for (index_t i = c; i < l.rows; ++i) {
-            std::complex<double> sum = i == c ? 1 : 0;
-            for (index_t k = c; k < i; ++k) sum -= l(i, k) * w(k, c);
-            w(i, c) = sum / l(i, i);
-        }
-    return w;
-}
-
 struct problem_options {
     double noise_radius = 0.9;
     diem::mri::espirit_options maps{};
@@ -158,7 +148,7 @@ template <Backend B>
                                      values::shared(std::move(copy)));
     };
     auto a = with(parts.kept), everywhere = with(std::vector<float>(parts.kept.size(), 1.0F));
-    auto colour = inverse_of_lower(whiten);
+    auto colour = diem::mri::colouring_matrix(noise);
     return {std::move(s), std::move(parts), std::move(noise),     std::move(colour),
             std::move(y), std::move(a),     std::move(everywhere)};
 }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <iostream>
 #include <string>
@@ -15,6 +17,7 @@
 #include "mri/measured.hpp"
 #include "mri/measured_options.hpp"
 #include "mri/measured_prior.hpp"
+#include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
@@ -34,17 +37,23 @@ struct findings {
 
 inline constexpr double coverage_levels[] = {0.5, 0.8, 0.95};
 
-/// Shares of the hidden numbers inside central intervals of samples (coils, height, width, 2) with the noise of a
-/// measurement added; `inner`: of frequencies within a third of the edge alone.
+/// The noise of `samples` measurements, coloured as the coils': (coils, height, width, 2) each. `noise`: that which the samples
+/// were drawn with.
 template <Backend B>
-[[nodiscard]] std::vector<double> coverage(B& b, const problem<B>& p, const std::vector<float>& predicted,
-                                           index_t samples, double noise, std::uint64_t seed, bool inner) {
-    const auto& size = p.data.size;
-    // The noise that the samples were drawn with, coloured as the coils'.
-    batch<B> white(b, size.numbers(), samples);
+[[nodiscard]] std::vector<float> coloured_noise(B& b, const problem<B>& p, index_t samples, double noise,
+                                                std::uint64_t seed) {
+    batch<B> white(b, p.data.size.numbers(), samples);
     b.fill_normal({.seed = seed, .lane = diem::random_lane::user + 7}, white.view());
     b.axpby(0.0, white.cview(), noise * diem::mri::whitened_sigma, white.view());
-    const auto added = to_host(b, diem::mri::mix_coils<B>(b, p.colour, white.cview(), size));
+    return to_host(b, diem::mri::mix_coils<B>(b, p.colour, white.cview(), p.data.size));
+}
+
+/// Shares of the hidden numbers inside central intervals of samples (coils, height, width, 2), `predicted` with the noise of a
+/// measurement; `inner`: of frequencies within a third of the edge alone.
+template <Backend B>
+[[nodiscard]] std::vector<double> coverage(B& b, const problem<B>& p, const std::vector<float>& predicted,
+                                           index_t samples, bool inner) {
+    const auto& size = p.data.size;
     std::vector<std::size_t> places;
     for (std::size_t i = 0; i < p.data.kspace.size(); ++i) {
         const std::size_t at = i / 2 % p.parts.hidden.size();
@@ -58,10 +67,8 @@ template <Backend B>
     if (n == 0) return {};
     std::vector<float> drawn, truth;
     for (index_t s = 0; s < samples; ++s)
-        for (const std::size_t i : places) {
-            const std::size_t at = static_cast<std::size_t>(s) * p.data.kspace.size() + i;
-            drawn.push_back(predicted[at] + added[at]);
-        }
+        for (const std::size_t i : places)
+            drawn.push_back(predicted[static_cast<std::size_t>(s) * p.data.kspace.size() + i]);
     for (const std::size_t i : places) truth.push_back(p.data.kspace[i]);
     const auto ranks =
         diem::metrics::rank_truth<B>(b, to_backend(b, drawn, n, samples).cview(), to_backend(b, truth, n, 1).cview());
@@ -79,15 +86,14 @@ template <Backend B>
     findings f;
     const auto p = pose(b, data, hide_tenth(data, seed, o.centre), {.maps = {.calibration = o.centre}});
     const index_t features = p.a.cols(), numbers = p.a.rows();
-    const auto error = [&](const_view_t<B> image) {
-        return relative_error(to_host(b, p.measure(b, image)), p.data, p.parts.hidden);
-    };
+    const auto kspace_of = [&](const_view_t<B> image) { return to_host(b, p.measure(b, image)); };
+    const auto error = [&](const std::vector<float>& k) { return relative_error(k, p.data, p.parts.hidden); };
     f.floor = o.noise * noise_share(p.data, p.noise, p.parts.hidden);
-    batch<B> zero_filled(b, features, 1), guess(b, features, 1), mean(b, features, 1);
+    batch<B> zero_filled(b, features, 1), guess(b, features, 1);
     p.a.apply_adjoint(b, p.y.cview(), zero_filled.view());
-    f.zero_filled = error(zero_filled.cview());
+    f.zero_filled = error(kspace_of(zero_filled.cview()));
     cg_sense(b, p, o.lambda, 30, guess.view());
-    f.cg_sense = error(guess.cview());
+    f.cg_sense = error(kspace_of(guess.cview()));
 
     // In the prior's units; the sampler begins at CG-SENSE and noise that hides its errors.
     const double scale = o.level / quantile(magnitudes(to_host(b, guess)), 0.99);
@@ -132,19 +138,20 @@ template <Backend B>
     p.visible(b, x.view(), 1 / scale);
     const auto kept = static_cast<double>(std::count(p.parts.kept.begin(), p.parts.kept.end(), 1.0F));
     f.residual = all.data_residual() * static_cast<double>(p.parts.kept.size()) / kept;
-    b.fill(mean.view(), diem::scalar_t<B>(0));
-    for (index_t i = 0; i < o.samples; ++i)
-        b.axpby(1.0 / static_cast<double>(o.samples), x.cview().item_range(i, 1), 1.0, mean.view());
-    f.sample = error(x.cview().item_range(0, 1));
-    f.mean = error(mean.cview());
-    f.kept = relative_error(to_host(b, p.measure(b, mean.cview())), p.data, p.parts.kept);
+    const auto mean = support::mean_of_samples(b, x.cview(), 1);
+    const auto of_mean = kspace_of(mean.cview());
+    f.mean = error(of_mean);
+    f.kept = relative_error(of_mean, p.data, p.parts.kept);
     std::vector<float> predicted;
     for (index_t i = 0; i < o.samples; ++i) {
-        const auto k = to_host(b, p.measure(b, x.cview().item_range(i, 1)));
+        const auto k = kspace_of(x.cview().item_range(i, 1));
+        if (i == 0) f.sample = error(k);
         predicted.insert(predicted.end(), k.begin(), k.end());
     }
-    f.coverage = coverage(b, p, predicted, o.samples, o.noise, o.seed, false);
-    f.inner = coverage(b, p, predicted, o.samples, o.noise, o.seed, true);
+    const auto added = coloured_noise(b, p, o.samples, o.noise, o.seed);
+    for (std::size_t k = 0; k < predicted.size(); ++k) predicted[k] += added[k];
+    f.coverage = coverage(b, p, predicted, o.samples, false);
+    f.inner = coverage(b, p, predicted, o.samples, true);
 
     const auto samples = to_host(b, x), middle = to_host(b, mean);
     std::vector<float> deviation(static_cast<std::size_t>(features / 2));

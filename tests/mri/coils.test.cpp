@@ -103,6 +103,12 @@ TEMPLATE_TEST_CASE("whitened noise has covariance one; that of a scan is the mix
     CHECK(from_identity(product(product(w, found.psi), adjoint(w))) <= 1e-10);
     for (index_t r = 0; r < 3; ++r)
         for (index_t c = r + 1; c < 3; ++c) CHECK(w(r, c) == complex(0));  // a coil is mixed with those before it
+    const auto l = mri::colouring_matrix(found);
+    for (index_t r = 0; r < 3; ++r)
+        for (index_t c = r + 1; c < 3; ++c) CHECK(l(r, c) == complex(0));
+    // Triangular, row by row: rounding times the condition number of L, below 1e3.
+    CHECK(from_identity(product(w, l)) <= tolerance<double>(1e3));
+    CHECK(from_identity(product(l, w)) <= tolerance<double>(1e3));
     const auto white = mri::mix_coils(b, w, noise.cview(), scan);
     const auto again = mri::noise_of_scan<B>(b, white.cview(), 3);
     // The condition number of Psi, about 1e5, times rounding of the samples.
@@ -150,6 +156,8 @@ TEST_CASE("whitening refuses noise that it cannot be made of", "[mri]") {
     const auto twice = mri::noise_of_scan<B>(b, to_backend(b, host, 24, 1).cview(), 2);
     CHECK(message_of<value_error>([&] { (void)mri::whitening_matrix(twice); }) ==
           "whitening_matrix: the noise covariance is not positive definite: coil 1 has no noise of its own");
+    CHECK(message_of<value_error>([&] { (void)mri::colouring_matrix(twice); }) ==
+          "colouring_matrix: the noise covariance is not positive definite: coil 1 has no noise of its own");
     host[3] = std::numeric_limits<float>::quiet_NaN();
     CHECK(contains(
         message_of<value_error>([&] { (void)mri::noise_of_scan<B>(b, to_backend(b, host, 24, 1).cview(), 2); }),

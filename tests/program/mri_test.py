@@ -200,6 +200,17 @@ class Mri(Case):
         self.fails("drawn.json: \"mask\" describes masks to be drawn by diem observe",
                    *self.posterior("d/y.npy", "drawn.json", "bad"))
 
+    def test_a_truth_has_one_mask_and_one_file_of_maps(self):
+        save(self.folder / "ones.npy", [W], [1.0] * W)
+        for key, keys in (("mask", {"mask": ["mask.npy", "ones.npy"], "coils": "maps.npy"}),
+                          ("coils", {"mask": "mask.npy", "coils": ["maps.npy", "maps.npy"]})):
+            self.write("list.json", {"type": "mri", **keys})
+            self.fails(f"list.json: \"{key}\": 2 files for one truth, expected one",
+                       "observe", "x.npy", "--operator", "list.json", *self.NOISE, "--out", "bad")
+        self.write("list.json", {"type": "mri", "mask": ["mask.npy"], "coils": ["maps.npy"]})
+        self.succeeds("observe", "x.npy", "--operator", "list.json", *self.NOISE, "--out", "lists")
+        self.assertEqual(load_complex(self.folder / "lists/y.npy"), load_complex(self.folder / "data/y.npy"))
+
     def test_what_does_not_fit(self):
         def refused(pattern, **keys):
             self.write("wrong.json", {"type": "mri", **keys})

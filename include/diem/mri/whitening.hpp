@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <numbers>
 #include <string>
 #include <vector>
@@ -73,20 +74,19 @@ template <Backend B>
     return noise_of_scan<B>(b, to_backend(b, noise, 2 * size.coils * n, 1).cview(), size.coils);
 }
 
-/// W = L^-1, Psi = L L^H: the coils W k have noise of covariance 1, which is 1/2 in real and in imaginary parts (see
-/// `whitened_sigma`). Apply it by `mix_coils` to k-space before the maps are made, and everything after is whitened.
-/// Throws value_error where Psi is not positive definite, naming the coil.
-[[nodiscard]] inline coil_matrix whitening_matrix(const noise_covariance& noise) {
+namespace detail {
+/// L of Psi = L L^H. Throws value_error, beginning with `function`.
+[[nodiscard]] inline coil_matrix noise_factor(const char* function, const noise_covariance& noise) {
     const coil_matrix& psi = noise.psi;
     const index_t n = psi.rows;
-    check_size("whitening_matrix", "columns of the covariance", psi.cols, n);
-    coil_matrix l(n, n), w(n, n);
+    check_size(function, "columns of the covariance", psi.cols, n);
+    coil_matrix l(n, n);
     for (index_t j = 0; j < n; ++j) {
         double d = psi(j, j).real();
         for (index_t k = 0; k < j; ++k) d -= std::norm(l(j, k));
         // A pivot of rounding alone: this coil's noise is a combination of those of the coils before it.
         check_value(
-            "whitening_matrix", d > 1e-12 * psi(j, j).real() && std::isfinite(d),
+            function, d > 1e-12 * psi(j, j).real() && std::isfinite(d),
             "the noise covariance is not positive definite: coil " + std::to_string(j) + " has no noise of its own");
         l(j, j) = std::sqrt(d);
         for (index_t i = j + 1; i < n; ++i) {
@@ -95,6 +95,23 @@ template <Backend B>
             l(i, j) = sum / l(j, j).real();
         }
     }
+    return l;
+}
+}  // namespace detail
+
+/// L, lower triangular, of Psi = L L^H: the way back from whitened coils to the measured ones, and from white noise to the coils'.
+/// Throws value_error where Psi is not positive definite, naming the coil.
+[[nodiscard]] inline coil_matrix colouring_matrix(const noise_covariance& noise) {
+    return detail::noise_factor("colouring_matrix", noise);
+}
+
+/// W = L^-1, Psi = L L^H: the coils W k have noise of covariance 1, which is 1/2 in real and in imaginary parts (see
+/// `whitened_sigma`). Apply it by `mix_coils` to k-space before the maps are made, and everything after is whitened.
+/// Throws value_error where Psi is not positive definite, naming the coil.
+[[nodiscard]] inline coil_matrix whitening_matrix(const noise_covariance& noise) {
+    const coil_matrix l = detail::noise_factor("whitening_matrix", noise);
+    const index_t n = l.rows;
+    coil_matrix w(n, n);
     for (index_t c = 0; c < n; ++c)  // L w = e_c
         for (index_t i = c; i < n; ++i) {
             std::complex<double> sum = i == c ? 1 : 0;
