@@ -83,16 +83,16 @@ run_report::run_report(fs::path folder, diem::io::json facts) : folder_(std::mov
 run_report::~run_report() {
     if (report_.value("status", "") != "running") return;
     try {
-        report_["message"] = "an error ended the run; what it said is on standard error";
-        save("failed");
+        save("failed", "an error ended the run; what it said is on standard error");
     } catch (const std::exception&) {  // the error that ended the run may be that nothing can be written
     }
 }
 double run_report::seconds() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
-void run_report::save(const std::string& status) {
+void run_report::save(const std::string& status, const std::string& message) {
     report_["status"] = status;
+    if (!message.empty()) report_["message"] = message;
     report_["seconds"] = seconds();
     save_report(folder_, report_);
 }

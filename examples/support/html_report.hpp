@@ -47,8 +47,8 @@ public:
     [[nodiscard]] diem::io::json& json() { return report_; }
     /// Since the run began.
     [[nodiscard]] double seconds() const;
-    /// `status`: running, completed, cancelled, rejected or failed. Throws io_error.
-    void save(const std::string& status);
+    /// `status`: running, completed, cancelled, rejected or failed; `message`, where there is a new one. Throws io_error.
+    void save(const std::string& status, const std::string& message = {});
 
 private:
     std::filesystem::path folder_;
