@@ -21,11 +21,6 @@ std::vector<index_t> seen(index_t width, const mri::columns& c, std::uint32_t se
 }  // namespace
 
 TEST_CASE("columns are those of numpy") {
-    // numpy.random.RandomState(7).permutation(11), and the first of RandomState(3547).permutation(300)
-    CHECK(support::numpy_permutation(7, 11) == std::vector<index_t>{8, 5, 0, 2, 1, 10, 7, 3, 6, 9, 4});
-    auto order = support::numpy_permutation(3547, 300);
-    order.resize(8);
-    CHECK(order == std::vector<index_t>{292, 273, 64, 263, 86, 282, 46, 252});
     // The middle ones, and RandomState(seed).permutation(the others)[: width / R - centre].
     CHECK(seen(128, {4, 10}, 1000) == std::vector<index_t>{3,  4,  22, 34,  37,  38,  39,  44,  53,  55, 59,
                                                            60, 61, 62, 63,  64,  65,  66,  67,  68,  73, 77,

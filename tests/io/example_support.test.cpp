@@ -102,6 +102,9 @@ TEST_CASE("permutations are numpy's", "[examples]") {
     CHECK(support::numpy_permutation(0, 10) == order{2, 8, 4, 9, 1, 6, 7, 3, 0, 5});
     const auto thousand = support::numpy_permutation(3, 1000);
     CHECK(order(thousand.begin(), thousand.begin() + 5) == order{642, 762, 909, 199, 586});
+    CHECK(support::numpy_permutation(7, 11) == order{8, 5, 0, 2, 1, 10, 7, 3, 6, 9, 4});
+    const auto some = support::numpy_permutation(3547, 300);
+    CHECK(order(some.begin(), some.begin() + 8) == order{292, 273, 64, 263, 86, 282, 46, 252});
     CHECK(support::numpy_permutation(4294967295U, 4) == order{1, 0, 2, 3});
     CHECK(support::numpy_permutation(1, 0).empty());
     CHECK_THROWS_AS(support::numpy_permutation(1, -1), diem::value_error);
