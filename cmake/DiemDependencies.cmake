@@ -50,7 +50,7 @@ if(DIEM_BUILD_EXAMPLES)
 endif()
 
 # stb has no CMake package. Only PNG and JPEG output and input need it.
-if(DIEM_BUILD_EXAMPLES OR DIEM_BUILD_TESTS OR DIEM_FUZZ)
+if(DIEM_BUILD_EXAMPLES OR DIEM_BUILD_TESTS OR DIEM_BUILD_PYTHON OR DIEM_FUZZ)
     find_path(DIEM_STB_INCLUDE_DIR stb/stb_image_write.h DOC "The folder that holds stb/stb_image_write.h")
     if(NOT DIEM_STB_INCLUDE_DIR)
         message(STATUS "diem: stb not found, fetching it")

@@ -64,6 +64,9 @@ endforeach()
 add_library(diem_eigen STATIC
     "${CMAKE_CURRENT_BINARY_DIR}/eigen_float.cpp" "${CMAKE_CURRENT_BINARY_DIR}/eigen_double.cpp")
 target_link_libraries(diem_eigen PRIVATE diem_flags)
+# For the Python package, too, which is a shared library.
+set_target_properties(diem_eigen PROPERTIES
+    POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
 add_library(diem_development INTERFACE)
 target_link_libraries(diem_development INTERFACE diem_flags diem_eigen)
 target_compile_definitions(diem_development INTERFACE DIEM_EXTERN_TEMPLATES)

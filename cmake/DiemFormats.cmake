@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # diem::formats: what io/any_array.hpp reads and writes beyond npy and cfl, by the libraries that are here; each may be
 # missing. Programs and tests of this project link it; it is not installed.
-if(NOT DIEM_BUILD_TESTS AND NOT DIEM_BUILD_EXAMPLES)
+if(NOT DIEM_BUILD_TESTS AND NOT DIEM_BUILD_EXAMPLES AND NOT DIEM_BUILD_PYTHON)
     return()
 endif()
 add_library(diem_formats INTERFACE)

@@ -51,6 +51,7 @@ set(DIEM_HEADERS
     include/diem/em/fit.hpp
     include/diem/instantiate.hpp
     include/diem/io/any_array.hpp
+    include/diem/io/any_kspace.hpp
     include/diem/io/array.hpp
     include/diem/io/atomic.hpp
     include/diem/io/cfl.hpp
@@ -62,7 +63,9 @@ set(DIEM_HEADERS
     include/diem/io/file_kind.hpp
     include/diem/io/folder_lock.hpp
     include/diem/io/ismrmrd_header.hpp
+    include/diem/io/ismrmrd_lines.hpp
     include/diem/io/json.hpp
+    include/diem/io/kspace.hpp
     include/diem/io/npy.hpp
     include/diem/io/safetensors.hpp
     include/diem/linop/compose.hpp
@@ -97,6 +100,15 @@ set(DIEM_HEADERS
     include/diem/model/detail/coefficients.hpp
     include/diem/model/gaussian_skip.hpp
     include/diem/model/preconditioned.hpp
+    include/diem/mri/coil_compression.hpp
+    include/diem/mri/coil_matrix.hpp
+    include/diem/mri/espirit.hpp
+    include/diem/mri/kspace.hpp
+    include/diem/mri/masks.hpp
+    include/diem/mri/measured.hpp
+    include/diem/mri/resize.hpp
+    include/diem/mri/scaling.hpp
+    include/diem/mri/whitening.hpp
     include/diem/nn/activation.hpp
     include/diem/nn/attention.hpp
     include/diem/nn/attention_block.hpp
@@ -149,11 +161,15 @@ set(DIEM_HEADERS
     include/diem/prior/gaussian_fit.hpp
     include/diem/prior/gaussian_options.hpp
     include/diem/prior/guard.hpp
+    include/diem/prior/held_out.hpp
     include/diem/prior/learn.hpp
     include/diem/prior/learned.hpp
     include/diem/prior/moments.hpp
+    include/diem/prior/observed_variance.hpp
+    include/diem/prior/recoverability.hpp
     include/diem/prior/run.hpp
     include/diem/prior/run_file.hpp
+    include/diem/prior/run_folder.hpp
     include/diem/prior/settings.hpp
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp
@@ -184,6 +200,7 @@ set(DIEM_OPTIONAL_HEADERS
     include/diem/io/detail/hdf5.hpp
     include/diem/io/fastmri.hpp
     include/diem/io/fits.hpp
+    include/diem/io/ismrmrd.hpp
     include/diem/io/matlab.hpp
     include/diem/io/png.hpp
     include/diem/io/tiff.hpp)

@@ -13,7 +13,7 @@
 
 #include "cifar/program.hpp"
 #include "support/cifar_files.hpp"
-#include "support/place_options.hpp"
+#include "support/study_options.hpp"
 
 using namespace diem;
 
@@ -21,18 +21,10 @@ int main(int argc, char** argv) {
     cifar::program_options o;
     CLI::App app("Learns a prior of CIFAR-10 from masked images, and samples posteriors");
     app.add_option("--data", o.data, "folder of data_batch_1.bin .. 5 and test_batch.bin");
-    app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
-    app.add_option("--set", o.changes,
-                   "KEY=VALUE: an entry instead of the configuration's, as em.posterior.solver=cg; repeatable");
     app.add_option("--classifier", o.classifier,
                    "of examples/classifier: also compares its features of samples and images")
         ->check(CLI::ExistingFile);
-    app.add_option("--out", o.out, "folder for pictures, checkpoints and report.json")->capture_default_str();
-    support::add_place_options(app, o.at);
-    support::add_products_option(app, o.at);
-    app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
-    app.add_flag("--plan", o.plan_only, "say what the diffusion prior will cost, and stop before it");
-    app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up images");
+    support::add_study_options(app, o, "em.posterior.solver=cg");
     CLI11_PARSE(app, argc, argv);
     try {
         auto s = support::read_cifar_settings(o.config, o.changes);

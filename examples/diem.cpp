@@ -14,10 +14,17 @@
 
 #include "diem/commands.hpp"
 #include "diem/files.hpp"
+#include "diem/mri.hpp"
+#include "support/completion.hpp"
+#include "support/instructions.hpp"
 #include "support/interrupt.hpp"
+#include "support/man_page.hpp"
 #include "support/place_options.hpp"
 #include "support/report.hpp"
+#include "support/simd_note.hpp"
 #include "support/terminal.hpp"
+
+const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 using namespace program;
 
@@ -45,6 +52,10 @@ constexpr const char* operator_help =
     "                                             for so many entries; hidden values of y may be NaN\n"
     "  {\"type\": \"dense\", \"matrix\": \"a.npy\"}       (rows, columns) for all items, or (items, rows, columns)\n"
     "  {\"type\": \"averaging\", \"shape\": [8, 8, 1], \"block\": 2}\n"
+    "  {\"type\": \"mri\", \"mask\": \"mask.npy\", \"coils\": \"maps.npy\"}   k-space: npy, cfl, fastMRI, ISMRMRD; "
+    "without\n"
+    "                                             coils one coil and a real image; \"size\": [320, 320], \"fit\": "
+    "\"crop\"\n"
     "Any of them with \"layout\": \"channels_first\" where y and the truth are (items, channels, height, width); "
     "identity\n"
     "and mask with \"mask\": \"nan\" where NaN in y means not seen.";
@@ -129,6 +140,7 @@ int main(int argc, char** argv) {
     app.name("diem");
     app.require_subcommand(1);
     app.set_version_flag("--version", version_text);
+    if (const auto note = support::instructions_note(); !note.empty()) app.footer("Note: " + note + ".");
     bool quiet = false, json = false;
     app.add_flag("--quiet", quiet, "no words and no bars; warnings and errors are said");
     app.fallthrough();  // subcommands take it, too
@@ -181,8 +193,17 @@ int main(int argc, char** argv) {
               "docs/command_line.md.");
     add_draw_options(*c, p);
     add_json(c);
-    c->add_option("observations", p.observations, "y, npy: (items, rows), or images")->required();
+    c->add_option("observations", p.observations,
+                  "y: (items, rows), or images; of the operator mri one or more files of k-space")
+        ->required();
     add_observation_options(*c, p.description, p.sigma_y, p.layout);
+    c->add_option(
+        "--scale", p.scale,
+        "x is that of the prior times this number, instead of the prior's own; auto: the largest value of A' y is 2");
+    c->add_option("--formats", p.formats, "of the results: npy, cfl, hdf5 (reconstruction.h5)")
+        ->delimiter(',')
+        ->check(CLI::IsMember({"npy", "cfl", "hdf5"}))
+        ->capture_default_str();
     c->add_option("--samples", p.samples, "of each observation")->check(from_1_to(most_items))->capture_default_str();
     c->callback([&] { command = [&] { return run(p); }; });
 
@@ -229,6 +250,19 @@ int main(int argc, char** argv) {
     add_json(c);
     c->callback([&] { command = [] { return doctor(); }; });
 
+    report_command q;
+    c = app.add_subcommand("report", "write the page of a run again, or compare two runs");
+    c->footer(
+        "Makes report.html again of report.json and the pictures beside it, as fit, demo, cifar and manifold write it; "
+        "of\n"
+        "two runs one page that shows them beside each other.\n\n"
+        "Example: diem report run\n"
+        "         diem report run other --out comparison.html");
+    c->add_option("folders", q.folders, "of one run, or of two")->required()->expected(1, 2);
+    c->add_option("--out", q.out, "the page (default: report.html in the folder; of two runs comparison.html here)");
+    add_json(c);
+    c->callback([&] { command = [&] { return report(q); }; });
+
     observe_command v;
     c = app.add_subcommand("observe", "simulate observations y = A x + e of a truth");
     c->footer(
@@ -257,6 +291,58 @@ int main(int argc, char** argv) {
     c->add_option("out", w.out, "by its extension: .npy, .cfl, .h5, .mat, .fits, .tif, .png")->required();
     c->add_option("--range", w.range, "of values that become black and white, for .png")->expected(2);
     c->callback([&] { command = [&] { return convert(w); }; });
+
+    mri_command k;
+    auto* mri =
+        app.add_subcommand("mri", "before a reconstruction from k-space: coil maps, whitening, what is in a file");
+    mri->require_subcommand(1);
+    mri->footer(
+        "K-space: npy or HDF5 (FILE::NAME) with complex numbers, (coils, height, width) or (slices, coils, height, "
+        "width);\n"
+        "BART's cfl, fastMRI, ISMRMRD. Height is the readout, width the phase encoding.");
+    const auto add_mri = [&](const char* name, const char* what, const char* example,
+                             int (*action)(const mri_command&)) {
+        auto* sub = mri->add_subcommand(name, what);
+        sub->footer(std::string("Example: ") + example);
+        sub->add_option("kspace", k.kspace, "a file of k-space")->required();
+        if (action != mri_info) sub->add_option("--out", k.out, ".npy or .cfl")->required();
+        add_json(sub);
+        sub->callback([&command, &k, action] { command = [&k, action] { return action(k); }; });
+        return sub;
+    };
+    c = add_mri("maps", "sensitivities of the coils, by ESPIRiT", "diem mri maps scan.h5 --out maps.npy", mri_maps);
+    c->add_option("--calibration", k.calibration, "side of the square in the centre of k-space, at most")
+        ->check(from_1_to(most_extent))
+        ->capture_default_str();
+    c->add_option("--kernel", k.kernel, "side of the kernels")->check(from_1_to(64))->capture_default_str();
+    c->add_option("--threshold", k.threshold, "of singular values")
+        ->check(CLI::Range(1e-6, 0.999))
+        ->capture_default_str();
+    c->add_option("--crop", k.crop, "of eigenvalues: maps are zero below")
+        ->check(CLI::Range(0.0, 1.0))
+        ->capture_default_str();
+    c = add_mri("whiten", "make the noise of the coils white", "diem mri whiten scan.h5 --out white.cfl", mri_whiten);
+    c->add_option("--noise", k.noise, "a noise scan, complex (coils, samples), instead of the file's own");
+    add_mri("info", "say what a file of k-space holds", "diem mri info scan.h5", mri_info);
+    std::string shell;
+    c = app.add_subcommand("completion", "write what completes command lines in a shell");
+    c->footer(
+        "Example: source <(diem completion bash)\n"
+        "         diem completion zsh > DIR/_diem      where DIR is in $fpath, before compinit");
+    c->add_option("shell", shell, "bash or zsh")->required()->check(CLI::IsMember({"bash", "zsh"}));
+    c->callback([&] {
+        command = [&] {
+            std::cout << (shell == "bash" ? support::bash_completion(app) : support::zsh_completion(app));
+            return 0;
+        };
+    });
+    c = app.add_subcommand("man-page", "write the manual as roff")->group("");  // for packages
+    c->callback([&] {
+        command = [&] {
+            std::cout << support::man_page(app, diem::version, "learns a diffusion prior from corrupted observations");
+            return 0;
+        };
+    });
 
     int status = 0;
     const auto complain = [&](const std::string& text, int code) {

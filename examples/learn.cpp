@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
     options.gaussian.ppca = {.rank = 32, .rest = diem::train::rest::diagonal};
     options.em.laps = laps;
     options.em.training.steps = steps;
-    diem::prior::run<backend> run{.folder = "run"};  // saved here; run.resume goes on, run.cancel ends it
+    diem::prior::run<backend> run{.folder = "run", .overwrite = true};  // saved here; .resume goes on with it
     run.on_lap = [](const diem::prior::lap_diagnostics& lap, auto&&...) {
         std::printf("lap %ld: data residual %.2f, loss %.3f\n", long(lap.lap), lap.data_residual, lap.loss);
     };

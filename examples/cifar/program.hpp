@@ -2,19 +2,14 @@
 #pragma once
 
 #include <filesystem>
-#include <string>
-#include <vector>
 
 #include "support/cifar_settings.hpp"
-#include "support/place.hpp"
 
 namespace cifar {
 
-struct program_options {
-    std::filesystem::path data, out = "out/cifar", config, classifier;
-    std::vector<std::string> changes;  ///< of the configuration, KEY=VALUE
-    support::place at;                 ///< chosen, for `run_on_...`
-    bool resume = false, plan_only = false, smoke = false;
+struct program_options : support::study_command {
+    program_options() { out = "out/cifar"; }
+    std::filesystem::path classifier;
 };
 
 /// The whole program on one backend; returns its exit status. The second is there in builds with CUDA only.

@@ -22,24 +22,10 @@ using namespace diem;
 inline constexpr support::image_shape shape{32, 32, 3};
 
 inline support::study_settings settings_of(const support::cifar_settings& c, const program_options& o) {
-    support::study_settings s;
-    s.program = "cifar";
-    s.out = o.out;
-    s.at = o.at;
-    s.resume = o.resume;
-    s.plan_only = o.plan_only;
-    s.keep = c.keep;
-    s.sigma_y = c.sigma_y;
-    s.seed = c.seed;
-    s.gaussian_observations = c.gaussian_observations;
-    s.gaussian = c.gaussian;
-    s.gaussian.seed = c.seed;
-    s.em = c.em;
-    // Of all priors of a run, so that they compare.
-    s.judged = c.network ? c.em.sampling : c.gaussian.sampling;
-    if (!c.network) s.judged.sampler = diffusion::sampler_choice::ddpm;
+    auto s = support::study_of("cifar", o, c);
+    s.observed = support::deleted_pixels(c.keep);
+    s.facts = {{"keep", c.keep}};
     s.judged.samples_per_observation = c.evaluation.samples;
-    s.gaussian_mmps = c.gaussian.mmps;
     s.free = s.judged;
     if (c.evaluation.sampler) s.free.sampler = *c.evaluation.sampler;
     if (c.evaluation.steps > 0) s.free.steps = c.evaluation.steps;
@@ -64,7 +50,7 @@ int run(B& b, Wide& wide, const support::cifar_settings& s, const program_option
                      o.classifier);
     support::image_study<B, nn::unet<B>> study(
         b, settings_of(s, o), masked(io::cifar10_train_files(o.data), s.observations, 0),
-        masked(test_files, s.evaluation.images, 1), [&](const_view_t<B> x) { return (*real)(b, x); });
+        support::one_set(masked(test_files, s.evaluation.images, 1)), [&](const_view_t<B> x) { return (*real)(b, x); });
     std::optional<nn::unet<B>> network;
     if (s.network) network.emplace(*s.network);
     return study.run(network ? &*network : nullptr);

@@ -51,7 +51,8 @@ inline support::study_settings settings_of(const program_options& o) {
     s.out = o.out;
     s.at = o.at;
     s.resume = o.resume;
-    s.keep = o.keep;
+    s.observed = support::deleted_pixels(o.keep);
+    s.facts = {{"keep", o.keep}};
     s.sigma_y = o.sigma_y;
     s.seed = o.seed;
     s.gaussian_observations = 1536;
@@ -99,8 +100,8 @@ int run(B& b, Wide& wide, const program_options& o) {
         return io::json{{"frechet_pixels", metrics::frechet_distance(wide, b, x, truth.cview()) / 16}};
     };
     const nn::mlp<B> network({features, {o.width, o.width, o.width}, 64, true});
-    support::image_study<B, nn::mlp<B>> study(b, settings_of(o), std::move(data.train), std::move(data.held_out),
-                                              distance);
+    support::image_study<B, nn::mlp<B>> study(b, settings_of(o), std::move(data.train),
+                                              support::one_set(std::move(data.held_out)), distance);
     return study.run(o.laps > 0 ? &network : nullptr);
 }
 

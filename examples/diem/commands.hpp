@@ -39,9 +39,12 @@ struct sample_command : draw_command {
 };
 
 struct posterior_command : draw_command {
-    path observations, description;
+    std::vector<path> observations;  ///< several for the operator mri alone
+    path description;
     std::string sigma_y;
-    std::string layout;  ///< of the observations; empty: the operator's
+    std::string scale;  ///< x is that of the prior times this: a number, "auto", or empty: the prior's own
+    std::vector<std::string> formats{"npy"};  ///< of the results: npy, cfl, hdf5
+    std::string layout;                       ///< of the observations; empty: the operator's
     diem::index_t samples = 4;
 };
 
@@ -72,6 +75,13 @@ int info(const info_command& o);
 
 /// What a report of an error needs: version, processor, threads, memory, devices.
 int doctor();
+
+struct report_command {
+    std::vector<path> folders;  ///< one or two
+    path out;                   ///< empty: report.html in the one folder, comparison.html here of two
+};
+/// The page of a run, or of two beside each other (support/html_report.hpp).
+int report(const report_command& o);
 
 struct observe_command {
     path truth, description, out;

@@ -19,6 +19,7 @@
 #include "support/memory.hpp"
 #include "support/place_options.hpp"
 #include "support/report.hpp"
+#include "support/simd_note.hpp"
 #include "support/terminal.hpp"
 
 namespace program {
@@ -40,16 +41,6 @@ std::string entry_of(const char* file, const std::string& key) {
 }
 double gib_of(const std::string& kib) { return kib.empty() ? 0 : std::stod(kib) / (1 << 20); }
 
-/// What the processor has, of what environment() can say.
-std::string instructions_here() {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) return "avx512";
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2+fma";
-    if (__builtin_cpu_supports("avx")) return "avx";
-#endif
-    return "baseline";
-}
-
 }  // namespace
 
 int doctor() {
@@ -57,7 +48,7 @@ int doctor() {
     struct utsname system {};
     if (::uname(&system) == 0) j["system"] = std::string(system.sysname) + " " + system.release + " " + system.machine;
     j["processor"] = entry_of("/proc/cpuinfo", "model name");
-    j["processor_instructions"] = instructions_here();
+    j["processor_instructions"] = support::instructions_here();
     const double quota = cgroup_cores();
     j["cores"] = {{"usable", affinity_cores()}, {"quota", quota > 0 ? io::json(quota) : io::json(nullptr)}};
     j["threads"] = host_threads();
@@ -81,9 +72,7 @@ int doctor() {
     std::size_t width = 0;
     for (const auto& [key, value] : rows) width = std::max(width, key.size());
     for (const auto& [key, value] : rows) std::cout << key << std::string(width + 2 - key.size(), ' ') << value << '\n';
-    if (j["instructions"] != j["processor_instructions"])
-        std::cout << "note: this program was built for " << j["instructions"].get<std::string>()
-                  << ", the processor has " << j["processor_instructions"].get<std::string>() << '\n';
+    if (const auto note = support::instructions_note(); !note.empty()) std::cout << "note: " << note << '\n';
     support::tell(j);
     return 0;
 }

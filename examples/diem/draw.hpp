@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <iostream>
@@ -15,11 +16,14 @@
 
 #include "diem/commands.hpp"
 #include "diem/outputs.hpp"
+#include "diem/posterior_report.hpp"
+#include "diem/results.hpp"
 #include "diem/stages.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/residual.hpp"
 #include "support/terminal.hpp"
 
 namespace program {
@@ -38,13 +42,8 @@ opened_prior<B> open(B& b, const draw_command& o) {
     std::string note;
     opened_prior<B> p{prior::load<B>(o.checkpoint, b, &note), std::nullopt};
     if (!note.empty()) std::cerr << "diem: note: " << note << '\n';
-    p.image = image_of_notes(p.prior.notes);
+    p.image = image_of(p.prior);
     p.scale = scale_of_notes(p.prior.notes);
-    if (p.prior.has_network() && !p.image) {
-        const auto config = p.prior.network().net().config();
-        if (const auto* unet = std::get_if<nn::unet_config>(&config))
-            p.image = support::image_shape{unet->height, unet->width, unet->channels};
-    }
     if (!o.image.empty()) p.image = support::image_shape{o.image[0], o.image[1], o.image[2]};
     check_image(p.image, p.prior.features(), "the prior of " + o.checkpoint.string() + " has ");
     auto& sampling = p.prior.drawing.sampling;
@@ -85,8 +84,10 @@ int sample(B& b, const sample_command& o) {
     support::progress bar("samples", static_cast<long>(o.count));
     while (done < o.count && !support::interrupted()) {
         const index_t count = std::min(each, o.count - done);
-        network_stage<B>::draw(b, p.prior, key.skip_items(static_cast<std::uint32_t>(done)),
-                               all.view().item_range(done, count));
+        if (!network_stage<B>::draw(b, p.prior, p.prior.drawing.sampling,
+                                    key.skip_items(static_cast<std::uint32_t>(done)),
+                                    all.view().item_range(done, count), &support::cancel_flag()))
+            break;  // by a signal
         done += count;
         bar.update(static_cast<long>(done));
     }
@@ -106,8 +107,7 @@ int sample(B& b, const sample_command& o) {
     if (has_picture(p.image)) {
         const index_t shown = fitting(*p.image, std::min<index_t>(done, 64));
         const const_view_t<B> part = x.item_range(0, shown);
-        io::save_png(o.out / "samples.png",
-                     support::picture_row(b, part, *p.image, scale_of(*p.image), {}, std::min<index_t>(shown, 16)));
+        io::save_png(o.out / "samples.png", picture_of(b, part, *p.image, false, {}, std::min<index_t>(shown, 16)));
     }
     const char* const kind = p.prior.has_network() ? "diffusion" : "Gaussian";
     std::cout << done << " samples of the " << kind << " prior: " << (o.out / "samples.npy").string() << ' '
@@ -122,93 +122,73 @@ int sample(B& b, const sample_command& o) {
     return stopped(std::to_string(done) + " of " + std::to_string(o.count) + " samples", o.out / "samples.npy");
 }
 
-/// Residuals over the share of the entries that are seen: beyond `poor` a warning, beyond `bad` an error. Samples of the true
-/// posterior have 1.
-inline constexpr double poor_residual = 3, bad_residual = 30;
-
-/// Mean, standard deviation and samples of the first `items` observations, `count` of each, in units of `scale`.
+/// The first observations, samples, means and deviations as pictures; the results are those of `m.scale` times the prior's units.
 template <Backend B>
-class posterior_files {
-public:
-    posterior_files(B& b, const_view_t<B> x, const measured<B>& m, index_t items, index_t count)
-        : b_(b), m_(m), items_(items), count_(count) {
-        const auto values = to_host(b, x);  // sample s n + i belongs to observation i
-        const auto d = static_cast<std::size_t>(m.features()), n = static_cast<std::size_t>(items),
-                   r = static_cast<std::size_t>(count);
-        samples_.resize(d * n * r);
-        mean_.resize(d * n);
-        deviation_.resize(count > 1 ? d * n : 0);
-        for (std::size_t i = 0; i < n; ++i)
-            for (std::size_t j = 0; j < d; ++j) {
-                double sum = 0, squares = 0;
-                const auto at = [&](std::size_t s) {
-                    return static_cast<double>(values[(s * n + i) * d + j]) * m.scale;
-                };
-                for (std::size_t s = 0; s < r; ++s) {
-                    samples_[(i * r + s) * d + j] = static_cast<float>(at(s));
-                    sum += at(s);
-                }
-                const double mean = sum / static_cast<double>(r);
-                mean_[i * d + j] = static_cast<float>(mean);
-                if (r < 2) continue;
-                for (std::size_t s = 0; s < r; ++s) squares += (at(s) - mean) * (at(s) - mean);
-                deviation_[i * d + j] = static_cast<float>(std::sqrt(squares / static_cast<double>(r - 1)));
-            }
-    }
-    [[nodiscard]] io::shape_type shape() const {
-        auto shape = shape_of(items_, m_.features(), m_.image);
-        shape.insert(shape.begin() + 1, count_);
-        return shape;
-    }
-    void save(const path& out) const {
-        io::save_npy(out / "samples.npy", shape(), std::span<const float>(samples_));
-        const auto one = shape_of(items_, m_.features(), m_.image);
-        io::save_npy(out / "mean.npy", one, std::span<const float>(mean_));
-        if (!deviation_.empty()) io::save_npy(out / "std.npy", one, std::span<const float>(deviation_));
-    }
-    void save_pictures(const path& out) const {
-        const index_t shown = fitting(*m_.image, std::min<index_t>(items_, 16));
-        save_observed(b_, out / "observed.png", m_, shown);
-        std::vector<float> first, deviation;
-        const auto d = static_cast<std::ptrdiff_t>(m_.features());
-        for (index_t i = 0; i < shown; ++i)
-            first.insert(first.end(), samples_.begin() + i * count_ * d, samples_.begin() + (i * count_ + 1) * d);
-        const auto size = static_cast<std::size_t>(shown * d);
-        save_row(out / "samples.png", first, m_.scale);
-        save_row(out / "mean.png", {mean_.begin(), mean_.begin() + shown * d}, m_.scale);
-        if (deviation_.empty()) return;
-        deviation.assign(deviation_.begin(), deviation_.begin() + shown * d);
-        const float most = *std::max_element(deviation.begin(), deviation.end());
-        for (std::size_t k = 0; k < size; ++k) deviation[k] = most > 0 ? 4 * deviation[k] / most - 2 : -2;
-        save_row(out / "std.png", deviation, 1);  // black: 0, white: the largest
-    }
+void save_pictures(B& b, const path& out, const measured<B>& m, const posterior_results& r, index_t items,
+                   index_t count) {
+    const index_t shown = fitting(*m.image, std::min<index_t>(items, 16)), d = m.features();
+    save_observed(b, out / "observed.png", m, shown);
+    const auto row = [&](const char* name, const std::vector<float>& values, const support::image_shape& image) {
+        const auto x = to_backend(b, values, image.height * image.width * image.channels, shown);
+        io::save_png(out / name, picture_of(b, x.cview(), image, true));
+    };
+    const auto in_units_of_prior = [&](std::vector<float> values) {
+        for (float& v : values) v = static_cast<float>(static_cast<double>(v) / m.scale);
+        return values;
+    };
+    std::vector<float> first;
+    for (index_t i = 0; i < shown; ++i)
+        first.insert(first.end(), r.samples().begin() + i * count * d, r.samples().begin() + (i * count + 1) * d);
+    row("samples.png", in_units_of_prior(std::move(first)), *m.image);
+    row("mean.png", in_units_of_prior({r.mean().begin(), r.mean().begin() + shown * d}), *m.image);
+    if (r.deviation().empty()) return;
+    auto image = *m.image;
+    if (is_complex(m.image)) image.channels = 1;
+    std::vector<float> deviation(r.deviation().begin(),
+                                 r.deviation().begin() + shown * image.height * image.width * image.channels);
+    const float most = *std::max_element(deviation.begin(), deviation.end());
+    for (float& v : deviation) v = most > 0 ? 4 * v / most - 2 : -2;  // black: 0, white: the largest
+    row("std.png", deviation, image);
+}
 
-private:
-    void save_row(const path& file, std::vector<float> values, double scale) const {
-        for (float& v : values) v = static_cast<float>(static_cast<double>(v) / scale);
-        const auto x = to_backend(b_, values, m_.features(), static_cast<index_t>(values.size()) / m_.features());
-        io::save_png(file, support::picture_row(b_, x.cview(), *m_.image, scale_of(*m_.image)));
+/// --scale of observations y: "auto", where the largest value of A' y becomes 2, or a number. Throws value_error.
+template <Backend B>
+[[nodiscard]] double scale_for(B& b, const std::string& text, const measured<B>& m) {
+    if (text != "auto") {
+        double number = 0;
+        const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+        if (code != std::errc() || end != text.data() + text.size() || !(number >= 1e-15 && number <= 1e15))
+            throw value_error("--scale: is \"" + text.substr(0, 40) +
+                              "\", expected a number from 1e-15 to 1e15, or auto");
+        return number;
     }
-
-    B& b_;
-    const measured<B>& m_;
-    index_t items_, count_;
-    std::vector<float> samples_, mean_, deviation_;
-};
+    float most = 0;
+    for (index_t i = 0; i < m.items(); ++i) {
+        batch<B> x(b, m.features(), 1);
+        m.a.items(i, 1).apply_adjoint(b, m.y.item_range(i, 1), x.view());
+        auto values = to_host(b, x);
+        if (is_complex(m.image)) values = magnitudes_of(values);
+        for (const float v : values) most = std::max(most, std::abs(v));
+    }
+    if (!(most > 0)) throw value_error("--scale: auto: the observations are zero");
+    return static_cast<double>(most) / 2;
+}
 
 template <Backend B>
 int posterior(B& b, const posterior_command& o) {
     auto description = load_description(o.description);
     if (!o.layout.empty()) description.order = layout_of(o.layout, "--layout");
     const auto sigma = sigma_source::of(o.sigma_y);
+    result_files written{o.formats, description.mri && description.mri->complex, o.samples > 1};
+    written.check();
     auto files = outputs("--out", o.out);
     files.reads("the checkpoint", o.checkpoint)
         .reads("the observations", o.observations)
         .reads("--operator", o.description)
         .reads("--sigma-y", sigma.file)
-        .reads(description.where, description.file)
-        .writes({"samples.npy", "mean.npy"});
-    if (o.samples > 1) files.writes({"std.npy"});
+        .reads(description.where, description.files())
+        .writes(written.names())
+        .writes({"posterior.json", "posterior.html"});
     files.check();
     auto p = open(b, o);
     auto m = load_measured(b, o.observations, description, sigma, p.image);
@@ -216,8 +196,8 @@ int posterior(B& b, const posterior_command& o) {
         throw shape_error(o.description.string() + ": the operator takes " + std::to_string(m.features()) +
                           " values, the prior of " + o.checkpoint.string() + " has " +
                           std::to_string(p.prior.features()));
-    rescale(b, m, sigma, p.scale);
-    warn_of_unseen(m, false);
+    rescale(b, m, sigma, o.scale.empty() ? p.scale : scale_for(b, o.scale, m));
+    warn(unseen(m, false));
     const double total = static_cast<double>(m.items()) * static_cast<double>(o.samples);
     support::check_memory("--samples " + std::to_string(o.samples) + " of each of " + std::to_string(m.items()) +
                               " observations, of " + std::to_string(m.features()) + " values each,",
@@ -225,6 +205,8 @@ int posterior(B& b, const posterior_command& o) {
                           "fewer samples, or fewer observations at once, need less");
     if (total > static_cast<double>(most_items))
         throw value_error("--samples " + std::to_string(o.samples) + ": more than 2^32 samples in all");
+    written.complex = is_complex(m.image);
+    files.writes(written.names());
     if (has_picture(m.image)) files.writes({"observed.png", "samples.png", "mean.png"});
     if (has_picture(m.image) && o.samples > 1) files.writes({"std.png"});
     files.prepare();
@@ -232,6 +214,7 @@ int posterior(B& b, const posterior_command& o) {
 
     auto how = p.prior.sample_options(b);
     how.sampling.samples_per_observation = o.samples;
+    how.cancel = &support::cancel_flag();
     const index_t n = m.items();
     batch<B> x(b, m.features(), n * o.samples);
     posterior::sample_state state;
@@ -251,19 +234,19 @@ int posterior(B& b, const posterior_command& o) {
     const const_view_t<B> drawn = x.cview().item_range(0, items * count);
     const auto fit = fit_of(b, m, drawn);
     check_finite(fit.non_finite, items * count, o.checkpoint);
-    const posterior_files<B> results(b, drawn, m, items, count);
-    results.save(o.out);
-    if (has_picture(m.image)) results.save_pictures(o.out);
+    const posterior_results results(to_host(b, drawn), items, count, m.features(), m.image, m.scale);
+    written.deviation = count > 1;
+    results.save(o.out, written);
+    if (has_picture(m.image)) save_pictures(b, o.out, m, results, items, count);
+    const path named = o.out / written.names().front();
 
     const double ratio = fit.residual / m.share;
-    const std::string verdict = ratio <= poor_residual  ? "samples fit the data"
-                                : ratio <= bad_residual ? "samples fit the data poorly"
-                                                        : "samples do not fit the data";
+    const std::string verdict = support::verdict_of(ratio);
     const std::string residual = "data residual " + support::number(fit.residual, fit.residual < 1e6 ? 2 : 0) +
                                  " (near " + support::number(m.share) + " where samples fit the data): " + verdict;
-    std::cout << count << " posterior samples of each of " << items
-              << " observations: " << (o.out / "samples.npy").string() << ' ' << io::to_string(results.shape())
-              << ", mean.npy" << (count > 1 ? ", std.npy" : "") << '\n'
+    std::cout << count << " posterior samples of each of " << items << " observations: " << named.string() << ' '
+              << io::to_string(results.shape()) << " and beside it "
+              << (count > 1 ? "mean and standard deviation" : "the mean") << '\n'
               << residual << '\n';
     const auto share = [&](solver::solver_status s) { return state.share(s); };
     using solver::solver_status;
@@ -274,22 +257,25 @@ int posterior(B& b, const posterior_command& o) {
                   << support::number(100 * share(solver_status::max_iterations), 1) << " % at the limit of iterations, "
                   << support::number(100 * (share(solver_status::breakdown) + share(solver_status::non_finite)), 1)
                   << " % broke down\n";
-    support::tell({{"program", "diem posterior"},
-                   {"samples", (o.out / "samples.npy").string()},
-                   {"shape", results.shape()},
-                   {"seed", o.seed},
-                   {"exact", exact},
-                   {"observed_share", m.share},
-                   {"data_residual", fit.residual},
-                   {"verdict", verdict},
-                   {"complete", done == x.items()}});
+    const io::json result{{"program", "diem posterior"},
+                          {"samples", named.string()},
+                          {"shape", results.shape()},
+                          {"scale", m.scale},
+                          {"seed", o.seed},
+                          {"exact", exact},
+                          {"observed_share", m.share},
+                          {"data_residual", fit.residual},
+                          {"samples_per_observation", count},
+                          {"verdict", verdict},
+                          {"complete", done == x.items()}};
+    support::tell(result);
+    save_posterior_report(b, o, m, description.type, result, exact ? nullptr : &state);
     if (done < x.items())
-        return stopped(std::to_string(items * count) + " of " + std::to_string(x.items()) + " samples",
-                       o.out / "samples.npy");
-    if (ratio <= poor_residual) return 0;
-    std::cerr << "diem: " << (ratio <= bad_residual ? "warning: " : "") << residual << "; are operator, --sigma-y ("
-              << o.sigma_y << ") and prior those of these observations?\n";
-    return ratio <= bad_residual ? 0 : 1;
+        return stopped(std::to_string(items * count) + " of " + std::to_string(x.items()) + " samples", named);
+    if (ratio <= support::poor_residual) return 0;
+    std::cerr << "diem: " << (ratio <= support::bad_residual ? "warning: " : "") << residual
+              << "; are operator, --sigma-y (" << o.sigma_y << ") and prior those of these observations?\n";
+    return ratio <= support::bad_residual ? 0 : 1;
 }
 
 }  // namespace program

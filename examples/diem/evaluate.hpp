@@ -49,7 +49,7 @@ struct comparison {
     std::optional<support::image_shape> image;
 
     comparison(B& b, const evaluate_command& o) {
-        auto s = load_items(o.samples), t = load_items(o.truth);
+        auto s = load_values(o.samples), t = load_values(o.truth);
         const auto order = layout_of(o.layout, "--layout");
         if (order == layout::channels_first && s.shape == t.shape)
             s = channels_last(std::move(s), order, o.samples.string());

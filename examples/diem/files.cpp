@@ -17,14 +17,23 @@ namespace fs = std::filesystem;
 
 io::array<float> load_items(const fs::path& path, bool finite) {
     auto a = io::load_real_array<float>(path);
-    if (a.shape.empty() || a.items() < 1 || a.features() < 1)
-        throw io_error(path.string() + ": shape " + io::to_string(a.shape) + ", expected (items, ...) with an item");
-    if (!finite) return a;
-    for (index_t k = 0; k < a.size(); ++k)
-        if (!std::isfinite(a[k]))
-            throw io_error(path.string() + ": value " + std::to_string(k % a.features()) + " of item " +
-                           std::to_string(k / a.features()) + " is not finite");
+    check_items(a.shape, a.data, path.string(), finite);
     return a;
+}
+io::array<float> load_values(const fs::path& path, bool finite) {
+    auto a = io::load_array<float>(path).values;
+    check_items(a.shape, a.data, path.string(), finite);
+    return a;
+}
+void check_items(const io::shape_type& shape, std::span<const float> values, const std::string& name, bool finite) {
+    if (shape.empty() || values.empty())
+        throw io_error(name + ": shape " + io::to_string(shape) + ", expected (items, ...) with an item");
+    if (!finite) return;
+    const std::size_t features = values.size() / static_cast<std::size_t>(shape.front());
+    for (std::size_t k = 0; k < values.size(); ++k)
+        if (!std::isfinite(values[k]))
+            throw io_error(name + ": value " + std::to_string(k % features) + " of item " +
+                           std::to_string(k / features) + " is not finite");
 }
 
 layout layout_of(const std::string& name, const std::string& where) {
@@ -92,6 +101,85 @@ double scale_of_notes(const io::json& notes) {
     throw io_error("the prior's notes: \"scale\" is " + scale.dump() + ", expected a number above 0");
 }
 
+std::vector<fs::path> file_list(const io::config_object& c, const char* key, const io::json& value,
+                                const fs::path& folder) {
+    const io::json list = value.is_string() ? io::json::array({value}) : value;
+    const bool good = list.is_array() && !list.empty() && std::all_of(list.begin(), list.end(), [](const auto& v) {
+                          return v.is_string() && !v.template get<std::string>().empty();
+                      });
+    if (!good) c.fail(key, "expected the name of a file, or a list of them");
+    std::vector<fs::path> files;
+    for (const auto& v : list) files.push_back(folder / v.get<std::string>());
+    return files;
+}
+
+namespace {
+
+mri::mask_options read_drawn_mask(io::config_object& c) {
+    mri::mask_options o;
+    std::string kind = "bernoulli";
+    c.optional("kind", kind).one_of({"bernoulli", "equispaced", "random", "poisson_disk"});
+    o.kind = kind == "equispaced"     ? mri::mask_kind::equispaced
+             : kind == "random"       ? mri::mask_kind::random
+             : kind == "poisson_disk" ? mri::mask_kind::poisson_disk
+                                      : mri::mask_kind::bernoulli;
+    c.required("acceleration", o.acceleration).satisfies(o.acceleration >= 1 && o.acceleration <= 1000, "1 to 1000");
+    c.optional("centre", o.centre).at_least(-1).at_most(most_extent);
+    c.optional("full_size", o.full_size);
+    c.optional("falloff", o.falloff).satisfies(o.falloff >= 0 && o.falloff <= 100, "0 to 100");
+    return o;
+}
+
+mri_description read_mri(io::config_object& c, const std::string& where, const fs::path& folder) {
+    mri_description d;
+    d.where = where;
+    io::json mask;
+    c.optional("mask", mask);
+    if (mask.is_object()) {
+        io::config_object inner(mask, where, "mask");
+        d.drawn = read_drawn_mask(inner);
+        inner.finish();
+    } else {
+        if (!mask.is_null()) d.masks = file_list(c, "mask", mask, folder);
+    }
+    std::string image, way;
+    io::json coils;
+    c.optional("coils", coils);
+    d.espirit = coils == "espirit";
+    if (!coils.is_null() && !d.espirit) d.coils = file_list(c, "coils", coils, folder);
+    auto said = c.optional("image", image);
+    if (!image.empty()) said.one_of({"real", "complex"});
+    d.complex = d.espirit || !d.coils.empty() || image == "complex";
+    if (d.complex && image == "real") c.fail("image", "with \"coils\" the image is complex");
+    std::vector<index_t> size;
+    c.optional("size", size)
+        .satisfies(!c.contains("size") || (size.size() == 2 && *std::min_element(size.begin(), size.end()) > 0 &&
+                                           *std::max_element(size.begin(), size.end()) <= most_extent),
+                   "[height, width] of x, 1 to " + std::to_string(most_extent));
+    if (!size.empty()) {
+        d.height = size[0];
+        d.width = size[1];
+    }
+    auto how = c.optional("fit", way);
+    if (!way.empty()) how.one_of({"crop", "pad", "crop_or_pad"});
+    if (!way.empty() && size.empty()) c.fail("fit", "needs \"size\", the one of x");
+    d.crop = way == "crop" || way == "crop_or_pad";
+    d.pad = way == "pad" || way == "crop_or_pad";
+    return d;
+}
+
+}  // namespace
+
+std::vector<fs::path> operator_description::files() const {
+    std::vector<fs::path> all;
+    if (!file.empty()) all.push_back(file);
+    if (mri) {
+        all.insert(all.end(), mri->masks.begin(), mri->masks.end());
+        all.insert(all.end(), mri->coils.begin(), mri->coils.end());
+    }
+    return all;
+}
+
 operator_description describe(const io::json& value, const std::string& where, const fs::path& folder) {
     operator_description d;
     d.where = where;
@@ -106,8 +194,9 @@ operator_description describe(const io::json& value, const std::string& where, c
     io::read_config(source, [&](io::config_object& c) {
         c.ignore("comment");
         c.required("type", d.type)
-            .satisfies(d.type == "identity" || d.type == "mask" || d.type == "dense" || d.type == "averaging",
-                       "one of identity, mask, dense, averaging, or of the operators on images: blur, downsample, "
+            .satisfies(d.type == "identity" || d.type == "mask" || d.type == "dense" || d.type == "averaging" ||
+                           d.type == "mri",
+                       "one of identity, mask, dense, averaging, mri, or of the operators on images: blur, downsample, "
                        "grey, window, "
                        "differences, radon, stack");
         std::string order = "channels_last";
@@ -117,6 +206,10 @@ operator_description describe(const io::json& value, const std::string& where, c
         if (d.type == "identity" || d.type == "mask") {
             c.optional("mask", hidden).satisfies(!c.contains("mask") || hidden == "nan", "\"nan\"");
             d.nan_is_hidden = !hidden.empty();
+        }
+        if (d.type == "mri") {
+            d.mri = read_mri(c, where, folder);
+            return;
         }
         std::string file;
         const auto file_or = [&](const char* name, const char* other) {
@@ -185,7 +278,7 @@ std::vector<float> load_variances(const sigma_source& sigma, index_t rows) {
     if (!sigma.file.empty()) {
         io::array<float> a;
         try {
-            a = load_items(sigma.file);
+            a = sigma.read(sigma.file);
         } catch (const io_error& e) {
             throw io_error(sigma.where + ": " + e.what());
         }
@@ -226,7 +319,7 @@ bool same_order(const io::shape_type& mask, io::shape_type y, index_t channels) 
 operator_numbers load_mask(const operator_description& d, const observed_shape& y) {
     const index_t items = y.items(), rows = y.rows();
     if (d.file.empty()) return {std::vector<float>(static_cast<std::size_t>(rows), 1.0F), rows, 1, rows, true};
-    auto a = load_items(d.file);
+    auto a = d.read(d.file);
     const auto& extents = y.shape;  // a mask of every entry may have its channels first as y had
     if (d.order == layout::channels_first && extents.size() == 4 &&
         io::shape_type(a.shape.begin() + 1, a.shape.end()) == io::shape_type{extents[3], extents[1], extents[2]})
@@ -255,7 +348,7 @@ operator_numbers load_mask(const operator_description& d, const observed_shape& 
 /// Row-major matrices of a file, (rows, cols) for all items or (items, rows, cols), as the column-major ones of the library.
 operator_numbers load_dense(const operator_description& d, const observed_shape& y) {
     const index_t items = y.items(), rows = y.rows();
-    const auto a = load_items(d.file);
+    const auto a = d.read(d.file);
     const std::size_t axes = a.shape.size();
     if (axes != 2 && axes != 3)
         throw shape_error(d.file.string() + ": shape " + io::to_string(a.shape) +
@@ -277,15 +370,18 @@ operator_numbers load_dense(const operator_description& d, const observed_shape&
 operator_numbers load_numbers(const operator_description& d, const observed_shape& y) {
     return d.type == "dense" ? load_dense(d, y) : load_mask(d, y);
 }
-void hide_nan(operator_numbers& n, io::array<float>& y) {
+void hide_nan(operator_numbers& n, host_items& y) {
     if (n.shared) {
         const auto one = n.values;
         for (index_t i = 1; i < y.items(); ++i) n.values.insert(n.values.end(), one.begin(), one.end());
         n.items = y.items();
         n.shared = false;
     }
-    for (std::size_t k = 0; k < y.data.size(); ++k)
-        if (std::isnan(y.data[k])) y.data[k] = n.values[k] = 0;
+    for (index_t k = 0; k < y.size(); ++k) {
+        if (!std::isnan(y[k])) continue;
+        n.values[static_cast<std::size_t>(k)] = 0;
+        y.set(k, 0);
+    }
 }
 linop::subsample load_averaging(const operator_description& d, index_t rows, const std::string& name) {
     const linop::subsample a(d.shape.height, d.shape.width, d.shape.channels, d.block);
@@ -295,27 +391,41 @@ linop::subsample load_averaging(const operator_description& d, index_t rows, con
     return a;
 }
 void check_given(const operator_description& d) {
-    if (d.drawn())
-        throw config_error(d.where + ": \"" + (d.keep > 0 ? "keep" : "rows") +
-                           "\" describes an operator to be drawn by diem observe; give \"" +
-                           (d.keep > 0 ? "values" : "matrix") + "\", the file that holds it");
+    if (d.mri || !d.drawn()) return;  // masks of the operator mri: see load_mri
+    throw config_error(d.where + ": \"" + (d.keep > 0 ? "keep" : "rows") +
+                       "\" describes an operator to be drawn by diem observe; give \"" +
+                       (d.keep > 0 ? "values" : "matrix") + "\", the file that holds it");
 }
 
-double clear_hidden(io::array<float>& y, const std::vector<float>& seen, const fs::path& file) {
+double clear_hidden(host_items& y, const std::vector<float>& seen, const std::string& name) {
     const index_t rows = y.features();
     index_t hidden = 0;
     for (index_t k = 0; k < y.size(); ++k) {
         if (!seen.empty() && seen[static_cast<std::size_t>(k) % seen.size()] == 0) {
-            y[k] = 0;
+            if (!(y[k] == 0)) y.set(k, 0);
             ++hidden;
         } else if (!std::isfinite(y[k])) {
-            throw io_error(file.string() + ": value " + std::to_string(k % rows) + " of item " +
-                           std::to_string(k / rows) + " is not finite" +
+            throw io_error(name + ": value " + std::to_string(k % rows) + " of item " + std::to_string(k / rows) +
+                           " is not finite" +
                            (std::isnan(y[k]) ? "; where NaN means not seen, give the operator \"mask\": \"nan\"" : ""));
         }
     }
-    if (hidden == y.size()) throw value_error(file.string() + ": the mask hides every value: nothing was seen");
+    if (hidden == y.size()) throw value_error(name + ": the mask hides every value: nothing was seen");
     return 1 - static_cast<double>(hidden) / static_cast<double>(y.size());
+}
+
+std::vector<std::complex<float>> complex_numbers(const std::vector<float>& values, bool pairs) {
+    std::vector<std::complex<float>> out;
+    out.reserve(values.size() / (pairs ? 2 : 1));
+    for (std::size_t k = 0; k < values.size(); k += pairs ? 2 : 1)
+        out.emplace_back(values[k], pairs ? values[k + 1] : 0.0F);
+    return out;
+}
+
+std::vector<float> magnitudes_of(const std::vector<float>& pairs) {
+    std::vector<float> out(pairs.size() / 2);
+    for (std::size_t k = 0; k < out.size(); ++k) out[k] = std::hypot(pairs[2 * k], pairs[2 * k + 1]);
+    return out;
 }
 
 void check_image(const std::optional<support::image_shape>& image, index_t features, const std::string& whose) {

@@ -2,16 +2,21 @@
 #pragma once
 
 #include <algorithm>
+#include <complex>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <diem/core/view.hpp>
+#include <diem/io/config.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/linop/subsample.hpp>
 
+#include "diem/kspace.hpp"
 #include "support/image_grid.hpp"
 #include "support/image_operators.hpp"
 
@@ -33,6 +38,42 @@ enum class layout { channels_last, channels_first };
 /// Numbers of any real type as float, items first, in any format of io/any_array.hpp. Throws io_error: no such file, no array, no items, values that are not
 /// finite (where `finite`).
 [[nodiscard]] diem::io::array<float> load_items(const std::filesystem::path& path, bool finite = true);
+/// The same checks of an array that is there. Throws io_error naming `name`.
+void check_items(const diem::io::shape_type& shape, std::span<const float> values, const std::string& name,
+                 bool finite = true);
+
+/// Observations as they came, items first: a file's, or a caller's. Read where they lie, and copied when a value is changed.
+class host_items {
+public:
+    explicit host_items(diem::io::array<float> a)
+        : shape_(std::move(a.shape)), own_(std::move(a.data)), values_(own_) {}
+    /// Refers to `values`.
+    host_items(diem::io::shape_type shape, std::span<const float> values) : shape_(std::move(shape)), values_(values) {}
+    host_items(host_items&&) noexcept = default;
+    host_items& operator=(host_items&&) noexcept = default;
+
+    [[nodiscard]] const diem::io::shape_type& shape() const { return shape_; }
+    [[nodiscard]] std::span<const float> values() const { return values_; }
+    [[nodiscard]] index_t items() const { return shape_.front(); }
+    [[nodiscard]] index_t size() const { return static_cast<index_t>(values_.size()); }
+    [[nodiscard]] index_t features() const { return size() / items(); }
+    [[nodiscard]] float operator[](index_t k) const { return values_[static_cast<std::size_t>(k)]; }
+    void set(index_t k, float value) {
+        if (own_.empty()) values_ = own_ = copy();
+        own_[static_cast<std::size_t>(k)] = value;
+    }
+    /// Whether the values are still the caller's.
+    [[nodiscard]] bool borrowed() const { return own_.empty(); }
+    [[nodiscard]] std::vector<float> copy() const { return {values_.begin(), values_.end()}; }
+
+private:
+    diem::io::shape_type shape_;
+    std::vector<float> own_{};
+    std::span<const float> values_;
+};
+
+/// The same of complex numbers, too: as a last axis (re, im).
+[[nodiscard]] diem::io::array<float> load_values(const std::filesystem::path& path, bool finite = true);
 
 /// With the folders above it. Throws io_error.
 void make_folder(const std::filesystem::path& folder);
@@ -44,16 +85,25 @@ void make_folder(const std::filesystem::path& folder);
 /// (items, height, width) or (items, height, width, 1 or 3) as an image; none for other shapes.
 [[nodiscard]] std::optional<support::image_shape> image_of(const diem::io::shape_type& shape);
 
+/// Whether images of this shape are complex, (re, im) being their channels.
+[[nodiscard]] inline bool is_complex(const std::optional<support::image_shape>& s) { return s && s->channels == 2; }
+
 /// notes["image"] of a prior, [height, width, channels]; none where it is not there. Throws io_error for anything else.
 [[nodiscard]] std::optional<support::image_shape> image_of_notes(const diem::io::json& notes);
 /// notes["scale"], 1 where it is not there: see "scale" of diem fit. Throws io_error for anything but a number above 0.
 [[nodiscard]] double scale_of_notes(const diem::io::json& notes);
+
+/// The name of a file, or a list of names, relative to `folder`. Throws config_error.
+[[nodiscard]] std::vector<std::filesystem::path> file_list(const diem::io::config_object& c, const char* key,
+                                                           const diem::io::json& value,
+                                                           const std::filesystem::path& folder);
 
 /// An operator as the JSON describes it:
 ///     {"type": "identity"}
 ///     {"type": "mask", "values": "masks.npy", "channels": 1}   or "keep": a share, to be drawn
 ///     {"type": "dense", "matrix": "a.npy"}                     or "rows": a number, to be drawn
 ///     {"type": "averaging", "shape": [height, width, channels], "block": 2}
+///     {"type": "mri", "mask": "mask.npy", "coils": "maps.npy"}: diem/kspace.hpp
 /// or steps on images, [{"type": "blur", "shape": [height, width, channels], ...}, ...]: support/image_operators.hpp.
 /// With any of the first four "layout": "channels_first", of y and of the truth; with identity and mask "mask": "nan", entries
 /// of y that are NaN are not seen. File names are relative to `folder`.
@@ -68,7 +118,11 @@ struct operator_description {
     std::vector<support::image_step> steps{};  ///< type "image": what is done to an image, one after another
     layout order = layout::channels_last;      ///< of y, and of truths
     bool nan_is_hidden = false;                ///< NaN in y: not seen
-    [[nodiscard]] bool drawn() const { return keep > 0 || rows > 0; }
+    support::array_reader read = [](const std::filesystem::path& p) { return load_items(p); };  ///< of what it names
+    std::optional<mri_description> mri{};                                                       ///< type "mri"
+    [[nodiscard]] bool drawn() const { return keep > 0 || rows > 0 || (mri && mri->drawn); }
+    /// The files that it names.
+    [[nodiscard]] std::vector<std::filesystem::path> files() const;
 };
 /// Throws config_error, naming file and key.
 [[nodiscard]] operator_description describe(const diem::io::json& value, const std::string& where,
@@ -85,6 +139,7 @@ struct sigma_source {
     /// From a command line (--sigma-y): a number, else a file.
     [[nodiscard]] static sigma_source of(const std::string& text);
     std::string where = "--sigma-y";  ///< for messages
+    support::array_reader read = [](const std::filesystem::path& p) { return load_items(p); };
 };
 /// sigma_y^2 of each row. Throws io_error, shape_error, value_error, naming `sigma.where`.
 [[nodiscard]] std::vector<float> load_variances(const sigma_source& sigma, index_t rows);
@@ -106,7 +161,7 @@ struct observed_shape {
 /// has axes, the leading ones are the mask's. Throws io_error, shape_error, value_error.
 [[nodiscard]] operator_numbers load_numbers(const operator_description& d, const observed_shape& y);
 /// Zeros of the mask `n` where y is NaN, see `operator_description::nan_is_hidden`; NaN in y becomes 0.
-void hide_nan(operator_numbers& n, diem::io::array<float>& y);
+void hide_nan(operator_numbers& n, host_items& y);
 /// Type "averaging". Throws shape_error.
 [[nodiscard]] diem::linop::subsample load_averaging(const operator_description& d, index_t rows,
                                                     const std::string& name);
@@ -115,7 +170,7 @@ void check_given(const operator_description& d);
 
 /// Zeros in place of what is hidden, where `seen` (empty: everything; else repeated) is 0: there y may be anything, NaN too.
 /// The share of the rest. Throws io_error where a value of the rest is not finite.
-double clear_hidden(diem::io::array<float>& y, const std::vector<float>& seen, const std::filesystem::path& file);
+double clear_hidden(host_items& y, const std::vector<float>& seen, const std::string& name);
 
 /// Throws shape_error where an image has not `features` values; `whose`: "the prior of FILE has ".
 void check_image(const std::optional<support::image_shape>& image, index_t features, const std::string& whose);
@@ -124,6 +179,11 @@ void check_image(const std::optional<support::image_shape>& image, index_t featu
 [[nodiscard]] std::optional<support::image_shape> shape_of_x(const operator_description& d, bool mask,
                                                              const diem::io::shape_type& y, index_t features,
                                                              std::optional<support::image_shape> given);
+
+/// Real numbers, or the pairs of complex ones, as complex numbers.
+[[nodiscard]] std::vector<std::complex<float>> complex_numbers(const std::vector<float>& values, bool pairs);
+/// Of complex numbers (re, im).
+[[nodiscard]] std::vector<float> magnitudes_of(const std::vector<float>& pairs);
 
 /// Pixels on the screen per pixel of an image.
 [[nodiscard]] inline index_t scale_of(const support::image_shape& s) {

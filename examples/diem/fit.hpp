@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <chrono>
 #include <cmath>
 #include <iostream>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -14,8 +12,10 @@
 #include <diem/io/folder_lock.hpp>
 #include <diem/io/png.hpp>
 #include <diem/prior/files.hpp>
+#include <diem/prior/run_folder.hpp>
 
 #include "diem/commands.hpp"
+#include "diem/fit_report.hpp"
 #include "diem/fit_settings.hpp"
 #include "diem/outputs.hpp"
 #include "diem/stages.hpp"
@@ -47,15 +47,15 @@ public:
         files.reads("the configuration", o_.config)
             .reads("\"observations\"", s_.observations)
             .reads("\"operator\"", s_.description.where)
-            .reads(s_.description.where, s_.description.file)
+            .reads(s_.description.where, s_.description.files())
             .reads("\"sigma_y\"", s_.sigma.file)
-            .writes({"gaussian.safetensors", "prior.safetensors", "report.json"});
+            .writes({"gaussian.safetensors", "prior.safetensors", "report.json", "report.html"});
         if (has_picture(m_.image)) files.writes({"observed.png", "samples_gaussian.png", "samples_diffusion.png"});
         files.check();
         const auto checkpoint = o_.out / "checkpoint";
         const bool there = fs::is_directory(o_.out);
         if (there) lock_.emplace(o_.out);
-        const bool used = fs::exists(gaussian_path()) || fs::exists(checkpoint / "run.safetensors");
+        const bool used = fs::exists(gaussian_path()) || !prior::run_files(checkpoint).empty();
         if (used && !o_.resume && !o_.overwrite)
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
@@ -80,31 +80,34 @@ public:
             std::cout << "Gaussian prior: read from " << gaussian_path().string() << std::endl;
         auto fitted = gaussian_stage<B>::fit(b_, s_.gaussian, m_, watch.run());
         notes_ = fitted.prior.notes;
-        add_notes(fitted.prior);
+        add_notes(fitted.prior, m_);
         support::print_evidence(std::cout, support::evidence_of(notes_, m_.items()));
         return fitted;
     }
-    learn_result<B> second_stage(learned_prior<B> start, const network& net) {
+    learn_result<B> second_stage(learned_prior<B> start, const network& net, fit_report& report) {
         support::watched_run<B, network> watch(
-            m_.items(), [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
-                if (!has_picture(m_.image)) return;
-                picture("lap_" + std::to_string(d.lap) + ".png", next);
-                picture("lap_" + std::to_string(d.lap) + "_posterior.png", x.item_range(0, shown(x.items())));
+            m_.items(), s_.em.laps,
+            [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
+                if (has_picture(m_.image)) {
+                    picture("lap_" + std::to_string(d.lap) + ".png", next);
+                    picture("lap_" + std::to_string(d.lap) + "_posterior.png", x.item_range(0, shown(x.items())));
+                }
+                report.laps(next.history);
+                report.save("running");
             });
         set_up(watch.run(), o_.out / "checkpoint");
         start.notes = io::json::object();
-        add_notes(start);
+        add_notes(start, m_);
         return network_stage<B>::fit(b_, std::move(start), net, m_, s_.em, watch.run());
     }
     void picture(const std::string& name, const learned_prior<B>& prior) const {
         if (!has_picture(m_.image) || ranks_.rank() != 0) return;
         batch<B> x(b_, m_.features(), fitting(*m_.image, s_.pictures));
-        network_stage<B>::draw(b_, prior, {.seed = 17}, x.view());
+        network_stage<B>::draw(b_, prior, prior.drawing.sampling, {.seed = 17}, x.view());
         picture(name, x.cview());
     }
     void picture(const std::string& name, const_view_t<B> x) const {
-        if (ranks_.rank() != 0) return;
-        io::save_png(o_.out / name, support::picture_row(b_, x, *m_.image, scale_of(*m_.image)));
+        if (ranks_.rank() == 0) io::save_png(o_.out / name, picture_of(b_, x, *m_.image));
     }
     [[nodiscard]] const io::json& notes() const { return notes_; }
 
@@ -116,11 +119,6 @@ private:
         run.resume = o_.resume;
         run.save_every = o_.save_every;
     }
-    /// What drawing from a prior has to know of the data.
-    void add_notes(learned_prior<B>& prior) const {
-        if (m_.image) prior.notes["image"] = {m_.image->height, m_.image->width, m_.image->channels};
-        if (m_.scale != 1) prior.notes["scale"] = m_.scale;
-    }
     [[nodiscard]] path gaussian_path() const { return o_.out / "gaussian.safetensors"; }
 
     B& b_;
@@ -131,24 +129,6 @@ private:
     io::json notes_;
     std::optional<io::folder_lock> lock_;
 };
-
-/// Data far from the standard range are no error of a Gaussian fit, but laps of the network would be rejected, and pictures be
-/// wrong; samples of data near the least noise level are that noise. Throws value_error where EM from N(0, I) would not arrive.
-template <Backend B>
-void check_scale(const measured<B>& m, const fit_settings& s) {
-    if (m.spread == 0) {
-        std::cerr << "diem: warning: y has no more power than the noise of \"sigma_y\": it tells little of x\n";
-        return;
-    }
-    const bool noise = s.network && m.spread < 20 * s.em.sampling.sigma_min;
-    if (m.spread > 0.1 && m.spread < 4 && !noise) return;
-    const std::string text = "the data's spread is about " + support::brief(m.spread) +
-                             (noise ? ", near the least noise level of the sampler" : "") +
-                             "; samplers and networks expect about 1: give \"scale\": \"auto\", or scale the data to "
-                             "about [-2, 2]";
-    if (m.spread < 1e-4 || m.spread > 1e4) throw value_error(s.observations.string() + ": " + text);
-    std::cerr << "diem: warning: " << text << '\n';
-}
 
 /// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.
 template <Backend B>
@@ -180,20 +160,10 @@ void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured
 
 template <Backend B>
 int fit(B& b, const fit_command& o, const parallel::any_communicator& ranks = {}) {
-    const auto start = std::chrono::steady_clock::now();
     if (ranks.rank() != 0) support::talk(true, false);
-    auto [s, m] = read_fit(b, o.config);
     support::check_alike(ranks, support::environment().dump(), "version of the program, or kind of machine");
-    support::check_alike(ranks,
-                         prior::settings_json(s.em).dump() + prior::settings_json(s.gaussian).dump() +
-                             std::to_string(s.em.seed) +
-                             (s.network ? model::to_json(*s.network).dump() : std::string()),
-                         "configuration");
-    if (ranks.size() > 1) {
-        io::content_hash y;
-        y.values(std::span<const scalar_t<B>>(to_host(b, m.y)));
-        support::check_alike(ranks, y.hex(), "\"observations\"");
-    }
+    auto [s, m] = read_fit(b, o.config);
+    support::check_alike(ranks, s.config.dump(), "configuration");
     const auto& em = s.em;
     std::cout << m.items() << " observations of " << m.y.features() << " values (" << s.description.type << " of "
               << m.features() << "); Gaussian of rank " << s.gaussian.ppca.rank << " in " << s.gaussian.fit.max_laps
@@ -203,8 +173,10 @@ int fit(B& b, const fit_command& o, const parallel::any_communicator& ranks = {}
         std::cout << "masks leave " << support::number(100 * m.share, 1)
                   << " % of the values: data residuals of a good fit are near " << support::number(m.share)
                   << std::endl;
-    warn_of_unseen(m, true);
-    check_scale(m, s);
+    if (ranks.rank() == 0) {
+        warn(unseen(m, true));
+        warn(scale_warnings(m, s));
+    }
     if (m.scale != 1)
         std::cout << "scale: data are divided by " << m.scale << "; samples will be in your units" << std::endl;
     fit_into_memory(b, o, s, m);
@@ -236,48 +208,37 @@ int fit(B& b, const fit_command& o, const parallel::any_communicator& ranks = {}
     ranks.barrier("the folder of the results");
     if (has_picture(m.image) && ranks.rank() == 0)
         save_observed(b, o.out / "observed.png", m, fitting(*m.image, std::min(s.pictures, m.items())));
+    fit_report report(o, s, facts_of(m), b.threads(), ranks);
+    report.save("running");
     auto result = run.first_stage();
     if (result.status == prior::run_status::cancelled) {
         std::cout << result.report << std::endl;
+        report.save("cancelled", result.report);
         return support::interrupt_status();
     }
+    report.gaussian(run.notes());
     run.picture("samples_gaussian.png", result.prior);
     if (net && em.laps > 0) {
-        result = run.second_stage(std::move(result.prior), *net);
+        report.save("running");
+        result = run.second_stage(std::move(result.prior), *net, report);
         std::cout << result.report << std::endl;
-        if (result.status == prior::run_status::cancelled) return support::interrupt_status();
+        if (result.status == prior::run_status::cancelled) {
+            report.laps(result.prior.history);
+            report.save("cancelled", result.report);
+            return support::interrupt_status();
+        }
         if (result.prior.has_network()) run.picture("samples_diffusion.png", result.prior);
     }
     if (ranks.rank() != 0) return result.status == prior::run_status::rejected ? 1 : 0;
     const bool learned = result.prior.has_network();
     const auto status = result.status;
     prior::save(o.out / "prior.safetensors", b, result.prior);
-    io::json laps = io::json::array();
-    for (const auto& d : result.prior.history) laps.push_back(prior::to_json(d));
-    const io::json report{{"program", "diem fit"},
-                          {"environment", support::environment()},
-                          {"backend", o.at.backend},
-                          {"threads", b.threads()},
-                          {"products", o.at.products},
-                          {"seed", em.seed},
-                          {"observations", m.items()},
-                          {"rows", m.y.features()},
-                          {"features", m.features()},
-                          {"operator", s.description.type},
-                          {"observed_share", m.share},
-                          {"sigma_y", s.sigma.file.empty() ? io::json(s.sigma.value) : io::json(s.sigma.file.string())},
-                          {"scale", m.scale},
-                          {"prior", learned ? "diffusion" : "gaussian"},
-                          {"rank", s.gaussian.ppca.rank},
-                          {"gaussian", run.notes()},
-                          {"laps", laps},
-                          {"status", prior::to_string(status)},
-                          {"message", result.report},
-                          {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}};
-    io::save_json(o.out / "report.json", report);
-    support::tell(report);
+    report.laps(result.prior.history);
+    report.json()["prior"] = learned ? "diffusion" : "gaussian";
+    report.save(prior::to_string(status), result.report);
+    support::tell(report.json());
     std::cout << "The " << (learned ? "diffusion" : "Gaussian") << " prior is "
-              << (o.out / "prior.safetensors").string() << "; report.json and pictures are beside it\n";
+              << (o.out / "prior.safetensors").string() << "; report.html and pictures are beside it\n";
     if (status != prior::run_status::rejected) return 0;
     std::cerr << "diem: a lap was rejected: " << result.report << '\n';
     return 1;

@@ -22,9 +22,9 @@ namespace {
 /// Where things are; the rest depends on the data.
 void read_sources(io::config_object& c, fit_settings& s, const std::string& where, const fs::path& folder) {
     c.ignore("comment");
-    std::string file;
-    c.required("observations", file);
-    s.observations = folder / file;
+    io::json files;
+    c.required("observations", files);
+    s.observations = file_list(c, "observations", files, folder);
     std::string hidden, order, scale;
     c.optional("mask", hidden).satisfies(!c.contains("mask") || hidden == "nan", "\"nan\"");
     io::json text{{"type", "identity"}};  // where NaN says all
@@ -114,11 +114,12 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
 
 }  // namespace
 
-fit_settings read_settings(const fs::path& file, const std::function<data_facts(const fit_settings&)>& load) {
-    const auto source = io::load_config(file);
+fit_settings read_settings(const io::config_source& source, const fs::path& folder,
+                           const std::function<data_facts(fit_settings&)>& load) {
     fit_settings s;
+    s.config = source.value;
     io::read_config(source, [&](io::config_object& c) {
-        read_sources(c, s, source.where, file.parent_path());
+        read_sources(c, s, source.where, folder);
         read_stages(c, s, load(s));
     });
     return s;

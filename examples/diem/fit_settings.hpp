@@ -5,8 +5,11 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include <diem/io/config.hpp>
 #include <diem/model/config.hpp>
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/gaussian_options.hpp>
@@ -17,7 +20,8 @@ namespace program {
 
 /// The configuration of `diem fit`.
 struct fit_settings {
-    std::filesystem::path observations;
+    diem::io::json config;                            ///< as it was read, for reports
+    std::vector<std::filesystem::path> observations;  ///< several for the operator mri alone
     operator_description description;
     sigma_source sigma;
     std::optional<support::image_shape> image;
@@ -35,21 +39,45 @@ struct data_facts {
     bool mask;
     std::optional<support::image_shape> image;
 };
-/// Reads the configuration; `load` is called when its sources are known, before the rest. Throws config_error.
-[[nodiscard]] fit_settings read_settings(const std::filesystem::path& file,
-                                         const std::function<data_facts(const fit_settings&)>& load);
+/// Reads the configuration, whose file names are relative to `folder`; `load` is called when its sources are known, before the
+/// rest. Throws config_error.
+[[nodiscard]] fit_settings read_settings(const diem::io::config_source& source, const std::filesystem::path& folder,
+                                         const std::function<data_facts(fit_settings&)>& load);
 
-/// The configuration, and the observations that it names. Throws config_error and what load_measured throws.
-template <Backend B>
-[[nodiscard]] std::pair<fit_settings, measured<B>> read_fit(B& b, const std::filesystem::path& file) {
+/// A configuration, and its observations, made by `load(settings)`. Throws config_error and what `load` throws.
+template <Backend B, class Load>
+[[nodiscard]] std::pair<fit_settings, measured<B>> read_fit(B& b, const diem::io::config_source& source,
+                                                            const std::filesystem::path& folder, const Load& load) {
     std::optional<measured<B>> m;
-    auto settings = read_settings(file, [&](const fit_settings& s) {
-        m = load_measured(b, s.observations, s.description, s.sigma, s.image);
+    auto settings = read_settings(source, folder, [&](fit_settings& s) {
+        m = load(s);
         // A power of two: no number is rounded.
         if (s.auto_scale && m->spread > 0) rescale(b, *m, s.sigma, std::exp2(std::round(std::log2(m->spread))));
         return data_facts{m->items(), m->features(), m->a.as_mask() != nullptr, m->image};
     });
     return {std::move(settings), std::move(*m)};
+}
+/// Of a file, and the observations that it names.
+template <Backend B>
+[[nodiscard]] std::pair<fit_settings, measured<B>> read_fit(B& b, const std::filesystem::path& file) {
+    return read_fit(b, diem::io::load_config(file), file.parent_path(), [&](const fit_settings& s) {
+        return load_measured(b, s.observations, s.description, s.sigma, s.image);
+    });
+}
+
+/// Data far from the standard range are no error of a Gaussian fit, but laps of the network would be rejected, and pictures be
+/// wrong; samples of data near the least noise level are that noise. Throws value_error where EM from N(0, I) would not arrive.
+template <Backend B>
+[[nodiscard]] std::vector<std::string> scale_warnings(const measured<B>& m, const fit_settings& s) {
+    if (m.spread == 0) return {"y has no more power than the noise of \"sigma_y\": it tells little of x"};
+    const bool noise = s.network && m.spread < 20 * s.em.sampling.sigma_min;
+    if (m.spread > 0.1 && m.spread < 4 && !noise) return {};
+    const std::string text = "the data's spread is about " + support::brief(m.spread) +
+                             (noise ? ", near the least noise level of the sampler" : "") +
+                             "; samplers and networks expect about 1: give \"scale\": \"auto\", or scale the data to "
+                             "about [-2, 2]";
+    if (m.spread < 1e-4 || m.spread > 1e4) throw diem::value_error(s.observations.front().string() + ": " + text);
+    return {text};
 }
 
 }  // namespace program

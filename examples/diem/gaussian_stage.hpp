@@ -13,7 +13,7 @@ template <Backend B>
 learn_result<B> gaussian_stage<B>::fit(B& b, const prior::gaussian_fit_options& o, const measured<B>& m,
                                        const prior::run<B>& run) {
     if (const auto* mask = m.a.as_mask())
-        return prior::learn_gaussian(b, posterior::observe(b, m.y.cview(), *mask, m.noise), o, run);
+        return prior::learn_gaussian(b, posterior::observe(b, m.y, *mask, m.noise), o, run);
     auto bounded = o;
     bounded.batch = batch_of(o, m);
     return prior::learn_gaussian(b, m.observed(b), bounded, run);
@@ -24,7 +24,7 @@ bool gaussian_stage<B>::draw_masked(B& b, const diffusion::gaussian<B>& model, c
                                     view_t<B> x) {
     const auto* mask = m.a.as_mask();
     if (mask == nullptr) return false;
-    const auto observed = posterior::observe(b, m.y.cview(), *mask, m.noise);
+    const auto observed = posterior::observe(b, m.y, *mask, m.noise);
     random_key key{.seed = seed, .lane = random_lane::prior_sample};
     for (index_t first = 0; first < x.items(); first += m.items(), ++key.step)
         prior::draw_posteriors(b, model, observed, key, x.item_range(first, m.items()));

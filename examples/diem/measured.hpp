@@ -16,6 +16,8 @@
 #include <diem/io/png.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/posterior/observation.hpp>
+#include <diem/prior/observed_variance.hpp>
+#include <diem/prior/recoverability.hpp>
 
 #include "diem/files.hpp"
 #include "support/any_operator.hpp"
@@ -38,7 +40,7 @@ template <Backend B>
 template <Backend B>
 [[nodiscard]] support::any_operator<B> load_steps(B& b, const operator_description& d, index_t items, index_t rows,
                                                   const std::string& name) {
-    auto a = support::make_image_operator(b, d.steps);
+    auto a = support::make_image_operator(b, d.steps, d.read);
     if (a.rows() != rows)
         throw diem::shape_error(d.where + ": the operator gives " + std::to_string(a.rows()) + " values, " + name +
                                 " has " + std::to_string(rows) + " per item");
@@ -58,10 +60,11 @@ struct loaded_operator {
 /// description that is to be drawn).
 template <Backend B>
 [[nodiscard]] loaded_operator<B> load_operator(B& b, const operator_description& d, const std::string& name,
-                                               diem::io::array<float>& y) {
+                                               host_items& y) {
     using namespace diem;
     check_given(d);
-    const observed_shape shape{y.shape, name};
+    if (d.mri) throw config_error(d.where + ": the operator mri is for files of k-space, " + name + " is an array");
+    const observed_shape shape{y.shape(), name};
     if (d.type == "averaging") return {load_averaging(d, shape.rows(), name)};
     if (!d.steps.empty()) return {load_steps(b, d, shape.items(), shape.rows(), name)};
     auto n = load_numbers(d, shape);
@@ -78,7 +81,8 @@ template <Backend B>
 /// Observations y = A x + e with what is known about them.
 template <Backend B>
 struct measured {
-    diem::batch<B> y;
+    diem::batch<B> own;  ///< what y shows, unless that is the caller's
+    diem::const_view_t<B> y;
     support::any_operator<B> a;
     noise_type<B> noise;
     std::optional<support::image_shape> image;  ///< of x
@@ -86,57 +90,92 @@ struct measured {
     index_t unseen_items = 0, unseen_features = 0;  ///< of which, or by which, the operator shows nothing
     double spread = 0;                              ///< about the root mean square of x
     double scale = 1;                               ///< y, its noise and x are those of the user divided by this
+    bool measures_kspace = false;                   ///< operator mri: y is no image
     [[nodiscard]] index_t items() const { return y.items(); }
     [[nodiscard]] index_t features() const { return a.cols(); }
-    [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y.cview(), a, noise); }
+    [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y, a, noise); }
 };
-/// Counts what A' z is zero for, z ~ N(0, I): almost surely what A shows nothing of. The spread of x is that of y less its
-/// noise, over that of A: E |A' z|^2 = |A|^2. Throws value_error where A is zero for every item.
+/// What the operator shows of x, and how wide x is. Throws value_error where A is zero for every item.
 template <Backend B>
-void examine(B& b, measured<B>& m, const std::vector<float>& variances, const std::string& where) {
+void examine(B& b, measured<B>& m, const std::string& where) {
     using namespace diem;
-    const index_t rows = m.y.features(), features = m.features(), step = 256;
-    std::vector<bool> seen(static_cast<std::size_t>(features), false);
-    double of_a = 0;
-    for (index_t first = 0; first < m.items(); first += step) {
-        const index_t count = std::min(step, m.items() - first);
-        batch<B> z(b, rows, count), x(b, features, count);
-        b.fill_normal({.seed = 1, .lane = random_lane::user}, z.view());
-        m.a.items(first, count).apply_adjoint(b, z.cview(), x.view());
-        const auto values = to_host(b, x);
-        for (const float v : values) of_a += static_cast<double>(v) * static_cast<double>(v);
-        for (index_t i = 0; i < count; ++i) {
-            bool any = false;
-            for (index_t j = 0; j < features; ++j)
-                if (values[static_cast<std::size_t>(i * features + j)] != 0)
-                    any = seen[static_cast<std::size_t>(j)] = true;
-            if (!any) ++m.unseen_items;
-        }
-    }
-    double of_y = 0, of_noise = 0;
-    for (const float v : to_host(b, m.y)) of_y += static_cast<double>(v) * static_cast<double>(v);
-    for (const float v : variances) of_noise += m.share * static_cast<double>(v) * static_cast<double>(m.items());
-    m.spread = std::sqrt(std::max(of_y - of_noise, 0.0) / of_a);
-    m.unseen_features = std::count(seen.begin(), seen.end(), false);
+    const auto seen = prior::recoverability_of(b, m.a, m.items(), {.steps = 0});
+    m.unseen_items = seen.unseen_items;
+    m.unseen_features = static_cast<index_t>(std::round(seen.unseen_values * static_cast<double>(m.features())));
     if (m.unseen_items == m.items())
         throw value_error(where + ": the operator is zero for every item: nothing was seen");
+    m.spread = std::sqrt(prior::observed_variance_of(b, m.observed(b)).of_x);
 }
-/// See `clear_hidden` for values that a mask hides, and `shape_of_x` for `image`.
+/// K-space of files of one size or of several, see `load_mri`.
 template <Backend B>
-[[nodiscard]] measured<B> load_measured(B& b, const std::filesystem::path& y, const operator_description& d,
-                                        const sigma_source& sigma, std::optional<support::image_shape> image) {
-    auto values = load_items(y, false);
-    const bool flat = values.shape.size() <= 2 && d.type != "identity" && d.type != "mask";  // rows, no image
-    if (!flat) values = channels_last(std::move(values), d.order, y.string());
-    auto [a, seen] = load_operator(b, d, y.string(), values);
-    const index_t items = values.items(), rows = values.features();
-    const double share = clear_hidden(values, seen, y);
-    image = shape_of_x(d, a.as_mask() != nullptr, values.shape, a.cols(), image);
+[[nodiscard]] measured<B> load_mri_measured(B& b, const std::vector<std::filesystem::path>& files,
+                                            const operator_description& d, const sigma_source& sigma,
+                                            std::optional<support::image_shape> image) {
+    using namespace diem;
+    const auto m = load_mri(*d.mri, files);
+    for (const auto& words : m.words) std::cout << words << '\n';
+    auto a = make_mri(b, m);
+    const index_t rows = a.rows();
+    index_t items = 0;
+    for (const auto& p : m.parts) items += p.items;
+    batch<B> y(b, rows, items);
+    b.fill(y.view(), 0.0F);
+    index_t first = 0;
+    for (const auto& p : m.parts) {
+        const auto values = to_backend(b, p.y, p.rows(), p.items);
+        const view_t<B> place = linop::rows_of(y.view().item_range(first, p.items), 0, p.rows());
+        b.axpby(1.0, values.cview(), 0.0, place);
+        first += p.items;
+    }
+    if (!sigma.file.empty() && m.parts.size() > 1 &&
+        std::any_of(m.parts.begin(), m.parts.end(), [&](const auto& p) { return p.rows() != rows; }))
+        throw config_error(sigma.where + ": a file with one number per row needs observations of one size");
     const auto variances = load_variances(sigma, rows);
     auto noise = noise_type<B>::shared(b, to_backend(b, variances, rows, 1));
-    measured<B> m{to_backend(b, values.data, rows, items), std::move(a), std::move(noise), image, share};
-    examine(b, m, variances, d.where);
+    if (!image) image = support::image_shape{m.height, m.width, m.complex ? 2 : 1};
+    check_image(image, a.cols(), "the operator of " + d.where + " takes ");
+    const const_view_t<B> shown = y.cview();
+    measured<B> out{std::move(y), shown, std::move(a), std::move(noise), image, m.share};
+    out.measures_kspace = true;
+    examine(b, out, d.where);
+    return out;
+}
+/// See `clear_hidden` for values that a mask hides, and `shape_of_x` for `image`. `a`: the operator, where `d` does not say it.
+/// `there`: the values in the backend's memory, which are used, and must outlive the result, where none had to be changed.
+template <Backend B>
+[[nodiscard]] measured<B> measure(B& b, host_items values, const std::string& name, const operator_description& d,
+                                  const sigma_source& sigma, std::optional<support::image_shape> image,
+                                  std::optional<support::any_operator<B>> given = {},
+                                  std::optional<diem::const_view_t<B>> there = {}) {
+    const bool flat = values.shape().size() <= 2 && d.type != "identity" && d.type != "mask";  // rows, no image
+    if (!flat && d.order != layout::channels_last)
+        values = host_items(channels_last({values.shape(), values.copy()}, d.order, name));
+    auto [a, seen] = given ? loaded_operator<B>{std::move(*given)} : load_operator(b, d, name, values);
+    const index_t items = values.items(), rows = values.features();
+    const double share = clear_hidden(values, seen, name);
+    image = shape_of_x(d, a.as_mask() != nullptr, values.shape(), a.cols(), image);
+    const auto variances = load_variances(sigma, rows);
+    auto noise = noise_type<B>::shared(b, to_backend(b, variances, rows, 1));
+    diem::batch<B> own;
+    if (!there || !values.borrowed()) {
+        own = diem::batch<B>(b, rows, items);
+        b.upload(diem::host_view<const float>(values.values().data(), rows, items), own.view());
+        there = own.cview();
+    }
+    measured<B> m{std::move(own), *there, std::move(a), std::move(noise), image, share};
+    examine(b, m, d.where);
     return m;
+}
+template <Backend B>
+[[nodiscard]] measured<B> load_measured(B& b, const std::vector<std::filesystem::path>& files,
+                                        const operator_description& d, const sigma_source& sigma,
+                                        std::optional<support::image_shape> image) {
+    if (d.mri) return load_mri_measured(b, files, d, sigma, image);
+    if (files.size() != 1)
+        throw diem::config_error(d.where + ": " + std::to_string(files.size()) +
+                                 " files of observations, expected one (several are for the operator mri)");
+    const auto& y = files.front();
+    return measure(b, host_items(load_values(y, false)), y.string(), d, sigma, image);
 }
 /// In units of `scale`: y and its noise are divided by it.
 template <Backend B>
@@ -145,7 +184,10 @@ void rescale(B& b, measured<B>& m, const sigma_source& sigma, double scale) {
     auto variances = load_variances(sigma, m.y.features());
     for (float& v : variances) v = static_cast<float>(static_cast<double>(v) / (scale * scale));
     m.noise = noise_type<B>::shared(b, diem::to_backend(b, variances, m.y.features(), 1));
-    b.axpby(0.0, m.y.cview(), 1 / scale, m.y.view());
+    diem::batch<B> scaled(b, m.y.features(), m.y.items());
+    b.axpby(1 / scale, m.y, 0.0, scaled.view());
+    m.own = std::move(scaled);
+    m.y = m.own.cview();
     m.scale = scale;
     m.spread /= scale;
 }
@@ -166,7 +208,7 @@ template <Backend B>
         const const_view_t<B> part = x.item_range(first, count);
         const view_t<B> at = r.view().item_range(0, count), weighted = s.view().item_range(0, count);
         m.a.items(0, count).apply(b, part, at);
-        b.axpby(1.0, m.y.cview().item_range(0, count), -1.0, at);
+        b.axpby(1.0, m.y.item_range(0, count), -1.0, at);
         m.noise.items(0, count).apply_inverse(b, const_view_t<B>(at), weighted);
         const auto residual = to_host(b, at), inverse = to_host(b, weighted), values = to_host(b, part);
         for (index_t i = 0; i < count; ++i) {
@@ -186,42 +228,74 @@ template <Backend B>
     f.residual /= static_cast<double>(std::max<index_t>(x.items() - f.non_finite, 1));
     return f;
 }
-/// A warning where some items or, with `features`, some values of x are never seen.
+/// Warnings where some items or, with `features`, some values of x are never seen.
 template <Backend B>
-void warn_of_unseen(const measured<B>& m, bool features) {
+[[nodiscard]] std::vector<std::string> unseen(const measured<B>& m, bool features) {
+    std::vector<std::string> texts;
     const auto share = [](index_t part, index_t all) {
         return support::number(100 * static_cast<double>(part) / static_cast<double>(all), 1) + " % (" +
                std::to_string(part) + " of " + std::to_string(all) + ")";
     };
     if (m.unseen_items > 0)
-        std::cerr << "diem: warning: " << share(m.unseen_items, m.items())
-                  << " of the items were not seen at all: their samples are those of the prior\n";
+        texts.push_back(share(m.unseen_items, m.items()) +
+                        " of the items were not seen at all: their samples are those of the prior");
     if (features && m.unseen_features > 0)
-        std::cerr << "diem: warning: " << share(m.unseen_features, m.features()) << " of the "
-                  << (m.image ? "pixels" : "values")
-                  << " of x were never seen, in no item: the prior is a guess there\n";
+        texts.push_back(share(m.unseen_features, m.features()) + " of the " + (m.image ? "pixels" : "values") +
+                        " of x were never seen, in no item: the prior is a guess there");
+    return texts;
+}
+inline void warn(const std::vector<std::string>& texts) {
+    for (const auto& text : texts) std::cerr << "diem: warning: " << text << '\n';
+}
+/// What drawing from a prior has to know of the data.
+template <Backend B, class Prior>
+void add_notes(Prior& prior, const measured<B>& m) {
+    if (m.image) prior.notes["image"] = {m.image->height, m.image->width, m.image->channels};
+    if (m.scale != 1) prior.notes["scale"] = m.scale;
 }
 
-/// Writes items, with the extents of the image where there is one.
+/// Images in rows of `columns` (0: one row). Of complex images the magnitude: black is 0 and white 2, or, `stretched`, the largest
+/// of them. `masks`: hidden pixels are shown as such.
 template <Backend B>
-void save_items(B& b, const std::filesystem::path& file, diem::const_view_t<B> x,
-                const std::optional<support::image_shape>& image) {
-    const auto values = to_host(b, x);
-    diem::io::save_npy(file, shape_of(x.items(), x.features(), image), std::span<const float>(values));
+[[nodiscard]] support::image picture_of(B& b, diem::const_view_t<B> x, const support::image_shape& image,
+                                        bool stretched = false, diem::const_view_t<B> masks = {}, index_t columns = 0) {
+    if (!is_complex(image)) return support::picture_row(b, x, image, scale_of(image), masks, columns);
+    const auto magnitudes = magnitudes_of(to_host(b, x));
+    std::vector<float> grey(magnitudes.size());
+    const float most = stretched ? *std::max_element(magnitudes.begin(), magnitudes.end()) : 2.0F;
+    for (std::size_t k = 0; k < grey.size(); ++k) grey[k] = most > 0 ? 4 * magnitudes[k] / most - 2 : -2;
+    const auto values = diem::to_backend(b, grey, x.features() / 2, x.items());
+    return support::picture_row(b, values.cview(), {image.height, image.width, 1}, scale_of(image), {}, columns);
 }
 
 /// The first observations as a picture, where y is an image.
 template <Backend B>
 void save_observed(B& b, const std::filesystem::path& file, const measured<B>& m, index_t count) {
-    if (!m.image || m.y.features() != m.features() || !has_picture(m.image)) return;
+    if (!m.image || !has_picture(m.image)) return;
+    if (m.measures_kspace) {  // zero filled
+        diem::batch<B> x(b, m.features(), count);
+        m.a.items(0, count).apply_adjoint(b, m.y.item_range(0, count), x.view());
+        return diem::io::save_png(file, picture_of(b, x.cview(), *m.image, true));
+    }
+    if (m.y.features() != m.features()) return;
     diem::batch<B> hidden;
     if (const auto* mask = m.a.as_mask()) {
         hidden = diem::batch<B>(b, m.features(), count);
         for (index_t i = 0; i < count; ++i)
             b.copy(mask->values().view().item_range(mask->is_shared() ? 0 : i, 1), hidden.view().item_range(i, 1));
     }
-    diem::io::save_png(
-        file, support::picture_row(b, m.y.cview().item_range(0, count), *m.image, scale_of(*m.image), hidden.cview()));
+    diem::io::save_png(file, picture_of(b, m.y.item_range(0, count), *m.image, false, hidden.cview()));
+}
+
+/// For a report.
+template <Backend B>
+[[nodiscard]] diem::io::json facts_of(const measured<B>& m) {
+    diem::io::json j{
+        {"observations", m.items()}, {"rows", m.y.features()},         {"features", m.features()},
+        {"observed_share", m.share}, {"unseen_items", m.unseen_items}, {"unseen_features", m.unseen_features},
+        {"scale", m.scale}};
+    if (m.image) j["image"] = {m.image->height, m.image->width, m.image->channels};
+    return j;
 }
 
 }  // namespace program

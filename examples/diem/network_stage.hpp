@@ -23,8 +23,9 @@ learn_result<B> network_stage<B>::fit(B& b, learned_prior<B> start, const networ
 }
 
 template <Backend B>
-void network_stage<B>::draw(B& b, const learned_prior<B>& prior, const random_key& key, view_t<B> x) {
-    prior::sample(b, prior, key, x);
+bool network_stage<B>::draw(B& b, const learned_prior<B>& prior, const diffusion::sampling_options& sampling,
+                            const random_key& key, view_t<B> x, const std::atomic<bool>* cancel) {
+    return prior::sample(b, prior, sampling, key, x, cancel);
 }
 
 template <Backend B>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <iostream>
 #include <string>
 #include <utility>
@@ -26,7 +27,7 @@ namespace {
 
 /// The items asked for, their values brought from `range` to [-2, 2], channels last.
 io::array<float> load_truth(const observe_command& o, layout order) {
-    auto all = channels_last(load_items(o.truth), order, o.truth.string());
+    auto all = channels_last(load_values(o.truth), order, o.truth.string());
     const index_t there = all.items(), count = o.count.value_or(there - std::min(o.first, there));
     if (o.first < 0 || o.first >= there || count < 1 || count > there - o.first)
         throw value_error("--first " + std::to_string(o.first) +
@@ -56,12 +57,55 @@ struct written_operator {
     io::json description;
     std::string name{};  ///< of the file; empty: none
     io::array<float> values{};
+    io::shape_type kspace{};  ///< of y, complex numbers; empty: y is real
 };
+
+/// K-space of images: (items, height, width), or complex with a last axis of 2.
+written_operator make_mri_operator(cpu& b, const observe_command& o, const operator_description& d,
+                                   const io::array<float>& truth, io::json description) {
+    const auto& x = *d.mri;
+    auto shape = truth.shape;
+    const index_t last = x.complex ? 2 : 1;
+    const bool fits = shape.size() == 4 ? shape.back() == last : shape.size() == 3 && !x.complex;
+    if (shape.size() == 4) shape.pop_back();
+    if (!fits)
+        throw shape_error(
+            o.truth.string() + ": shape " + io::to_string(truth.shape) +
+            (x.complex ? ", expected complex (items, height, width)" : ", expected (items, height, width)") +
+            " for the operator mri of " + d.where);
+    const index_t items = shape[0], height = shape[1], width = shape[2];
+    io::kspace_mask masks;
+    written_operator out{linop::mask<cpu>::shared(batch<cpu>(b, 1, 1)), std::move(description)};
+    if (x.drawn) {
+        const auto drawn =
+            mri::make_mask(b, {.seed = o.seed, .lane = random_lane::user}, height, width, *x.drawn, items);
+        const auto values = to_host(b, drawn);
+        const index_t rows = x.drawn->full_size ? height : 1;
+        masks = io::kspace_mask({items, rows, width});
+        for (std::size_t k = 0; k < values.size(); ++k) masks.data[k] = values[k] != 0;
+        out.name = "masks.npy";
+        out.values = io::array<float>({items, rows, width}, values);
+        out.description["mask"] = out.name;
+    }
+    const auto made = mri_for_images(x, items, height, width, masks);
+    out.a = make_mri(b, made);
+    out.kspace = {items, height, width};
+    if (made.parts.front().coils > 0) out.kspace.insert(out.kspace.begin() + 1, made.parts.front().coils);
+    for (const char* key : {"mask", "coils"}) {
+        if (!out.description.contains(key) || (x.drawn && key == std::string("mask"))) continue;
+        auto& names = out.description[key];
+        if (names.is_string()) names = io::json::array({names});
+        for (auto& name : names)
+            name = std::filesystem::absolute(o.description.parent_path() / name.get<std::string>()).string();
+    }
+    return out;
+}
 
 written_operator make_operator(cpu& b, const observe_command& o, const operator_description& d,
                                const io::array<float>& truth) {
     io::json description = io::load_config(o.description).value;
     if (description.is_object()) description.erase("layout");  // what is written has its channels last
+    if (d.mri) return make_mri_operator(b, o, d, truth, std::move(description));
     const index_t items = truth.items(), features = truth.features();
     if (d.nan_is_hidden)
         throw config_error(d.where + ": \"mask\": a truth has no NaN to hide by; give \"values\" or \"keep\"");
@@ -112,7 +156,7 @@ written_operator make_operator(cpu& b, const observe_command& o, const operator_
         const auto matrices = io::load_npy_header(d.file).shape;
         shape = {items, matrices.size() >= 2 ? matrices[matrices.size() - 2] : features};
     }
-    io::array<float> y(shape);
+    host_items y{io::array<float>(shape)};
     return {load_operator(b, d, o.truth.string(), y).a, description};
 }
 
@@ -127,9 +171,9 @@ int observe(const observe_command& o) {
                      .reads("the truth", o.truth)
                      .reads("--operator", o.description)
                      .reads("--sigma-y", sigma.file)
-                     .reads(d.where, d.file)
+                     .reads(d.where, d.files())
                      .writes({"truth.npy", "y.npy", "operator.json"});
-    if (d.drawn()) files.writes({d.keep > 0 ? "masks.npy" : "matrices.npy"});
+    if (d.drawn()) files.writes({d.rows > 0 ? "matrices.npy" : "masks.npy"});
     files.check();
     const auto truth = load_truth(o, d.order);
     const auto made = make_operator(b, o, d, truth);
@@ -149,8 +193,14 @@ int observe(const observe_command& o) {
 
     if (!made.name.empty()) io::save_npy(o.out / made.name, made.values);
     io::save_npy(o.out / "truth.npy", truth);
-    const io::shape_type shape = made.a.as_mask() != nullptr ? truth.shape : io::shape_type{items, rows};
-    io::save_npy(o.out / "y.npy", shape, std::span<const float>(values));
+    io::shape_type shape = made.a.as_mask() != nullptr ? truth.shape : io::shape_type{items, rows};
+    if (made.kspace.empty()) {
+        io::save_npy(o.out / "y.npy", shape, std::span<const float>(values));
+    } else {
+        shape = made.kspace;
+        const auto numbers = complex_numbers(values, true);
+        io::save_npy(o.out / "y.npy", shape, std::span<const std::complex<float>>(numbers));
+    }
     io::save_json(o.out / "operator.json", made.description);
     std::cout << "y.npy, operator.json and truth.npy of " << items << " items are in " << o.out.string() << '\n';
     support::tell({{"program", "diem observe"},

@@ -7,6 +7,7 @@
 
 #include <diem/core/error.hpp>
 #include <diem/io/atomic.hpp>
+#include <diem/prior/run_folder.hpp>
 
 #include "diem/files.hpp"
 
@@ -22,6 +23,10 @@ outputs outputs::file(std::string option, const fs::path& name) {
 }
 outputs& outputs::reads(std::string option, fs::path from) {
     if (!from.empty()) inputs_.push_back({std::move(option), std::move(from)});
+    return *this;
+}
+outputs& outputs::reads(const std::string& option, const std::vector<fs::path>& from) {
+    for (const auto& path : from) reads(option, path);
     return *this;
 }
 outputs& outputs::writes(std::vector<std::string> names) {
@@ -62,10 +67,10 @@ bool is_numbered(std::string_view name, std::string_view before, std::string_vie
 }  // namespace
 
 bool fit_writes(const std::string& name, bool in_checkpoint) {
-    if (in_checkpoint) return name == "run.safetensors" || is_numbered(name, "prior_", ".safetensors");
-    constexpr std::array<std::string_view, 6> names{"gaussian.safetensors", "prior.safetensors",
-                                                    "report.json",          "observed.png",
-                                                    "samples_gaussian.png", "samples_diffusion.png"};
+    if (in_checkpoint) return diem::prior::is_run_file(name);
+    constexpr std::array<std::string_view, 7> names{"gaussian.safetensors", "prior.safetensors", "report.json",
+                                                    "report.html",          "observed.png",      "samples_gaussian.png",
+                                                    "samples_diffusion.png"};
     for (const auto& each : names)
         if (name == each) return true;
     return is_numbered(name, "lap_", ".png") || is_numbered(name, "lap_", "_posterior.png");

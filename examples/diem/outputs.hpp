@@ -18,6 +18,7 @@ public:
 
     /// An input, by what gave it ("observations", "--operator"); an empty path is none.
     outputs& reads(std::string option, std::filesystem::path from);
+    outputs& reads(const std::string& option, const std::vector<std::filesystem::path>& from);
     /// Names in the folder.
     outputs& writes(std::vector<std::string> names);
 

@@ -70,7 +70,7 @@ file(WRITE unet_2.json "{${start}, ${gaussian}, ${unet}, \"em\": {\"laps\": 2, $
 runs(fit fit.json --out run/mlp --plan)
 says("Plan: network")
 runs(fit fit.json --out run/mlp --threads 1)
-there(run/mlp/prior.safetensors run/mlp/gaussian.safetensors run/mlp/report.json run/mlp/observed.png
+there(run/mlp/prior.safetensors run/mlp/gaussian.safetensors run/mlp/report.json run/mlp/report.html run/mlp/observed.png
     run/mlp/samples_gaussian.png run/mlp/lap_0.png run/mlp/samples_diffusion.png run/mlp/checkpoint/run.safetensors)
 runs(fit unet_1.json --out run/unet --threads 1)
 runs(fit unet_2.json --out run/unet --threads 1 --resume)
@@ -108,7 +108,20 @@ if(NOT one STREQUAL other)
 endif()
 runs(sample run/mlp/gaussian.safetensors --count 20 --out gaussian)
 runs(posterior run/mlp/prior.safetensors data/y.npy --operator data/operator.json --sigma-y 0.1 --samples 2 --out restored)
-there(restored/samples.npy restored/mean.npy restored/observed.png restored/samples.png restored/mean.png)
+there(restored/samples.npy restored/mean.npy restored/observed.png restored/samples.png restored/mean.png
+    restored/posterior.json restored/posterior.html)
+
+# The page of a run again, and of two.
+file(SHA256 run/mlp/report.html before)
+file(REMOVE run/mlp/report.html)
+runs(report run/mlp)
+file(SHA256 run/mlp/report.html after)
+if(NOT before STREQUAL after)
+    message(FATAL_ERROR "diem report makes another page than diem fit")
+endif()
+runs(report run/mlp run/unet --out both.html)
+there(both.html)
+fails("none: holds no report.json" report none)
 runs(evaluate restored/samples.npy data/truth.npy --json figures.json)
 says("PSNR of the mean of 2.*SSIM.*Frechet")
 there(figures.json)
@@ -121,7 +134,7 @@ says("PSNR of a sample, dB +inf.*SSIM of a sample +1.0000.*Frechet[^\n]* 0.0000"
 # What teaches, and what is wrong.
 runs(--help)
 says("first walk")
-foreach(name fit sample posterior evaluate info observe)
+foreach(name fit sample posterior evaluate info observe report)
     runs(${name} --help)
     says("Example: diem ${name}")
 endforeach()

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <variant>
 
 #include <diem/model/any_network.hpp>
 #include <diem/posterior/sample.hpp>
@@ -21,6 +24,17 @@ template <Backend B>
 using learned_prior = diem::prior::learned<B>;
 template <Backend B>
 using learn_result = diem::prior::learn_result<B>;
+
+/// The shape of its images: of its notes, else of a U-Net; none where it is not known. Throws io_error (notes).
+template <Backend B>
+[[nodiscard]] std::optional<support::image_shape> image_of(const learned_prior<B>& prior) {
+    auto image = image_of_notes(prior.notes);
+    if (image || !prior.has_network()) return image;
+    const auto config = prior.network().net().config();
+    if (const auto* unet = std::get_if<diem::nn::unet_config>(&config))
+        image = support::image_shape{unet->height, unet->width, unet->channels};
+    return image;
+}
 
 /// As configurations name it.
 [[nodiscard]] constexpr const char* name_of(diem::prior::gaussian_e_step e) {
@@ -55,9 +69,10 @@ struct network_stage {
     /// The diffusion prior by EM.
     [[nodiscard]] static learn_result<B> fit(B& b, learned_prior<B> start, const network& net, const measured<B>& m,
                                              const diem::prior::em_options& em, const diem::prior::run<B>& run);
-    /// Samples of the prior itself.
-    static void draw(B& b, const learned_prior<B>& prior, const diem::random_key& key, diem::view_t<B> x);
-    /// `posterior::sample`; `go_on` is asked after each batch. Whether all are drawn.
+    /// `prior::sample`.
+    static bool draw(B& b, const learned_prior<B>& prior, const diem::diffusion::sampling_options& sampling,
+                     const diem::random_key& key, diem::view_t<B> x, const std::atomic<bool>* cancel = nullptr);
+    /// `posterior::sample`; `go_on` is asked after each batch, `how.cancel` after each step. Whether all are drawn.
     using go_on_function = std::function<bool(const diem::posterior::sample_state&)>;
     static bool draw_posterior(B& b, const learned_prior<B>& prior, const measured<B>& m,
                                const diem::posterior::sample_options<B>& how, const diem::random_key& key,

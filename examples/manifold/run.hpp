@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -28,6 +27,7 @@
 
 #include "manifold/program.hpp"
 #include "support/curve.hpp"
+#include "support/html_report.hpp"
 #include "support/interrupt.hpp"
 #include "support/lap_log.hpp"
 #include "support/progress.hpp"
@@ -126,7 +126,6 @@ template <Backend B>
 int run(B& b, const settings& s, const program_options& o) {
     using network = nn::mlp<B>;
     using prior_type = prior::learned<B, network>;
-    const auto start = std::chrono::steady_clock::now();
     std::filesystem::create_directories(o.out);
     const problem<B> data(b, s);
     const auto observed = data.observed(b);
@@ -135,22 +134,54 @@ int run(B& b, const settings& s, const program_options& o) {
               << to_string(s.em.mmps.cov_x) << ", " << to_string(s.em.mmps.solver) << " of at most "
               << s.em.mmps.max_iterations << " iterations; " << support::describe(o.at, b.threads()) << std::endl;
 
+    support::run_report page(o.out, {{"program", "manifold"},
+                                     {"backend", o.at.backend},
+                                     {"threads", b.threads()},
+                                     {"products", o.at.products},
+                                     {"seed", s.em.seed},
+                                     {"observations", s.observations},
+                                     {"features", s.net.features},
+                                     {"rows", s.rows},
+                                     {"operator", "random projections"},
+                                     {"sigma_y", s.sigma_y},
+                                     {"gaussian_laps", s.gaussian.fit.max_laps},
+                                     {"em", prior::settings_json(s.em)},
+                                     {"covariance", to_string(s.em.mmps.cov_x)},
+                                     {"solver", to_string(s.em.mmps.solver)},
+                                     {"max_iterations", s.em.mmps.max_iterations},
+                                     {"sampler_steps", s.em.sampling.steps},
+                                     {"training_steps", s.em.training.steps},
+                                     {"training_batch", s.em.training.batch},
+                                     {"evaluation_samples", s.samples},
+                                     {"truth_file", "truth.npy"}});
+    auto& report = page.json();
     std::optional<evaluation<B>> eval;
+    const auto save = [&](const std::string& status) {  // as the run goes on, too
+        if (eval) report["along_laps"] = eval->laps();
+        page.save(status);
+    };
+    const auto cancelled = [&] {
+        save("cancelled");
+        return support::interrupt_status();
+    };
+    save("running");
     support::watched_run<B, network> watch(
-        s.observations, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {
+        s.observations, s.em.laps, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {
             eval->add(d, x);
+            save("running");
             std::cout << "  divergence of its samples " << eval->laps().back()["divergence"] << std::endl;
         });
     auto& run = watch.run();
     run.folder = o.out / "checkpoint";
     run.resume = o.resume;
+    run.overwrite = !o.resume;
     run.keep_laps = false;
 
     // The Gaussian stage.
     auto options = s.gaussian;
     options.seed = s.em.seed;
     auto initial = prior::learn_gaussian(b, observed, options, run);
-    if (initial.status == prior::run_status::cancelled) return support::interrupt_status();
+    if (initial.status == prior::run_status::cancelled) return cancelled();
     batch<B> free(b, s.net.features, s.samples);
     prior::sample(b, initial.prior, {.seed = s.em.seed + 17}, free.view());
     eval.emplace(b, s, data, o.out);
@@ -163,7 +194,8 @@ int run(B& b, const settings& s, const program_options& o) {
     if (o.resume) eval->restore(s.em.laps);
     auto result = prior::fit_diffusion(b, std::move(initial.prior), network(s.net), observed, s.em, run);
     std::cout << result.report << '\n';
-    if (result.status == prior::run_status::cancelled) return support::interrupt_status();
+    report["message"] = result.report;
+    if (result.status == prior::run_status::cancelled) return cancelled();
 
     // Posterior samples under the last prior, and samples of the prior itself.
     const auto& last = result.prior;
@@ -177,7 +209,7 @@ int run(B& b, const settings& s, const program_options& o) {
             bar.update(static_cast<long>(drawn.done));
             return !support::interrupted();
         }))
-        return support::interrupt_status();
+        return cancelled();
     bar.finish();
     if (s.em.outside == prior::out_of_range::remove) x = prior::remove_outside<B>(b, x.cview(), s.em.low, s.em.high);
     auto d = prior::diagnostics_of(state);
@@ -191,7 +223,6 @@ int run(B& b, const settings& s, const program_options& o) {
         eval->save(free.cview(), "prior_network.npy");
     }
 
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double first = eval->laps().front()["divergence"], end = eval->laps().back()["divergence"];
     std::vector<std::vector<std::string>> rows;
     for (const auto& e : eval->laps())
@@ -205,39 +236,17 @@ int run(B& b, const settings& s, const program_options& o) {
     support::print_table(std::cout, {"laps", "1000 x divergence", "distance to the point", "data residual"}, rows);
     std::cout << "1000 x divergence of the priors' own samples: Gaussian " << support::number(1e3 * gaussian_prior, 3)
               << ", network " << support::number(1e3 * network_prior, 3) << '\n';
-    io::save_json(o.out / "report.json", {{"program", "manifold"},
-                                          {"environment", support::environment()},
-                                          {"backend", o.at.backend},
-                                          {"threads", b.threads()},
-                                          {"products", o.at.products},
-                                          {"seed", s.em.seed},
-                                          {"observations", s.observations},
-                                          {"features", s.net.features},
-                                          {"rows", s.rows},
-                                          {"sigma_y", s.sigma_y},
-                                          {"gaussian_laps", s.gaussian.fit.max_laps},
-                                          {"laps", last.laps()},
-                                          {"em", prior::settings_json(s.em)},
-                                          {"covariance", to_string(s.em.mmps.cov_x)},
-                                          {"solver", to_string(s.em.mmps.solver)},
-                                          {"max_iterations", s.em.mmps.max_iterations},
-                                          {"sampler_steps", s.em.sampling.steps},
-                                          {"training_steps", s.em.training.steps},
-                                          {"training_batch", s.em.training.batch},
-                                          {"evaluation_samples", s.samples},
-                                          {"status", prior::to_string(result.status)},
-                                          {"message", result.report},
-                                          {"transport_between_truths", eval->self()},
-                                          {"divergence_gaussian_prior", gaussian_prior},
-                                          {"divergence_network_prior", network_prior},
-                                          {"divergence_first", first},
-                                          {"divergence_last", end},
-                                          {"along_laps", eval->laps()},
-                                          {"truth_file", "truth.npy"},
-                                          {"seconds", seconds}});
+    report.update({{"laps", last.laps()},
+                   {"transport_between_truths", eval->self()},
+                   {"divergence_gaussian_prior", gaussian_prior},
+                   {"divergence_network_prior", network_prior},
+                   {"divergence_first", first},
+                   {"divergence_last", end}});
+    save(prior::to_string(result.status));
     std::cout << '\n'
-              << support::number(seconds, 1) << " s. report.json and the samples are in "
-              << std::filesystem::absolute(o.out).string() << '\n';
+              << support::number(report["seconds"].get<double>(), 1)
+              << " s. report.json, report.html and the samples are in " << std::filesystem::absolute(o.out).string()
+              << '\n';
     return result.status == prior::run_status::rejected ? 1 : 0;
 }
 

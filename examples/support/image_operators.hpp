@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -20,6 +21,9 @@
 /// Operators on images from JSON: [{"type": "blur", "shape": [H, W, C], ...}, {"type": "downsample", ...}], applied
 /// from left to right; docs/command_line.md has the list.
 namespace support {
+
+/// Where arrays that a description names come from: files, unless a caller has them.
+using array_reader = std::function<diem::io::array<float>(const std::filesystem::path&)>;
 
 /// One step, read but not yet made.
 struct image_step {
@@ -192,7 +196,8 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
 
 /// What the steps are, for `items` items where a file has something for each. Throws io_error, shape_error.
 template <diem::Backend B>
-[[nodiscard]] any_operator<B> make_image_operator(B& b, const std::vector<image_step>& steps) {
+[[nodiscard]] any_operator<B> make_image_operator(B& b, const std::vector<image_step>& steps,
+                                                  const array_reader& read = diem::io::load_npy_as<float>) {
     using namespace diem;
     using convolution = linop::convolution<B>;
     using T = scalar_t<B>;
@@ -205,7 +210,7 @@ template <diem::Backend B>
             const auto kernel = to_backend(b, std::vector<T>(s.kernel.begin(), s.kernel.end()), s.size * s.size, 1);
             parts.push_back(convolution::shared(b, s.from, kernel.cview(), s.size, s.size, s.border));
         } else if (s.type == "blur") {
-            const auto k = io::load_npy_as<float>(s.file);
+            const auto k = read(s.file);
             if (k.shape.size() != 2 && k.shape.size() != 3)
                 throw shape_error(s.file.string() + ": shape " + io::to_string(k.shape) +
                                   ", expected a kernel (height, width), or one per item (items, height, width)");
@@ -215,7 +220,7 @@ template <diem::Backend B>
             parts.push_back(one ? convolution::shared(b, s.from, kernel.cview(), height, width, s.border)
                                 : convolution::per_item(b, s.from, kernel.cview(), height, width, s.border));
         } else if (s.type == "mask") {
-            const auto m = io::load_npy_as<float>(s.file);
+            const auto m = read(s.file);
             const index_t n = s.from.size();
             if (m.size() == 0 || m.size() % n != 0)
                 throw shape_error(s.file.string() + ": shape " + io::to_string(m.shape) + ", expected masks of " +
@@ -236,7 +241,7 @@ template <diem::Backend B>
             parts.push_back(linop::radon(b, s.from, s.numbers, s.size));
         } else {
             std::vector<any_operator<B>> below;
-            for (const auto& chain : s.parts) below.push_back(make_image_operator(b, chain));
+            for (const auto& chain : s.parts) below.push_back(make_image_operator(b, chain, read));
             parts.push_back(any_operator<B>::stack(std::move(below)));
         }
     }

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,8 +15,12 @@
 #include <diem/backend/batch.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
+#include <diem/metrics/psnr.hpp>
+#include <diem/metrics/ssim.hpp>
+#include <diem/posterior/mmps.hpp>
 #include <diem/prior/learn.hpp>
 
+#include "support/html_report.hpp"
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
 #include "support/interrupt.hpp"
@@ -24,19 +28,24 @@
 #include "support/masked_images.hpp"
 #include "support/place.hpp"
 #include "support/plan.hpp"
+#include "support/posterior_figures.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/study_stages.hpp"
 #include "support/watched_run.hpp"
 
 namespace support {
 
-/// A study of masked images, from a Gaussian to a diffusion prior, with each judged on images held out.
+/// A study of images that were observed in part, from a Gaussian to a diffusion prior, with each judged on images held out.
 struct study_settings {
     std::string program;
     std::filesystem::path out;
     place at;
     bool resume = false, plan_only = false;
-    double keep = 0.25, sigma_y = 1e-2;
+    double sigma_y = 1e-2;
+    std::string observed;                             ///< what the observations are, in words
+    std::string operator_name = "mask";               ///< in the report
+    diem::io::json facts = diem::io::json::object();  ///< further entries of the report
     std::uint64_t seed = 0;
     diem::index_t gaussian_observations = 0;  ///< the first so many
     diem::prior::gaussian_fit_options gaussian{};
@@ -48,9 +57,39 @@ struct study_settings {
     diem::index_t free_samples = 0, pictures = 16, scale = 2;
     std::uint64_t free_seed = 17;
     std::vector<std::pair<std::string, std::string>> figure_names;  ///< keys of `free_figures`, their names in tables
+    /// Values are brought to [-2, 2] before figures are taken, and PSNR is the mean over images; beside it structural similarity, how
+    /// often intervals of the samples hold the truth, and a row of standard deviations in pictures.
+    bool full_figures = false;
 };
 
-template <diem::Backend B, class Net>
+/// What command and configuration say of a study; all priors of it are sampled alike, so that they compare.
+[[nodiscard]] inline study_settings study_of(std::string program, const study_command& o, const stage_settings& c) {
+    study_settings s;
+    s.program = std::move(program);
+    s.out = o.out;
+    s.at = o.at;
+    s.resume = o.resume;
+    s.plan_only = o.plan_only;
+    s.sigma_y = c.sigma_y;
+    s.seed = c.seed;
+    s.gaussian_observations = c.gaussian_observations;
+    s.gaussian = c.gaussian;
+    s.gaussian.seed = c.seed;
+    s.em = c.em;
+    s.judged = c.network ? c.em.sampling : c.gaussian.sampling;
+    if (!c.network) s.judged.sampler = diem::diffusion::sampler_choice::ddpm;
+    s.gaussian_mmps = c.gaussian.mmps;
+    return s;
+}
+
+/// How near restored images are to the truth.
+struct restoration {
+    double psnr = 0;               ///< dB, range 4
+    std::optional<double> ssim{};  ///< with `full_figures`
+};
+
+/// `Images`: what is observed, as `masked_images`.
+template <diem::Backend B, class Net, class Images = masked_images<B>>
 class image_study {
     using prior_type = diem::prior::learned<B, Net>;
 
@@ -58,58 +97,57 @@ public:
     /// `free_figures`: of unconditional samples, as JSON.
     using figures_function = std::function<diem::io::json(diem::const_view_t<B>)>;
 
-    image_study(B& b, study_settings s, masked_images<B> train, masked_images<B> held_out,
+    /// `held_out`: sets to restore, each with a name for tables ("": none).
+    image_study(B& b, study_settings s, Images train, std::vector<std::pair<std::string, Images>> held_out,
                 figures_function free_figures)
         : b_(b), s_(std::move(s)), train_(std::move(train)), held_out_(std::move(held_out)),
-          free_figures_(std::move(free_figures)), laps_(s_.out / "laps.json") {
+          free_figures_(std::move(free_figures)), laps_(s_.out / "laps.json"), report_(s_.out, s_.facts) {
         s_.gaussian_observations = std::min(s_.gaussian_observations, train_.items());
     }
 
     /// Both stages, tables, pictures and report.json; `network`: null for the Gaussian alone. The exit status.
     int run(const Net* network) {
-        std::cout << train_.items() << " images with " << number(100 * (1 - s_.keep), 0)
-                  << " % of their pixels deleted, noise " << s_.sigma_y << " in [-2, 2]; " << held_out_.items()
-                  << " held out; Gaussian of rank " << s_.gaussian.ppca.rank << " from " << s_.gaussian_observations
-                  << " of them in " << s_.gaussian.fit.max_laps << " laps; " << describe(s_.at, b_.threads())
-                  << std::endl;
+        std::cout << train_.items() << ' ' << s_.observed << ", noise " << s_.sigma_y << " in [-2, 2]; "
+                  << held_out_.front().second.items() << " held out; Gaussian of rank " << s_.gaussian.ppca.rank
+                  << " from " << s_.gaussian_observations << " of them in " << s_.gaussian.fit.max_laps << " laps; "
+                  << describe(s_.at, b_.threads()) << std::endl;
         if (network != nullptr) {
             diem::prior::check_em(s_.em);
             if (s_.plan_only || s_.em.laps > 0) plan(*network);
         }
         if (s_.plan_only) return 0;
-        baselines();
+        begin_report(network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian");
+        save_report("running");
+        for (const auto& [name, images] : held_out_)
+            for (const auto& [title, key, x] : images.baselines(b_, train_)) {
+                report_.json()[keyed(key, name)] = tell(titled(title, name), compare(x.cview(), images));
+            }
         auto learned = gaussian();
-        if (!learned) return interrupt_status();
+        if (!learned) return cancelled();
         if (network != nullptr && s_.em.laps > 0) {
             auto result = diffusion(*network, std::move(*learned));
-            if (status_ == diem::prior::run_status::cancelled) return interrupt_status();
+            if (status_ == diem::prior::run_status::cancelled) return cancelled();
             if (result.has_network()) judge("diffusion", result, {});
         }
+        save_report(diem::prior::to_string(status_));
         print();
-        save_report();
         return status_ == diem::prior::run_status::completed ? 0 : 1;
     }
 
 private:
-    [[nodiscard]] double elapsed() const {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    }
     void plan(const Net& network) const {
         diem::model::preconditioned<B, Net> model(b_, Net(network.config()));
         model.initialize(b_, {.seed = s_.seed});
         print_plan(std::cout, plan_em(b_, model, s_.em, train_.items()), s_.em);
     }
-    /// Figures that need no prior.
-    void baselines() {
-        const auto means = observed_means(b_, train_);
-        const std::vector<float> zeros(means.size(), 0.0F);
-        add("deleted pixels zero", "psnr_zero_fill_db", psnr(b_, filled(b_, held_out_, zeros), truth()));
-        add("deleted pixels at their mean", "psnr_mean_fill_db", psnr(b_, filled(b_, held_out_, means), truth()));
+    void keep_in_folder(diem::prior::run<B, Net>& run) const {
+        run.folder = s_.out / "checkpoint";
+        run.resume = s_.resume;
+        run.overwrite = !s_.resume;
     }
     std::optional<prior_type> gaussian() {
         watched_run<B, Net> watch(s_.gaussian_observations);
-        watch.run().folder = s_.out / "checkpoint";
-        watch.run().resume = s_.resume;
+        keep_in_folder(watch.run());
         const auto observed = train_.observed(b_).items(0, s_.gaussian_observations);
         auto result = diem::prior::learn_gaussian(b_, observed, s_.gaussian, watch.run());
         if (result.status == diem::prior::run_status::cancelled) {
@@ -117,41 +155,63 @@ private:
             return std::nullopt;
         }
         const auto& g = *result.prior.estimate();
-        report_["gaussian_laps"] = result.prior.notes.at("laps");
-        report_["gaussian_seconds"] = elapsed();
-        auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
-        const auto each = [&](const auto& seen) {
-            return diem::prior::log_evidence(b_, g, seen) / static_cast<double>(seen.items());
-        };
-        const double unseen = each(held_out_.observed(b_));
-        evidence.push_back(each(observed));
-        print_evidence(std::cout, evidence);
-        std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
-        report_["log_evidence_per_observation"] = evidence;
-        report_["log_evidence_held_out"] = unseen;
+        report_.json()["gaussian_laps"] = result.prior.notes.at("laps");
+        report_.json()["gaussian_seconds"] = report_.seconds();
+        if constexpr (Images::closed_form) {
+            auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
+            const auto each = [&](const auto& seen) {
+                return diem::prior::log_evidence(b_, g, seen) / static_cast<double>(seen.items());
+            };
+            const double unseen = each(held_out_.front().second.observed(b_));
+            evidence.push_back(each(observed));
+            print_evidence(std::cout, evidence);
+            std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
+            report_.json()["log_evidence_per_observation"] = evidence;
+            report_.json()["log_evidence_held_out"] = unseen;
+        }
         judge("gaussian", result.prior, s_.gaussian_mmps);
-        diem::batch<B> exact(b_, g.features(), held_out_.items());
-        diem::prior::posterior_means(b_, g, held_out_.observed(b_), exact.view());
-        add("gaussian: exact posterior mean", "psnr_exact_gaussian_mean_db", psnr(b_, exact, truth()));
+        for (const auto& [name, images] : held_out_) {
+            diem::batch<B> exact(b_, g.features(), images.items());
+            gaussian_means(g, images, exact.view());
+            report_.json()[keyed("psnr_exact_gaussian_mean_db", name)] =
+                tell(titled("gaussian: exact posterior mean", name), compare(exact.cview(), images));
+        }
         return std::move(result.prior);
+    }
+    /// E[x | y] under a Gaussian: its closed form, or the denoiser of a noise level at which x_t says nothing.
+    void gaussian_means(const diem::diffusion::gaussian<B>& g, const Images& images, diem::view_t<B> means) {
+        if constexpr (Images::closed_form) {
+            diem::prior::posterior_means(b_, g, images.observed(b_), means);
+        } else {
+            const diem::index_t n = images.items(), most = s_.judged.batch;
+            for (diem::index_t first = 0; first < n; first += most) {
+                const diem::index_t count = std::min(most, n - first);
+                diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count),
+                                               {.max_iterations = 512, .relative_tolerance = 1e-4}, &g);
+                diem::batch<B> x_t(b_, g.features(), count);
+                b_.fill(x_t.view(), 0.0F);
+                denoiser.denoise(b_, x_t.cview(), 1e3, means.item_range(first, count));
+            }
+        }
     }
     prior_type diffusion(const Net& network, prior_type start) {
         if (s_.resume) laps_.restore(s_.em.laps);
         std::vector<image> prior_rows, posterior_rows;
-        watched_run<B, Net> watch(train_.items(), [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
-            const auto free = unconditional(next);
-            const auto name = "lap_" + std::to_string(d.lap);
-            const auto drawn = x.item_range(0, std::min(s_.pictures, x.items()));
-            prior_rows.push_back(row(free.cview().item_range(0, s_.pictures)));
-            posterior_rows.push_back(row(drawn));
-            diem::io::save_png(s_.out / (name + ".png"), prior_rows.back());
-            diem::io::save_png(s_.out / (name + "_posterior.png"), posterior_rows.back());
-            auto entry = diem::prior::to_json(d);
-            if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
-            laps_.add(std::move(entry));
-        });
-        watch.run().folder = s_.out / "checkpoint";
-        watch.run().resume = s_.resume;
+        watched_run<B, Net> watch(train_.items(), s_.em.laps,
+                                  [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
+                                      const auto free = unconditional(next);
+                                      const auto name = "lap_" + std::to_string(d.lap);
+                                      const auto drawn = x.item_range(0, std::min(s_.pictures, x.items()));
+                                      prior_rows.push_back(row(free.cview().item_range(0, s_.pictures)));
+                                      posterior_rows.push_back(row(drawn));
+                                      diem::io::save_png(s_.out / (name + ".png"), prior_rows.back());
+                                      diem::io::save_png(s_.out / (name + "_posterior.png"), posterior_rows.back());
+                                      auto entry = diem::prior::to_json(d);
+                                      if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
+                                      laps_.add(std::move(entry));
+                                      save_report("running");
+                                  });
+        keep_in_folder(watch.run());
         start.notes = {{"image", {train_.shape.height, train_.shape.width, train_.shape.channels}}};
         auto result =
             diem::prior::fit_diffusion(b_, std::move(start), network, train_.observed(b_), s_.em, watch.run());
@@ -172,38 +232,100 @@ private:
         return some;
     }
 
-    /// Figures and pictures of one prior; `mmps`: other than its own.
-    void judge(const std::string& name, const prior_type& prior,
+    /// Figures and pictures of one prior on each held-out set; `mmps`: other than its own.
+    void judge(const std::string& prior_name, const prior_type& prior,
+               const std::optional<diem::posterior::mmps_options>& mmps) {
+        for (const auto& [set, images] : held_out_) judge(prior_name, set, images, prior, mmps);
+        const auto free = unconditional(prior);
+        const diem::index_t count = std::min<diem::index_t>(4 * s_.pictures, free.items());
+        diem::io::save_png(s_.out / ("samples_" + prior_name + ".png"),
+                           picture_row(b_, free.cview().item_range(0, count), train_.shape, s_.scale, {},
+                                       std::min(s_.pictures, count)));
+        if (s_.free_samples > 1) {
+            auto& stage = stages_[stages_.size() - held_out_.size()];
+            stage.update(free_figures_(free.cview()));
+            for (const auto& [key, title] : s_.figure_names)
+                if (stage.contains(key))
+                    rows_.push_back({prior_name + ": " + title, number(stage[key].template get<double>(), 3), ""});
+        }
+    }
+    void judge(const std::string& prior_name, const std::string& set, const Images& images, const prior_type& prior,
                const std::optional<diem::posterior::mmps_options>& mmps) {
         auto how = prior.sample_options(b_);
         how.sampling = s_.judged;
         if (mmps) how.mmps = *mmps;
+        const auto name = titled(prior_name, set);
         diem::batch<B> x;
-        const auto figures = sample_held_out(b_, prior, held_out_, how, s_.seed + 3, x, name);
-        save_posterior_picture(b_, s_.out / ("posterior_" + name + ".png"), held_out_, x.cview(),
-                               std::min(s_.pictures, held_out_.items()), s_.scale);
-        const auto free = unconditional(prior);
-        const diem::index_t shown = std::min<diem::index_t>(4 * s_.pictures, free.items());
-        diem::io::save_png(s_.out / ("samples_" + name + ".png"),
-                           picture_row(b_, free.cview().item_range(0, shown), train_.shape, s_.scale, {},
-                                       std::min(s_.pictures, shown)));
+        const auto figures = sample_held_out(b_, prior, images, how, s_.seed + 3, x, name);
+        const diem::index_t n = images.items();
+        const auto file = keyed("posterior_" + prior_name, set) + ".png";
+        const auto mean = mean_of_samples(b_, x.cview(), n);
+        save_posterior_picture(b_, s_.out / file, images, x.cview(), mean.cview(), std::min(s_.pictures, n), s_.scale,
+                               s_.full_figures);
+        auto& pictures = report_.json()["pictures"];
+        pictures.insert(
+            pictures.begin(),
+            diem::io::json::object(
+                {{"file", file},
+                 {"group", "Posterior samples"},
+                 {"title", "With the " + titled((prior_name == "gaussian" ? "Gaussian" : prior_name) + " prior", set)},
+                 {"caption", "Rows: " + (Images::pictured + (", " + rows_of_pictures()))}}));
+        const auto one = compare(x.cview().item_range(0, n), images), all = compare(mean.cview(), images);
         diem::io::json stage{{"stage", name},
-                             {"psnr_sample_db", figures.sample},
-                             {"psnr_mean_db", figures.mean},
-                             {"data_residual", figures.diagnostics.data_residual},
-                             {"outside_share", figures.diagnostics.outside_share},
-                             {"solver_shares", figures.diagnostics.solver_shares},
-                             {"seconds", figures.diagnostics.e_seconds}};
-        rows_.push_back({name + ": one posterior sample", number(figures.sample)});
-        rows_.push_back({name + ": mean of " + std::to_string(s_.judged.samples_per_observation) + " samples",
-                         number(figures.mean)});
-        if (s_.free_samples > 1) {
-            stage.update(free_figures_(free.cview()));
-            for (const auto& [key, title] : s_.figure_names)
-                if (stage.contains(key))
-                    rows_.push_back({name + ": " + title, number(stage[key].template get<double>(), 3)});
+                             {"prior", prior_name},
+                             {"set", set},
+                             {"psnr_sample_db", one.psnr},
+                             {"psnr_mean_db", all.psnr},
+                             {"data_residual", figures.data_residual},
+                             {"outside_share", figures.outside_share},
+                             {"solver_shares", figures.solver_shares},
+                             {"seconds", figures.e_seconds}};
+        if (s_.full_figures) {
+            stage.update({{"ssim_sample", *one.ssim}, {"ssim_mean", *all.ssim}});
+            if (s_.judged.samples_per_observation > 1)
+                stage["coverage"] = coverage_of_samples(b_, x.cview(), images.truth.cview());
         }
+        tell(name + ": one posterior sample", one);
+        tell(name + ": mean of " + std::to_string(s_.judged.samples_per_observation) + " samples", all);
         stages_.push_back(std::move(stage));
+        save_report("running");
+    }
+    /// PSNR is of all values together, or with `full_figures` its mean over images.
+    [[nodiscard]] restoration compare(diem::const_view_t<B> x, const Images& images) const {
+        const auto truth = images.truth.cview();
+        if (!s_.full_figures) return {psnr(b_, x, truth)};
+        diem::batch<B> shown(b_, x.features(), x.items());
+        b_.copy(x, shown.view());
+        diem::prior::clip_samples<B>(b_, shown.view(), -2, 2);
+        const auto mean = [](const std::vector<double>& each) {
+            return std::accumulate(each.begin(), each.end(), 0.0) / static_cast<double>(each.size());
+        };
+        const auto& [height, width, channels] = images.shape;
+        return {mean(diem::metrics::psnr(b_, shown.cview(), truth, 4)),
+                mean(diem::metrics::ssim(b_, shown.cview(), truth, {height, width, channels}, {.data_range = 4}))};
+    }
+    /// A row of the table; returns the PSNR.
+    double tell(std::string title, const restoration& r) {
+        rows_.push_back({std::move(title), number(r.psnr), r.ssim ? number(*r.ssim, 3) : ""});
+        return r.psnr;
+    }
+    [[nodiscard]] static std::string titled(const std::string& title, const std::string& set) {
+        return set.empty() ? title : title + ", " + set;
+    }
+    /// "key_R_4" of the set "R = 4".
+    [[nodiscard]] static std::string keyed(std::string key, const std::string& set) {
+        bool gap = true;
+        for (const char c : set) {
+            const bool part = c != ' ' && c != '=';
+            if (part && gap) key += '_';
+            if (part) key += c;
+            gap = !part;
+        }
+        return key;
+    }
+    [[nodiscard]] std::string rows_of_pictures() const {
+        return std::string("one sample, mean of the samples, ") +
+               (s_.full_figures ? "their standard deviation (white: 1), truth" : "truth");
     }
     /// By reversing the diffusion, of any prior; always with the same random numbers.
     [[nodiscard]] diem::batch<B> unconditional(const prior_type& prior) const {
@@ -212,53 +334,60 @@ private:
         return x;
     }
     [[nodiscard]] image row(diem::const_view_t<B> x) const { return picture_row(b_, x, train_.shape, s_.scale); }
-    [[nodiscard]] diem::const_view_t<B> truth() const { return held_out_.truth.cview(); }
-    void add(const std::string& title, const std::string& key, double value) {
-        rows_.push_back({title, number(value)});
-        report_[key] = value;
-    }
-
     void print() const {
-        std::cout << "\nPSNR of " << held_out_.items() << " held-out images, dB (range 4), and figures of "
-                  << s_.free_samples << " unconditional samples\n";
-        print_table(std::cout, {"", ""}, rows_);
-    }
-    void save_report() {
-        const double seconds = elapsed();
-        report_.update({{"program", s_.program},
-                        {"environment", environment()},
-                        {"backend", s_.at.backend},
-                        {"threads", b_.threads()},
-                        {"products", s_.at.products},
-                        {"seed", s_.seed},
-                        {"observations", train_.items()},
-                        {"held_out", held_out_.items()},
-                        {"keep", s_.keep},
-                        {"sigma_y", s_.sigma_y},
-                        {"gaussian", diem::prior::settings_json(s_.gaussian)},
-                        {"em", diem::prior::settings_json(s_.em)},
-                        {"rank", s_.gaussian.ppca.rank},
-                        {"gaussian_observations", s_.gaussian_observations},
-                        {"laps", laps_.entries()},
-                        {"status", diem::prior::to_string(status_)},
-                        {"stages", stages_},
-                        {"seconds", seconds}});
-        diem::io::save_json(s_.out / "report.json", report_);
+        std::cout << "\nPSNR of " << held_out_.front().second.items() << " held-out images, dB (range 4)";
+        if (s_.full_figures) std::cout << ", and structural similarity";
+        if (s_.free_samples > 1) std::cout << ", and figures of " << s_.free_samples << " unconditional samples";
+        std::cout << '\n';
+        auto rows = rows_;
+        if (!s_.full_figures)
+            for (auto& r : rows) r.pop_back();
+        print_table(std::cout, std::vector<std::string>(rows.front().size()), rows);
         std::cout << "\n"
-                  << number(seconds, 1) << " s. Pictures and report.json are in "
-                  << std::filesystem::absolute(s_.out).string()
-                  << "\n  posterior_*.png           rows: observed, one sample, mean of the samples, truth\n"
+                  << number(report_.seconds(), 1) << " s. Pictures, report.json and report.html are in "
+                  << std::filesystem::absolute(s_.out).string() << "\n  posterior_*.png           rows: observed, "
+                  << rows_of_pictures()
+                  << "\n"
                      "  samples_*.png             unconditional samples\n"
                      "  laps.png, laps_posterior.png   samples along the laps of the diffusion prior\n";
     }
+    int cancelled() {
+        save_report("cancelled");
+        return interrupt_status();
+    }
+    void begin_report(const char* prior) {
+        report_.json().update({{"program", s_.program},
+                               {"prior", prior},
+                               {"backend", s_.at.backend},
+                               {"threads", b_.threads()},
+                               {"products", s_.at.products},
+                               {"seed", s_.seed},
+                               {"observations", train_.items()},
+                               {"held_out", held_out_.front().second.items()},
+                               {"sigma_y", s_.sigma_y},
+                               {"gaussian", diem::prior::settings_json(s_.gaussian)},
+                               {"em", diem::prior::settings_json(s_.em)},
+                               {"rank", s_.gaussian.ppca.rank},
+                               {"gaussian_observations", s_.gaussian_observations},
+                               {"features", train_.truth.features()},
+                               {"image", {train_.shape.height, train_.shape.width, train_.shape.channels}},
+                               {"operator", s_.operator_name},
+                               {"pictures", diem::io::json::array()}});
+    }
+    /// As the run goes on, too.
+    void save_report(const std::string& status) {
+        report_.json().update({{"laps", laps_.entries()}, {"stages", stages_}});
+        report_.save(status);
+    }
 
-    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
     B& b_;
     study_settings s_;
-    masked_images<B> train_, held_out_;
+    Images train_;
+    std::vector<std::pair<std::string, Images>> held_out_;
     figures_function free_figures_;
     lap_log laps_;
-    diem::io::json report_ = diem::io::json::object(), stages_ = diem::io::json::array();
+    run_report report_;
+    diem::io::json stages_ = diem::io::json::array();
     std::vector<std::vector<std::string>> rows_;
     diem::prior::run_status status_ = diem::prior::run_status::completed;
 };

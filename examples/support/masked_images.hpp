@@ -1,28 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <filesystem>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <diem/backend/batch.hpp>
-#include <diem/io/png.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/posterior/observation.hpp>
-#include <diem/posterior/sample.hpp>
-#include <diem/prior/diagnostics.hpp>
-#include <diem/prior/moments.hpp>
 
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
-#include "support/progress.hpp"
+#include "support/posterior_figures.hpp"
+#include "support/report.hpp"
 
-/// What the image examples share: images of which some pixels are deleted, baselines, figures, pictures.
+/// Images of which some pixels are deleted.
 namespace support {
 
 /// y = mask x + noise, the truth kept beside it for figures only.
@@ -32,9 +26,24 @@ struct masked_images {
     diem::batch<B> truth, y, values;  ///< D x n; values: the masks, 0 or 1
     diem::linop::mask<B> mask;
     diem::linop::isotropic_covariance noise;
+    static constexpr bool closed_form = true;  ///< of p(x | y) under a Gaussian
+    static constexpr const char* pictured = "observed (grey: hidden)";
 
     [[nodiscard]] diem::index_t items() const { return truth.items(); }
     [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y.cview(), mask, noise); }
+    /// As a user sees the first `count` observations.
+    [[nodiscard]] image picture(B& b, diem::index_t count, diem::index_t scale) const {
+        return picture_row(b, y.cview().item_range(0, count), shape, scale, values.cview().item_range(0, count));
+    }
+    /// Restored without a prior, with what is known from the observations `train`.
+    [[nodiscard]] std::vector<baseline<B>> baselines(B& b, const masked_images& train) const {
+        const auto means = observed_means(b, train);
+        std::vector<baseline<B>> out;
+        out.push_back(
+            {"deleted pixels zero", "psnr_zero_fill_db", filled(b, *this, std::vector<float>(means.size(), 0.0F))});
+        out.push_back({"deleted pixels at their mean", "psnr_mean_fill_db", filled(b, *this, means)});
+        return out;
+    }
 };
 
 /// Deletes each pixel (all its channels) with probability 1 - keep and adds noise of standard deviation sigma_y, in data
@@ -77,46 +86,9 @@ template <diem::Backend B>
     return diem::to_backend(b, y, data.truth.features(), data.items());
 }
 
-/// Figures of posterior samples of held-out observations.
-struct posterior_figures {
-    double sample = 0, mean = 0;  ///< PSNR of one sample, and of the mean of all samples, dB
-    diem::prior::lap_diagnostics diagnostics{};
-};
-
-/// Draws posterior samples of every observation with any prior and compares with the truth; a bar on the terminal names the
-/// prior. `x` receives the samples: sample s n + i belongs to observation i.
-template <diem::Backend B, class Model>
-posterior_figures sample_held_out(B& b, Model& prior, const masked_images<B>& data,
-                                  const diem::posterior::sample_options<B>& how, std::uint64_t seed, diem::batch<B>& x,
-                                  const std::string& name) {
-    x = diem::batch<B>(b, data.truth.features(), data.items() * how.sampling.samples_per_observation);
-    progress bar("posterior samples, " + name, static_cast<long>(x.items()));
-    diem::posterior::sample_state state;
-    diem::posterior::sample<B>(b, prior, data.observed(b), how, {.seed = seed}, x.view(), state,
-                               [&](const auto& s, const auto&) {
-                                   bar.update(static_cast<long>(s.done));
-                                   return true;
-                               });
-    bar.finish();
-    posterior_figures f;
-    f.sample = psnr(b, x.cview().item_range(0, data.items()), data.truth.cview());
-    f.mean = psnr(b, mean_of_samples(b, x.cview(), data.items()), data.truth.cview());
-    const auto beyond = diem::prior::outside<B>(b, x.cview(), -4, 4);
-    f.diagnostics =
-        diem::prior::diagnostics_of(state, static_cast<double>(std::count(beyond.begin(), beyond.end(), 1)));
-    return f;
-}
-
-/// Rows: observed, one sample, mean of the samples, truth; the first `count` held-out images.
-template <diem::Backend B>
-void save_posterior_picture(B& b, const std::filesystem::path& path, const masked_images<B>& data,
-                            diem::const_view_t<B> x, diem::index_t count, diem::index_t scale) {
-    const auto mean = mean_of_samples(b, x, data.items());
-    diem::io::save_png(path, stack({picture_row(b, data.y.cview().item_range(0, count), data.shape, scale,
-                                                data.values.cview().item_range(0, count)),
-                                    picture_row(b, x.item_range(0, count), data.shape, scale),
-                                    picture_row(b, mean.cview().item_range(0, count), data.shape, scale),
-                                    picture_row(b, data.truth.cview().item_range(0, count), data.shape, scale)}));
+/// "images with 75 % of their pixels deleted"
+[[nodiscard]] inline std::string deleted_pixels(double keep) {
+    return "images with " + number(100 * (1 - keep), 0) + " % of their pixels deleted";
 }
 
 }  // namespace support

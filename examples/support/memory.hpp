@@ -26,6 +26,16 @@ namespace support {
         bytes = std::min(bytes, static_cast<double>(limit.rlim_cur));
     return bytes;
 }
+/// Most bytes of memory that this process ever held.
+[[nodiscard]] inline double peak_memory() {
+    struct rusage usage {};
+    if (::getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+#if defined(__APPLE__)
+    return static_cast<double>(usage.ru_maxrss);
+#else
+    return static_cast<double>(usage.ru_maxrss) * 1024;
+#endif
+}
 [[nodiscard]] inline std::string gib(double bytes) {
     if (bytes < 0x1p30 / 10) return number(bytes / 0x1p20, 1) + " MiB";
     return number(bytes / 0x1p30, bytes < 0x1p30 ? 2 : bytes < 0x1p40 ? 1 : 0) + " GiB";

@@ -78,6 +78,10 @@ public:
         print();
         if (live_ && shows_progress()) std::fputc('\n', stderr);
     }
+    /// Seconds that the steps after `done` take at the rate so far; NaN where there is none yet.
+    [[nodiscard]] double left(long done) const {
+        return elapsed() / static_cast<double>(done - first_) * static_cast<double>(total_ - done);
+    }
     [[nodiscard]] double elapsed() const {
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     }

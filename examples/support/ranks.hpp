@@ -2,12 +2,9 @@
 #pragma once
 
 #include <cstdlib>
-#include <span>
 #include <string>
-#include <vector>
 
-#include <diem/core/version.hpp>
-#include <diem/io/content_hash.hpp>
+#include <diem/core/error.hpp>
 #include <diem/parallel/communicator.hpp>
 #ifdef DIEM_HAS_MPI
 #include <diem/parallel/mpi.hpp>
@@ -32,12 +29,8 @@ namespace support {
 /// Ends all ranks where `identity`, what must be equal on all, is not rank 0's. `what` says which.
 inline void check_alike(const diem::parallel::any_communicator& ranks, const std::string& identity, const char* what) {
     if (ranks.size() == 1) return;
-    diem::io::content_hash hash;
-    hash.values(std::span<const char>(identity));
-    const std::string own = hash.hex();
-    std::vector<char> first(own.begin(), own.end());
-    diem::parallel::broadcast(ranks, first, 0, what);
-    if (own != std::string(first.begin(), first.end())) ranks.abort(std::string("another ") + what + " than rank 0's");
+    if (diem::parallel::broadcast(ranks, identity, 0, what) != identity)
+        ranks.abort(std::string("another ") + what + " than rank 0's");
     ranks.barrier(what);
 }
 

@@ -17,6 +17,7 @@
 #include "support/interrupt.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/run_clock.hpp"
 
 namespace support {
 
@@ -32,13 +33,16 @@ public:
     using lap_function =
         std::function<void(const diem::prior::lap_diagnostics&, diem::const_view_t<B>, const prior_type&)>;
 
-    explicit watched_run(diem::index_t observations, lap_function lap_end = {}) : observations_(observations) {
+    /// `laps` in all, for the time left; 0: there are none, or not known.
+    explicit watched_run(diem::index_t observations, diem::index_t laps = 0, lap_function lap_end = {})
+        : observations_(observations), clock_(laps) {
         catch_interrupts();
         run_.cancel = &cancel_flag();
         run_.on_progress = [this](const diem::prior::progress& p) { show(p); };
         run_.on_lap = [this, lap_end = std::move(lap_end)](const diem::prior::lap_diagnostics& d,
                                                            diem::const_view_t<B> x, const prior_type& next) {
             bar_.reset();
+            clock_.lap_done(d);
             std::cout << "lap " << d.lap << ": data residual " << number(d.data_residual) << ", loss "
                       << number(d.loss, 3) << ", change " << number(d.change, 3) << "; " << number(d.e_seconds, 1)
                       << " + " << number(d.m_seconds, 1) << " s" << std::endl;
@@ -67,11 +71,14 @@ private:
         if (training) note = "loss " + number(p.figure, 3);
         if (gaussian && std::isfinite(p.figure))
             note = "log p(y) " + number(p.figure / static_cast<double>(observations_), 3);
+        if (const double left = clock_.left(p, bar_->left(static_cast<long>(p.done))); std::isfinite(left))
+            note += std::string(note.empty() ? "" : ", ") + "run left " + clock_text(left);
         bar_->update(static_cast<long>(p.done), note);
         if (p.done == p.total) bar_.reset();
     }
 
     diem::index_t observations_;
+    run_clock clock_;
     diem::prior::run<B, Net> run_;
     std::optional<class progress> bar_;
     diem::index_t lap_ = -2;

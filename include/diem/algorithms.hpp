@@ -33,7 +33,9 @@
 #include <diem/io/file_kind.hpp>
 #include <diem/io/folder_lock.hpp>
 #include <diem/io/ismrmrd_header.hpp>
+#include <diem/io/ismrmrd_lines.hpp>
 #include <diem/io/json.hpp>
+#include <diem/io/kspace.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
 
@@ -99,6 +101,16 @@
 #include <diem/diffusion/schedule.hpp>
 #include <diem/diffusion/score_model.hpp>
 
+#include <diem/mri/coil_compression.hpp>
+#include <diem/mri/coil_matrix.hpp>
+#include <diem/mri/espirit.hpp>
+#include <diem/mri/kspace.hpp>
+#include <diem/mri/masks.hpp>
+#include <diem/mri/measured.hpp>
+#include <diem/mri/resize.hpp>
+#include <diem/mri/scaling.hpp>
+#include <diem/mri/whitening.hpp>
+
 #include <diem/testing/adjoint.hpp>
 #include <diem/testing/operator.hpp>
 #include <diem/testing/report.hpp>
@@ -144,11 +156,15 @@
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/prior/guard.hpp>
+#include <diem/prior/held_out.hpp>
 #include <diem/prior/learn.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>
+#include <diem/prior/observed_variance.hpp>
+#include <diem/prior/recoverability.hpp>
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_file.hpp>
+#include <diem/prior/run_folder.hpp>
 #include <diem/prior/settings.hpp>
 
 #include <diem/metrics/calibration.hpp>

@@ -71,6 +71,8 @@ TEMPLATE_TEST_CASE("fft2 is its definition, of any size", "[fft]", DIEM_TEST_BAC
                                                  {4, 4},   {2, 17}, {7, 8},  {8, 7},   {12, 15}, {15, 12},
                                                  {17, 17}, {32, 5}, {9, 32}, {31, 22}, {33, 49}, {26, 64}};
     for (const auto& [height, width] : sizes) check_transform(b, height, width, 1, 3);
+    for (const index_t each : {2, 31, 32, 64, 77}) check_transform(b, 1, 6, each, 2);  // rows, many side by side
+    check_transform(b, 1, 35, 9, 2);
     for (const index_t items : {0, 1, 2, 5}) check_transform(b, 6, 10, 2, items);
 }
 

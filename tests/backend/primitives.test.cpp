@@ -225,6 +225,24 @@ TEMPLATE_TEST_CASE("cholesky, trsm and eigh", "[backend]", DIEM_TEST_BACKENDS) {
     CHECK(std::is_sorted(values.begin(), values.end()));
 }
 
+TEMPLATE_TEST_CASE("eigh takes float64 on every backend", "[backend]", DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    B b = test::make_backend<B>();
+    // Second differences: eigenvalues 2 - 2 cos(k pi / (n + 1)).
+    const index_t n = 17;
+    std::vector<double> a(n * n, 0);
+    for (std::size_t i = 0; i < std::size_t(n); ++i) {
+        a[i * n + i] = 2;
+        if (i + 1 < std::size_t(n)) a[i * n + i + 1] = -1;  // the lower triangle alone
+    }
+    auto v = to_backend(b, a, n, n);
+    batch<B, double> w(b, n, 1);
+    b.eigh(v.view(), w.flat());
+    const auto values = to_host(b, w);
+    for (std::size_t k = 0; k < std::size_t(n); ++k)
+        CHECK(std::abs(values[k] - 2 + 2 * std::cos(double(k + 1) * 3.14159265358979324 / (n + 1))) <= 1e-13);
+}
+
 TEMPLATE_TEST_CASE("random fills are those of core/random, for any split", "[backend]", DIEM_TEST_BACKENDS) {
     using B = TestType;
     using S = T<B>;

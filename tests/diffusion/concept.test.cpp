@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <type_traits>
+
 #include <diem/backend/reference.hpp>
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/diffusion/mixture.hpp>
@@ -127,9 +129,32 @@ static_assert(!ScoreModel<made<decltype(denoise), decltype(denoise)>, B>);
 static_assert(!ScoreModel<made<decltype(denoise), decltype(vjp_without_x)>, B>);
 static_assert(!Denoiser<made<decltype(vjp), decltype(vjp)>, B>);
 
+// The call itself is refused where the arguments are spelt out, whichever of the two functions does.
+constexpr auto generic = [](auto&, auto, double, auto) {};
+constexpr auto vjp_without_sigma = [](B&, const_view_t<B>, const_view_t<B>, view_t<B>) {};
+constexpr auto vjp_of_another = [](reference_backend<double>&, const_view_t<reference_backend<double>>, double,
+                                   const_view_t<reference_backend<double>>, view_t<reference_backend<double>>) {};
+constexpr auto denoise_without_sigma = [](B&, const_view_t<B>, view_t<B>) {};
+constexpr auto denoise_in_place = [](B&, view_t<B>, double) {};
+struct counts {  // a function may change itself, and may be a pointer
+    int calls = 0;
+    void operator()(B&, const_view_t<B>, double, view_t<B>) { ++calls; }
+};
+template <class Denoise, class Derivative>
+concept Callable = requires(Denoise d, Derivative v) { diffusion::score_model(index_t{1}, d, v); };
+template <const auto& Denoise, const auto& Derivative>
+constexpr bool accepted = Callable<std::remove_cvref_t<decltype(Denoise)>, std::remove_cvref_t<decltype(Derivative)>>;
+static_assert(accepted<denoise, vjp> && accepted<denoise, linearize> && accepted<generic, vjp> &&
+              accepted<generic, generic>);
+static_assert(Callable<counts, decltype(+vjp)> && !Callable<decltype(+denoise), counts>);
+static_assert(!accepted<denoise, vjp_without_sigma> && !accepted<generic, vjp_without_sigma>);
+static_assert(!accepted<denoise, vjp_without_x> && !accepted<denoise, returns_wrong> && !accepted<denoise, denoise>);
+static_assert(!accepted<denoise, vjp_of_another> && !accepted<denoise_without_sigma, vjp>);
+static_assert(!accepted<denoise_in_place, vjp> && !accepted<vjp, denoise> && !accepted<denoise, generic>);
+
 }  // namespace
 
-TEST_CASE("concepts of models tell near misses", "[diffusion]") { SUCCEED("checked when this was compiled"); }
+TEST_CASE("concepts of models tell near misses", "[diffusion]") { CHECK(Denoiser<good_denoiser, B>); }
 
 TEST_CASE("a model of two functions checks what it is handed", "[diffusion]") {
     B b;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <diem/io/cfl.hpp>
+#include <diem/io/kspace.hpp>
 
 #include "fuzz/input.hpp"
 
@@ -12,6 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::tolerate([&] {
         const auto values = diem::io::load_cfl(path);
         if (values.data.size() * 8 != size - rest) std::abort();
+        if (diem::io::cfl_slices(values, "a").data.size() != values.data.size()) std::abort();
     });
     return 0;
 }

@@ -69,6 +69,15 @@ size = "<matrixSize><x>4</x><y>8</y><z>1</z></matrixSize>"
 put("ismrmrd_header", "header", '<?xml version="1.0"?><!-- c --><i:h xmlns:i="x"><encoding>'
     f"<encodedSpace>{size}</encodedSpace><reconSpace>{size}</reconSpace><encodingLimits><kspace_encoding_step_1>"
     f"{limits}</kspace_encoding_step_1></encodingLimits></encoding></i:h>")
+
+
+def line(step, coils=2, samples=8, flag=0, slice=0):
+    return bytes([samples, coils, 0, 0, samples // 2, 0, step, 0, slice, 0, flag, 0, 0, 0, 0, 0])
+
+
+frame = bytes([8, 6, 1, 4, 1, 3, 0, 0])
+put("kspace", "lines", frame + line(0) + line(1, flag=18) + line(2, flag=19) + line(3, flag=21) + line(4, slice=1))
+put("kspace", "noise", frame + line(0, samples=5, flag=18) + line(2) + line(3, flag=20))
 put("ismrmrd_header", "odd", "<a><![CDATA[<b>]]><b/></a>")
 
 

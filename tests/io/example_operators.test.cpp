@@ -103,3 +103,35 @@ TEST_CASE("operators on images from JSON: errors name the key") {
     CHECK(!support::is_image_operator(io::json::parse(R"({"type": "dense"})")));
     CHECK(!support::is_image_operator(io::json::parse(R"("blur")")));
 }
+
+TEST_CASE("operators of several sizes: each for its items") {
+    B b(1);
+    const auto ones = [&](index_t n) {
+        return diem::linop::common_or_each<B>::shared(
+            to_backend(b, std::vector<float>(static_cast<std::size_t>(n), 1), n, 1));
+    };
+    std::vector<support::any_operator<B>> parts;
+    parts.push_back(diem::linop::mri<B>(b, 3, 4, ones(4)));
+    parts.push_back(
+        support::any_operator<B>::in_turn({diem::linop::window(b, {3, 4, 1}, -1, 0, 5, 4, diem::linop::border::zero),
+                                           diem::linop::mri<B>(b, 5, 4, ones(20))}));
+    const auto a = support::any_operator<B>::for_items(parts, {2, 3});
+    CHECK(a.rows() == 40);
+    CHECK(a.cols() == 12);
+    CHECK(a.items() == 5);
+    const auto found = testing::check_operator(b, a, {.wrong_sizes = true});
+    INFO(found.text());
+    CHECK(found.passed());
+    std::vector<float> x(60);
+    for (std::size_t k = 0; k < x.size(); ++k) x[k] = static_cast<float>(k % 7) - 3;
+    const auto y = product(b, a, x);
+    const auto first = product(b, parts[0], {x.begin(), x.begin() + 24}),
+               rest = product(b, parts[1], {x.begin() + 24, x.end()});
+    CHECK(std::vector<float>(y.begin(), y.begin() + 24) == std::vector<float>(first.begin(), first.begin() + 24));
+    CHECK(std::vector<float>(y.begin() + 24, y.begin() + 40) == std::vector<float>(16, 0));
+    CHECK(std::vector<float>(y.begin() + 80, y.end()) == rest);
+    CHECK(product(b, a.items(1, 2), {x.begin() + 12, x.begin() + 36}) ==
+          std::vector<float>(y.begin() + 40, y.begin() + 120));
+    CHECK_THROWS_AS(support::any_operator<B>::for_items({}, {}), value_error);
+    CHECK_THROWS_AS(support::any_operator<B>::for_items(parts, {2}), shape_error);
+}

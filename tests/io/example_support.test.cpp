@@ -11,6 +11,7 @@
 // What the examples share lies beside them, not in the library.
 #include "../../examples/support/image_grid.hpp"
 #include "../../examples/support/interrupt.hpp"
+#include "../../examples/support/numpy_random.hpp"
 #include "../../examples/support/progress.hpp"
 #include "../../examples/support/report.hpp"
 
@@ -94,4 +95,17 @@ TEST_CASE("example data: the digits") {
     double sum = 0;
     for (const auto value : digits.data) sum += value / 16.0;
     CHECK(sum / static_cast<double>(digits.size()) == Approx(0.3053).margin(1e-4));
+}
+
+TEST_CASE("permutations are numpy's", "[examples]") {
+    using order = std::vector<diem::index_t>;
+    CHECK(support::numpy_permutation(0, 10) == order{2, 8, 4, 9, 1, 6, 7, 3, 0, 5});
+    const auto thousand = support::numpy_permutation(3, 1000);
+    CHECK(order(thousand.begin(), thousand.begin() + 5) == order{642, 762, 909, 199, 586});
+    CHECK(support::numpy_permutation(7, 11) == order{8, 5, 0, 2, 1, 10, 7, 3, 6, 9, 4});
+    const auto some = support::numpy_permutation(3547, 300);
+    CHECK(order(some.begin(), some.begin() + 8) == order{292, 273, 64, 263, 86, 282, 46, 252});
+    CHECK(support::numpy_permutation(4294967295U, 4) == order{1, 0, 2, 3});
+    CHECK(support::numpy_permutation(1, 0).empty());
+    CHECK_THROWS_AS(support::numpy_permutation(1, -1), diem::value_error);
 }

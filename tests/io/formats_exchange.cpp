@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C++ half of formats_exchange.py.
 //   copy IN OUT           load_array, then save_array
+//   kspace FILE OUT       load_kspace, description on standard output; OUT_kspace.npy, OUT_mask.npy and, where there is a scan,
+//                         OUT_noise.npy
 //   fastmri FILE OUT      description on standard output; k-space of all slices as OUT.npy, reconstructions as OUT.h5
-#include <diem/io/any_array.hpp>
+#include <diem/io/any_kspace.hpp>
 #if defined(DIEM_HAS_HDF5)
 #include <diem/io/fastmri.hpp>
 #endif
@@ -40,6 +42,15 @@ void fastmri(const std::string& path, const std::string& out) {
 }
 #endif
 
+void kspace(const std::string& path, const std::string& out) {
+    const auto k = load_kspace(path, third_axis::coils);
+    std::cout << k.format << ' ' << k.readout << '\n';
+    save_npy(out + "_kspace.npy", k.values);
+    save_npy(out + "_mask.npy", k.measured);
+    if (k.noise.size() > 0) save_npy(out + "_noise.npy", k.noise);
+    if (k.calibration.size() > 0) save_npy(out + "_calibration.npy", k.calibration);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -49,12 +60,14 @@ int main(int argc, char** argv) {
             std::cout << array_formats() << '\n';
         else if (verb == "copy")
             save_array(argv[3], load_array<float>(argv[2]));
+        else if (verb == "kspace")
+            kspace(argv[2], argv[3]);
 #if defined(DIEM_HAS_HDF5)
         else if (verb == "fastmri")
             fastmri(argv[2], argv[3]);
 #endif
         else
-            throw io_error("usage: formats | copy IN OUT | fastmri FILE OUT");
+            throw io_error("usage: formats | copy IN OUT | kspace FILE OUT | fastmri FILE OUT");
     } catch (const std::exception& e) {
         std::cerr << "formats_exchange " << verb << ": " << e.what() << '\n';
         return 1;

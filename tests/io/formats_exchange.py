@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""formats_exchange.py PROGRAM: files of h5py, astropy, tifffile and BART read by diem, and diem's by them.
+"""formats_exchange.py PROGRAM: files of h5py, ismrmrd, astropy, tifffile and BART read by diem, and diem's by them.
 
 Each part whose Python package or program is missing is skipped, and said so. Interpreters as in exchange.py. Exit status
 77 where nothing could be tried.
@@ -118,6 +118,92 @@ def main(program):
             with h5py.File(folder / "out.h5") as f:
                 same(f["reconstruction"][()], images, "reconstruction")
 
+    def refused(words, path):
+        done = subprocess.run([program, "kspace", path, folder / "r"], stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1 and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+        assert str(path) in done.stderr, done.stderr
+
+    @part("h5py", formats, "HDF5")
+    def made_fastmri():
+        import h5py
+        np.save(folder / "slices.npy", random.uniform(0, 255, size=(3, 16, 20)).astype("u1"))
+        tool = pathlib.Path(__file__).resolve().parents[2] / "tools" / "make_fastmri"
+        for more, coils in ((["--coils", "4"], 4), (["--single"], 1)):
+            call(sys.executable, tool, folder / "slices.npy", folder / "made.h5", "--count", 2, "--first", 1,
+                 "--partial", 2, *more)
+            assert call(program, "kspace", folder / "made.h5", folder / "f").split() == ["fastMRI", "0"]
+            with h5py.File(folder / "made.h5") as f:
+                same(np.load(folder / "f_kspace.npy"), f["kspace"][()].reshape(2, coils, 32, 20), "made")
+                assert f["kspace"].chunks[0] == 1 and f["kspace"].compression == "gzip"
+                measured = f["mask"][()] & (np.arange(20) >= 2) & (np.arange(20) < 17)
+            same(np.load(folder / "f_mask.npy"), measured.astype("u1").reshape(1, 1, 20), "mask")
+        # Of every column the image comes back: readout cropped, noise aside.
+        call(sys.executable, tool, folder / "slices.npy", folder / "made.h5", "--count", 1, "--partial", 0, "--full",
+             "--sigma", 0.001)
+        call(program, "kspace", folder / "made.h5", folder / "f")
+        k = np.load(folder / "f_kspace.npy")[0]
+        images = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(k, axes=(1, 2)), norm="ortho"), axes=(1, 2))
+        with h5py.File(folder / "made.h5") as f:
+            error = np.sqrt((np.abs(images[:, 8:24]) ** 2).sum(0)) - f["reconstruction_rss"][0]
+        assert np.abs(error).max() <= 0.02, np.abs(error).max()
+        with h5py.File(folder / "bad.h5", "w") as f:
+            f["kspace"] = np.zeros((2, 3, 4), "f4")
+        refused('"kspace": has shape [2, 3, 4] of real numbers', folder / "bad.h5")
+
+    @part("ismrmrd", formats, "HDF5")
+    def raw_data():
+        import ismrmrd
+        coils, x, y = 3, 12, 8
+        lines = (random.normal(size=(2, y, coils, x)) + 1j * random.normal(size=(2, y, coils, x))).astype("c8")
+        scan = (random.normal(size=(coils, 20)) + 1j * random.normal(size=(coils, 20))).astype("c8")
+        text = HEADER.replace("<x>6</x><y>10</y>", f"<x>{x}</x><y>{y}</y>").replace("<x>3</x>", "<x>6</x>").replace(
+            "<maximum>6</maximum><center>4</center>", f"<maximum>{y - 1}</maximum><center>{y // 2}</center>")
+
+        def write(path, header=text, change=lambda acquisition, line: None, steps=(0, 3, 4, 7)):
+            path.unlink(missing_ok=True)
+            data = ismrmrd.Dataset(str(path), "dataset", True)
+            data.write_xml_header(header.encode())
+            noise = ismrmrd.Acquisition.from_array(scan)
+            noise.setFlag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+            data.append_acquisition(noise)
+            for i in range(2):
+                for step in steps:
+                    samples = lines[i, step]
+                    if step == 3:
+                        samples = samples[:, ::-1]
+                    a = ismrmrd.Acquisition.from_array(np.ascontiguousarray(samples))
+                    a.idx.kspace_encode_step_1 = step
+                    a.idx.slice = i
+                    a.center_sample = x // 2
+                    if step == 3:
+                        a.setFlag(ismrmrd.ACQ_IS_REVERSE)
+                    change(a, step)
+                    data.append_acquisition(a)
+            data.close()
+
+        raw = folder / "raw.h5"
+        write(raw)
+        assert call(program, "kspace", raw, folder / "i").split() == ["ISMRMRD", "6"]
+        want = np.zeros((2, coils, x, y), "c8")
+        for step in (0, 3, 4, 7):
+            want[..., step] = lines[:, step]
+        same(np.load(folder / "i_kspace.npy"), want, "raw data")
+        same(np.load(folder / "i_noise.npy"), scan, "noise scan")
+        same(np.load(folder / "i_mask.npy")[0, 0], np.isin(np.arange(y), (0, 3, 4, 7)).astype("u1"), "lines")
+        write(raw, change=lambda a, step: a.setFlag(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) if step == 4 else None)
+        call(program, "kspace", raw, folder / "i")
+        same(np.load(folder / "i_calibration.npy")[..., 4], lines[:, 4], "calibration")
+        assert np.load(folder / "i_mask.npy")[0, 0, 4] == 0
+        write(raw, header=text.replace("<encodingLimits>", "<trajectory>spiral</trajectory><encodingLimits>"))
+        refused('the trajectory is "spiral"', raw)
+        write(raw, change=lambda a, step: a.setFlag(ismrmrd.ACQ_IS_PHASECORR_DATA))
+        refused("echo-planar", raw)
+        write(raw, steps=(0, 0))
+        refused("measured twice", raw)
+        write(raw)
+        raw.write_bytes(raw.read_bytes()[:-4000])
+        refused("raw.h5", raw)
+
     @part("astropy", formats, "FITS")
     def fits():
         from astropy.io import fits as astropy_fits
@@ -161,6 +247,15 @@ def main(program):
         assert k.shape == (3, 1, 16, 16) and k.dtype == np.complex64, (k.shape, k.dtype)
         call(program, "copy", folder / "k.npy", folder / "back.cfl")
         assert float(call("bart", "nrmse", folder / "k", folder / "back").split()[-1]) == 0
+        # BART's image of its k-space is the orthonormal transform of ours: READ is the height.
+        call(program, "kspace", folder / "k.cfl", folder / "bart")
+        kspace = np.load(folder / "bart_kspace.npy")
+        same(kspace, k.transpose(1, 0, 3, 2), "READ is the height")
+        call("bart", "fft", "-u", "-i", "3", folder / "k", folder / "image")
+        call(program, "copy", folder / "image.cfl", folder / "image.npy")
+        ours = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(kspace, axes=(2, 3)), norm="ortho"), axes=(2, 3))
+        theirs = np.load(folder / "image.npy").transpose(1, 0, 3, 2)
+        assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
         # One value marked along READ (dimension 0) of BART is on the last axis here.
         call("bart", "ones", "2", "4", "3", folder / "ones")
         call("bart", "resize", "0", "8", folder / "ones", folder / "wide")

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <diem/linop/compose.hpp>
 #include <diem/linop/fourier.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
+#include "support/message.hpp"
 #include "support/operator_harness.hpp"
 
 using namespace diem;
@@ -29,16 +32,17 @@ TEMPLATE_TEST_CASE("fourier, mri and sense are linear operators", "[linop]", DIE
         check_operator(b, linop::fourier(height, width, 3), items, "fourier of three images");
     }
     SECTION("mri") {
-        check_operator(b, linop::mri<B>(height, width, numbers::shared(mask_of(width, 1))), items, "columns");
-        check_operator(b, linop::mri<B>(height, width, numbers::per_item(mask_of(width, items))), items,
+        check_operator(b, linop::mri<B>(b, height, width, numbers::shared(mask_of(width, 1))), items, "columns");
+        check_operator(b, linop::mri<B>(b, height, width, numbers::per_item(mask_of(width, items))), items,
                        "columns each");
-        check_operator(b, linop::mri<B>(height, width, numbers::shared(mask_of(pixels, 1))), items, "full");
-        check_operator(b, linop::mri<B>(height, width, numbers::per_item(mask_of(pixels, items))), items, "full each");
+        check_operator(b, linop::mri<B>(b, height, width, numbers::shared(mask_of(pixels, 1))), items, "full");
+        check_operator(b, linop::mri<B>(b, height, width, numbers::per_item(mask_of(pixels, items))), items,
+                       "full each");
     }
     SECTION("sense") {
         const auto coils = [&](index_t n, index_t count) { return random_batch(b, 2 * pixels * n, count, 11); };
         const auto check = [&](numbers mask, numbers maps, const char* name) {
-            check_operator(b, linop::sense<B>(height, width, std::move(mask), std::move(maps)), items, name);
+            check_operator(b, linop::sense<B>(b, height, width, std::move(mask), std::move(maps)), items, name);
         };
         check(numbers::shared(mask_of(width, 1)), numbers::shared(coils(2, 1)), "all shared");
         check(numbers::per_item(mask_of(width, items)), numbers::shared(coils(3, 1)), "mask each");
@@ -61,8 +65,8 @@ TEMPLATE_TEST_CASE("sense of one flat coil and a real image is mri; a full mask 
     columns[1] = columns[4] = 0;
     const auto x = to_backend(b, host, pixels, items), z = to_backend(b, as_complex, 2 * pixels, items);
     const auto coil = to_backend(b, flat, 2 * pixels, 1), some = to_backend(b, columns, width, 1);
-    const linop::mri<B> one(height, width, numbers::shared(some));
-    const linop::sense<B> many(height, width, numbers::shared(some), numbers::shared(coil));
+    const linop::mri<B> one(b, height, width, numbers::shared(some));
+    const linop::sense<B> many(b, height, width, numbers::shared(some), numbers::shared(coil));
     batch<B> y(b, 2 * pixels, items), u(b, 2 * pixels, items);
     one.apply(b, x, y);
     many.apply(b, z, u);
@@ -73,7 +77,7 @@ TEMPLATE_TEST_CASE("sense of one flat coil and a real image is mri; a full mask 
 
     batch<B> all(b, width, 1), back(b, pixels, items);
     b.fill(all.view(), T(1));
-    const linop::mri<B> full(height, width, numbers::shared(all));
+    const linop::mri<B> full(b, height, width, numbers::shared(all));
     full.apply(b, x, y);
     full.apply_adjoint(b, y, back);
     CHECK(close(to_host(b, back), host, largest(host), 16 * static_cast<double>(std::numeric_limits<T>::epsilon())));
@@ -84,17 +88,105 @@ TEST_CASE("mri and sense refuse sizes that do not fit, and name them", "[linop]"
     using numbers = linop::common_or_each<B>;
     using Catch::Matchers::Contains;
     B b;
-    const auto of = [&](index_t features, index_t items) { return random_batch(b, features, items, 3); };
-    CHECK_THROWS_WITH(linop::mri<B>(4, 6, numbers::shared(of(5, 1))),
+    const auto of = [&](index_t features, index_t items) {
+        batch<B> ones(b, features, items);
+        b.fill(ones.view(), 1);
+        return ones;
+    };
+    CHECK_THROWS_WITH(linop::mri<B>(b, 4, 6, numbers::shared(of(5, 1))),
                       Contains("mri: the mask has 5 numbers, expected 6 (one a column) or 24 (4 x 6)"));
-    CHECK_THROWS_WITH(linop::sense<B>(4, 6, numbers::shared(of(6, 1)), numbers::shared(of(50, 1))),
+    CHECK_THROWS_WITH(linop::sense<B>(b, 4, 6, numbers::shared(of(6, 1)), numbers::shared(of(50, 1))),
                       Contains("sense: the coils have 50 numbers, expected a multiple of 48 (2 x 4 x 6)"));
-    CHECK_THROWS_AS(linop::sense<B>(4, 6, numbers::shared(of(6, 1)), numbers::shared(of(0, 1))), shape_error);
-    CHECK_THROWS_WITH(linop::sense<B>(4, 6, numbers::per_item(of(6, 2)), numbers::per_item(of(48, 3))),
+    CHECK_THROWS_AS(linop::sense<B>(b, 4, 6, numbers::shared(of(6, 1)), numbers::shared(of(0, 1))), shape_error);
+    CHECK_THROWS_WITH(linop::sense<B>(b, 4, 6, numbers::per_item(of(6, 2)), numbers::per_item(of(48, 3))),
                       Contains("items of the second operator is 3, expected 2"));
     CHECK_THROWS_AS(numbers::shared(of(6, 2)), shape_error);
-    CHECK_THROWS_AS(linop::mri<B>(0, 6, numbers::shared(of(6, 1))), value_error);
-    CHECK_THROWS_AS(linop::sense<B>(0, 6, numbers::shared(of(6, 1)), numbers::shared(of(6, 1))), value_error);
+    CHECK_THROWS_AS(linop::mri<B>(b, 0, 6, numbers::shared(of(6, 1))), value_error);
+    CHECK_THROWS_AS(linop::sense<B>(b, 0, 6, numbers::shared(of(6, 1)), numbers::shared(of(6, 1))), value_error);
     CHECK_THROWS_AS(linop::fourier(3, -1), value_error);
     CHECK_THROWS_AS(linop::fourier(3, 3, -1), value_error);
+}
+
+TEMPLATE_TEST_CASE("the normal operator of mri and sense is the adjoint after the operator", "[linop]",
+                   DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = scalar_t<B>;
+    using numbers = linop::common_or_each<B>;
+    B b = make_backend<B>();
+    const index_t height = 6, width = 5, pixels = height * width, items = 2;
+    const bool full = GENERATE(false, true);
+    batch<B> mask(b, full ? pixels : width, items);
+    linop::draw_mask(b, random_key{5}, 0.5, 1, mask.view());
+    const auto check = [&](const auto& a) {
+        check_operator(b, linop::normal(a), items, "normal");
+        const auto x = random_batch(b, a.cols(), items, 8);
+        batch<B> y(b, a.rows(), items), expected(b, a.cols(), items), got(b, a.cols(), items);
+        a.apply(b, x, y);
+        a.apply_adjoint(b, y, expected);
+        linop::normal(a).apply(b, x.cview(), got.view());
+        CHECK(close(to_host(b, got), to_host(b, expected), largest(to_host(b, expected)),
+                    32 * static_cast<double>(std::numeric_limits<T>::epsilon())));
+    };
+    check(linop::mri<B>(b, height, width, numbers::per_item(mask)));
+    check(
+        linop::sense<B>(b, height, width, numbers::per_item(mask), numbers::shared(random_batch(b, 6 * pixels, 1, 9))));
+    check(linop::fourier(height, width));  // has no way of its own
+}
+
+namespace {
+/// Counts what is transformed: the passes over each axis of every image.
+struct counting_backend : reference_backend<double> {
+    index_t rows = 0, columns = 0;
+    template <class P, class Q>
+    void fft2(fft_direction direction, index_t height, index_t width, const batch_view<P>& x, const batch_view<Q>& y) {
+        const index_t images = x.size() / (2 * height * width);
+        if (width > 1) rows += images * height;
+        if (height > 1) columns += images * width;
+        reference_backend<double>::fft2(direction, height, width, x, y);
+    }
+};
+}  // namespace
+
+TEST_CASE("one pair of transforms a normal product of sense, of the rows alone where columns are hidden", "[linop]") {
+    using B = counting_backend;
+    using numbers = linop::common_or_each<B>;
+    B b;
+    const index_t height = 4, width = 6, pixels = height * width, coils = 3;
+    const bool full = GENERATE(false, true);
+    batch<B> mask(b, full ? pixels : width, 1);
+    b.fill(mask.view(), 1);
+    const linop::sense<B> a(b, height, width, numbers::shared(mask),
+                            numbers::shared(random_batch(b, 2 * coils * pixels, 1, 9)));
+    const auto x = random_batch(b, 2 * pixels, 1, 8);
+    batch<B> y(b, 2 * pixels, 1);
+    linop::normal(a).apply(b, x.cview(), y.view());
+    CHECK(b.rows == 2 * coils * height);
+    CHECK(b.columns == (full ? 2 * coils * width : 0));
+}
+
+TEMPLATE_TEST_CASE("mri and sense refuse what is not a mask, and maps that are not finite", "[linop]",
+                   DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = scalar_t<B>;
+    using numbers = linop::common_or_each<B>;
+    B b = make_backend<B>();
+    const auto with = [&](index_t features, index_t items, std::size_t at, T value) {
+        std::vector<T> host(static_cast<std::size_t>(features * items), T(1));
+        host[at] = value;
+        return to_backend(b, host, features, items);
+    };
+    constexpr T nan = std::numeric_limits<T>::quiet_NaN(), infinity = std::numeric_limits<T>::infinity();
+    for (const T bad : {nan, infinity, T(0.5), T(-1)}) {
+        CHECK(message_of<value_error>([&] { linop::mri<B>(b, 4, 6, numbers::per_item(with(6, 2, 7, bad))); }) ==
+              "mri: item 1 of the mask has 1 entries that are neither 0 nor 1");
+        CHECK(message_of<value_error>([&] {
+                  linop::sense<B>(b, 4, 6, numbers::shared(with(24, 1, 23, bad)), numbers::shared(with(48, 1, 0, 1)));
+              }) == "sense: item 0 of the mask has 1 entries that are neither 0 nor 1");
+    }
+    for (const T bad : {nan, infinity, -infinity}) {
+        CHECK(message_of<value_error>([&] {  // more numbers than are counted in one part
+                  linop::sense<B>(b, 50, 50, numbers::shared(with(50, 1, 0, 1)),
+                                  numbers::per_item(with(10000, 2, 19999, bad)));
+              }) == "sense: item 1 of the coils has 1 entries that are not finite");
+    }
 }

@@ -36,10 +36,10 @@ TEMPLATE_TEST_CASE("golden mri", "", DIEM_TEST_BACKENDS) {
         const linop::fourier f(height, width);
         run(f, false, "x_complex", "fft2c");
         run(f, true, "x_complex", "ifft2c");
-        const linop::mri<B> one(height, width, numbers::per_item(mask));
+        const linop::mri<B> one(b, height, width, numbers::per_item(mask));
         run(one, false, "x", "Ax");
         run(one, true, "y", "Aty");
-        const linop::sense<B> many(height, width, numbers::per_item(mask), numbers::per_item(coils));
+        const linop::sense<B> many(b, height, width, numbers::per_item(mask), numbers::per_item(coils));
         run(many, false, "x_complex", "sense_Ax");
         run(many, true, "y_coils", "sense_Aty");
     }

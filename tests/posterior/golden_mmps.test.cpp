@@ -34,7 +34,6 @@ TEMPLATE_TEST_CASE("golden: MMPS with a Gaussian prior", "[golden]", DIEM_TEST_B
     using B = TestType;
     using T = typename B::scalar;
     B b = test::make_backend<B>();
-    int checked = 0;
     for (auto& file : test::golden_files("mmps_gaussian")) {
         auto prior = test::load_gaussian(b, file);
         const auto shape = file.input<T>("A").shape;
@@ -69,9 +68,7 @@ TEMPLATE_TEST_CASE("golden: MMPS with a Gaussian prior", "[golden]", DIEM_TEST_B
             }
             CHECK(worst <= 1e-2);
         }
-        ++checked;
     }
-    CHECK(checked >= 0);
 }
 
 TEMPLATE_TEST_CASE("golden: posterior sampling", "[golden]", DIEM_TEST_BACKENDS) {
@@ -90,5 +87,4 @@ TEMPLATE_TEST_CASE("golden: posterior sampling", "[golden]", DIEM_TEST_BACKENDS)
                           {.max_iterations = model.at("iterations").template get<index_t>()});
         test::check_samplers(b, file, p);
     }
-    SUCCEED();
 }

@@ -250,6 +250,30 @@ TEST_CASE("a diffusion EM that is cancelled anywhere and resumed equals one that
     }
 }
 
+TEST_CASE("a diffusion EM whose laps are one batch, and shorter than a look at the loss, is cancelled after a lap") {
+    using B = test::main_backend<float>;
+    auto o = problem<B>::options();
+    o.sampling.batch = 1 << 20;
+    o.training.report_every = 1 << 20;
+    problem<B> whole(true), p(true), again(true);
+    const auto expected = whole.fit(o);
+    const folder f;
+    std::atomic<bool> cancel = false;
+    problem<B>::run run;
+    run.folder = f.path;
+    run.cancel = &cancel;
+    run.on_lap = [&](auto&&...) { cancel = true; };
+    const auto stopped = p.fit(o, run);
+    CHECK(stopped.status == prior::run_status::cancelled);
+    CHECK(stopped.prior.laps() == 1);
+    problem<B>::run rest;
+    rest.folder = f.path;
+    rest.resume = true;
+    const auto resumed = again.fit(o, rest);
+    CHECK(resumed.status == prior::run_status::completed);
+    check_same(again, resumed.prior, expected.prior);
+}
+
 TEST_CASE("a diffusion EM saves itself at intervals") {
     using B = test::main_backend<float>;
     problem<B> p;
@@ -311,9 +335,12 @@ TEST_CASE("a diffusion EM is not resumed with other options, another network or 
     o.training.adam.max_norm = std::numeric_limits<double>::infinity();
     CHECK_THROWS_AS(p.fit(o, run), config_error);
     run.resume = false;
+    run.overwrite = true;
     o.laps = 1;
     (void)p.fit(o, run);
     run.resume = true;
+    CHECK_THROWS_AS(p.fit(o, run), value_error);
+    run.overwrite = false;
     o.laps = 2;
     CHECK(p.fit(o, run).prior.laps() == 2);  // a number that JSON has not is no other number
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // From observations to a prior, to a file, to samples: what a user does.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"
+#include "support/message.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace diem;
@@ -97,6 +100,11 @@ TEST_CASE("a network is learned, saved, loaded and sampled: the same numbers") {
     std::vector<prior::progress::stage_type> stages;
     prior::run<B> run;
     run.folder = folder / "run";
+    std::vector<prior::recoverability> told;
+    run.on_recoverability = [&](const prior::recoverability& r) {
+        CHECK(stages.empty());  // before the first lap
+        told.push_back(r);
+    };
     run.on_progress = [&](const prior::progress& at) {
         CHECK((at.done > 0 && at.done <= at.total));
         if (stages.empty() || stages.back() != at.stage) stages.push_back(at.stage);
@@ -104,6 +112,10 @@ TEST_CASE("a network is learned, saved, loaded and sampled: the same numbers") {
     const auto learned = prior::learn(p.b, p.observed(), network, p.options(), run);
     REQUIRE(learned.status == prior::run_status::completed);
     using stage = prior::progress::stage_type;
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].unseen_values == 0);
+    CHECK(learned.recoverable->seen == told[0].seen);
+    CHECK(learned.report == "completed: 2 of 2 laps done");
     CHECK(stages == std::vector{stage::gaussian, stage::sampling, stage::training, stage::sampling, stage::training});
     CHECK(learned.prior.laps() == 2);
 
@@ -150,6 +162,70 @@ TEST_CASE("a run that is cancelled in any stage goes on to the same prior") {
     }
 }
 
+TEST_CASE("a folder that holds a run is refused by name, gone on with, or cleared of that run alone") {
+    using B = test::main_backend<float>;
+    problem<B> p;
+    const test::temporary_folder folder;
+    namespace fs = std::filesystem;
+    auto o = p.options();
+    prior::run<B> run;
+    run.folder = folder / "run";
+    const auto files = [&] {
+        std::vector<std::string> names;
+        for (const auto& e : fs::directory_iterator(run.folder)) names.push_back(e.path().filename().string());
+        std::sort(names.begin(), names.end());
+        return names;
+    };
+    const auto refused = [&](auto&& learn, const std::string& name) {
+        const auto before = files();
+        const auto text = test::message_of<io_error>(learn);
+        CHECK(text.find(run.folder.string() + ": holds a run already (" + name + ")") != std::string::npos);
+        CHECK(files() == before);
+    };
+    const auto gaussian = [&] { return prior::learn_gaussian<B>(p.b, p.observed(), o.gaussian, run); };
+    const auto all = [&] { return prior::learn(p.b, p.observed(), network, o, run); };
+    o.gaussian.fit.max_laps = 1;
+    const auto first = gaussian();
+    refused(gaussian, "gaussian.safetensors");
+    refused(all, "gaussian.safetensors");
+    run.overwrite = true;
+    CHECK(all().prior.laps() == 2);
+    std::ofstream(run.folder / "prior_notes.safetensors") << "mine";
+    CHECK(files() == std::vector<std::string>{"gaussian.safetensors", "prior_0.safetensors", "prior_1.safetensors",
+                                              "prior_notes.safetensors", "run.safetensors"});
+    run.overwrite = false;
+    refused(all, "gaussian.safetensors");
+    // The second stage by itself does not mind a Gaussian, but a run of its own kind.
+    const model::any_network<B> net(network);
+    const auto second = [&] {
+        return prior::fit_diffusion(p.b, prior::learned<B>(p.b, *first.prior.estimate()), net, p.observed(), o.em, run);
+    };
+    refused(second, "prior_0.safetensors");
+    for (const auto* name : {"run.safetensors", "prior_0.safetensors", "prior_1.safetensors"})
+        fs::remove(run.folder / name);
+    CHECK(second().prior.laps() == 2);
+    run.overwrite = true;
+    (void)gaussian();  // nothing of a longer run stays beside the new one, and what is not the run's does
+    CHECK(files() == std::vector<std::string>{"gaussian.safetensors", "prior_notes.safetensors"});
+    run.resume = true;
+    CHECK_THROWS_AS(gaussian(), value_error);
+}
+
+TEST_CASE("values that no observation shows are named before anything is learned, and in the report") {
+    using B = test::main_backend<float>;
+    problem<B> p;
+    auto masks = to_host(p.b, p.masks);
+    for (std::size_t i = 2; i < masks.size(); i += 4) masks[i] = 0;
+    const auto hidden = to_backend(p.b, masks, 4, p.items);
+    const auto observed = posterior::observe(p.b, p.y.cview(), linop::mask<B>::per_item(hidden.view()), p.noise());
+    std::string words;
+    prior::run<B> run;
+    run.on_recoverability = [&](const prior::recoverability& r) { words = r.words(); };
+    const auto learned = prior::learn(p.b, observed, std::nullopt, p.options(), run);
+    CHECK(words == "25 % of the values of x were never seen: the prior is a guess there");
+    CHECK(learned.report == "completed: 12 of 12 Gaussian laps done; " + words);
+}
+
 TEST_CASE("an adjoint that is none is found before anything is learned") {
     using B = test::main_backend<float>;
     problem<B> p;
@@ -158,6 +234,34 @@ TEST_CASE("an adjoint that is none is found before anything is learned") {
         [](B& b, const_view_t<B> y, view_t<B> x) { b.axpby(-2.5, y, 0.0, x); });
     const auto observed = posterior::observe(p.b, p.y.cview(), half, p.noise());
     CHECK_THROWS_AS(prior::learn(p.b, observed, network, p.options()), value_error);
+}
+
+TEST_CASE("the spread of x is told from y, whatever noise is hidden or kept where a mask hides x") {
+    using B = test::main_backend<float>;
+    B b;
+    const index_t d = 16, n = 1000;
+    const double variance = 4, noise = 4;
+    batch<B> x(b, d, n), masks(b, d, n), y(b, d, n), cleared(b, d, n);
+    b.fill_normal({.seed = 1, .lane = random_lane::user}, x.view());
+    b.axpby(0.0, x.cview(), std::sqrt(variance), x.view());
+    linop::draw_mask<B>(b, {.seed = 2, .lane = random_lane::user}, 0.25, 1, masks.view());
+    const auto mask = linop::mask<B>::per_item(masks.view());
+    const linop::isotropic_covariance cov(d, noise);
+    posterior::simulate<B>(b, mask, cov, x.cview(), {.seed = 3, .lane = random_lane::user}, y.view());
+    mask.apply(b, y.cview(), cleared.view());
+    // Of m = 4000 seen values: standard errors sqrt(2 / m) of y's power, the noise's and the operator's.
+    const double error = 5 * std::sqrt(2 / 4000.0) * (2 * variance + 2 * noise);
+    double before = 0;
+    for (const auto* data : {&y, &cleared}) {
+        const auto found = prior::observed_variance_of(b, posterior::observe(b, data->view(), mask, cov));
+        CHECK(std::abs(found.of_x - variance) <= error);
+        CHECK(std::abs(found.with_noise - variance - noise) <= error);
+        if (before > 0) CHECK(found.of_x == before);
+        before = found.of_x;
+    }
+    const auto small =
+        prior::observed_variance_of(b, posterior::observe(b, y.cview(), mask, linop::isotropic_covariance(d, 100)));
+    CHECK(small.of_x == 0);  // the noise has more power than y
 }
 
 TEST_CASE("data of any scale are learned at their scale") {

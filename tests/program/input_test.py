@@ -90,6 +90,8 @@ class Absurd(Case):
         mlp = {"type": "mlp", "features": 16, "hidden": [8], "emb": 8}
         unet = {"type": "unet", "shape": [4, 4, 1], "hid_channels": [4], "hid_blocks": [1], "emb": 8}
         near = (1 << 62) - 1
+        for wrapped in ((1 << 64) - 1, (1 << 63) + 16):
+            self.refused("holds .*, expected at most", network={**mlp, "hidden": [wrapped]})
         self.refused("wrong.json: \"pictures\"", pictures=288230376151711744)
         for value in (1 << 62, 288230376151711744, -1, 0):
             self.refused("wrong.json: \"em.sampler.samples_per_observation\"", network=mlp,

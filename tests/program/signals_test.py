@@ -6,32 +6,13 @@ import subprocess
 import time
 import unittest
 
-from support import Case, load
+from support import MLP, Case, load
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-MLP = {"type": "mlp", "features": 16, "hidden": [32], "emb": 8}
 LONG = 1000000
 
 
 class Signals(Case):
-    def interrupted(self, request, begun, *arguments, before=()):
-        """Starts the program, waits until begun(), sends the signal, returns (status, stderr)."""
-        command = self.command(arguments)
-        if before:
-            command = ["sh", "-c", before + ' exec "$0" "$@"', *command]
-        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        try:
-            deadline = time.monotonic() + 30
-            while not begun() and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.01)
-            time.sleep(0.2)
-            self.assertIsNone(process.poll(), "ended before the signal")
-            process.send_signal(request)
-            said = process.communicate(timeout=30)[1]
-        finally:
-            process.kill()
-        return process.returncode, said
-
     def there(self, name):
         return lambda: (self.folder / name).exists()
 
@@ -64,19 +45,19 @@ class Signals(Case):
         self.assertTrue((self.folder / prior).exists())
         for request, status in STATUS.items():
             code, said = self.interrupted(request, self.there(f"s{status}"), "sample", prior, "--count", LONG, "--steps",
-                                          "50", "--batch", "100", "--out", f"s{status}")
+                                          "4", "--batch", "100", "--out", f"s{status}")
             self.assertEqual(code, status, said)
             self.assertRegex(said, f"s{status}/samples.npy holds .* of {LONG} samples")
             shape, _ = load(self.folder / f"s{status}/samples.npy")
             self.assertEqual(shape[0] % 100, 0)
-        self.succeeds("sample", prior, "--count", shape[0], "--steps", "50", "--batch", "100", "--out", "whole")
+        self.succeeds("sample", prior, "--count", shape[0], "--steps", "4", "--batch", "100", "--out", "whole")
         self.assertEqual(load(self.folder / "whole/samples.npy"), load(self.folder / f"s{status}/samples.npy"))
 
     def test_posterior_samples(self):
         self.write("average.json", {"type": "averaging", "shape": [4, 4, 1], "block": 2})
         self.must("observe", "x.npy", "--operator", "average.json", "--sigma-y", "0.1", "--out", "small", cwd=self.folder)
         common = ("posterior", "run/prior.safetensors", "small/y.npy", "--operator", "average.json", "--sigma-y", "0.1",
-                  "--steps", "50")
+                  "--steps", "4")
         for request, status in STATUS.items():
             code, said = self.interrupted(request, self.there(f"p{status}"), *common, "--samples", "50000", "--out",
                                           f"p{status}")
@@ -87,6 +68,17 @@ class Signals(Case):
             self.assertTrue(all(v == v for v in values))
         self.succeeds(*common, "--samples", shape[1], "--out", "whole")
         self.assertEqual(load(self.folder / "whole/samples.npy"), (shape, values))
+
+    def test_a_batch_that_takes_long(self):
+        """A signal ends it after the step: a million steps of one batch would take minutes."""
+        self.write("average.json", {"type": "averaging", "shape": [4, 4, 1], "block": 2})
+        self.must("observe", "x.npy", "--operator", "average.json", "--sigma-y", "0.1", "--out", "small", cwd=self.folder)
+        code, said = self.interrupted(signal.SIGTERM, self.there("p"), "posterior", "run/prior.safetensors", "small/y.npy",
+                                      "--operator", "average.json", "--sigma-y", "0.1", "--steps", "1000000", "--batch",
+                                      "40", "--out", "p")
+        self.assertEqual(code, 143, said)
+        self.assertRegex(said, "stopped by a signal; nothing was drawn yet")
+        self.assertFalse((self.folder / "p/samples.npy").exists())
 
     def test_what_is_ignored_stays_ignored(self):
         self.configure(self.folder / "long.json", gaussian={"rank": 2, "laps": 40000})

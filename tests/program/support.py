@@ -12,10 +12,12 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 DIEM = os.environ["DIEM"]
 BACKEND = os.environ.get("DIEM_BACKEND", "eigen")
+MLP = {"type": "mlp", "features": 16, "hidden": [32], "emb": 8}  # of what make_shared makes
 COMPUTES = ("fit", "sample", "posterior", "evaluate")
 
 
@@ -23,20 +25,21 @@ def size(shape):
     return math.prod(shape)
 
 
-def save(path, shape, values):
-    """float32, C order."""
+def save(path, shape, values, kind="<f4"):
+    """float32, C order; or complex64 ("<c8") of real and imaginary parts in turn."""
     values = array.array("f", values)
-    assert len(values) == size(shape), (len(values), shape)
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
+    assert len(values) == size(shape) * (2 if kind == "<c8" else 1), (len(values), shape)
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
     text += " " * (-(len(text) + 11) % 64) + "\n"
     pathlib.Path(path).write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + values.tobytes())
 
 
-def load(path):
-    """(shape, values)"""
+def load(path, kind=None):
+    """(shape, values), of this kind where one is given."""
     data = pathlib.Path(path).read_bytes()
     end = 10 + struct.unpack("<H", data[8:10])[0]
     header = ast.literal_eval(data[10:end].decode())
+    assert kind in (None, header["descr"]), header
     return list(header["shape"]), array.array("f", data[end:])
 
 
@@ -119,3 +122,21 @@ class Case(unittest.TestCase):
         self.assertRegex(said[-1], pattern)
         self.assertFalse((self.folder / "bad").exists(), f"{arguments} wrote bad/")
         return done
+
+    def interrupted(self, request, begun, *arguments, before=()):
+        """Starts the program, waits until begun(), sends the signal, returns (status, stderr)."""
+        command = self.command(arguments)
+        if before:
+            command = ["sh", "-c", before + ' exec "$0" "$@"', *command]
+        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            deadline = time.monotonic() + 30
+            while not begun() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.2)
+            self.assertIsNone(process.poll(), "ended before the signal")
+            process.send_signal(request)
+            said = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
+        return process.returncode, said

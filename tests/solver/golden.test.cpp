@@ -37,7 +37,6 @@ TEMPLATE_TEST_CASE("cg and gmres agree with the golden files", "[golden]", DIEM_
     using T = scalar_t<B>;
     B b = test::make_backend<B>();
     auto files = test::golden_files("solver");
-    CHECK((files.size() > 0 || std::getenv("DIEM_GOLDENS") != nullptr));
     for (auto& file : files) {
         const auto n = file.config().at("size").get<index_t>();
         const auto m_host = file.input<T>("M"), rhs_host = file.input<T>("b");

@@ -4,6 +4,8 @@
 #include <vector>
 
 #include <diem/backend/reference.hpp>
+#include <diem/model/preconditioned.hpp>
+#include <diem/nn/mlp.hpp>
 #include <diem/train/loss.hpp>
 
 #include "support/backends.hpp"
@@ -55,6 +57,31 @@ double largest_difference(const std::vector<double>& a, const std::vector<double
 }
 
 }  // namespace
+
+TEST_CASE("the loss weighs noise levels by sigma_data: a network that gives nothing has loss 1 at each of them") {
+    using B = test::main_backend<float>;
+    B b;
+    for (const double spread : {0.5, 1.0, 3.0})
+        for (const double sigma : {0.1, 1.0, 10.0}) {
+            CAPTURE(spread, sigma);
+            model::preconditioned<B, nn::mlp<B>> model(b, nn::mlp<B>({4, {8}, 8}), {.sigma_data = spread});
+            b.fill(as_batch(model.mutable_parameters()), 0.0F);
+            const index_t n = 2000;
+            batch<B> x(b, 4, n), x_t(b, 4, n), sigmas(b, n, 1), grad(b, model.parameters().size(), 1);
+            batch<B, double> loss(b, n, 1);
+            b.fill_normal({.seed = 1}, x.view());
+            b.fill_normal({.seed = 2}, x_t.view());
+            b.axpby(0.0, x.cview(), spread, x.view());
+            b.axpby(1.0, x.cview(), sigma, x_t.view());
+            b.fill(sigmas.view(), static_cast<float>(sigma));
+            train::denoising_loss_at<B>(b, model, x.cview(), x_t.view(), const_vector_t<B>(sigmas.flat()), n, {},
+                                        nn::update::overwrite, grad.flat(), loss.flat());
+            // d(x_t) = c_skip x_t errs by s^2 d^2 / (s^2 + d^2), the inverse of the weight.
+            double mean = 0;
+            for (const double l : to_host(b, loss)) mean += l / n;
+            CHECK(std::abs(mean - 1) <= 5 * std::sqrt(2.0 / (4 * n)));
+        }
+}
 
 TEST_CASE("denoising loss equals its formula, term by term") {
     reference_backend<double> b;

@@ -119,7 +119,8 @@ struct index_functor {
 /// dot         one inner product per item, accumulated in float64, the same for any number of threads.
 /// gemm        C = alpha op(A) op(B) + beta C on batch views seen as column-major matrices features x items (sizes checked);
 ///             `gemm_batched` the same on `matrix_batch` operands. With beta 0 C is not read.
-///             These, `cholesky` and `trsm` take views of float64 on every backend, whatever its scalar: all operands of one type.
+///             These, `cholesky`, `trsm` and `eigh` take views of float64 on every backend, whatever its scalar: all operands
+///             of one type.
 /// cholesky    A = L L' per matrix, in place in the lower triangle (the strict upper one is left); info 0, or 1 + the first
 ///             pivot that is not positive. `trsm(L, op, X)`: X = op(L)^-1 X. `eigh(A, w)`: symmetric eigen-decomposition of
 ///             one matrix (lower triangle read), A becomes the eigenvectors, w ascending.
@@ -159,6 +160,7 @@ concept Backend = requires(B& b, view_t<B> y, const_view_t<B> x, vector_t<B, dou
     b.cholesky(m64, info);
     b.trsm(cm64, op::none, m64);
     b.eigh(y, vector_t<B>{});
+    b.eigh(y64, vector_t<B, double>{});
     b.fft2(fft_direction::forward, n, n, x, y);
     b.fill_normal(key, y);
     b.fill_uniform(key, y);

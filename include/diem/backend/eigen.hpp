@@ -204,11 +204,12 @@ public:
                                               x.leading, x.cols);
         });
     }
-    void eigh(const batch_view<T*>& a, const vector_view<T*>& w) {
+    template <class S>
+    void eigh(const batch_view<S*>& a, const vector_view<S*>& w) {
         const index_t n = a.features();
         check_shape("eigh", "A", a, n, n);
         check_size("eigh", "w.size()", w.size(), n);
-        detail::eigen::eigen_decomposition<T>(a.data(), a.stride(), n, w.data());
+        detail::eigen::eigen_decomposition<S>(a.data(), a.stride(), n, w.data());
     }
 
     template <class U>

@@ -226,30 +226,31 @@ private:
 template <std::floating_point T, template <class> class Ptr>
 template <class P, class Q>
 void basic_reference_backend<T, Ptr>::eigh(const batch_view<P>& view, const vector_view<Q>& w) {
+    using S = typename batch_view<P>::value_type;
     const index_t n = view.features(), ld = view.stride();
     check_shape("eigh", "A", view, n, n);
     check_size("eigh", "w.size()", w.size(), n);
-    T* const v = detail::raw(view.data());
-    T* const values = detail::raw(w.data());
-    auto work = allocate<T>(n * n);
-    T* const a = detail::raw(work.data());
+    S* const v = detail::raw(view.data());
+    S* const values = detail::raw(w.data());
+    auto work = allocate<S>(n * n);
+    S* const a = detail::raw(work.data());
     for (index_t j = 0; j < n; ++j)
         for (index_t i = 0; i < n; ++i) a[i + j * n] = i >= j ? v[i + j * ld] : v[j + i * ld];
     for (index_t j = 0; j < n; ++j)
-        for (index_t i = 0; i < n; ++i) v[i + j * ld] = i == j ? T(1) : T(0);
+        for (index_t i = 0; i < n; ++i) v[i + j * ld] = i == j ? S(1) : S(0);
     for (int sweep = 0; sweep < 64; ++sweep) {
         bool rotated = false;
         for (index_t p = 0; p < n; ++p)
             for (index_t q = p + 1; q < n; ++q) {
-                const T apq = a[p + q * n], app = a[p + p * n], aqq = a[q + q * n];
-                const T small = std::numeric_limits<T>::epsilon() * std::sqrt(std::abs(app)) * std::sqrt(std::abs(aqq));
+                const S apq = a[p + q * n], app = a[p + p * n], aqq = a[q + q * n];
+                const S small = std::numeric_limits<S>::epsilon() * std::sqrt(std::abs(app)) * std::sqrt(std::abs(aqq));
                 if (apq == 0 || std::abs(apq) <= small / 8) continue;
                 rotated = true;
-                const T theta = (aqq - app) / (2 * apq);
-                const T t = (theta >= 0 ? T(1) : T(-1)) / (std::abs(theta) + std::sqrt(theta * theta + 1));
-                const T c = 1 / std::sqrt(t * t + 1), s = t * c;
-                const auto rotate = [&](T& x, T& y) {
-                    const T x0 = x;
+                const S theta = (aqq - app) / (2 * apq);
+                const S t = (theta >= 0 ? S(1) : S(-1)) / (std::abs(theta) + std::sqrt(theta * theta + 1));
+                const S c = 1 / std::sqrt(t * t + 1), s = t * c;
+                const auto rotate = [&](S& x, S& y) {
+                    const S x0 = x;
                     x = c * x0 - s * y;
                     y = s * x0 + c * y;
                 };

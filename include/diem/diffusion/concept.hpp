@@ -14,9 +14,10 @@ namespace diem::diffusion {
 template <Backend B>
 class noise_level {
 public:
-    noise_level(double common) : common_(common) {}  // NOLINT(google-explicit-constructor)
-    noise_level(const_vector_t<B> per_item)
-        : values_(per_item), shared_(false) {}  // NOLINT(google-explicit-constructor)
+    // NOLINTBEGIN(google-explicit-constructor)
+    noise_level(double common) : common_(common) {}
+    noise_level(const_vector_t<B> per_item) : values_(per_item), shared_(false) {}
+    // NOLINTEND(google-explicit-constructor)
 
     [[nodiscard]] bool shared() const { return shared_; }
     /// The common value; meaningful if `shared()`.

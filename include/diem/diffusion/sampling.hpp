@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <variant>
@@ -91,14 +92,19 @@ private:
 };
 
 template <Backend B>
-void sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options, const_vector_t<B> mean,
-                   const random_key& key, view_t<B> x) {
+bool sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options, const_vector_t<B> mean,
+                   const random_key& key, view_t<B> x, const std::atomic<bool>* cancel) {
     const any_schedule schedule(options.schedule, options.sigma_min, options.sigma_max);
     const sample_options<B> start{.steps = options.steps, .mean = mean};
     for (index_t first = 0; first < x.items(); first += options.batch) {
         const view_t<B> part = x.item_range(first, std::min(options.batch, x.items() - first));
         const random_key own = key.skip_items(static_cast<std::uint32_t>(first));
-        const auto run = [&](const auto& scheme) { sample(b, model, schedule, scheme, start, own, part); };
+        bool finished = true;
+        const auto run = [&](const auto& scheme) {
+            finished = sample(b, model, schedule, scheme, start, own, part, [&](index_t, index_t, double) {
+                           return cancel == nullptr || !cancel->load();
+                       }).finished;
+        };
         switch (options.sampler) {
             case sampler_choice::ddpm:
                 run(ddpm{});
@@ -119,19 +125,23 @@ void sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options,
                 run(dpm_solver_2m_sde{});
                 break;
         }
+        if (!finished) return false;
     }
+    return true;
 }
 
 }  // namespace detail
 
 /// Fills x (D x n) with samples of the denoiser's distribution, `options.batch` at once; item i is a function of the key
-/// and its number. `mean` (D, or empty: zero) is where the sampler starts. Throws shape_error, value_error.
+/// and its number. `mean` (D, or empty: zero) is where the sampler starts. `cancel` (or null) may be set by anyone, a signal
+/// handler say: sampling ends after the step, and the numbers of the batch are noisy. Returns whether all are drawn.
+/// Throws shape_error, value_error.
 template <Backend B, Denoiser<B> Model>
-void sample(B& b, Model& model, const sampling_options& options, const_vector_t<B> mean, const random_key& key,
-            view_t<B> x) {
+bool sample(B& b, Model& model, const sampling_options& options, const_vector_t<B> mean, const random_key& key,
+            view_t<B> x, const std::atomic<bool>* cancel = nullptr) {
     check_sampling(options);
     check_size("diffusion::sample", "x.features()", x.features(), model.features());
-    detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, mean, key, x);
+    return detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, mean, key, x, cancel);
 }
 
 }  // namespace diem::diffusion

@@ -26,6 +26,33 @@ concept LinearizeFunction = DenoiseFunction<F, B> && requires(F& f, B& b, const_
     requires std::invocable<const std::decay_t<decltype(f(b, x, 1.0, y))>&, B&, const_view_t<B>, view_t<B>>;
 };
 
+/// The backend that a function is written for: its first argument's type, where all of its arguments are spelt out; void
+/// for templates and overloads, which say nothing before they are called.
+template <class F>
+struct backend_of_function {
+    using type = void;
+};
+template <class R, class B, class... Rest>
+struct backend_of_function<R (*)(B&, Rest...)> {
+    using type = B;
+};
+template <class R, class B, class... Rest>
+struct backend_of_function<R (*)(B&, Rest...) noexcept> : backend_of_function<R (*)(B&, Rest...)> {};
+template <class F>
+    requires requires { &F::operator(); }
+struct backend_of_function<F> {
+    template <class R, class C, class... Arguments>
+    static auto plain(R (C::*)(Arguments...)) -> R (*)(Arguments...);
+    template <class R, class C, class... Arguments>
+    static auto plain(R (C::*)(Arguments...) const) -> R (*)(Arguments...);
+    using type = typename backend_of_function<decltype(plain(&F::operator()))>::type;
+};
+
+/// Two functions that make a `ScoreModel` for the backend B; nothing is asked where B is void.
+template <class Denoise, class Derivative, class B>
+concept FunctionsFor = std::is_void_v<B> || (DenoiseFunction<Denoise, B> &&
+                                             (VjpFunction<Derivative, B> || LinearizeFunction<Derivative, B>));
+
 /// `vjp` with the x_t and sigma that it was made at.
 template <Backend B, class Vjp>
 struct vjp_at {
@@ -122,8 +149,11 @@ private:
 ///   has saved, and may be called any number of times. A posterior makes several VJPs at one x_t, so this form saves a
 ///   forward pass for each. x_t may change afterwards: keep a copy if it is needed.
 /// A view's items are `stride` apart. Copies of the functions are held; what they refer to must outlive the model, as
-/// the model must outlive its linearisations.
+/// the model must outlive its linearisations. Functions that spell out their arguments are checked here, when the call is
+/// compiled; generic ones (`auto`) where the model meets a backend.
 template <class Denoise, class Derivative>
+    requires detail::FunctionsFor<Denoise, Derivative, typename detail::backend_of_function<Denoise>::type> &&
+             detail::FunctionsFor<Denoise, Derivative, typename detail::backend_of_function<Derivative>::type>
 [[nodiscard]] function_model<Denoise, Derivative> score_model(index_t features, Denoise denoise,
                                                               Derivative derivative) {
     return {features, std::move(denoise), std::move(derivative)};

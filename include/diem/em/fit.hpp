@@ -43,9 +43,10 @@ struct outcome {
     std::optional<V> value;
     verdict what{};
 
-    outcome(V v, verdict end = {})
-        : value(std::move(v)), what(std::move(end)) {}  // NOLINT(google-explicit-constructor)
-    outcome(verdict end) : what(std::move(end)) {}      // NOLINT(google-explicit-constructor)
+    // NOLINTBEGIN(google-explicit-constructor)
+    outcome(V v, verdict end = {}) : value(std::move(v)), what(std::move(end)) {}
+    outcome(verdict end) : what(std::move(end)) {}
+    // NOLINTEND(google-explicit-constructor)
 };
 
 namespace detail {

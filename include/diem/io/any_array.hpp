@@ -160,15 +160,10 @@ inline void save_array(const std::filesystem::path& given, const numbers<float>&
         if (data.complex) throw io_error(path.string() + ": " + format + " has no complex numbers");
     };
     const auto complex_values = [&] {
+        if (data.complex) return from_pairs(data.values);
         array<std::complex<float>> values;
         values.shape = data.values.shape;
-        if (data.complex) {
-            values.shape.pop_back();
-            for (index_t k = 0; k + 1 < data.values.size(); k += 2)
-                values.data.emplace_back(data.values[k], data.values[k + 1]);
-        } else {
-            values.data.assign(data.values.data.begin(), data.values.data.end());
-        }
+        values.data.assign(data.values.data.begin(), data.values.data.end());
         return values;
     };
     if (extension == ".npy") {

@@ -121,6 +121,16 @@ template <class T>
     return pairs;
 }
 
+/// The inverse of `as_pairs`.
+template <class T>
+[[nodiscard]] array<std::complex<T>> from_pairs(const array<T>& pairs) {
+    array<std::complex<T>> complex;
+    complex.shape.assign(pairs.shape.begin(), pairs.shape.end() - 1);
+    complex.data.reserve(pairs.data.size() / 2);
+    for (index_t k = 0; k < pairs.size(); k += 2) complex.data.emplace_back(pairs[k], pairs[k + 1]);
+    return complex;
+}
+
 /// Numbers of which a file says whether they are complex: then as pairs, with a last extent of 2.
 template <class T>
 struct numbers {

@@ -24,7 +24,9 @@ struct ismrmrd_header {
     struct limits {
         std::int64_t minimum = 0, maximum = 0, center = 0;
     };
-    std::optional<limits> lines;  ///< kspace_encoding_step_1
+    std::optional<limits> lines;                      ///< kspace_encoding_step_1
+    double encoded_view = 0, reconstructed_view = 0;  ///< field of view along x, mm
+    std::string trajectory;                           ///< "cartesian", "radial", ...
 };
 
 namespace detail {
@@ -77,18 +79,34 @@ namespace detail {
     return {};
 }
 
+[[nodiscard]] inline std::string_view trimmed(std::string_view text) {
+    const auto first = text.find_first_not_of(" \t\r\n");
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
 [[nodiscard]] inline std::optional<std::int64_t> xml_count(std::string_view xml,
                                                            std::initializer_list<std::string_view> path,
                                                            const std::string& where) {
-    std::string_view text = xml_text(xml, path, where);
-    const auto first = text.find_first_not_of(" \t\r\n");
-    if (first == std::string_view::npos) return std::nullopt;
-    text = text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+    const std::string_view text = trimmed(xml_text(xml, path, where));
+    if (text.empty()) return std::nullopt;
     std::int64_t value = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (code != std::errc() || end != text.data() + text.size() || value < 0 || value > 1'000'000)
         throw io_error(where + ": XML: \"" + std::string(*(path.end() - 1)) + "\" is \"" +
                        std::string(text.substr(0, 40)) + "\", expected a count of at most 1000000");
+    return value;
+}
+
+/// Millimetres; 0 where the header does not say.
+[[nodiscard]] inline double xml_length(std::string_view xml, std::initializer_list<std::string_view> path,
+                                       const std::string& where) {
+    std::string_view text = trimmed(xml_text(xml, path, where));
+    if (text.empty()) return 0;
+    double value = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (code != std::errc() || end != text.data() + text.size() || !(value > 0 && value <= 1e6))
+        throw io_error(where + ": XML: \"" + std::string(*(path.end() - 1)) + "\" is \"" +
+                       std::string(text.substr(0, 40)) + "\", expected a length of at most 1e6 mm");
     return value;
 }
 
@@ -105,6 +123,9 @@ namespace detail {
         header.reconstructed[k] =
             detail::xml_count(xml, {"encoding", "reconSpace", "matrixSize", axes[k]}, where).value_or(0);
     }
+    header.encoded_view = detail::xml_length(xml, {"encoding", "encodedSpace", "fieldOfView_mm", "x"}, where);
+    header.reconstructed_view = detail::xml_length(xml, {"encoding", "reconSpace", "fieldOfView_mm", "x"}, where);
+    header.trajectory = detail::trimmed(detail::xml_text(xml, {"encoding", "trajectory"}, where));
     const auto limit = [&](std::string_view name) {
         return detail::xml_count(xml, {"encoding", "encodingLimits", "kspace_encoding_step_1", name}, where);
     };

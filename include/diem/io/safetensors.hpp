@@ -311,7 +311,6 @@ public:
         for (const entry& e : entries_) order.push_back(&e);
         std::stable_sort(order.begin(), order.end(),
                          [](const entry* a, const entry* b) { return info(a->type).size > info(b->type).size; });
-        nlohmann::ordered_json header = nlohmann::ordered_json::object();
         auto metadata = metadata_;
         if (hashed_) {
             json hashes = json::object();
@@ -319,17 +318,21 @@ public:
                 hashes[e.name] = std::string(info(e.type).safetensors) + ":" + content_hash().bytes(e.bytes).hex();
             metadata.emplace(safetensors_file::hash_key, hashes.dump(-1, ' ', false, json::error_handler_t::replace));
         }
-        if (!metadata.empty()) header["__metadata__"] = metadata;
-        std::uint64_t offset = 0;
-        for (const entry* e : order) {
-            header[e->name] = {{"dtype", info(e->type).safetensors},
-                               {"shape", e->shape},
-                               {"data_offsets", {offset, offset + e->bytes.size()}}};
-            offset += e->bytes.size();
-        }
+        // In the order of the data, which an object of `json` would sort by name.
         std::string text;
+        const auto put = [&](const std::string& name, const json& value) {
+            text += (text.empty() ? '{' : ',') + json(name).dump() + ':' + value.dump();
+        };
         try {
-            text = header.dump();
+            if (!metadata.empty()) put("__metadata__", metadata);
+            std::uint64_t offset = 0;
+            for (const entry* e : order) {
+                put(e->name, {{"dtype", info(e->type).safetensors},
+                              {"shape", e->shape},
+                              {"data_offsets", {offset, offset + e->bytes.size()}}});
+                offset += e->bytes.size();
+            }
+            text += text.empty() ? "{}" : "}";
         } catch (const json::exception& e) {  // a name that is not UTF-8
             throw io_error(path.string() + ": " + e.what());
         }

@@ -39,6 +39,43 @@ template <class A>
     return adjoint_of<A>(std::move(a));
 }
 
+/// A'A: of least squares, such as CG-SENSE (`sum(normal(a), scaling(a.cols(), lambda))`). An operator that has a shorter way from
+/// x to A'A x than through y has `apply_normal(b, x, y)`; any other is applied, then its adjoint.
+template <class A>
+class normal_of {
+public:
+    using operator_tag = symmetric_tag;
+    explicit normal_of(A a) : a_(std::move(a)) {}
+
+    [[nodiscard]] index_t rows() const { return a_.cols(); }
+    [[nodiscard]] index_t cols() const { return a_.cols(); }
+    [[nodiscard]] index_t items() const { return a_.items(); }
+    [[nodiscard]] auto items(index_t first, index_t count) const {
+        return linop::normal_of<decltype(a_.items(first, count))>(a_.items(first, count));
+    }
+    template <Backend B>
+    void apply(B& b, const_view_t<B> x, view_t<B> y) const {
+        if constexpr (requires { a_.apply_normal(b, x, y); }) {
+            a_.apply_normal(b, x, y);
+        } else {
+            batch<B> middle(b, a_.rows(), x.items());
+            a_.apply(b, x, middle.view());
+            a_.apply_adjoint(b, middle.cview(), y);
+        }
+    }
+    template <Backend B>
+    void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
+        apply(b, y, x);
+    }
+
+private:
+    A a_;
+};
+template <class A>
+[[nodiscard]] normal_of<A> normal(A a) {
+    return normal_of<A>(std::move(a));
+}
+
 /// A, with the promise that it is symmetric; a by-product of A passes through.
 template <class A>
 class symmetric {
@@ -123,9 +160,18 @@ template <class A, class C, class D, class... Rest>
     return sum(sum(std::move(a), std::move(c)), std::move(d), std::move(rest)...);
 }
 
-/// y = A C x. Not tagged symmetric: wrap A V A' in `assume_symmetric`.
+namespace detail {
+template <bool>
+struct elementwise_if {};
+template <>
+struct elementwise_if<true> {
+    using elementwise_tag = linop::elementwise_tag;
+};
+}  // namespace detail
+
+/// y = A C x. Not tagged symmetric: wrap A V A' in `assume_symmetric`. Element-wise if both are.
 template <class A, class C>
-class composition {
+class composition : public detail::elementwise_if<ElementwiseOperator<A> && ElementwiseOperator<C>> {
 public:
     using operator_tag = linear_tag;
     composition(A a, C c) : a_(std::move(a)), c_(std::move(c)), items_(joint_items("compose", a_.items(), c_.items())) {

@@ -43,19 +43,6 @@ struct times_root {
         y = sqrt(d) * z;
     }
 };
-/// Entries that are not finite numbers > 0.
-struct count_bad_variances {
-    index_t n, stride;
-    template <class T>
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* d, int* bad) const {
-        int count = 0;
-        for (index_t j = 0; j < n; ++j) {
-            const T v = d[i * stride + j];
-            count += v > 0 && v - v == 0 ? 0 : 1;
-        }
-        bad[i] = count;
-    }
-};
 struct sum_of_logs {
     index_t n, stride;
     template <class T>
@@ -65,17 +52,6 @@ struct sum_of_logs {
         out[i] = sum;
     }
 };
-
-template <Backend B>
-void check_variances(std::string_view where, B& b, const_view_t<B> d) {
-    batch<B, int> bad(b, d.items(), 1);
-    b.launch(d.items(), d.features(), count_bad_variances{d.features(), d.stride()}, d.data(), bad.view().data());
-    const std::vector<int> counts = to_host(b, bad);
-    for (std::size_t i = 0; i < counts.size(); ++i)
-        if (counts[i] != 0)
-            throw value_error(std::string(where) + ": item " + std::to_string(i) + " of the variances has " +
-                              std::to_string(counts[i]) + " entries that are not finite and > 0");
-}
 
 }  // namespace detail
 
@@ -195,7 +171,7 @@ public:
 private:
     explicit diagonal_covariance(diagonal<B> d) : d_(std::move(d)) {}
     diagonal_covariance(B& b, diagonal<B> d) : d_(std::move(d)) {
-        detail::check_variances<B>("diagonal_covariance", b, d_.values().view());
+        check_entries<positive_entry>("diagonal_covariance", b, "variances", d_.values().view());
     }
     diagonal<B> d_;
 };

@@ -80,7 +80,7 @@ private:
     low_rank_covariance(B& b, diagonal<B> d, item_data<B> u) : d_(std::move(d)), u_(std::move(u)) {
         const auto values = d_.values().view();
         check_size("low_rank_covariance", "features of u", u_.features(), values.features());
-        detail::check_variances<B>("low_rank_covariance", b, values);
+        check_entries<positive_entry>("low_rank_covariance", b, "variances", values);
         innovation_ = low_rank_innovation<B>(b, u_.features(), u_.items(), values.items(), false);
         innovation_.factor(b, values, 0, {}, {}, u_.view());
         if (u_.items() == 0) return;

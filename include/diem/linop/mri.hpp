@@ -32,6 +32,11 @@ public:
     [[nodiscard]] common_or_each items(index_t first, index_t count) const {
         return shared_ ? *this : common_or_each(values_.items(first, count), false);
     }
+    /// See `check_entries`.
+    template <class Good>
+    void check(std::string_view where, B& b, std::string_view what) const {
+        check_entries<Good>(where, b, what, values_.view());
+    }
 
 private:
     common_or_each(item_data<B> values, bool is_shared) : values_(std::move(values)), shared_(is_shared) {}
@@ -154,13 +159,14 @@ struct join_coils {
 template <Backend B>
 class kspace_mask {
 public:
-    kspace_mask(std::string_view where, index_t height, index_t width, common_or_each<B> values)
+    kspace_mask(std::string_view where, B& b, index_t height, index_t width, common_or_each<B> values)
         : height_(height), width_(width), values_(std::move(values)) {
         const index_t pixels = pixels_of(where, height, width), n = values_.features();
         if (n != width && n != pixels)
             throw shape_error(std::string(where) + ": the mask has " + std::to_string(n) + " numbers, expected " +
                               std::to_string(width) + " (one a column) or " + std::to_string(pixels) + " (" +
                               std::to_string(height) + " x " + std::to_string(width) + ")");
+        values_.template check<zero_or_one_entry>(where, b, "mask");
     }
     [[nodiscard]] index_t height() const { return height_; }
     [[nodiscard]] index_t width() const { return width_; }
@@ -173,9 +179,15 @@ public:
     /// y = mask F y on `images` images an item.
     void transform(B& b, index_t images, view_t<B> y) const {
         b.fft2(fft_direction::forward, height_, width_, y, y);
-        const auto runs = runs_of<B>(height_, width_, images);
-        b.launch(runs.count(y.items()), 2 * runs.length,
-                 sample_frequencies{runs, columns(), values_.step(), y.stride(), 0}, values_.data(), y.data());
+        sample(b, images, y);
+    }
+    /// y = F^H mask F y, in one transform and its inverse. Where the mask is of columns those along the columns cancel: only the
+    /// rows are transformed.
+    void normal(B& b, index_t images, view_t<B> y) const {
+        const index_t height = columns() ? 1 : height_;
+        b.fft2(fft_direction::forward, height, width_, y, y);
+        sample(b, images, y);
+        b.fft2(fft_direction::inverse, height, width_, y, y);
     }
     /// z = F^H mask y
     void transform_back(B& b, index_t images, const_view_t<B> y, view_t<B> z) const {
@@ -188,6 +200,11 @@ public:
 
 private:
     [[nodiscard]] bool columns() const { return values_.features() == width_; }
+    void sample(B& b, index_t images, view_t<B> y) const {
+        const auto runs = runs_of<B>(height_, width_, images);
+        b.launch(runs.count(y.items()), 2 * runs.length,
+                 sample_frequencies{runs, columns(), values_.step(), y.stride(), 0}, values_.data(), y.data());
+    }
     index_t height_, width_;
     common_or_each<B> values_;
 };
@@ -197,13 +214,13 @@ private:
 /// One coil and a real image: y = mask F x, x: (height, width), y: (height, width, 2) as (re, im); the adjoint is
 /// x = Re F^H mask y. The mask has one number, 0 or 1, for each column of k-space (width numbers) or for each frequency
 /// (height x width). Masking is a product: y must be finite also where it is hidden.
-/// Throws shape_error where the mask has another size, value_error where a side is below 1.
+/// Throws shape_error where the mask has another size; value_error where a side is below 1, or the mask is not of 0 and 1.
 template <Backend B>
 class mri {
 public:
     using operator_tag = linear_tag;
-    mri(index_t height, index_t width, common_or_each<B> mask)
-        : mask_("mri", height, width, std::move(mask)), pixels_(height * width) {}
+    mri(B& b, index_t height, index_t width, common_or_each<B> mask)
+        : mask_("mri", b, height, width, std::move(mask)), pixels_(height * width) {}
 
     [[nodiscard]] index_t rows() const { return 2 * pixels_; }
     [[nodiscard]] index_t cols() const { return pixels_; }
@@ -216,21 +233,36 @@ public:
     }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
         check_apply("mri", *this, x, y);
-        const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), 1);
-        b.launch(runs.count(x.items()), 2 * runs.length, detail::as_complex{runs, x.stride(), y.stride()}, x.data(),
-                 y.data());
+        spread(b, x, y);
         mask_.transform(b, 1, y);
     }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
         check_adjoint("mri (adjoint)", *this, y, x);
         batch<B> z(b, rows(), y.items());
         mask_.transform_back(b, 1, y, z.view());
-        const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), 1);
-        b.launch(runs.count(x.items()), 2 * runs.length, detail::real_part{runs, z.view().stride(), x.stride()},
-                 z.cview().data(), x.data());
+        gather(b, z.cview(), x);
+    }
+    /// y = A'A x, see `normal`.
+    void apply_normal(B& b, const_view_t<B> x, view_t<B> y) const {
+        check_normal("mri (normal)", *this, x, y);
+        batch<B> z(b, rows(), x.items());
+        spread(b, x, z.view());
+        mask_.normal(b, 1, z.view());
+        gather(b, z.cview(), y);
     }
 
 private:
+    void spread(B& b, const_view_t<B> x, view_t<B> y) const {
+        const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), 1);
+        b.launch(runs.count(x.items()), 2 * runs.length, detail::as_complex{runs, x.stride(), y.stride()}, x.data(),
+                 y.data());
+    }
+    void gather(B& b, const_view_t<B> y, view_t<B> x) const {
+        const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), 1);
+        b.launch(runs.count(x.items()), 2 * runs.length, detail::real_part{runs, y.stride(), x.stride()}, y.data(),
+                 x.data());
+    }
+
     detail::kspace_mask<B> mask_;
     index_t pixels_;
 };
@@ -239,19 +271,21 @@ private:
 /// width, 2), both as (re, im); the adjoint is x = sum over c of conj(S_c) F^H mask y_c. `coils` holds the sensitivities S_c as
 /// (coils, height, width, 2), for all items or for each; so does `mask`, see `mri`.
 /// K. Pruessmann et al., SENSE: sensitivity encoding for fast MRI, 1999.
-/// Throws shape_error where mask or coils have another size or not as many items, value_error where a side is below 1.
+/// Throws shape_error where mask or coils have another size or not as many items; value_error where a side is below 1, the mask is
+/// not of 0 and 1, or a sensitivity is not finite.
 template <Backend B>
 class sense {
 public:
     using operator_tag = linear_tag;
-    sense(index_t height, index_t width, common_or_each<B> mask, common_or_each<B> coils)
-        : mask_("sense", height, width, std::move(mask)), maps_(std::move(coils)), size_(2 * height * width),
+    sense(B& b, index_t height, index_t width, common_or_each<B> mask, common_or_each<B> coils)
+        : mask_("sense", b, height, width, std::move(mask)), maps_(std::move(coils)), size_(2 * height * width),
           coils_(maps_.features() / size_),
           items_(joint_items("sense (mask, then coils)", mask_.items(), maps_.items())) {
         if (coils_ < 1 || maps_.features() != coils_ * size_)
             throw shape_error("sense: the coils have " + std::to_string(maps_.features()) +
                               " numbers, expected a multiple of " + std::to_string(size_) + " (2 x " +
                               std::to_string(height) + " x " + std::to_string(width) + ")");
+        maps_.template check<finite_entry>("sense", b, "coils");
     }
 
     [[nodiscard]] index_t coils() const { return coils_; }
@@ -268,22 +302,39 @@ public:
     }
     void apply(B& b, const_view_t<B> x, view_t<B> y) const {
         check_apply("sense", *this, x, y);
-        const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), coils_);
-        b.launch(runs.count(x.items()), 2 * runs.length,
-                 detail::weigh_by_coils{runs, maps_.step(), x.stride(), y.stride()}, maps_.data(), x.data(), y.data());
+        weigh(b, x, y);
         mask_.transform(b, coils_, y);
     }
     void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
         check_adjoint("sense (adjoint)", *this, y, x);
         batch<B> z(b, rows(), y.items());
         mask_.transform_back(b, coils_, y, z.view());
-        const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), 1);
-        b.launch(runs.count(x.items()), 2 * coils_ * runs.length,
-                 detail::join_coils{runs, coils_, maps_.step(), z.view().stride(), x.stride()}, maps_.data(),
-                 z.cview().data(), x.data());
+        join(b, z.cview(), x);
+    }
+    /// y = A'A x, see `normal`.
+    void apply_normal(B& b, const_view_t<B> x, view_t<B> y) const {
+        check_normal("sense (normal)", *this, x, y);
+        batch<B> z(b, rows(), x.items());
+        weigh(b, x, z.view());
+        mask_.normal(b, coils_, z.view());
+        join(b, z.cview(), y);
     }
 
 private:
+    /// y_c = S_c x
+    void weigh(B& b, const_view_t<B> x, view_t<B> y) const {
+        const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), coils_);
+        b.launch(runs.count(x.items()), 2 * runs.length,
+                 detail::weigh_by_coils{runs, maps_.step(), x.stride(), y.stride()}, maps_.data(), x.data(), y.data());
+    }
+    /// x = sum over c of conj(S_c) y_c
+    void join(B& b, const_view_t<B> y, view_t<B> x) const {
+        const auto runs = detail::runs_of<B>(mask_.height(), mask_.width(), 1);
+        b.launch(runs.count(x.items()), 2 * coils_ * runs.length,
+                 detail::join_coils{runs, coils_, maps_.step(), y.stride(), x.stride()}, maps_.data(), y.data(),
+                 x.data());
+    }
+
     detail::kspace_mask<B> mask_;
     common_or_each<B> maps_;
     index_t size_, coils_, items_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <variant>
@@ -51,7 +52,9 @@ inline index_t get_integer(const nlohmann::json& value, const char* key) {
         throw config_error(std::string("model: network: key \"") + key + "\" holds " + value.dump() +
                            ", expected an integer");
     constexpr index_t most = index_t{1} << 31;  // products of two can be counted
-    if (value > nlohmann::json(most))
+    // nlohmann compares an unsigned number beyond the signed ones as a negative one.
+    if (value.is_number_unsigned() ? value.get<std::uint64_t>() > static_cast<std::uint64_t>(most)
+                                   : value.get<std::int64_t>() > most)
         throw config_error("model: network: key \"" + std::string(key) + "\" holds " + value.dump() +
                            ", expected at most " + std::to_string(most));
     return value.get<index_t>();

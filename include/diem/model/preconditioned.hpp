@@ -47,23 +47,24 @@ public:
         [[nodiscard]] index_t rows() const { return owner_->x_hat_.features(); }
         [[nodiscard]] index_t cols() const { return owner_->x_hat_.features(); }
         [[nodiscard]] index_t items() const { return count_; }
-        void apply(B& b, const_view_t<B> x_dot, view_t<B> y_dot) const { run(b, x_dot, y_dot, false); }
-        void apply_adjoint(B& b, const_view_t<B> y_bar, view_t<B> x_bar) const { run(b, y_bar, x_bar, true); }
+        void apply(B& b, const_view_t<B> x_dot, view_t<B> y_dot) const { run<false>(b, x_dot, y_dot); }
+        void apply_adjoint(B& b, const_view_t<B> y_bar, view_t<B> x_bar) const { run<true>(b, y_bar, x_bar); }
         /// A range that is not the whole costs as much as the whole: the other items are taken as zero.
         [[nodiscard]] jacobian_operator items(index_t first, index_t count) const {
             return {*owner_, first_ + first, count};
         }
 
     private:
-        void run(B& b, const_view_t<B> in, view_t<B> out, bool adjoint) const {
+        template <bool adjoint>  // known when compiled: a posterior needs no JVP of any layer
+        void run(B& b, const_view_t<B> in, view_t<B> out) const {
             const index_t all = owner_->x_hat_.items();
             check_shape("model::jacobian", "input", in, rows(), count_);
             check_shape("model::jacobian", "result", out, rows(), count_);
-            if (count_ == all) return owner_->derivative(b, in, out, adjoint);
+            if (count_ == all) return owner_->template derivative<adjoint>(b, in, out);
             batch<B> wide_in(b, rows(), all), wide_out(b, rows(), all);
             b.fill(wide_in.view(), scalar_t<B>(0));
             b.copy(in, wide_in.view().item_range(first_, count_));
-            owner_->derivative(b, wide_in, wide_out, adjoint);
+            owner_->template derivative<adjoint>(b, wide_in, wide_out);
             b.copy(wide_out.cview().item_range(first_, count_), out);
         }
         const preconditioned_linearization* owner_;
@@ -88,8 +89,9 @@ private:
 
     explicit preconditioned_linearization(preconditioned<B, Net>& model) : model_(&model) {}
 
-    void derivative(B& b, const_view_t<B> in, view_t<B> out, bool adjoint) const {
-        if (adjoint)
+    template <bool adjoint>
+    void derivative(B& b, const_view_t<B> in, view_t<B> out) const {
+        if constexpr (adjoint)
             model_->net_.vjp(b, model_->parameters(), saved_, in, out);
         else
             model_->net_.jvp(b, model_->parameters(), saved_, in, out);

@@ -127,6 +127,17 @@ void broadcast(const C& c, B& b, batch_view<T> v, int root, const char* what) {
     if (c.rank() != root) b.upload(host_view<const value_type>(values.data(), v.features(), v.items()), v);
 }
 
+/// A text of rank `root` to all.
+template <Communicator C>
+[[nodiscard]] std::string broadcast(const C& c, const std::string& text, int root, const char* what) {
+    std::vector<std::size_t> size{text.size()};
+    broadcast(c, size, root, what);
+    std::vector<char> letters(text.begin(), text.end());
+    letters.resize(size[0]);
+    broadcast(c, letters, root, what);
+    return {letters.begin(), letters.end()};
+}
+
 /// f(), whose exception on one rank ends all of them with its message.
 template <Communicator C, class F>
 auto guarded(const C& c, const F& f) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -28,7 +29,8 @@ struct sample_options {
     diffusion::sampling_options sampling{};
     mmps_options mmps{};
     const diffusion::gaussian<B>* estimate = nullptr;  ///< of the prior, for `mmps` options that need one
-    const_vector_t<B> mean{};  ///< D: where the sampler starts; empty: at the estimate's mean, or zero
+    const_vector_t<B> mean{};                   ///< D: where the sampler starts; empty: at the estimate's mean, or zero
+    const std::atomic<bool>* cancel = nullptr;  ///< see `diffusion::sample`
 };
 
 /// How far `sample` has come, with sums over the samples drawn so far.
@@ -152,7 +154,8 @@ void share(const C& c, B& b, batch_of_samples& drawn, view_t<B> x, int root) {
 /// `ranks`     share the batches: each time, each draws one, and all get all of them. Samples and state are those of one rank, to
 ///             the bit where the ranks' machines are alike, but for `seconds`: of the slowest. The observer is called
 ///             on all ranks alike, and must answer alike.
-/// Returns whether all are drawn. A sample that is not finite is counted, and stays as it is. Throws shape_error,
+/// Returns whether all are drawn: not where the observer left, or `options.cancel` was set, which ends a batch after the
+/// step and leaves it out of the state. A sample that is not finite is counted, and stays as it is. Throws shape_error,
 /// value_error.
 template <Backend B, diffusion::ScoreModel<B> Model, class Observation, class Observer = no_observer,
           parallel::Communicator C = parallel::self>
@@ -169,17 +172,20 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
     const const_vector_t<B> mean = given || options.estimate == nullptr ? options.mean : options.estimate->mu();
     while (state.done < total) {
         auto batches = detail::next_batches(state.done, total, n, sampling.batch, ranks.size());
+        bool stopped = false;
         if (const auto own = static_cast<std::size_t>(ranks.rank()); own < batches.size()) {
             auto& [first, count, figures, statuses, seconds] = batches[own];
             const auto start = std::chrono::steady_clock::now();
             const auto part = observed.items(first % n, count);
             const view_t<B> out = x.item_range(first, count);
             mmps denoiser(b, prior, part, options.mmps, options.estimate);
-            diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(first)), out);
+            stopped = !diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(first)),
+                                         out, options.cancel);
             statuses = denoiser.tally().read(b).status;
             figures = detail::figures_of<B>(b, part, const_view_t<B>(out));
             seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         }
+        if (parallel::any_of(ranks, stopped, "samples of the E-step")) return false;
         double slowest = 0;
         for (std::size_t r = 0; r < batches.size(); ++r) {
             detail::share(ranks, b, batches[r], x.item_range(batches[r].first, batches[r].count), static_cast<int>(r));

@@ -12,7 +12,7 @@ namespace diem::prior {
 /// What a lap of diffusion EM tells about itself: its E-step with the prior it began with, then its M-step. NaN: not
 /// measured.
 struct lap_diagnostics {
-    index_t lap = 0;
+    index_t lap = 0;      ///< from 0
     index_t samples = 0;  ///< drawn
     index_t removed = 0;  ///< of them, as out of range, before training
     /// Mean over samples of (y - A x)' Sigma_y^-1 (y - A x) / rows: near 1 where the samples fit the data.

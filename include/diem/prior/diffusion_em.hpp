@@ -32,6 +32,7 @@ struct learn_result {
     run_status status = run_status::completed;
     std::string report{};  ///< one or two lines for people
     std::optional<lap_diagnostics> rejected_lap{};
+    std::optional<recoverability> recoverable{};  ///< of `learn`: what the operators show of x
 };
 
 namespace detail {
@@ -129,12 +130,13 @@ private:
             if (stop || timer_.due()) file_.save_sampling(b_, prior, lap, stage);
             return !stop;
         };
-        auto how = prior.sample_options(b_);
+        auto how = prior.drawing;
         how.sampling = options_.sampling;
-        if (!prior.has_network() && options_.initial_mmps) how.mmps = prior.mmps_options(b_, *options_.initial_mmps);
-        // A cancellation with the last batch leaves all drawn: training notices it.
-        return posterior::sample<B>(b_, prior, observed_, how, random_key{.seed = lap_seed(options_.seed, lap, 1)},
-                                    stage.x.view(), stage.state, observer, run_.ranks);
+        if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
+        // A cancellation with the last batch leaves all drawn: training notices it, or the end of the lap.
+        return posterior::sample<B>(b_, prior, observed_, prior.sample_options(b_, how),
+                                    random_key{.seed = lap_seed(options_.seed, lap, 1)}, stage.x.view(), stage.state,
+                                    observer, run_.ranks);
     }
 
     [[nodiscard]] index_t total() const { return observed_.items() * options_.sampling.samples_per_observation; }
@@ -196,7 +198,7 @@ private:
 /// average. `start` is a Gaussian prior, of which the first lap makes one of `net` with weights drawn by the seed, or any
 /// learned before. The result's `drawing` is that of the options.
 ///
-/// Throws io_error, config_error (resumed with other options or data), value_error (options, see `check_em`; the
+/// Throws io_error (also where the folder holds a run already), config_error (resumed with other options or data), value_error (options, see `check_em`; the
 /// adjoint of A is none).
 template <Backend B, class Net, class Observation>
 [[nodiscard]] learn_result<B, Net> fit_diffusion(B& b, learned<B, Net> start, const Net& net,
@@ -222,13 +224,15 @@ template <Backend B, class Net, class Observation>
         const prior::run<B, Net>& run;
         detail::run_file<B, Net>& file;
         std::optional<lap_diagnostics>& dropped;
-        // A cancellation between two laps is noticed after the next lap's first batch, which is saved.
-        void lap_end(const em::lap_record& record, const samples_type& s, const prior_type& next) {
+        index_t laps;
+        em::verdict lap_end(const em::lap_record& record, const samples_type& s, const prior_type& next) {
             file.save_lap(b, next, record.lap);
             if (run.on_lap) run.on_lap(s.diagnostics, s.drawn.x.cview(), next);
+            if (run.cancelled() && next.laps() < laps) return {em::decision::stop, "cancelled"};
+            return {};
         }
         void lap_dropped(const em::lap_record&, const samples_type& s, const em::verdict&) { dropped = s.diagnostics; }
-    } monitor{b, run, file, dropped};
+    } monitor{b, run, file, dropped, options.laps};
     em::fit_options laps;
     laps.first_lap = prior.laps();
     laps.max_laps = std::max<index_t>(0, options.laps - prior.laps());
@@ -236,7 +240,7 @@ template <Backend B, class Net, class Observation>
 
     learn_result<B, Net> result{std::move(fitted.prior)};
     const std::string done = std::to_string(result.prior.laps()) + " of " + std::to_string(options.laps) + " laps done";
-    if (fitted.reason == em::stop_reason::cancelled) {
+    if (fitted.reason == em::stop_reason::cancelled || fitted.reason == em::stop_reason::stopped) {
         result.status = run_status::cancelled;
         result.report = "cancelled: " + done +
                         (run.folder.empty() ? "; nothing was saved, as no folder was given"

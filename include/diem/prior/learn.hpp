@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
@@ -18,7 +19,10 @@
 #include <diem/prior/files.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/learned.hpp>
+#include <diem/prior/observed_variance.hpp>
+#include <diem/prior/recoverability.hpp>
 #include <diem/prior/run.hpp>
+#include <diem/prior/run_folder.hpp>
 #include <diem/testing/adjoint.hpp>
 
 /// From observations to a prior in one call.
@@ -52,39 +56,10 @@ struct learn_options {
     gaussian_fit_options gaussian{};
     bool choose_e_step = true;  ///< of the Gaussian stage by `choose_gaussian_e_step`; else gaussian.e_step
     em_options em{};            ///< seed: of both stages
+    recoverability_options recoverability{};
 };
 
 namespace detail {
-
-/// The variance of a value of x that the energy of y speaks for: (|y|^2 - |e|^2) / |A z|^2, e noise and z ~ N(0, I) drawn anew,
-/// summed over the observations; at least a thousandth of it without the noise; not finite where A is zero. Data with a mean
-/// are taken for wider.
-template <Backend B, class Observation>
-[[nodiscard]] double observed_variance(B& b, const Observation& observed) {
-    const auto& a = observed.forward_operator();
-    const index_t n = observed.items(), rows = a.rows();
-    double of_y = 0, of_noise = 0, of_a = 0;
-    const auto energy = [&](const_view_t<B> v) {
-        batch<B, double> squares(b, v.items(), 1);
-        b.dot(v, v, squares.flat());
-        double sum = 0;
-        for (const double s : to_host(b, squares)) sum += s;
-        return sum;
-    };
-    for (index_t first = 0; first < n; first += 256) {
-        const index_t count = std::min<index_t>(256, n - first);
-        const auto part = observed.items(first, count);
-        const random_key key = random_key{.seed = 0x7370726561}.skip_items(static_cast<std::uint32_t>(first));
-        batch<B> z(b, a.cols(), count), image(b, rows, count);
-        b.fill_normal(key.with_lane(random_lane::user), z.view());
-        part.forward_operator().apply(b, z.cview(), image.view());
-        of_a += energy(image.cview());
-        part.noise().sample(b, key.with_lane(random_lane::user + 1), image.view());
-        of_noise += energy(image.cview());
-        of_y += energy(part.y());
-    }
-    return std::max(of_y - of_noise, 1e-3 * of_y) / of_a;
-}
 
 /// Laps of Gaussian EM seen by a run, and kept in gaussian.safetensors with what must be the same when it is resumed.
 template <Backend B, class Net>
@@ -93,14 +68,15 @@ public:
     template <class Observation>
     gaussian_run(B& b, const run<B, Net>& run, const gaussian_fit_options& o, const Observation& observed)
         : b_(b), run_(run), options_(o), timer_(run.save_every) {
-        if (run.folder.empty()) return;
-        if (run.writes()) std::filesystem::create_directories(run.folder);
+        begin_in_folder(run, true);
+        if (run.folder.empty() && run.ranks.size() == 1) return;
         settings_ = settings_json(o);
         settings_.erase("laps");
         settings_["seed"] = o.seed;
         settings_.update(describe_data(b, observed));
+        check_ranks(run, settings_);
     }
-    [[nodiscard]] std::filesystem::path path() const { return run_.folder / "gaussian.safetensors"; }
+    [[nodiscard]] std::filesystem::path path() const { return run_.folder / gaussian_file_name; }
 
     /// Where to begin: `start`, or the stored lap.
     diffusion::gaussian<B> restore(diffusion::gaussian<B> start) {
@@ -156,15 +132,17 @@ private:
 
 /// The first stage as a run: a Gaussian prior from N(0, I), or, where the data's variance is beyond a factor of ten from 1, from
 /// N(0, s^2 I) at their scale (EM from far too wide a start would need many laps); kept with its laps, told of, cancelled and resumed. Its notes hold
-/// "laps" and "log_evidence" along them. Throws value_error where the adjoint of A is none.
+/// "laps" and "log_evidence" along them. Throws value_error where the adjoint of A is none, io_error for a folder that holds
+/// a run already.
 template <Backend B, class Net = model::any_network<B>, class Observation>
 [[nodiscard]] learn_result<B, Net> learn_gaussian(B& b, const Observation& observed, gaussian_fit_options options,
                                                   const run<B, Net>& run = {}) {
     options.ppca.rank = std::min(options.ppca.rank, observed.forward_operator().cols());
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::learn_gaussian: A");
-    detail::gaussian_run<B, Net> laps(b, run, options, observed);
-    const double seen = detail::observed_variance(b, observed);
+    const auto energy = observed_variance_of(b, observed);
+    const double seen = std::max(energy.of_x, 1e-3 * energy.with_noise);
     check_value("prior::learn_gaussian", std::isfinite(seen), "y is not finite, or A is zero and shows nothing of x");
+    detail::gaussian_run<B, Net> laps(b, run, options, observed);
     const double variance = seen == 0 || (seen > 0.1 && seen < 10) ? 1 : seen;
     options.ppca.least_rest *= std::min(variance, 1.0);
     auto start = laps.restore(isotropic_gaussian(b, observed.forward_operator().cols(), variance));
@@ -189,7 +167,8 @@ template <Backend B, class Net = model::any_network<B>, class Observation>
 ///
 ///     const auto learned = diem::prior::learn(b, observed, diem::nn::mlp_config{64, {256, 256}, 64}, options, run);
 ///
-/// Throws value_error (options), io_error and config_error (the run's files).
+/// Where the operators never show a value or direction of x the prior is a guess: `run.on_recoverability` is told before
+/// the first lap, and the report says so. Throws value_error (options), io_error and config_error (the run's files).
 template <Backend B, class Observation>
 [[nodiscard]] learn_result<B> learn(B& b, const Observation& observed,
                                     const std::optional<model::network_config>& network, learn_options options = {},
@@ -202,9 +181,14 @@ template <Backend B, class Observation>
     }
     if (options.choose_e_step) options.gaussian.e_step = choose_gaussian_e_step(observed, options.gaussian.batch);
     options.gaussian.seed = options.em.seed;
-    auto first = learn_gaussian(b, observed, options.gaussian, run);
-    if (!net || first.status != run_status::completed) return first;
-    return fit_diffusion(b, std::move(first.prior), *net, observed, options.em, run);
+    auto seen = recoverability_of(b, observed.forward_operator(), observed.items(), options.recoverability);
+    if (run.on_recoverability) run.on_recoverability(seen);
+    auto result = learn_gaussian(b, observed, options.gaussian, run);
+    if (net && result.status == run_status::completed)
+        result = fit_diffusion(b, std::move(result.prior), *net, observed, options.em, run);
+    if (seen.has_unseen()) result.report += "; " + seen.words();
+    result.recoverable = std::move(seen);
+    return result;
 }
 
 }  // namespace diem::prior

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -120,19 +121,18 @@ public:
     }
 
     /// What `posterior::sample` needs to draw under this prior. Refers to it.
-    [[nodiscard]] posterior::sample_options<B> sample_options(B& b) const {
-        return {drawing.sampling, mmps_options(b, drawing.mmps), estimate(), mean()};
-    }
-    /// `mmps` with the switch of `blended` at drawing.switch_factor spreads of the estimate; what cannot work without an
-    /// estimate is the paper's covariance.
-    [[nodiscard]] posterior::mmps_options mmps_options(B& b, posterior::mmps_options mmps) const {
+    [[nodiscard]] posterior::sample_options<B> sample_options(B& b) const { return sample_options(b, drawing); }
+    /// The same with options of the caller's: `blended` switches at so many spreads of the estimate; what cannot work without
+    /// an estimate is the paper's covariance.
+    [[nodiscard]] posterior::sample_options<B> sample_options(B& b, const drawing_options& how) const {
         using posterior::covariance;
+        auto mmps = how.mmps;
         const bool needs = mmps.cov_x == covariance::blended || mmps.cov_x == covariance::gaussian ||
                            mmps.cov_x == covariance::gaussian_heuristic;
         if (needs && !estimate_) mmps.cov_x = covariance::tweedie;
-        if (mmps.cov_x == covariance::blended && drawing.switch_factor > 0)
-            mmps.switch_sigma = drawing.switch_factor * spread_of(b, *estimate_);
-        return mmps;
+        if (mmps.cov_x == covariance::blended && how.switch_factor > 0)
+            mmps.switch_sigma = how.switch_factor * spread_of(b, *estimate_);
+        return {how.sampling, mmps, estimate(), mean()};
     }
 
     drawing_options drawing{};
@@ -209,14 +209,19 @@ private:
 template <Backend B, class Net = model::any_network<B>>
 using run = basic_run<learned<B, Net>, const_view_t<B>>;
 
-/// Fills x (D x n) with samples of the prior itself: of a Gaussian in closed form, of a network by its sampler. Item i is a
-/// function of the key and i.
+/// Fills x (D x n) with samples of the prior itself: of a Gaussian in closed form, of a network by a sampler. Item i is a
+/// function of the key and i. Returns whether all are drawn, see `diffusion::sample` for `cancel`.
 template <Backend B, class Net>
-void sample(B& b, const learned<B, Net>& prior, const random_key& key, view_t<B> x) {
-    if (prior.has_network())
-        diffusion::sample(b, prior, prior.drawing.sampling, prior.mean(), key, x);
-    else
-        prior.estimate()->sample(b, key.with_lane(random_lane::prior_sample), x);
+bool sample(B& b, const learned<B, Net>& prior, const diffusion::sampling_options& sampling, const random_key& key,
+            view_t<B> x, const std::atomic<bool>* cancel = nullptr) {
+    if (prior.has_network()) return diffusion::sample(b, prior, sampling, prior.mean(), key, x, cancel);
+    prior.estimate()->sample(b, key.with_lane(random_lane::prior_sample), x);
+    return true;
+}
+/// The same by the prior's own sampler.
+template <Backend B, class Net>
+bool sample(B& b, const learned<B, Net>& prior, const random_key& key, view_t<B> x) {
+    return sample(b, prior, prior.drawing.sampling, key, x);
 }
 
 }  // namespace diem::prior

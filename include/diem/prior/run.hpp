@@ -10,10 +10,12 @@
 #include <diem/backend/concept.hpp>
 #include <diem/parallel/communicator.hpp>
 #include <diem/prior/diagnostics.hpp>
+#include <diem/prior/recoverability.hpp>
 
 namespace diem::prior {
 
-/// Where a run stands, for display.
+/// Where a run stands, for display. Laps are numbered from 0 everywhere: here, in diagnostics, messages and names of files;
+/// `done` counts what is finished, so that lap 0 of the Gaussian stage is told with done = 1.
 struct progress {
     enum class stage_type { gaussian, sampling, training };
     stage_type stage = stage_type::gaussian;
@@ -32,9 +34,12 @@ struct basic_run {
     double save_every = 600;         ///< seconds between checkpoints inside a lap
     bool keep_laps = true;           ///< also a file for each lap's prior
     bool resume = false;             ///< go on from the folder's checkpoint where there is one
+    bool overwrite = false;          ///< remove the files of a run that the folder holds; with neither it is refused
 
     /// Set by anyone, a signal handler say: the batch or step is finished and saved, and the run ends as cancelled.
     const std::atomic<bool>* cancel = nullptr;
+    /// Once, before anything is learned by `learn`: what the operators show of x.
+    std::function<void(const recoverability&)> on_recoverability{};
     /// After a lap of the Gaussian stage, a batch of samples, a reported step of training.
     std::function<void(const progress&)> on_progress{};
     /// After a good lap: its diagnostics, its samples as they were drawn (D x n), the prior it made.

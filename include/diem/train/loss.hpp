@@ -62,17 +62,26 @@ struct add_noise {
     }
 };
 
-/// w = 1 / sigma^2 + 1: loss_i = w / D |e|^2 and the factor 2 w / (n D) that makes e its cotangent.
+/// w = 1 / sigma^2 + 1 / d^2, d = sigma_data: loss_i = w / D |e|^2 and the factor 2 w / (n D) that makes e its cotangent.
 template <class T>
 struct weigh_error {
-    double features, items;
+    double features, items, sigma_data;
     DIEM_HOST_DEVICE void operator()(index_t i, const T* sigma, double* squared_error, T* factor) const {
         const auto s = static_cast<double>(sigma[i]);
-        const double w = 1 / (s * s) + 1;
+        const double w = 1 / (s * s) + 1 / (sigma_data * sigma_data);
         squared_error[i] *= w / features;
         factor[i] = static_cast<T>(2 * w / (features * items));
     }
 };
+
+/// The standard deviation of data that a model's preconditioning is for; 1 where it says nothing.
+template <class M>
+[[nodiscard]] double sigma_data_of(const M& model) {
+    if constexpr (requires { model.options().sigma_data; })
+        return model.options().sigma_data;
+    else
+        return 1;
+}
 
 struct mean_of {
     index_t count;
@@ -86,7 +95,7 @@ struct mean_of {
 }  // namespace detail
 
 /// The part of the loss that items x (D x n) with noise levels `sigma` (n) contribute to the mean over `total` items:
-///     item_loss_i = (1 / sigma^2 + 1) / D |d(x_t) - x|^2,  grad = (or +=) d/d weights of sum_i item_loss_i / total.
+///     item_loss_i = (1 / sigma^2 + 1 / sigma_data^2) / D |d(x_t) - x|^2,  grad = (or +=) d/d weights of sum_i item_loss_i / total.
 /// `x_t` (D x n) holds x + sigma z and is overwritten.
 template <Backend B, TrainableModel<B> M>
 void denoising_loss_at(B& b, M& model, const_view_t<B> x, view_t<B> x_t, const_vector_t<B> sigma, index_t total,
@@ -103,8 +112,10 @@ void denoising_loss_at(B& b, M& model, const_view_t<B> x, view_t<B> x_t, const_v
     const auto linearization = model.linearize(b, x_t, diffusion::noise_level<B>(sigma), mode);
     b.map(functors::difference{}, x_t, const_view_t<B>(linearization.mean()), x);
     b.dot(x_t, x_t, item_loss);
-    b.launch(n, 16, detail::weigh_error<T>{static_cast<double>(features), static_cast<double>(total)}, sigma.data(),
-             item_loss.data(), factor.view().data());
+    b.launch(
+        n, 16,
+        detail::weigh_error<T>{static_cast<double>(features), static_cast<double>(total), detail::sigma_data_of(model)},
+        sigma.data(), item_loss.data(), factor.view().data());
     b.map(functors::multiply{}, x_t, per_item{const_vector_t<B>(factor.flat())});
     linearization.vjp_params(b, x_t, grad, update);
 }
@@ -138,7 +149,7 @@ void denoising_loss_part(B& b, M& model, Draw&& draw, index_t items, index_t beg
     }
 }
 
-/// mean_i (1 / sigma_i^2 + 1) mean_j (d(x + sigma z, sigma) - x)_ij^2 over `items` training items, with t and z drawn by
+/// mean_i (1 / sigma_i^2 + 1 / sigma_data^2) mean_j (d(x + sigma z, sigma) - x)_ij^2 over `items` training items, with t and z drawn by
 /// `key` (its step; lanes are set here): `loss` (one element) and its gradient by the weights (overwritten).
 ///
 /// `draw(first, part)` fills the view `part` with items first .. first + part.items() - 1 of the batch. The batch goes

@@ -225,16 +225,17 @@ public:
     /// Waits for the device. Throws device_error where the iteration does not converge.
     template <class P, class Q>
     void eigh(const batch_view<P>& a, const vector_view<Q>& w) {
+        using S = typename batch_view<P>::value_type;
         check_shape("eigh", "A", a, a.features(), a.features());
         check_size("eigh", "w.size()", w.size(), a.features());
         if (a.features() == 0) return;
         device_->activate();
         const int n = narrow_size("eigh", a.features()), ld = narrow_size("eigh", leading(a.stride(), a.features()));
-        T *const matrix = detail::raw(a.data()), *const values = detail::raw(w.data());
-        const int size = detail::cuda::syevd_workspace<T>(device_->solver(), n, matrix, ld, values);
-        const auto work = allocate<T>(size);
+        S *const matrix = detail::raw(a.data()), *const values = detail::raw(w.data());
+        const int size = detail::cuda::syevd_workspace<S>(device_->solver(), n, matrix, ld, values);
+        const auto work = allocate<S>(size);
         const auto info = allocate<int>(1);
-        detail::cuda::syevd<T>(device_->solver(), n, matrix, ld, values, detail::raw(work.data()), size,
+        detail::cuda::syevd<S>(device_->solver(), n, matrix, ld, values, detail::raw(work.data()), size,
                                detail::raw(info.data()));
         int code = 0;
         download(batch_view<pointer<int>>(info.data(), 1, 1), host_view<int>(&code, 1, 1));

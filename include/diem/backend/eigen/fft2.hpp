@@ -33,13 +33,15 @@ private:
 /// The shifts that centre it are in the addresses of loads and stores; the inverse is the forward transform with real and
 /// imaginary parts exchanged at both ends. The middle array holds blocks of columns, in each the rows in the order in which
 /// their transform wants them, of a row `lanes` real and `lanes` imaginary parts. Lanes outside an image are zero.
+/// With `rows_alone` the columns are left as they are: images of one row each, seen as one image.
 template <class T>
 class fft2_passes {
 public:
-    fft2_passes(fft_plans<T>& plans, fft_direction direction, index_t height, index_t width)
-        : along_(plans.of(width)), down_(plans.of(height)), height_(height), width_(width),
-          re_(direction == fft_direction::forward ? 0 : lanes), im_(lanes - re_),
-          scale_(static_cast<T>(1 / std::sqrt(static_cast<double>(height) * static_cast<double>(width)))) {}
+    fft2_passes(fft_plans<T>& plans, fft_direction direction, index_t height, index_t width, bool rows_alone)
+        : along_(plans.of(width)), down_(plans.of(rows_alone ? 1 : height)), height_(height), width_(width),
+          re_(direction == fft_direction::forward ? 0 : lanes), im_(lanes - re_), rows_alone_(rows_alone),
+          scale_(static_cast<T>(
+              1 / std::sqrt(static_cast<double>(rows_alone ? 1 : height) * static_cast<double>(width)))) {}
 
     [[nodiscard]] index_t row_blocks() const { return (height_ + lanes - 1) / lanes; }
     [[nodiscard]] index_t column_blocks() const { return (width_ + lanes - 1) / lanes; }
@@ -59,8 +61,10 @@ public:
     /// Blocks first .. last - 1 of the columns out of the middle array to an image y.
     void columns(const T* middle, T* y, T* work, index_t first, index_t last) const {
         T *const a = work, *const b = a + longest(), *const scratch = b + longest();
-        for (index_t block = first; block < last; ++block)
-            store_columns(down_.run(middle + block * height_ * 2 * lanes, a, b, scratch), block, y);
+        for (index_t block = first; block < last; ++block) {
+            const T* const from = middle + block * height_ * 2 * lanes;
+            store_columns(rows_alone_ ? from : down_.run(from, a, b, scratch), block, y);
+        }
     }
 
 private:
@@ -137,16 +141,15 @@ private:
 
     const fft_plan<T>&along_, &down_;
     index_t height_, width_, re_, im_;
+    bool rows_alone_;
     T scale_;
 };
 
 /// Every image of a batch: one after the other on each thread, or, where there are fewer of them than threads, each on all
-/// threads. x and y may be the same memory.
+/// threads.
 template <class B, class T>
-void fft2(B& b, fft_plans<T>& plans, fft_direction direction, index_t height, index_t width,
-          const batch_view<const T*>& x, const batch_view<T*>& y) {
-    if (x.empty()) return;
-    const fft2_passes<T> passes(plans, direction, height, width);
+void fft2_images(B& b, const fft2_passes<T>& passes, index_t height, index_t width, const batch_view<const T*>& x,
+                 const batch_view<T*>& y) {
     const index_t size = 2 * height * width, each = x.features() / size, images = each * x.items();
     const auto from = [&](index_t k) { return x.data() + (k / each) * x.stride() + (k % each) * size; };
     const auto to = [&](index_t k) { return y.data() + (k / each) * y.stride() + (k % each) * size; };
@@ -174,6 +177,26 @@ void fft2(B& b, fft_plans<T>& plans, fft_direction direction, index_t height, in
             passes.columns(middle.data(), to(k), work, first, last);
         });
     }
+}
+
+/// The transform of every image of a batch. x and y may be the same memory.
+template <class B, class T>
+void fft2(B& b, fft_plans<T>& plans, fft_direction direction, index_t height, index_t width,
+          const batch_view<const T*>& x, const batch_view<T*>& y) {
+    if (x.empty()) return;
+    const index_t each = x.features() / (2 * height * width);
+    if (height > 1 || each == 1)
+        return fft2_images(b, fft2_passes<T>(plans, direction, height, width, false), height, width, x, y);
+    // Images of a row fill one lane each: as many side by side as there are lanes, and the middle array in the cache.
+    constexpr index_t most = 32;
+    const index_t tall = std::min(each, most), bulk = each - each % tall;
+    const auto part = [&](index_t first, index_t rows, index_t count) {
+        fft2_images(b, fft2_passes<T>(plans, direction, rows, width, true), rows, width,
+                    x.feature_range(2 * width * first, 2 * width * count),
+                    y.feature_range(2 * width * first, 2 * width * count));
+    };
+    part(0, tall, bulk);
+    if (bulk < each) part(bulk, each - bulk, each - bulk);
 }
 
 }  // namespace DIEM_SIMD_NAMESPACE

@@ -118,6 +118,7 @@ public:
     }
 
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+    [[nodiscard]] std::uint64_t bytes() const { return bytes_; }  ///< of the file
     [[noreturn]] void fail(const std::string& name, const std::string& what) const {
         throw io_error(path_.string() + ": data set \"" + name + "\": " + what);
     }
@@ -217,7 +218,7 @@ public:
         return value;
     }
 
-private:
+    /// A data set.
     [[nodiscard]] hdf5_id open(const std::string& name) const {
         if (H5Lexists(file_.get(), name.c_str(), H5P_DEFAULT) <= 0) {
             std::string there;
@@ -229,6 +230,7 @@ private:
         return set;
     }
 
+private:
     [[nodiscard]] hdf5_description describe(const std::string& name, const hdf5_id& set) const {
         const hdf5_id type(H5Dget_type(set.get()), H5Tclose), space(H5Dget_space(set.get()), H5Sclose);
         hdf5_description d;

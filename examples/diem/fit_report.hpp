@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vector>
+
+#include <diem/io/json.hpp>
+#include <diem/parallel/communicator.hpp>
+#include <diem/prior/diagnostics.hpp>
+
+#include "diem/commands.hpp"
+#include "diem/fit_settings.hpp"
+#include "support/html_report.hpp"
+
+namespace program {
+
+/// report.json and report.html of `diem fit`; `data`: what is known of the observations.
+class fit_report : public support::run_report {
+public:
+    /// `ranks`: of which the first writes.
+    fit_report(const fit_command& o, const fit_settings& s, diem::io::json data, diem::index_t threads,
+               const diem::parallel::any_communicator& ranks);
+
+    void gaussian(const diem::io::json& notes) { json()["gaussian"] = notes; }
+    void laps(const std::vector<diem::prior::lap_diagnostics>& history);
+};
+
+}  // namespace program

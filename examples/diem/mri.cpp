@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "diem/mri.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <iostream>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <diem/backend/eigen.hpp>
+#include <diem/io/any_kspace.hpp>
+#include <diem/mri/measured.hpp>
+#include <diem/mri/scaling.hpp>
+#include <diem/mri/whitening.hpp>
+
+#include "diem/kspace.hpp"
+#include "diem/outputs.hpp"
+#include "support/report.hpp"
+#include "support/terminal.hpp"
+
+namespace program {
+
+using namespace diem;
+
+namespace {
+
+using mri_backend = eigen_backend<float>;
+
+/// Without readout oversampling, as the operator mri takes it.
+io::kspace_data load_coils(const std::filesystem::path& file) {
+    auto k = io::load_kspace(file, io::third_axis::coils);
+    if (remove_oversampling(k, file)) std::cout << "readout oversampling removed: " << k.height() << " rows\n";
+    return k;
+}
+
+/// Whether it is a file of BART; else it is npy. Throws io_error for another extension.
+bool as_cfl(const std::filesystem::path& out) {
+    const std::string extension = io::detail::lower_extension(out);
+    if (extension != ".npy" && extension != ".cfl" && extension != ".hdr")
+        throw io_error("--out: " + out.string() + ": expected a name that ends in .npy or .cfl");
+    return extension != ".npy";
+}
+void save_coils(const std::filesystem::path& out, const complex_images& a) {
+    if (as_cfl(out)) return io::save_cfl(out, io::to_cfl_slices(a));
+    io::save_npy(out, a);
+}
+/// As save_coils writes it, nothing of the user's is replaced, and the place can be written: before the work.
+void prepare_output(const mri_command& o) {
+    (void)as_cfl(o.out);
+    auto place = outputs::file("--out", o.out);
+    place.reads("the k-space", o.kspace).reads("--noise", o.noise).prepare();
+}
+void tell_written(const mri_command& o, const char* program, const complex_images& a, io::json more) {
+    std::cout << o.out.string() << ' ' << io::to_string(a.shape) << " (slices, coils, height, width)\n";
+    more.update({{"program", program}, {"out", o.out.string()}, {"shape", a.shape}});
+    support::tell(more);
+}
+
+/// Where the covariance is from, and it.
+struct known_noise {
+    mri::noise_covariance covariance;
+    std::string source;
+};
+known_noise noise_of(mri_backend& b, const io::kspace_data& k, const std::filesystem::path& given) {
+    auto scan = k.noise;
+    std::string source = "the file's noise scan";
+    if (!given.empty()) {
+        const auto a = io::load_array<float>(given);
+        if (!a.complex || a.values.shape.size() != 3 || a.values.shape[0] != k.coils())
+            throw io_error(given.string() + ": shape " + io::to_string(a.values.shape) +
+                           (a.complex ? " with the parts of complex numbers last" : " of real numbers") +
+                           ", expected complex (coils, samples) of " + std::to_string(k.coils()) + " coils");
+        scan.shape = {a.values.shape[0], a.values.shape[1]};
+        scan.data = complex_numbers(a.values.data, true);
+        source = given.string();
+    }
+    if (scan.size() > 0) {
+        scan.shape.insert(scan.shape.begin(), 1);
+        const auto n = one_item(b, scan, 0);
+        return {mri::noise_of_scan<mri_backend>(b, n.cview(), k.coils()), source};
+    }
+    const auto x = one_item(b, k.values, 0);
+    return {mri::noise_of_corners<mri_backend>(b, x.cview(), size_of(k.values)),
+            "the corners of k-space, an upper bound"};
+}
+double sigma_of(const mri::noise_covariance& n) {
+    double sum = 0;
+    for (index_t c = 0; c < n.psi.rows; ++c) sum += n.sigma(c) * n.sigma(c);
+    return std::sqrt(sum / static_cast<double>(n.psi.rows));
+}
+
+}  // namespace
+
+int mri_maps(const mri_command& o) {
+    prepare_output(o);
+    const auto made = espirit_maps(load_coils(o.kspace), {o.calibration, o.kernel, o.threshold, o.crop}, o.kspace, 0);
+    save_coils(o.out, made.maps);
+    std::cout << "maps of a square of " << made.calibration << " x " << made.calibration
+              << " in the centre of k-space\n";
+    tell_written(o, "diem mri maps", made.maps, {{"calibration", made.calibration}});
+    return 0;
+}
+
+int mri_whiten(const mri_command& o) {
+    prepare_output(o);
+    mri_backend b;
+    auto k = load_coils(o.kspace);
+    const auto noise = noise_of(b, k, o.noise);
+    const auto w = mri::whitening_matrix(noise.covariance);
+    k.values = each_item(b, k.values, k.height(), k.width(), [&](const_view_t<mri_backend> x) {
+        return mri::mix_coils<mri_backend>(b, w, x, size_of(k.values));
+    });
+    io::clear_unmeasured(k.values, k.measured, o.kspace.string());
+    save_coils(o.out, k.values);
+    std::cout << "noise from " << noise.source << ", " << noise.covariance.samples
+              << " samples; of what is written sigma_y is " << support::number(mri::whitened_sigma, 4) << '\n';
+    tell_written(
+        o, "diem mri whiten", k.values,
+        {{"noise", noise.source}, {"sigma_before", sigma_of(noise.covariance)}, {"sigma_y", mri::whitened_sigma}});
+    return 0;
+}
+
+int mri_info(const mri_command& o) {
+    mri_backend b;
+    const auto k = load_coils(o.kspace);
+    const auto size = size_of(k.values);
+    const double share = io::share_of(k.measured);
+    std::vector<std::pair<std::string, std::string>> rows{
+        {"file", o.kspace.string()},
+        {"format", k.format},
+        {"slices", std::to_string(k.slices())},
+        {"coils", std::to_string(k.coils())},
+        {"height x width",
+         std::to_string(k.height()) + " x " + std::to_string(k.width()) + " (readout x phase encoding)"},
+        {"measured", support::number(100 * share, 2) + " % of the frequencies, acceleration " +
+                         support::number(share > 0 ? 1 / share : 0.0, 2)},
+        {"mask", std::string(k.measured.shape[1] == 1 ? "of columns" : "of frequencies") +
+                     (k.measured.shape[0] == 1 ? ", one for all slices" : ", one for each slice") +
+                     (k.stated ? ", as the file says" : ", where not all coils are zero")}};
+    io::json j{{"program", "diem mri info"},
+               {"file", o.kspace.string()},
+               {"format", k.format},
+               {"slices", k.slices()},
+               {"coils", k.coils()},
+               {"height", k.height()},
+               {"width", k.width()},
+               {"measured_share", share},
+               {"columns", k.measured.shape[1] == 1},
+               {"notes", k.notes}};
+    const auto first = one_item(b, k.values, 0);
+    const index_t square = mri::calibration_width<mri_backend>(b, first.cview(), size);
+    rows.emplace_back("calibration square", std::to_string(square) + " wide, in the centre of the first slice");
+    j["calibration"] = square;
+    const auto image = to_host(b, mri::root_sum_of_squares<mri_backend>(b, first.cview(), size));
+    const double most = static_cast<double>(*std::max_element(image.begin(), image.end()));
+    rows.emplace_back("largest magnitude", support::brief(most) + ", of the first slice, zero filled");
+    j["largest_magnitude"] = most;
+    try {
+        const auto noise = noise_of(b, k, {});
+        rows.emplace_back("noise sigma_y", support::brief(sigma_of(noise.covariance)) + ", from " + noise.source);
+        j["sigma_y"] = sigma_of(noise.covariance);
+        j["noise"] = noise.source;
+    } catch (const value_error&) {  // too little was measured in the corners
+        rows.emplace_back("noise sigma_y", "not known: no noise scan, and too little is measured in the corners");
+    }
+    for (const auto& note : k.notes) rows.emplace_back("note", note);
+    std::size_t width = 0;
+    for (const auto& r : rows) width = std::max(width, r.first.size());
+    for (const auto& r : rows) std::cout << r.first << std::string(width + 2 - r.first.size(), ' ') << r.second << '\n';
+    support::tell(j);
+    return 0;
+}
+
+}  // namespace program

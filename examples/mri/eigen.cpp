@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <diem/backend/eigen.hpp>
+
+#include "mri/run.hpp"
+
+namespace mri {
+
+int run_on_eigen(const settings& s, const program_options& o) {
+    diem::eigen_backend<float> b(o.at.threads);
+    return run(b, s, o);
+}
+
+}  // namespace mri

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/html/verdicts.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <optional>
+
+#include "support/html/text.hpp"
+#include "support/residual.hpp"
+
+namespace support::html {
+
+using diem::io::json;
+
+namespace {
+
+using list = std::vector<verdict>;
+
+void judge_status(list& v, const run_data& r, std::size_t done) {
+    const auto status = text_at(r.report, "status"), message = text_at(r.report, "message");
+    const auto planned = planned_laps(r);
+    const std::string laps =
+        planned ? std::to_string(done) + " of " + shown(*planned) + " laps" : std::to_string(done) + " laps";
+    if (status == "completed")
+        v.push_back({level::good, "The run is complete", done > 0 ? laps + " of the diffusion prior are done." : ""});
+    else if (status == "running")
+        v.push_back({level::note, "The run goes on",
+                     laps + " are done; this page is written again after each, and loads itself. If no program works "
+                            "in its folder any more, --resume goes on."});
+    else if (status == "cancelled")
+        v.push_back({level::warning, "The run was stopped",
+                     laps + " are done. The same command with --resume goes on where it was."});
+    else if (status == "rejected")
+        v.push_back({level::bad, "A lap went wrong",
+                     message.empty() ? "The prior is that of the last good lap." : message + "."});
+    else if (!status.empty())
+        v.push_back({level::warning, "The run ended otherwise: " + status, message});
+}
+
+void judge_coverage(list& v, const run_data& r) {
+    const auto features = number_at(r.report, "features"), unseen = number_at(r.report, "unseen_features"),
+               items = number_at(r.report, "unseen_items"), count = number_at(r.report, "observations");
+    if (features && unseen && *features > 0) {
+        const double share = *unseen / *features;
+        if (share > 0)
+            v.push_back({share > 0.5 ? level::bad : level::warning,
+                         percent(share) + " of the values of x were never seen",
+                         "No observation shows them: what the prior says there is a guess."});
+        else
+            v.push_back({level::good, "Every value of x is seen by some observation", ""});
+    }
+    if (items && count && *items > 0 && *count > 0)
+        v.push_back({level::warning, percent(*items / *count) + " of the observations show nothing",
+                     "Their samples are samples of the prior."});
+}
+
+void judge_residual(list& v, const run_data& r, std::optional<double> residual, const std::string& whose) {
+    const double expected = expected_residual(r);
+    if (!residual) return;
+    const double ratio = *residual / expected;
+    const std::string figures = "Data residual " + shown(*residual) + " " + whose + "; near " + shown(expected) +
+                                " where samples fit the data and their noise.";
+    if (!(ratio <= bad_residual))
+        v.push_back({level::bad, "Samples do not fit the data",
+                     figures + " Are operator and sigma_y those of these observations?"});
+    else if (ratio > poor_residual)
+        v.push_back({level::warning, "Samples fit the data poorly", figures});
+    else if (ratio < 0.3)
+        v.push_back({level::warning, "Samples are nearer to the data than the noise allows",
+                     figures + " sigma_y may be too large."});
+    else
+        v.push_back({level::good, "Samples fit the data", figures + " It says nothing of what was not observed."});
+}
+
+void judge_samples(list& v, const json& lap) {
+    const double outside = number_at(lap, "outside_share").value_or(0),
+                 broken = number_at(lap, "non_finite_share").value_or(0);
+    const auto samples = number_at(lap, "samples"), removed = number_at(lap, "removed");
+    if (outside > 0.001)
+        v.push_back(
+            {outside > 0.25   ? level::bad
+             : outside > 0.02 ? level::warning
+                              : level::note,
+             percent(outside) + " of the samples leave the range of the data",
+             "They hold values beyond [-4, 4], or what em.low and em.high say. Data should lie in about [-2, 2]; "
+             "\"em.out_of_range\" can clip or remove such samples."});
+    if (broken > 0)
+        v.push_back({broken > 0.001 ? level::bad : level::warning, percent(broken) + " of the samples were not finite",
+                     "They were replaced by others."});
+    if (samples && removed && *removed > 0 && *samples > 0)
+        v.push_back({*removed / *samples > 0.1 ? level::warning : level::note,
+                     percent(*removed / *samples) + " of the samples were removed",
+                     "They were out of range and not learned from."});
+}
+
+void judge_solver(list& v, const json& shares) {
+    if (!shares.is_array()) return;
+    const auto share = [&](std::size_t k) {
+        return k < shares.size() && shares[k].is_number() ? shares[k].get<double>() : 0.0;
+    };
+    const double broken = share(2) + share(3), limited = share(1), stuck = share(4);
+    if (broken > 0.01)
+        v.push_back({broken > 0.2 ? level::bad : level::warning, percent(broken) + " of the linear solves broke down",
+                     "The Jacobian of the denoiser was not positive definite there. Solver fom or gmres, or covariance "
+                     "blended, are more robust."});
+    if (stuck > 0.01)
+        v.push_back({level::warning, percent(stuck) + " of the linear solves stagnated",
+                     "Rounding did not let them reach their tolerance."});
+    if (broken <= 0.01 && stuck <= 0.01)
+        v.push_back({level::good, "The linear solves hold",
+                     limited > 0.01
+                         ? percent(limited) + " used all their iterations, which is meant where there are few."
+                         : "All but a few converged."});
+}
+
+void judge_learning(list& v, const std::vector<json>& laps) {
+    std::vector<double> loss, change;
+    for (const auto& lap : laps) {
+        if (const auto x = number_at(lap, "loss")) loss.push_back(*x);
+        if (const auto x = number_at(lap, "change")) change.push_back(*x);
+    }
+    if (loss.size() > 1) {
+        const double least = *std::min_element(loss.begin(), loss.end());
+        if (loss.back() > 1.2 * least)
+            v.push_back({level::warning, "The training loss rises",
+                         "It was " + shown(least) + " at its least and is " + shown(loss.back()) +
+                             ": fewer laps, a smaller rate or more samples may help."});
+    }
+    if (change.empty()) return;
+    const double last = change.back();
+    if (last > 0.5)
+        v.push_back({level::warning, "The prior still changes much",
+                     "Mean and spread of the samples moved by " + percent(last) + " of their spread in the last lap."});
+    else if (last > 0.05)
+        v.push_back({level::note, "The prior still changes",
+                     "Mean and spread of the samples moved by " + percent(last) +
+                         " of their spread in the last lap: more laps may help."});
+    else
+        v.push_back({level::good, "The prior hardly changes any more",
+                     "Mean and spread of the samples moved by " + percent(last) + " of their spread in the last lap."});
+}
+
+void judge_evidence(list& v, const run_data& r) {
+    std::vector<double> e;
+    for (const double x : evidence_curve(r).y)
+        if (std::isfinite(x)) e.push_back(x);
+    if (e.size() < 3) return;
+    const double gain = e.back() - e.front(), last = e.back() - e[e.size() - 2];
+    const double most = *std::max_element(e.begin(), e.end());
+    if (e.back() < most - 0.01 * std::max(std::abs(gain), 1.0))
+        v.push_back({level::warning, "The evidence of the Gaussian prior fell",
+                     "log p(y) per observation was " + shown(most) + " and ended at " + shown(e.back()) + "."});
+    else if (last > 0.02 * std::abs(gain))
+        v.push_back(
+            {level::note, "The Gaussian prior had not settled",
+             "The last of its laps raised log p(y) per observation by " + shown(last) + ": more of them may help."});
+    else
+        v.push_back(
+            {level::good, "The Gaussian prior settled", "log p(y) per observation rose to " + shown(e.back()) + "."});
+}
+
+/// Against filling in the mean, and the diffusion prior against the Gaussian.
+void judge_restoration(list& v, const run_data& r) {
+    const auto fill = number_at(r.report, "psnr_mean_fill_db");
+    const auto stages = stages_of(r);
+    if (stages.empty()) return;
+    const auto last = number_at(stages.back(), "psnr_mean_db"), first = number_at(stages.front(), "psnr_mean_db");
+    if (fill && last)
+        v.push_back({*last > *fill ? level::good : level::bad,
+                     *last > *fill ? "Restored images beat filling in the mean"
+                                   : "Restored images are worse than filling in the mean",
+                     "PSNR of the mean of the samples " + shown(*last) + " dB, of deleted pixels at their mean " +
+                         shown(*fill) + " dB."});
+    if (stages.size() > 1 && first && last && *last < *first)
+        v.push_back({level::warning, "The diffusion prior restores worse than the Gaussian",
+                     shown(*last) + " dB against " + shown(*first) +
+                         " dB: use the Gaussian, or more laps and a larger network."});
+}
+
+}  // namespace
+
+std::vector<verdict> verdicts_of(const run_data& r) {
+    list v;
+    const auto laps = laps_of(r);
+    judge_status(v, r, laps_done(r));
+    judge_coverage(v, r);
+    if (!laps.empty()) {
+        judge_residual(v, r, number_at(laps.back(), "data_residual"), "in the last lap");
+        judge_samples(v, laps.back());
+        judge_solver(v, at(laps.back(), "solver_shares"));
+        judge_learning(v, laps);
+    } else {
+        judge_residual(v, r, number_at(r.report, "data_residual"), "of the samples");
+        judge_solver(v, at(r.report, "solver_shares"));
+    }
+    judge_evidence(v, r);
+    judge_restoration(v, r);
+    std::stable_sort(v.begin(), v.end(), [](const verdict& a, const verdict& b) { return a.light > b.light; });
+    return v;
+}
+
+}  // namespace support::html

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <diem/io/json.hpp>
+
+/// The page of a run: one HTML file without scripts that needs nothing beside it. It is made of a report and of the pictures and
+/// samples in the run's folder; a program shows that by `save_report`, and `diem report` by `html_report` again.
+///
+/// What it reads of the report, all of it optional: "program", "status" (completed, running, cancelled, rejected), "message", "time",
+/// "command", "environment"; "observations", "features", "rows", "operator", "observed_share", "expected_residual", "sigma_y",
+/// "unseen_features", "unseen_items"; "laps" or "along_laps" (prior::to_json of a lap's diagnostics, and any other numbers),
+/// "gaussian.log_evidence", "stages", "pictures"; "seconds", "peak_memory_bytes"; "config", "gaussian", "em".
+namespace support {
+
+struct reported_run {
+    std::filesystem::path folder;
+    std::string name;             ///< heading; of two runs also what tells them apart
+    diem::io::json report;        ///< an object
+    std::string file = "report";  ///< its name in the folder, without the extension
+};
+
+/// A run as its folder holds it: report.json, or posterior.json. Throws io_error where there is none, or where it is no JSON object.
+[[nodiscard]] reported_run load_run(const std::filesystem::path& folder);
+
+/// The page of one run, or of two beside each other.
+[[nodiscard]] std::string html_report(const std::vector<reported_run>& runs);
+
+/// Writes FOLDER/NAME.json and FOLDER/NAME.html, each atomically; adds time, command line and memory to the report. Called again
+/// as a run goes on. Throws io_error.
+void save_report(const std::filesystem::path& folder, diem::io::json report, const std::string& name = "report");
+
+/// report.json and report.html of a run, from when it begins: saved whenever there is news, and, should an exception end the run,
+/// as "failed".
+class run_report {
+public:
+    /// `facts`: of the program, what it was given and how it runs; the environment is added. Without a folder nothing is written.
+    run_report(std::filesystem::path folder, diem::io::json facts);
+    run_report(const run_report&) = delete;
+    run_report& operator=(const run_report&) = delete;
+    ~run_report();
+
+    [[nodiscard]] diem::io::json& json() { return report_; }
+    /// Since the run began.
+    [[nodiscard]] double seconds() const;
+    /// `status`: running, completed, cancelled, rejected or failed; `message`, where there is a new one. Throws io_error.
+    void save(const std::string& status, const std::string& message = {});
+
+private:
+    std::filesystem::path folder_;
+    diem::io::json report_;
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace support
