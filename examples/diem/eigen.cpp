@@ -8,11 +8,8 @@
 namespace program {
 
 int run_on_eigen(const fit_command& o) {
-    const auto ranks = support::ranks();
-    return diem::parallel::guarded(ranks, [&] {
-        diem::eigen_backend<float> b(o.at.threads);
-        return fit(b, o, ranks);
-    });
+    diem::eigen_backend<float> b(o.at.threads);
+    return fit(b, o);
 }
 int run_on_eigen(const sample_command& o) {
     diem::eigen_backend<float> b(o.at.threads);

@@ -21,7 +21,6 @@
 #include "diem/stages.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
-#include "support/ranks.hpp"
 #include "support/report.hpp"
 #include "support/terminal.hpp"
 #include "support/watched_run.hpp"
@@ -36,8 +35,7 @@ class fit_run {
     using network = model::any_network<B>;
 
 public:
-    fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m, const parallel::any_communicator& ranks)
-        : b_(b), o_(o), s_(s), m_(m), ranks_(ranks) {}
+    fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m) : b_(b), o_(o), s_(s), m_(m) {}
 
     /// Refuses a folder that holds a run, unless it is to go on or to be begun anew, and one that another process works in;
     /// what will be written there can be, and is no input.
@@ -101,13 +99,13 @@ public:
         return network_stage<B>::fit(b_, std::move(start), net, m_, s_.em, watch.run());
     }
     void picture(const std::string& name, const learned_prior<B>& prior) const {
-        if (!has_picture(m_.image) || ranks_.rank() != 0) return;
+        if (!has_picture(m_.image) || o_.at.ranks.rank() != 0) return;
         batch<B> x(b_, m_.features(), fitting(*m_.image, s_.pictures));
         network_stage<B>::draw(b_, prior, prior.drawing.sampling, {.seed = 17}, x.view());
         picture(name, x.cview());
     }
     void picture(const std::string& name, const_view_t<B> x) const {
-        if (ranks_.rank() == 0) io::save_png(o_.out / name, picture_of(b_, x, *m_.image));
+        if (o_.at.ranks.rank() == 0) io::save_png(o_.out / name, picture_of(b_, x, *m_.image));
     }
     [[nodiscard]] const io::json& notes() const { return notes_; }
 
@@ -115,7 +113,7 @@ private:
     [[nodiscard]] index_t shown(index_t items) const { return fitting(*m_.image, std::min(s_.pictures, items)); }
     void set_up(prior::run<B>& run, const path& folder) const {
         run.folder = folder;
-        run.ranks = ranks_;
+        run.ranks = o_.at.ranks;
         run.resume = o_.resume;
         run.save_every = o_.save_every;
     }
@@ -125,7 +123,6 @@ private:
     const fit_command& o_;
     fit_settings& s_;
     const measured<B>& m_;
-    const parallel::any_communicator& ranks_;
     io::json notes_;
     std::optional<io::folder_lock> lock_;
 };
@@ -159,11 +156,11 @@ void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured
 }
 
 template <Backend B>
-int fit(B& b, const fit_command& o, const parallel::any_communicator& ranks = {}) {
-    if (ranks.rank() != 0) support::talk(true, false);
-    support::check_alike(ranks, support::environment().dump(), "version of the program, or kind of machine");
+int fit(B& b, const fit_command& o) {
+    const auto& ranks = o.at.ranks;
     auto [s, m] = read_fit(b, o.config);
-    support::check_alike(ranks, s.config.dump(), "configuration");
+    if (const auto own = s.config.dump(); parallel::broadcast(ranks, own, 0, "configurations") != own)
+        ranks.abort(o.config.string() + ": another configuration than rank 0's");
     const auto& em = s.em;
     std::cout << m.items() << " observations of " << m.y.features() << " values (" << s.description.type << " of "
               << m.features() << "); Gaussian of rank " << s.gaussian.ppca.rank << " in " << s.gaussian.fit.max_laps
@@ -203,12 +200,12 @@ int fit(B& b, const fit_command& o, const parallel::any_communicator& ranks = {}
                            "; a smaller \"em.sampler.batch\" or \"em.training.micro_batch\" needs less");
     if (o.plan) return 0;
 
-    fit_run<B> run(b, o, s, m, ranks);
+    fit_run<B> run(b, o, s, m);
     if (ranks.rank() == 0) run.prepare_folder();
     ranks.barrier("the folder of the results");
     if (has_picture(m.image) && ranks.rank() == 0)
         save_observed(b, o.out / "observed.png", m, fitting(*m.image, std::min(s.pictures, m.items())));
-    fit_report report(o, s, facts_of(m), b.threads(), ranks);
+    fit_report report(o, s, facts_of(m), b.threads());
     report.save("running");
     auto result = run.first_stage();
     if (result.status == prior::run_status::cancelled) {

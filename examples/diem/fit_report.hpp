@@ -4,7 +4,6 @@
 #include <vector>
 
 #include <diem/io/json.hpp>
-#include <diem/parallel/communicator.hpp>
 #include <diem/prior/diagnostics.hpp>
 
 #include "diem/commands.hpp"
@@ -16,9 +15,7 @@ namespace program {
 /// report.json and report.html of `diem fit`; `data`: what is known of the observations.
 class fit_report : public support::run_report {
 public:
-    /// `ranks`: of which the first writes.
-    fit_report(const fit_command& o, const fit_settings& s, diem::io::json data, diem::index_t threads,
-               const diem::parallel::any_communicator& ranks);
+    fit_report(const fit_command& o, const fit_settings& s, diem::io::json data, diem::index_t threads);
 
     void gaussian(const diem::io::json& notes) { json()["gaussian"] = notes; }
     void laps(const std::vector<diem::prior::lap_diagnostics>& history);

@@ -76,7 +76,8 @@ struct network_stage {
     using go_on_function = std::function<bool(const diem::posterior::sample_state&)>;
     static bool draw_posterior(B& b, const learned_prior<B>& prior, const measured<B>& m,
                                const diem::posterior::sample_options<B>& how, const diem::random_key& key,
-                               diem::view_t<B> x, diem::posterior::sample_state& state, const go_on_function& go_on);
+                               diem::view_t<B> x, diem::posterior::sample_state& state, const go_on_function& go_on,
+                               const diem::parallel::any_communicator& ranks = {});
 };
 
 }  // namespace program

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
@@ -101,17 +102,6 @@ private:
 /// The first of rank r's share of `count` things, in order of the ranks and as even as they can be; that of rank r + 1 ends it.
 [[nodiscard]] constexpr index_t first_of(index_t count, int rank, int size) { return count * rank / size; }
 
-/// Whether it is so on any rank: what a decision that all must take alike follows.
-template <Communicator C>
-[[nodiscard]] bool any_of(const C& c, bool own, const char* what) {
-    if (c.size() == 1) return own;
-    const auto flag = static_cast<std::byte>(own ? 1 : 0);
-    std::vector<std::byte> all(static_cast<std::size_t>(c.size()));
-    const std::vector<std::size_t> counts(all.size(), 1);
-    c.all_gather({&flag, 1}, all, counts, what);
-    return std::find(all.begin(), all.end(), std::byte{1}) != all.end();
-}
-
 /// Numbers of rank `root` to all, in host memory.
 template <Communicator C, class T>
 void broadcast(const C& c, std::vector<T>& values, int root, const char* what) {
@@ -127,6 +117,37 @@ void broadcast(const C& c, B& b, batch_view<T> v, int root, const char* what) {
     if (c.rank() != root) b.upload(host_view<const value_type>(values.data(), v.features(), v.items()), v);
 }
 
+/// counts[r] numbers of each rank r, after one another: all of them. Host memory.
+template <class T, Communicator C>
+[[nodiscard]] std::vector<T> all_gather(const C& c, std::span<const T> own, std::span<const index_t> counts,
+                                        const char* what) {
+    if (c.size() == 1) return {own.begin(), own.end()};
+    std::vector<std::size_t> sizes;
+    for (const index_t n : counts) sizes.push_back(static_cast<std::size_t>(n) * sizeof(T));
+    std::vector<T> all(static_cast<std::size_t>(std::accumulate(counts.begin(), counts.end(), index_t{0})));
+    c.all_gather(std::as_bytes(own), std::as_writable_bytes(std::span(all)), sizes, what);
+    return all;
+}
+/// Of v (D x n) each rank r has the next counts[r] items: all of them to all, by way of the host.
+template <Communicator C, Backend B, class T>
+void all_gather_items(const C& c, B& b, batch_view<T> v, std::span<const index_t> counts, const char* what) {
+    using value_type = typename batch_view<T>::value_type;
+    if (c.size() == 1) return;
+    const auto rank = static_cast<std::size_t>(c.rank());
+    const auto sum = [](std::span<const index_t> of) { return std::accumulate(of.begin(), of.end(), index_t{0}); };
+    const index_t first = sum(counts.first(rank)), end = first + counts[rank], items = sum(counts);
+    std::vector<index_t> sizes;
+    for (const index_t n : counts) sizes.push_back(n * v.features());
+    const auto own = to_host(b, v.item_range(first, counts[rank]));
+    const auto all = all_gather<value_type>(c, own, sizes, what);
+    const auto upload = [&](index_t from, index_t to) {
+        if (from == to) return;
+        const auto* values = all.data() + from * v.features();
+        b.upload(host_view<const value_type>(values, v.features(), to - from), v.item_range(from, to - from));
+    };
+    upload(0, first);
+    upload(end, items);
+}
 /// A text of rank `root` to all.
 template <Communicator C>
 [[nodiscard]] std::string broadcast(const C& c, const std::string& text, int root, const char* what) {
@@ -136,6 +157,16 @@ template <Communicator C>
     letters.resize(size[0]);
     broadcast(c, letters, root, what);
     return {letters.begin(), letters.end()};
+}
+
+/// Whether it is so on any rank: what a decision that all must take alike follows.
+template <Communicator C>
+[[nodiscard]] bool any_of(const C& c, bool own, const char* what) {
+    if (c.size() == 1) return own;
+    const char flag = own ? 1 : 0;
+    const std::vector<index_t> each(static_cast<std::size_t>(c.size()), 1);
+    const auto all = all_gather<char>(c, {&flag, 1}, each, what);
+    return std::find(all.begin(), all.end(), 1) != all.end();
 }
 
 /// f(), whose exception on one rank ends all of them with its message.

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -44,57 +45,40 @@ public:
     [[nodiscard]] int size() const { return size_; }
 
     void broadcast(bytes data, int root, const char* what) const {
-        barrier(what);
-        for (std::size_t at = 0; at < data.size();) {
+        std::size_t at = 0;
+        do {
             const std::size_t n = std::min<std::size_t>(data.size() - at, std::size_t{1} << 30);
-            MPI_Request request;
-            MPI_Ibcast(data.data() + at, static_cast<int>(n), MPI_BYTE, root, MPI_COMM_WORLD, &request);
-            wait(request, what);
+            exchange(what, [&](MPI_Request* r) {
+                MPI_Ibcast(data.data() + at, static_cast<int>(n), MPI_BYTE, root, MPI_COMM_WORLD, r);
+            });
             at += n;
-        }
+        } while (at < data.size());
     }
     void all_gather(const_bytes own, bytes all, byte_counts counts, const char* what) const {
-        barrier(what);
+        if (std::accumulate(counts.begin(), counts.end(), std::size_t{0}) > INT_MAX) {  // more than MPI counts
+            std::size_t at = 0;
+            for (int r = 0; r < size_; at += counts[static_cast<std::size_t>(r++)]) {
+                const bytes part = all.subspan(at, counts[static_cast<std::size_t>(r)]);
+                if (r == rank_) std::copy(own.begin(), own.end(), part.begin());
+                broadcast(part, r, what);
+            }
+            return;
+        }
         const layout to(counts);
-        MPI_Request request;
-        MPI_Iallgatherv(own.data(), static_cast<int>(own.size()), MPI_BYTE, all.data(), to.counts.data(), to.at.data(),
-                        MPI_BYTE, MPI_COMM_WORLD, &request);
-        wait(request, what);
+        exchange(what, [&](MPI_Request* r) {
+            MPI_Iallgatherv(own.data(), static_cast<int>(own.size()), MPI_BYTE, all.data(), to.counts.data(),
+                            to.at.data(), MPI_BYTE, MPI_COMM_WORLD, r);
+        });
     }
     void all_to_all(const_bytes sent, byte_counts to, bytes received, byte_counts from, const char* what) const {
-        barrier(what);
         const layout out(to), in(from);
-        MPI_Request request;
-        MPI_Ialltoallv(sent.data(), out.counts.data(), out.at.data(), MPI_BYTE, received.data(), in.counts.data(),
-                       in.at.data(), MPI_BYTE, MPI_COMM_WORLD, &request);
-        wait(request, what);
+        exchange(what, [&](MPI_Request* r) {
+            MPI_Ialltoallv(sent.data(), out.counts.data(), out.at.data(), MPI_BYTE, received.data(), in.counts.data(),
+                           in.at.data(), MPI_BYTE, MPI_COMM_WORLD, r);
+        });
     }
-    /// An empty message from each to each: those whose message does not come are the ones that a complaint names.
     void barrier(const char* what) const {
-        std::vector<MPI_Request> in, out;
-        std::vector<int> of;
-        char nothing = 0;
-        for (int r = 0; r < size_; ++r) {
-            if (r == rank_) continue;
-            of.push_back(r);
-            MPI_Irecv(&nothing, 0, MPI_BYTE, r, tag, MPI_COMM_WORLD, &in.emplace_back());
-            MPI_Isend(&nothing, 0, MPI_BYTE, r, tag, MPI_COMM_WORLD, &out.emplace_back());
-        }
-        const auto all = [](std::vector<MPI_Request>& requests) {
-            int done = 0;
-            MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE);
-            return done != 0;
-        };
-        if (!until([&] { return all(in); })) {
-            std::string missing;
-            for (std::size_t k = 0; k < in.size(); ++k) {
-                int done = 0;
-                if (in[k] != MPI_REQUEST_NULL) MPI_Test(&in[k], &done, MPI_STATUS_IGNORE);
-                if (in[k] != MPI_REQUEST_NULL) missing += (missing.empty() ? "" : ", ") + std::to_string(of[k]);
-            }
-            abort("rank " + missing + " did not come to \"" + what + "\" within " + seconds());
-        }
-        until([&] { return all(out); });
+        exchange(what, [](MPI_Request* r) { *r = MPI_REQUEST_NULL; });
     }
     void abort(const std::string& message) const {
         std::fprintf(stderr, "diem: rank %d of %d: %s\n", rank_, size_, message.c_str());
@@ -118,6 +102,37 @@ private:
             }
         }
     };
+    /// Beside what `start` begins goes an empty message from each to each: those whose message does not come are the ones that
+    /// a complaint names.
+    template <class Start>
+    void exchange(const char* what, const Start& start) const {
+        std::vector<MPI_Request> here, sent(1);
+        std::vector<int> of;
+        char nothing = 0;
+        for (int r = 0; r < size_; ++r) {
+            if (r == rank_) continue;
+            of.push_back(r);
+            MPI_Irecv(&nothing, 0, MPI_BYTE, r, tag, MPI_COMM_WORLD, &here.emplace_back());
+            MPI_Isend(&nothing, 0, MPI_BYTE, r, tag, MPI_COMM_WORLD, &sent.emplace_back());
+        }
+        start(&sent.front());
+        const auto all = [](std::vector<MPI_Request>& requests) {
+            int done = 0;
+            MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE);
+            return done != 0;
+        };
+        if (until([&] { return all(sent) && all(here); })) return;
+        std::string missing;
+        for (std::size_t k = 0; k < here.size(); ++k) {
+            int done = 0;
+            MPI_Test(&here[k], &done, MPI_STATUS_IGNORE);
+            if (done == 0) missing += (missing.empty() ? "" : ", ") + std::to_string(of[k]);
+        }
+        if (missing.empty())
+            abort(std::string("\"") + what + "\" was begun by all ranks and not ended within " + seconds());
+        else
+            abort("rank " + missing + " did not come to \"" + what + "\" within " + seconds());
+    }
     /// False where it did not come true within the deadline. Ranks may be more than cores, so that a waiting one steps back.
     template <class F>
     bool until(const F& f) const {
@@ -129,14 +144,6 @@ private:
             turn < 10000 ? std::this_thread::yield() : std::this_thread::sleep_for(std::chrono::microseconds(200));
         }
         return true;
-    }
-    void wait(MPI_Request& request, const char* what) const {
-        const bool done = until([&] {
-            int complete = 0;
-            MPI_Test(&request, &complete, MPI_STATUS_IGNORE);
-            return complete != 0;
-        });
-        if (!done) abort(std::string("\"") + what + "\" was begun by all ranks and not ended within " + seconds());
     }
     [[nodiscard]] std::string seconds() const { return std::to_string(static_cast<long>(deadline_)) + " seconds"; }
 

@@ -5,8 +5,10 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -116,6 +118,7 @@ struct batch_of_samples {
     std::vector<double> figures{};
     decltype(sample_state::statuses) statuses{};
     double seconds = 0;
+    bool finished = true;  ///< not where a cancellation ended it
 };
 
 /// The next batches from sample `done` on, one for each rank, fewer at the end.
@@ -127,19 +130,37 @@ struct batch_of_samples {
     return out;
 }
 
-/// What rank `root` drew of a batch, for all.
+/// What each rank drew of its batch, samples into x and figures, for all.
 template <Backend B, parallel::Communicator C>
-void share(const C& c, B& b, batch_of_samples& drawn, view_t<B> x, int root) {
+void share(const C& c, B& b, std::vector<batch_of_samples>& batches, view_t<B> x) {
     if (c.size() == 1) return;
     constexpr const char* what = "samples of the E-step";
-    drawn.figures.resize(2 * static_cast<std::size_t>(drawn.count));
-    std::vector<double> counters(drawn.statuses.begin(), drawn.statuses.end());
-    counters.push_back(drawn.seconds);
-    parallel::broadcast(c, b, x, root, what);
-    parallel::broadcast(c, drawn.figures, root, what);
-    parallel::broadcast(c, counters, root, what);
-    drawn.seconds = counters.back();
-    std::copy_n(counters.begin(), drawn.statuses.size(), drawn.statuses.begin());
+    constexpr auto counters = static_cast<index_t>(std::tuple_size_v<decltype(sample_state::statuses)>);
+    std::vector<index_t> items(static_cast<std::size_t>(c.size()), 0), sizes = items;
+    for (std::size_t r = 0; r < batches.size(); ++r) {
+        items[r] = batches[r].count;
+        sizes[r] = counters + 2 + 2 * items[r];
+    }
+    std::vector<double> own;
+    if (const auto r = static_cast<std::size_t>(c.rank()); r < batches.size()) {
+        const auto& drawn = batches[r];
+        own.assign(drawn.statuses.begin(), drawn.statuses.end());
+        own.insert(own.end(), {drawn.seconds, drawn.finished ? 1.0 : 0.0});
+        own.insert(own.end(), drawn.figures.begin(), drawn.figures.end());
+    }
+    const auto numbers = parallel::all_gather<double>(c, own, sizes, what);
+    auto from = numbers.begin();
+    for (auto& drawn : batches) {
+        std::copy_n(from, counters, drawn.statuses.begin());
+        from += counters;
+        drawn.seconds = *from++;
+        drawn.finished = *from++ != 0;
+        drawn.figures.assign(from, from + 2 * drawn.count);
+        from += 2 * drawn.count;
+    }
+    parallel::all_gather_items(
+        c, b, x.item_range(batches.front().first, batches.back().first + batches.back().count - batches.front().first),
+        items, what);
 }
 
 }  // namespace detail
@@ -172,24 +193,23 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
     const const_vector_t<B> mean = given || options.estimate == nullptr ? options.mean : options.estimate->mu();
     while (state.done < total) {
         auto batches = detail::next_batches(state.done, total, n, sampling.batch, ranks.size());
-        bool stopped = false;
         if (const auto own = static_cast<std::size_t>(ranks.rank()); own < batches.size()) {
-            auto& [first, count, figures, statuses, seconds] = batches[own];
+            auto& [first, count, figures, statuses, seconds, finished] = batches[own];
             const auto start = std::chrono::steady_clock::now();
             const auto part = observed.items(first % n, count);
             const view_t<B> out = x.item_range(first, count);
             mmps denoiser(b, prior, part, options.mmps, options.estimate);
-            stopped = !diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(first)),
+            finished = diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(first)),
                                          out, options.cancel);
             statuses = denoiser.tally().read(b).status;
             figures = detail::figures_of<B>(b, part, const_view_t<B>(out));
             seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         }
-        if (parallel::any_of(ranks, stopped, "samples of the E-step")) return false;
+        detail::share(ranks, b, batches, x);
         double slowest = 0;
-        for (std::size_t r = 0; r < batches.size(); ++r) {
-            detail::share(ranks, b, batches[r], x.item_range(batches[r].first, batches[r].count), static_cast<int>(r));
-            slowest = std::max(slowest, batches[r].seconds);
+        for (const auto& drawn : batches) {
+            if (!drawn.finished) return false;
+            slowest = std::max(slowest, drawn.seconds);
         }
         state.seconds += slowest;
         for (const auto& drawn : batches) {
