@@ -220,8 +220,8 @@ int posterior(B& b, const posterior_command& o) {
     const index_t n = m.items();
     batch<B> x(b, m.features(), n * o.samples);
     posterior::sample_state state;
-    const bool exact =
-        !p.prior.has_network() && gaussian_stage<B>::draw_masked(b, *p.prior.estimate(), m, o.seed, x.view());
+    const bool exact = !p.prior.has_network() &&
+                       gaussian_stage<B>::draw_masked(b, *p.prior.estimate(), m, o.seed, x.view(), o.at.ranks);
     if (!exact) {
         support::progress bar("posterior samples", static_cast<long>(x.items()));
         const auto go_on = [&](const auto& s) {

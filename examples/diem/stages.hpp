@@ -57,7 +57,7 @@ struct gaussian_stage {
     /// Exact posterior samples of masked observations under a Gaussian; false where A is no mask. Sample s n + i belongs to
     /// observation i.
     static bool draw_masked(B& b, const diem::diffusion::gaussian<B>& model, const measured<B>& m, std::uint64_t seed,
-                            diem::view_t<B> x);
+                            diem::view_t<B> x, const diem::parallel::any_communicator& ranks = {});
 };
 
 template <Backend B>

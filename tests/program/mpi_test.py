@@ -105,8 +105,12 @@ class Ranks(Case):
                                     "data/operator.json", "--sigma-y", "0.1", "--samples", "3", "--steps", "5", "--batch", "7")
         self.run_program(*posterior, "--out", "p1", "--threads", "1", cwd=self.folder)
         self.on(3, *posterior, "--out", "p3")
-        for name in ("samples", "mean", "std"):
-            self.assertEqual(load(self.folder / f"p1/{name}.npy"), load(self.folder / f"p3/{name}.npy"))
+        exact = ("posterior", "run/prior.safetensors", *posterior[2:-2])
+        self.run_program(*exact, "--out", "e1", "--threads", "1", cwd=self.folder)
+        self.on(2, *exact, "--out", "e3")
+        for kind in ("p", "e"):
+            for name in ("samples", "mean", "std"):
+                self.assertEqual(load(self.folder / f"{kind}1/{name}.npy"), load(self.folder / f"{kind}3/{name}.npy"))
 
     def test_an_exact_e_step_and_one_by_diffusion(self):
         for e_step in ("draws", "moments", "diffusion"):

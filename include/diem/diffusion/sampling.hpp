@@ -4,12 +4,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
-#include <tuple>
-#include <utility>
 #include <variant>
-#include <vector>
 
 #include <diem/backend/batch.hpp>
 #include <diem/core/check.hpp>
@@ -136,20 +132,15 @@ bool sample(B& b, Model& model, const sampling_options& options, const_vector_t<
     constexpr const char* what = "samples of the prior";
     check_sampling(options);
     check_size("diffusion::sample", "x.features()", x.features(), model.features());
-    std::vector<index_t> counts(static_cast<std::size_t>(ranks.size()));
     for (index_t first = 0; first < x.items();) {
-        index_t end = first, begin = first, count = 0;
-        for (int r = 0; r < ranks.size(); ++r) {
-            const index_t n = counts[static_cast<std::size_t>(r)] = std::min(options.batch, x.items() - end);
-            if (r == ranks.rank()) std::tie(begin, count) = std::pair(end, n);
-            end += n;
-        }
-        const bool finished = count == 0 || detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, mean,
-                                                                     key.skip_items(static_cast<std::uint32_t>(begin)),
-                                                                     x.item_range(begin, count), cancel);
+        const auto round = parallel::next_round(ranks, first, x.items(), options.batch);
+        const bool finished =
+            round.count == 0 || detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, mean,
+                                                         key.skip_items(static_cast<std::uint32_t>(round.begin)),
+                                                         x.item_range(round.begin, round.count), cancel);
         if (parallel::any_of(ranks, !finished, what)) return false;
-        parallel::all_gather_items(ranks, b, x.item_range(first, end - first), counts, what);
-        first = end;
+        parallel::all_gather_items(ranks, b, x.item_range(first, round.end - first), round.counts, what);
+        first = round.end;
     }
     return true;
 }

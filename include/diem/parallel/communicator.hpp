@@ -159,6 +159,27 @@ template <Communicator C>
     return {letters.begin(), letters.end()};
 }
 
+/// Batches of at most `most` items, one for each rank, of those from `first` on: rank r's has counts[r] items.
+struct round {
+    std::vector<index_t> counts;
+    index_t begin = 0, count = 0;  ///< this rank's
+    index_t first = 0, end = 0;    ///< of all of them
+};
+template <Communicator C>
+[[nodiscard]] round next_round(const C& c, index_t first, index_t items, index_t most) {
+    round out{{}, 0, 0, first, first};
+    for (int r = 0; r < c.size(); ++r) {
+        const index_t n = std::min(most, items - out.end);
+        if (r == c.rank()) {
+            out.begin = out.end;
+            out.count = n;
+        }
+        out.counts.push_back(n);
+        out.end += n;
+    }
+    return out;
+}
+
 /// Whether it is so on any rank: what a decision that all must take alike follows.
 template <Communicator C>
 [[nodiscard]] bool any_of(const C& c, bool own, const char* what) {
