@@ -159,9 +159,9 @@ template <Backend B>
 int fit(B& b, const fit_command& o) {
     const auto& ranks = o.at.ranks;
     auto [s, m] = read_fit(b, o.config);
+    const auto& em = s.em;
     if (const auto own = s.config.dump(); parallel::broadcast(ranks, own, 0, "configurations") != own)
         ranks.abort(o.config.string() + ": another configuration than rank 0's");
-    const auto& em = s.em;
     std::cout << m.items() << " observations of " << m.y.features() << " values (" << s.description.type << " of "
               << m.features() << "); Gaussian of rank " << s.gaussian.ppca.rank << " in " << s.gaussian.fit.max_laps
               << " laps; " << (s.network ? "a network in " + std::to_string(em.laps) + " laps" : "no network") << "; "
@@ -173,6 +173,7 @@ int fit(B& b, const fit_command& o) {
     if (ranks.rank() == 0) {
         warn(unseen(m, true));
         warn(scale_warnings(m, s));
+        if (const auto text = support::idle_ranks(o.at, em.training.parts); s.network && !text.empty()) warn({text});
     }
     if (m.scale != 1)
         std::cout << "scale: data are divided by " << m.scale << "; samples will be in your units" << std::endl;

@@ -115,6 +115,8 @@ public:
         if (network != nullptr) {
             diem::prior::check_em(s_.em);
             if (s_.plan_only || s_.em.laps > 0) plan(*network);
+            if (const auto text = idle_ranks(s_.at, s_.em.training.parts); !text.empty())
+                std::cerr << s_.program << ": warning: " << text << '\n';
         }
         if (s_.plan_only) return 0;
         begin_report(network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian");

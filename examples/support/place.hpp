@@ -18,6 +18,13 @@ struct place {
     std::string products = "float32";          ///< to what products round on a CUDA device, see diem::cuda_precision
 };
 
+/// A warning where the M-step keeps fewer ranks busy than there are; empty: none.
+[[nodiscard]] inline std::string idle_ranks(const place& at, diem::index_t parts) {
+    if (parts >= at.ranks.size() || at.ranks.rank() != 0) return {};
+    return "of " + std::to_string(at.ranks.size()) + " ranks " + std::to_string(at.ranks.size() - parts) +
+           " wait while a network is trained: \"em.training.parts\" is " + std::to_string(parts);
+}
+
 /// "2 threads", "cuda", "cuda with products in tf32"; `threads` is the backend's number of them.
 [[nodiscard]] inline std::string describe(const place& at, int threads) {
     if (at.ranks.size() > 1) {

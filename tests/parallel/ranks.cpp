@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A small diffusion EM on the ranks of mpirun, for ranks_test.py: ranks OUT RESUME ACT AT. ACT is what rank size - 1 does at its progress
-// number AT: none, kill (itself), stop (hang), throw, cancel.
+// number AT: none, kill (itself), stop (hang), throw, cancel. With ACT = traffic nothing is learned: AT numbers of 8 parts are summed, and
+// rank 0 tells bytes that it sent, and seconds.
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <string>
@@ -23,10 +26,66 @@
 
 using namespace diem;
 
+namespace {
+
+/// Counts what this rank sends to others.
+struct counted {
+    const parallel::any_communicator& c;
+    std::size_t& sent;
+    [[nodiscard]] int rank() const { return c.rank(); }
+    [[nodiscard]] int size() const { return c.size(); }
+    [[nodiscard]] std::size_t others() const { return static_cast<std::size_t>(c.size() - 1); }
+    void broadcast(parallel::bytes d, int root, const char* what) const {
+        if (root == rank()) sent += d.size() * others();
+        c.broadcast(d, root, what);
+    }
+    void all_gather(parallel::const_bytes own, parallel::bytes all, parallel::byte_counts n, const char* what) const {
+        sent += own.size() * others();
+        c.all_gather(own, all, n, what);
+    }
+    void all_to_all(parallel::const_bytes s, parallel::byte_counts to, parallel::bytes r, parallel::byte_counts from,
+                    const char* what) const {
+        sent += s.size() - to[static_cast<std::size_t>(rank())];
+        c.all_to_all(s, to, r, from, what);
+    }
+    void barrier(const char* what) const { c.barrier(what); }
+    void abort(const std::string& message) const { c.abort(message); }
+};
+
+void traffic(const parallel::any_communicator& ranks, index_t n) {
+    using B = eigen_backend<float>;
+    B b(1);
+    constexpr index_t parts = 8;
+    batch<B> total(b, n, 1);
+    std::size_t sent = 0;
+    double best = 1e9;
+    for (int repeat = 0; repeat < 5; ++repeat) {
+        parallel::tree_sum<batch<B>> own;
+        for (index_t k = parallel::first_of(parts, ranks.rank(), ranks.size());
+             k < parallel::first_of(parts, ranks.rank() + 1, ranks.size()); ++k) {
+            batch<B> part(b, n, 1);
+            b.fill(part.view(), 1.0F);
+            own.push({k, 0, std::move(part)}, [&](auto& l, auto& r) { b.axpby(1.0, r.cview(), 1.0, l.view()); });
+        }
+        sent = 0;
+        ranks.barrier("the start");
+        const auto start = std::chrono::steady_clock::now();
+        parallel::all_reduce(counted{ranks, sent}, b, own, parts, total.flat(), "sum");
+        best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    if (ranks.rank() == 0) std::cout << sent << ' ' << best << std::endl;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
     if (argc != 5) return 2;
     const parallel::any_communicator ranks(parallel::mpi(5));
     return parallel::guarded(ranks, [&] {
+        if (std::string(argv[3]) == "traffic") {
+            traffic(ranks, std::atol(argv[4]));
+            return 0;
+        }
         using B = eigen_backend<float>;
         using network = nn::mlp<B>;
         B b(1);

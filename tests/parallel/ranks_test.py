@@ -37,6 +37,10 @@ with tempfile.TemporaryDirectory() as top:
     for ranks in (2, 3, 4, 9):  # of 7 batches and 5 parts
         status, out, error, _ = run(ranks, os.path.join(top, f"of{ranks}"))
         check(f"{ranks} ranks give the same numbers", status == 0 and out == alone, status, error)
+    for ranks in (1, 2, 4):  # all that an all-reduce has to send: docs/scaling.md
+        status, out, error, _ = run(ranks, top, act="traffic", at=1 << 16)
+        check(f"{ranks} ranks send 2 n (R - 1) / R numbers", status == 0 and
+              int(out.split()[0]) == 4 * 2 * (1 << 16) * (ranks - 1) // ranks, status, out, error)
     # Progress numbers 1 .. 7 are the E-step's batches, 8 .. 11 reports of training.
     for act, at, said in (("kill", 3, "signal 9"), ("kill", 9, "signal 9"), ("throw", 5, "rank 2 of 3: y.npy: a bad file"),
                           ("stop", 10, "rank 2 did not come to")):
