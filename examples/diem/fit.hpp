@@ -136,7 +136,8 @@ void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured
         return prior::gaussian_e_step_bytes(e, m.features(), m.y.features(), m.items(), g.ppca.rank,
                                             gaussian_stage<B>::batch_of(g, m), mask, sizeof(scalar_t<B>));
     };
-    const double there = support::memory_here(), limit = o.memory_limit ? *o.memory_limit * 0x1p30 : there;
+    const double there = support::memory_here() / o.at.ranks_here,
+                 limit = o.memory_limit ? *o.memory_limit * 0x1p30 : there;
     const char* const source = o.memory_limit ? "--memory-limit" : "this machine";
     if (bytes(g.e_step) > limit && !s.e_step_given && g.e_step != prior::gaussian_e_step::diffusion) {
         std::cout << "Gaussian stage: " << name_of(g.e_step) << " would take " << support::gib(bytes(g.e_step)) << ", "
@@ -162,6 +163,7 @@ int fit(B& b, const fit_command& o) {
     const auto& em = s.em;
     if (const auto own = s.config.dump(); parallel::broadcast(ranks, own, 0, "configurations") != own)
         ranks.abort(o.config.string() + ": another configuration than rank 0's");
+    ranks.barrier("configurations");
     std::cout << m.items() << " observations of " << m.y.features() << " values (" << s.description.type << " of "
               << m.features() << "); Gaussian of rank " << s.gaussian.ppca.rank << " in " << s.gaussian.fit.max_laps
               << " laps; " << (s.network ? "a network in " + std::to_string(em.laps) + " laps" : "no network") << "; "

@@ -13,7 +13,7 @@ struct place {
     int threads = 0;                           ///< of the Eigen backend; 0: as many as the process may use
     int device = 0;                            ///< ordinal of the CUDA device
     diem::parallel::any_communicator ranks{};  ///< started by mpirun, see support/ranks.hpp; else this process alone
-    int rank_here = 0;                         ///< among the ranks on this machine
+    int rank_here = 0, ranks_here = 1;         ///< number among the ranks on this machine, and how many they are
     double deadline = 600;                     ///< seconds that ranks wait for one another
     std::string products = "float32";          ///< to what products round on a CUDA device, see diem::cuda_precision
 };

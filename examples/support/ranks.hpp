@@ -32,9 +32,9 @@ namespace support {
     return false;
 }
 
-/// Of the ranks on this machine: how many come before this one, and how many may use the same cores.
+/// Of the ranks on this machine: how many come before this one, how many they are, and how many may use the same cores.
 struct neighbours {
-    int before = 0, sharing = 0;
+    int before = 0, all = 0, sharing = 0;
 };
 [[nodiscard]] inline neighbours neighbours_of(const diem::parallel::any_communicator& ranks) {
     struct {
@@ -51,6 +51,7 @@ struct neighbours {
         const auto& other = all[static_cast<std::size_t>(r)];
         if (other.host != own.host) continue;
         n.before += r < ranks.rank() ? 1 : 0;
+        ++n.all;
         n.sharing += CPU_EQUAL(&other.cores, &own.cores) ? 1 : 0;
     }
     return n;
@@ -70,6 +71,7 @@ inline void join_ranks(place& at) {
         at.ranks.abort("another version of the program, or for another kind of machine, than rank 0's: " + own);
     const auto n = neighbours_of(at.ranks);
     at.rank_here = n.before;
+    at.ranks_here = n.all;
     if (at.threads == 0) at.threads = std::max(1, diem::host_threads() / n.sharing);
 #else
     throw diem::config_error("started by mpirun, but built without MPI (DIEM_MPI)");

@@ -68,13 +68,15 @@ public:
     template <class Observation>
     gaussian_run(B& b, const run<B, Net>& run, const gaussian_fit_options& o, const Observation& observed)
         : b_(b), run_(run), options_(o), timer_(run.save_every) {
+        if (!run.folder.empty() || run.ranks.size() > 1) {
+            settings_ = settings_json(o);
+            settings_.erase("laps");
+            settings_["seed"] = o.seed;
+            settings_.update(describe_data(b, observed));
+            check_ranks(run, settings_);
+        }
+        if (run.folder.empty()) settings_ = {};
         begin_in_folder(run, true);
-        if (run.folder.empty() && run.ranks.size() == 1) return;
-        settings_ = settings_json(o);
-        settings_.erase("laps");
-        settings_["seed"] = o.seed;
-        settings_.update(describe_data(b, observed));
-        check_ranks(run, settings_);
     }
     [[nodiscard]] std::filesystem::path path() const { return run_.folder / gaussian_file_name; }
 

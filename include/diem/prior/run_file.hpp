@@ -72,15 +72,16 @@ public:
     template <class Observation>
     run_file(B& b, const run<B, Net>& run, em_options options, const Net& net, const Observation& observed)
         : run_(run), total_(observed.items() * options.sampling.samples_per_observation), net_(net) {
+        if (!run.folder.empty() || run.ranks.size() > 1) {
+            fingerprint_ = settings_json(options);
+            fingerprint_.erase("laps");
+            fingerprint_.erase("guard");
+            fingerprint_["seed"] = options.seed;
+            fingerprint_["network"] = model::to_json(net.config());
+            fingerprint_.update(describe_data(b, observed));
+            check_ranks(run, fingerprint_);
+        }
         begin_in_folder(run, false);
-        if (run.folder.empty() && run.ranks.size() == 1) return;
-        fingerprint_ = settings_json(options);
-        fingerprint_.erase("laps");
-        fingerprint_.erase("guard");
-        fingerprint_["seed"] = options.seed;
-        fingerprint_["network"] = model::to_json(net.config());
-        fingerprint_.update(describe_data(b, observed));
-        check_ranks(run, fingerprint_);
     }
 
     /// The stored prior where there is one to resume, else `start`. Stages in progress are kept for `take_...`.
