@@ -129,7 +129,10 @@ int main(int argc, char** argv) {
         auto own = to_host(b, result.prior.last_weights()), first = own;
         parallel::broadcast(ranks, first, 0, "weights of rank 0");
         if (parallel::any_of(ranks, own != first, "comparison")) return 4;
+        batch<B> drawn(b, 4, 30);  // in four batches
+        prior::sample(b, result.prior, result.prior.drawing.sampling, {.seed = 9}, drawn.view(), nullptr, ranks);
         if (ranks.rank() != 0) return 0;
+        for (const float v : to_host(b, drawn)) std::cout << std::hexfloat << v << '\n';
         for (const float w : own) std::cout << std::hexfloat << w << '\n';
         for (const auto& d : result.prior.history)
             std::cout << d.samples << ' ' << d.data_residual << ' ' << d.loss << ' ' << d.change << '\n';
