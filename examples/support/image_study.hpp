@@ -103,6 +103,9 @@ public:
         : b_(b), s_(std::move(s)), train_(std::move(train)), held_out_(std::move(held_out)),
           free_figures_(std::move(free_figures)), laps_(s_.out / "laps.json"), report_(s_.out, s_.facts) {
         s_.gaussian_observations = std::min(s_.gaussian_observations, train_.items());
+        s_.gaussian.height = train_.shape.height;
+        s_.gaussian.width = train_.shape.width;
+        s_.gaussian.channels = train_.shape.channels;
     }
 
     /// Both stages, tables, pictures and report.json; `network`: null for the Gaussian alone. The exit status.
@@ -157,18 +160,19 @@ private:
         const auto& g = *result.prior.estimate();
         report_.json()["gaussian_laps"] = result.prior.notes.at("laps");
         report_.json()["gaussian_seconds"] = report_.seconds();
-        if constexpr (Images::closed_form) {
-            auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
-            const auto each = [&](const auto& seen) {
-                return diem::prior::log_evidence(b_, g, seen) / static_cast<double>(seen.items());
-            };
-            const double unseen = each(held_out_.front().second.observed(b_));
-            evidence.push_back(each(observed));
-            print_evidence(std::cout, evidence);
-            std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
-            report_.json()["log_evidence_per_observation"] = evidence;
-            report_.json()["log_evidence_held_out"] = unseen;
-        }
+        if constexpr (Images::closed_form)
+            if (!g.basis()) {
+                auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
+                const auto each = [&](const auto& seen) {
+                    return diem::prior::log_evidence(b_, g, seen) / static_cast<double>(seen.items());
+                };
+                const double unseen = each(held_out_.front().second.observed(b_));
+                evidence.push_back(each(observed));
+                print_evidence(std::cout, evidence);
+                std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
+                report_.json()["log_evidence_per_observation"] = evidence;
+                report_.json()["log_evidence_held_out"] = unseen;
+            }
         judge("gaussian", result.prior, s_.gaussian_mmps);
         for (const auto& [name, images] : held_out_) {
             diem::batch<B> exact(b_, g.features(), images.items());
@@ -180,9 +184,9 @@ private:
     }
     /// E[x | y] under a Gaussian: its closed form, or the denoiser of a noise level at which x_t says nothing.
     void gaussian_means(const diem::diffusion::gaussian<B>& g, const Images& images, diem::view_t<B> means) {
-        if constexpr (Images::closed_form) {
-            diem::prior::posterior_means(b_, g, images.observed(b_), means);
-        } else {
+        if constexpr (Images::closed_form)
+            if (!g.basis()) return diem::prior::posterior_means(b_, g, images.observed(b_), means);
+        {
             const diem::index_t n = images.items(), most = s_.judged.batch;
             for (diem::index_t first = 0; first < n; first += most) {
                 const diem::index_t count = std::min(most, n - first);

@@ -57,6 +57,7 @@ public:
     /// Of N(mu, diag(d) + u u'): exact where d is constant (principal axes within the span of u) and for up to `dense`
     /// features (all axes); else the nearest within the span of u (Rayleigh-Ritz), r from the rest of the trace.
     gaussian_skip(B& b, const diffusion::gaussian<B>& prior, index_t dense = 1024) : mu_(b, prior.features(), 1) {
+        prior.require_no_basis("gaussian_skip");
         b.copy(as_batch(prior.mu()), mu_.view());
         const auto d = to_host(b, prior.d());
         const auto [least, most] = std::minmax_element(d.begin(), d.end());
