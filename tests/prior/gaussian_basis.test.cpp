@@ -253,7 +253,6 @@ TEST_CASE("a Gaussian in a basis comes back from its file; what works on values 
     CHECK(to_host(b, h.u()) == to_host(b, g.u()));
     CHECK_THROWS_AS(posterior::elementwise_conditional<B>(b, g), value_error);
     CHECK_THROWS_AS(posterior::dense_conditional<B>(b, g), value_error);
-    CHECK_THROWS_AS(model::gaussian_skip<B>(b, g), value_error);
     const linop::isotropic_covariance noise(n, 0.1);
     CHECK_THROWS_AS(posterior::gaussian_preconditioner<B>(b, noise, noise, g.harmonic(b, 1.0), 2), value_error);
     CHECK_THROWS_AS(

@@ -116,28 +116,30 @@ void put_gaussian(B& b, checkpoint_writer<B>& out, const diffusion::gaussian<B>&
     out.batch_as(b, prefix + "d", as_batch(g.d()));
     out.batch_as(b, prefix + "u", g.u());
 }
-/// "basis" of a state: null or the image that its Gaussian estimate has coefficients of.
+/// In a state, under `key`: null or the image that a Gaussian has coefficients of.
 [[nodiscard]] inline io::json basis_json(const std::optional<linop::hartley>& basis) {
     if (!basis) return nullptr;
     return {{"type", "hartley"}, {"shape", {basis->height(), basis->width(), basis->channels()}}};
 }
 template <Backend B>
-[[nodiscard]] std::optional<linop::hartley> get_basis(checkpoint_reader<B>& in, index_t features) {
-    if (!in.state().contains("estimate_basis")) return std::nullopt;
-    const auto j = in.template state<io::json>("estimate_basis");
+[[nodiscard]] std::optional<linop::hartley> get_basis(checkpoint_reader<B>& in, index_t features,
+                                                      const std::string& key) {
+    if (!in.state().contains(key)) return std::nullopt;
+    const auto j = in.template state<io::json>(key);
+    const auto where = "state \"" + key + "\"";
     if (j.is_null()) return std::nullopt;
     try {
-        if (j.at("type") != "hartley") in.fail("state \"estimate_basis\": unknown type " + j.at("type").dump());
+        if (j.at("type") != "hartley") in.fail(where + ": unknown type " + j.at("type").dump());
         const auto shape = j.at("shape").template get<std::array<index_t, 3>>();
         for (const index_t side : shape)
-            if (side < 1 || side > features) in.fail("state \"estimate_basis\": the shape is out of range");
+            if (side < 1 || side > features) in.fail(where + ": the shape is out of range");
         linop::hartley basis(shape[0], shape[1], shape[2]);
         if (basis.rows() != features)
-            in.fail("state \"estimate_basis\" is of " + std::to_string(basis.rows()) + " features, the prior of " +
+            in.fail(where + " is of " + std::to_string(basis.rows()) + " features, the prior of " +
                     std::to_string(features));
         return basis;
     } catch (const io::json::exception& e) {
-        in.fail(std::string("state \"estimate_basis\": ") + e.what());
+        in.fail(where + ": " + e.what());
     }
 }
 template <Backend B>
@@ -186,6 +188,7 @@ template <Backend B, class Net>
         state["laps"] = p.laps();
         state["estimate_rank"] = p.estimate() ? io::json(p.estimate()->rank()) : io::json(nullptr);
         state["skip_rank"] = skip ? io::json(skip->rank()) : io::json(nullptr);
+        if (skip && skip->basis()) state["skip_basis"] = basis_json(skip->basis());
         state["history"] = history;
     } else {
         state["rank"] = p.estimate()->rank();
@@ -213,8 +216,8 @@ template <Backend B, class Net, class Build>
     };
     const bool described = in.config().contains("sampler");
     if (kind == "gaussian_prior") {
-        learned<B, Net> p(
-            b, get_gaussian(b, in, features, in.template state<index_t>("rank"), "estimate/", get_basis(in, features)));
+        learned<B, Net> p(b, get_gaussian(b, in, features, in.template state<index_t>("rank"), "estimate/",
+                                          get_basis(in, features, "estimate_basis")));
         if (described) p.drawing = config.drawing;
         if (in.state().contains("notes")) config.notes.update(in.template state<io::json>("notes"));  // of old files
         return finish(std::move(p));
@@ -226,7 +229,7 @@ template <Backend B, class Net, class Build>
         if (rank.is_null()) return std::nullopt;
         if (!rank.is_number_unsigned()) in.fail("state \"" + std::string(key) + "\" is not a size");
         return get_gaussian(b, in, features, rank.template get<index_t>(), prefix,
-                            prefix == "estimate/" ? get_basis(in, features) : std::nullopt);
+                            get_basis(in, features, prefix == "skip/" ? "skip_basis" : "estimate_basis"));
     };
     const auto laps = in.template state<io::json>("laps");
     std::vector<lap_diagnostics> history;
