@@ -186,16 +186,20 @@ private:
     void gaussian_means(const diem::diffusion::gaussian<B>& g, const Images& images, diem::view_t<B> means) {
         if constexpr (Images::closed_form)
             if (!g.basis()) return diem::prior::posterior_means(b_, g, images.observed(b_), means);
-        {
-            const diem::index_t n = images.items(), most = s_.judged.batch;
-            for (diem::index_t first = 0; first < n; first += most) {
-                const diem::index_t count = std::min(most, n - first);
-                diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count),
-                                               {.max_iterations = 512, .relative_tolerance = 1e-4}, &g);
-                diem::batch<B> x_t(b_, g.features(), count);
-                b_.fill(x_t.view(), 0.0F);
-                denoiser.denoise(b_, x_t.cview(), 1e3, means.item_range(first, count));
+        if (g.basis())
+            if (const auto seen =
+                    diem::posterior::basis_observation<B>::make(b_, images.observed(b_), *g.basis())) {
+                diem::prior::posterior_means(b_, g.coefficients(b_), seen->observed(b_), means);
+                return g.basis()->apply(b_, diem::const_view_t<B>(means), means);
             }
+        const diem::index_t n = images.items(), most = s_.judged.batch;
+        for (diem::index_t first = 0; first < n; first += most) {
+            const diem::index_t count = std::min(most, n - first);
+            diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count),
+                                           {.max_iterations = 512, .relative_tolerance = 1e-4}, &g);
+            diem::batch<B> x_t(b_, g.features(), count);
+            b_.fill(x_t.view(), 0.0F);
+            denoiser.denoise(b_, x_t.cview(), 1e3, means.item_range(first, count));
         }
     }
     prior_type diffusion(const Net& network, prior_type start) {
