@@ -187,8 +187,7 @@ private:
         if constexpr (Images::closed_form)
             if (!g.basis()) return diem::prior::posterior_means(b_, g, images.observed(b_), means);
         if (g.basis())
-            if (const auto seen =
-                    diem::posterior::basis_observation<B>::make(b_, images.observed(b_), *g.basis())) {
+            if (const auto seen = diem::posterior::basis_observation<B>::make(b_, images.observed(b_), *g.basis())) {
                 diem::prior::posterior_means(b_, g.coefficients(b_), seen->observed(b_), means);
                 return g.basis()->apply(b_, diem::const_view_t<B>(means), means);
             }

@@ -144,6 +144,10 @@ void describe(V& v, em_options& o) {
     v.object("sampler", [&](auto& s) { describe(s, o.sampling); });
     v.object("posterior", [&](auto& p) { describe(p, o.mmps); });
     v.optional("initial_posterior", o.initial_mmps, [&](auto& p, auto& m) { describe(p, m); });
+    v.choice(
+        "initial_e_step", o.initial_e_step,
+        names_of<gaussian_e_step>{{"draws", gaussian_e_step::draws}, {"diffusion", gaussian_e_step::diffusion}},
+        "of the Gaussian's lap: exact draws (masks; in a basis of frequencies, k-space of one coil), or the sampler");
     v.number("switch_factor", o.switch_factor, at_least(0), "where blended switches, in spreads of the data");
     v.flag("gaussian_skip", o.gaussian_skip, "the network adds to the Gaussian's denoiser");
     v.choice("out_of_range", o.outside,

@@ -207,41 +207,46 @@ struct read_log_evidence {
     }
 };
 
-/// Observations of coefficients, where exact draws ask for them. Throws value_error where they are not of one each.
+/// What exact draws are made from: the observations themselves, or of coefficients in the Gaussian's basis. Refers to them.
 template <Backend B, class Observation>
-std::optional<posterior::basis_observation<B>> coefficients_of(B& b, const diffusion::gaussian<B>& prior,
-                                                               const Observation& observed,
-                                                               const gaussian_fit_options& o) {
-    if (!prior.basis() || o.e_step == gaussian_e_step::diffusion) return std::nullopt;
-    check_value("prior::fit_gaussian", o.e_step == gaussian_e_step::draws, "exact moments need a basis of values");
-    auto seen = posterior::basis_observation<B>::make(b, observed, *prior.basis());
-    check_value("prior::fit_gaussian", seen.has_value(),
-                "exact draws in this basis need noise of one variance and an A'A that is diagonal in it");
-    return seen;
-}
+class exact_draws {
+public:
+    /// Throws value_error where there is no closed form.
+    exact_draws(B& b, const diffusion::gaussian<B>& prior, const Observation& observed) : observed_(observed) {
+        if (!prior.basis()) {
+            check_value("prior::exact_draws", is_elementwise<Observation>,
+                        "exact draws need an element-wise A and Sigma_y, such as a mask's");
+            return;
+        }
+        coefficients_ = posterior::basis_observation<B>::make(b, observed, *prior.basis());
+        check_value("prior::exact_draws", coefficients_.has_value(),
+                    "exact draws in this basis need noise of one variance and an A'A that is diagonal in it");
+    }
+    /// x or, where there is a basis, its coefficients; returns sum_i log p(y_i).
+    double operator()(B& b, const diffusion::gaussian<B>& prior, const random_key& key, view_t<B> x,
+                      index_t block) const {
+        if (coefficients_) return draw_posteriors(b, prior.coefficients(b), coefficients_->observed(b), key, x, block);
+        if constexpr (is_elementwise<Observation>) return draw_posteriors(b, prior, observed_, key, x, block);
+        return 0;
+    }
+
+private:
+    const Observation& observed_;
+    std::optional<posterior::basis_observation<B>> coefficients_;
+};
 
 template <Backend B, class Observation>
 em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                                 const std::optional<posterior::basis_observation<B>>& coefficients,
+                                                 const std::optional<exact_draws<B, Observation>>& exact,
                                                  const gaussian_fit_options& o, index_t lap,
                                                  const std::atomic<bool>* cancel) {
     const std::uint64_t seed = lap_seed(o.seed, lap, 0);
-    if (coefficients) {
-        gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items()), true};
-        s.log_evidence = draw_posteriors(b, prior.coefficients(b), coefficients->observed(b),
-                                         {.seed = seed, .lane = random_lane::prior_sample}, s.x.view(), o.batch);
+    if (exact) {
+        gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items()), prior.basis().has_value()};
+        const random_key key{.seed = seed, .lane = random_lane::prior_sample};
+        s.log_evidence = (*exact)(b, prior, key, s.x.view(), o.batch);
         return {std::move(s)};
     }
-    if constexpr (is_elementwise<Observation>) {
-        if (o.e_step == gaussian_e_step::draws) {
-            gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items())};
-            s.log_evidence = draw_posteriors(b, prior, observed, {.seed = seed, .lane = random_lane::prior_sample},
-                                             s.x.view(), o.batch);
-            return {std::move(s)};
-        }
-    }
-    check_value("prior::fit_gaussian", o.e_step == gaussian_e_step::diffusion,
-                "exact draws need an element-wise A and Sigma_y");
     gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items() * o.sampling.samples_per_observation)};
     const auto go_on = [&](const posterior::sample_state&, const posterior::drawn_batch<B>&) {
         return cancel == nullptr || !cancel->load();
@@ -277,9 +282,12 @@ template <Backend B, class Observation, class Monitor = em::no_monitor>
         return em::fit(
             std::move(start), [&](prior_type& p, index_t) { return exact_moments(b, p, observed, options.batch); },
             m_step, options.fit, with_evidence);
-    const auto coefficients = detail::coefficients_of(b, start, observed, options);
+    check_value("prior::fit_gaussian", options.e_step != gaussian_e_step::moments,
+                "exact moments need a basis of values");
+    std::optional<detail::exact_draws<B, Observation>> exact;
+    if (options.e_step == gaussian_e_step::draws) exact.emplace(b, start, observed);
     const auto e_step = [&](prior_type& p, index_t lap) {
-        return detail::sampling_e_step(b, p, observed, coefficients, options, lap, cancel);
+        return detail::sampling_e_step(b, p, observed, exact, options, lap, cancel);
     };
     const bool measured =
         options.e_step == gaussian_e_step::draws || (options.measure_evidence && detail::is_elementwise<Observation>);
