@@ -135,6 +135,8 @@ set(DIEM_HEADERS
     include/diem/nn/unet.hpp
     include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
+    include/diem/parallel/communicator.hpp
+    include/diem/parallel/tree_sum.hpp
     include/diem/posterior/any_policies.hpp
     include/diem/posterior/diffpir.hpp
     include/diem/posterior/dps.hpp
@@ -221,4 +223,5 @@ set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/thrust.cuh
     include/diem/cuda.cuh
     include/diem/cudnn.cuh
+    include/diem/parallel/mpi.hpp
     include/diem/thrust.cuh)

@@ -39,6 +39,9 @@
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
 
+#include <diem/parallel/communicator.hpp>
+#include <diem/parallel/tree_sum.hpp>
+
 #include <diem/linop/compose.hpp>
 #include <diem/linop/concept.hpp>
 #include <diem/linop/convolution.hpp>

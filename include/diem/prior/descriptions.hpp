@@ -114,6 +114,7 @@ template <class V>
 void describe(V& v, train::training_options& o) {
     v.number("batch", o.batch, count(), "items of a step");
     v.steps("steps", "epochs", o.steps, o.batch, "optimiser steps of a lap, or passes over its samples");
+    v.number("parts", o.parts, count(), "of a batch, which the ranks of mpirun share; at most the batch");
     v.number("micro_batch", o.loss.micro_batch, count(0), "items through the network at once; 0: the batch");
     v.number("dropout", o.loss.dropout, between(0, 1, true), "rate");
     v.number("sigma_min", o.loss.sigma_min, above(0), "least noise level trained for; default: the sampler's");

@@ -103,8 +103,8 @@ public:
             if (stop || timer_.due()) file_.save_training(b_, prior, lap, samples.drawn, network, *state);
             return !stop && !too_large;
         };
-        const auto report =
-            train::fit_denoiser<B>(b_, network, samples.drawn.x.cview(), options_.training, *state, callback);
+        const auto report = train::fit_denoiser<B>(b_, network, samples.drawn.x.cview(), options_.training, *state,
+                                                   callback, run_.ranks);
         auto& d = samples.diagnostics;
         d.loss = report.recent_loss;
         d.m_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -139,7 +139,7 @@ private:
         // A cancellation with the last batch leaves all drawn: training notices it, or the end of the lap.
         return posterior::sample<B>(b_, prior, observed_, prior.sample_options(b_, how),
                                     random_key{.seed = lap_seed(options_.seed, lap, 1)}, stage.x.view(), stage.state,
-                                    observer);
+                                    observer, run_.ranks);
     }
 
     /// The same in closed form; a stage that was interrupted begins anew, which takes no time.
@@ -154,9 +154,10 @@ private:
         for (; stage.state.done < total(); ++key.step) {
             const auto start = std::chrono::steady_clock::now();
             const auto x = stage.x.view().item_range(stage.state.done, n);
-            exact(b_, g, key, x, options_.sampling.batch);
+            exact(b_, g, key, x, options_.sampling.batch, run_.ranks);
             if (g.basis()) g.basis()->apply(b_, const_view_t<B>(x), x);
-            const auto finite = posterior::detail::examine<B>(b_, observed_, const_view_t<B>(x), stage.state);
+            const auto finite = posterior::detail::add_figures(
+                posterior::detail::figures_of<B>(b_, observed_, const_view_t<B>(x)), stage.state);
             stage.state.done += n;
             stage.state.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
             if (!observer(std::as_const(stage.state), posterior::drawn_batch<B>{x, finite}) &&
@@ -238,6 +239,7 @@ template <Backend B, class Net, class Observation>
     start.drawing = {options.sampling, options.mmps, options.switch_factor};
     detail::run_file<B, Net> file(b, run, options, net, observed);
     auto prior = file.restore(b, std::move(start));
+    run.ranks.barrier("all ranks having read the checkpoint");
 
     using prior_type = learned<B, Net>;
     using samples_type = detail::em_samples<B>;
