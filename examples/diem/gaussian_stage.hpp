@@ -23,7 +23,7 @@ template <Backend B>
 bool gaussian_stage<B>::draw_masked(B& b, const diffusion::gaussian<B>& model, const measured<B>& m, std::uint64_t seed,
                                     view_t<B> x, const parallel::any_communicator& ranks) {
     const auto* mask = m.a.as_mask();
-    if (mask == nullptr) return false;
+    if (mask == nullptr || model.basis()) return false;
     const auto observed = posterior::observe(b, m.y, *mask, m.noise);
     random_key key{.seed = seed, .lane = random_lane::prior_sample};
     for (index_t first = 0; first < x.items(); first += m.items(), ++key.step)

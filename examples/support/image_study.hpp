@@ -104,6 +104,9 @@ public:
           free_figures_(std::move(free_figures)), laps_(s_.out / "laps.json"),
           report_(writes() ? s_.out : std::filesystem::path(), s_.facts) {
         s_.gaussian_observations = std::min(s_.gaussian_observations, train_.items());
+        s_.gaussian.height = train_.shape.height;
+        s_.gaussian.width = train_.shape.width;
+        s_.gaussian.channels = train_.shape.channels;
     }
 
     /// Both stages, tables, pictures and report.json; `network`: null for the Gaussian alone. The exit status.
@@ -166,18 +169,19 @@ private:
         const auto& g = *result.prior.estimate();
         report_.json()["gaussian_laps"] = result.prior.notes.at("laps");
         report_.json()["gaussian_seconds"] = report_.seconds();
-        if constexpr (Images::closed_form) {
-            auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
-            const auto each = [&](const auto& seen) {
-                return diem::prior::log_evidence(b_, g, seen) / static_cast<double>(seen.items());
-            };
-            const double unseen = each(held_out_.front().second.observed(b_));
-            evidence.push_back(each(observed));
-            print_evidence(std::cout, evidence);
-            std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
-            report_.json()["log_evidence_per_observation"] = evidence;
-            report_.json()["log_evidence_held_out"] = unseen;
-        }
+        if constexpr (Images::closed_form)
+            if (!g.basis()) {
+                auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
+                const auto each = [&](const auto& seen) {
+                    return diem::prior::log_evidence(b_, g, seen) / static_cast<double>(seen.items());
+                };
+                const double unseen = each(held_out_.front().second.observed(b_));
+                evidence.push_back(each(observed));
+                print_evidence(std::cout, evidence);
+                std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
+                report_.json()["log_evidence_per_observation"] = evidence;
+                report_.json()["log_evidence_held_out"] = unseen;
+            }
         judge("gaussian", result.prior, s_.gaussian_mmps);
         for (const auto& [name, images] : held_out_) {
             diem::batch<B> exact(b_, g.features(), images.items());
@@ -189,18 +193,21 @@ private:
     }
     /// E[x | y] under a Gaussian: its closed form, or the denoiser of a noise level at which x_t says nothing.
     void gaussian_means(const diem::diffusion::gaussian<B>& g, const Images& images, diem::view_t<B> means) {
-        if constexpr (Images::closed_form) {
-            diem::prior::posterior_means(b_, g, images.observed(b_), means);
-        } else {
-            const diem::index_t n = images.items(), most = s_.judged.batch;
-            for (diem::index_t first = 0; first < n; first += most) {
-                const diem::index_t count = std::min(most, n - first);
-                diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count),
-                                               {.max_iterations = 512, .relative_tolerance = 1e-4}, &g);
-                diem::batch<B> x_t(b_, g.features(), count);
-                b_.fill(x_t.view(), 0.0F);
-                denoiser.denoise(b_, x_t.cview(), 1e3, means.item_range(first, count));
+        if constexpr (Images::closed_form)
+            if (!g.basis()) return diem::prior::posterior_means(b_, g, images.observed(b_), means);
+        if (g.basis())
+            if (const auto seen = diem::posterior::basis_observation<B>::make(b_, images.observed(b_), *g.basis())) {
+                diem::prior::posterior_means(b_, g.coefficients(b_), seen->observed(b_), means);
+                return g.basis()->apply(b_, diem::const_view_t<B>(means), means);
             }
+        const diem::index_t n = images.items(), most = s_.judged.batch;
+        for (diem::index_t first = 0; first < n; first += most) {
+            const diem::index_t count = std::min(most, n - first);
+            diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count),
+                                           {.max_iterations = 512, .relative_tolerance = 1e-4}, &g);
+            diem::batch<B> x_t(b_, g.features(), count);
+            b_.fill(x_t.view(), 0.0F);
+            denoiser.denoise(b_, x_t.cview(), 1e3, means.item_range(first, count));
         }
     }
     prior_type diffusion(const Net& network, prior_type start) {

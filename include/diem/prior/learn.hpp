@@ -147,7 +147,8 @@ template <Backend B, class Net = model::any_network<B>, class Observation>
     detail::gaussian_run<B, Net> laps(b, run, options, observed);
     const double variance = seen == 0 || (seen > 0.1 && seen < 10) ? 1 : seen;
     options.ppca.least_rest *= std::min(variance, 1.0);
-    auto start = laps.restore(isotropic_gaussian(b, observed.forward_operator().cols(), variance));
+    const index_t features = observed.forward_operator().cols();
+    auto start = laps.restore(isotropic_gaussian(b, features, variance, basis_of(options, features)));
     run.ranks.barrier("all ranks having read the checkpoint");
     auto rest = options;
     rest.fit.first_lap = laps.laps();
