@@ -7,14 +7,15 @@
 
 #include <diem/backend/concept.hpp>
 #include <diem/model/config.hpp>
+#include <diem/nn/ddpm_unet.hpp>
 #include <diem/nn/mlp.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/unet.hpp>
 
 namespace diem::model {
 
-/// An MLP or a U-Net, chosen when the program runs: an `nn::Network`, so that what is built on networks is compiled once for
-/// both. Each call looks up the choice once.
+/// An MLP or one of two kinds of U-Net, chosen when the program runs: an `nn::Network`, so that what is built on networks is compiled
+/// once for all. Each call looks up the choice once.
 template <Backend B>
 class any_network {
     using in = const_view_t<B>;
@@ -22,11 +23,14 @@ class any_network {
     using parameters_in = const_vector_t<B>;
     using mlp = nn::mlp<B>;
     using unet = nn::unet<B>;
+    using ddpm_unet = nn::ddpm_unet<B>;
 
 public:
     class activations {
         friend class any_network;
-        std::variant<std::monostate, typename mlp::activations, typename unet::activations> saved_;
+        std::variant<std::monostate, typename mlp::activations, typename unet::activations,
+                     typename ddpm_unet::activations>
+            saved_;
     };
 
     /// Throws value_error where sizes are out of range.
@@ -74,9 +78,10 @@ public:
     }
 
 private:
-    using choice = std::variant<mlp, unet>;
+    using choice = std::variant<mlp, unet, ddpm_unet>;
     static choice make(const nn::mlp_config& c) { return mlp(c); }
     static choice make(const nn::unet_config& c) { return unet(c); }
+    static choice make(const nn::ddpm_unet_config& c) { return ddpm_unet(c); }
     template <class F>
     void with(const activations& saved, const F& f) {
         std::visit([&]<class N>(N& n) { f(n, std::get<typename N::activations>(saved.saved_)); }, net_);
