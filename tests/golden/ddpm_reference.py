@@ -187,12 +187,12 @@ class Edm(nn.Module):
 class Res(nn.Module):
     """The residual block of guided-diffusion."""
 
-    def __init__(self, cin, cout, emb, scale_shift=True, up=False, down=False):
+    def __init__(self, cin, cout, emb, groups, scale_shift=True, up=False, down=False):
         super().__init__()
         self.up, self.down, self.scale_shift = up, down, scale_shift
-        self.in_layers = nn.Sequential(nn.GroupNorm(32, cin), nn.SiLU(), nn.Conv2d(cin, cout, 3, padding=1))
+        self.in_layers = nn.Sequential(nn.GroupNorm(groups, cin), nn.SiLU(), nn.Conv2d(cin, cout, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb, cout * (2 if scale_shift else 1)))
-        self.out_layers = nn.Sequential(nn.GroupNorm(32, cout), nn.SiLU(), nn.Dropout(0), nn.Conv2d(cout, cout, 3, padding=1))
+        self.out_layers = nn.Sequential(nn.GroupNorm(groups, cout), nn.SiLU(), nn.Dropout(0), nn.Conv2d(cout, cout, 3, padding=1))
         self.skip_connection = nn.Conv2d(cin, cout, 1) if cin != cout else nn.Identity()
 
     def resample(self, x):
@@ -212,10 +212,10 @@ class Res(nn.Module):
 
 
 class Att(nn.Module):
-    def __init__(self, c, heads, new_order):
+    def __init__(self, c, heads, groups, new_order):
         super().__init__()
         self.heads, self.new_order = heads, new_order
-        self.norm, self.qkv, self.proj_out = nn.GroupNorm(32, c), nn.Conv1d(c, 3 * c, 1), nn.Conv1d(c, c, 1)
+        self.norm, self.qkv, self.proj_out = nn.GroupNorm(groups, c), nn.Conv1d(c, 3 * c, 1), nn.Conv1d(c, c, 1)
 
     def forward(self, x, _):
         n, c = x.shape[:2]
@@ -231,37 +231,37 @@ class Att(nn.Module):
 class Adm(nn.Module):
     """guided-diffusion's U-Net, with outputs for a learned variance."""
 
-    def __init__(self, channels, width, mult, blocks, attend, *, head_channels, labels=0, new_order=False, scale_shift=True):
+    def __init__(self, channels, width, mult, blocks, attend, *, head_channels, labels=0, groups=32, new_order=False, scale_shift=True):
         super().__init__()
         self.width, self.channels, self.labels = width, channels, labels
         emb = 4 * width
         self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
         if labels:
             self.label_emb = nn.Embedding(labels, emb)
-        att = lambda c: Att(c, c // head_channels, new_order)
+        att = lambda c: Att(c, c // head_channels, groups, new_order)
         c = width * mult[0]
         self.input_blocks, skips = nn.ModuleList([nn.ModuleList([nn.Conv2d(channels, c, 3, padding=1)])]), [c]
         for level, m in enumerate(mult):
             for _ in range(blocks):
-                self.input_blocks.append(nn.ModuleList([Res(c, width * m, emb, scale_shift)]))
+                self.input_blocks.append(nn.ModuleList([Res(c, width * m, emb, groups, scale_shift)]))
                 c = width * m
                 if level in attend:
                     self.input_blocks[-1].append(att(c))
                 skips.append(c)
             if level + 1 < len(mult):
-                self.input_blocks.append(nn.ModuleList([Res(c, c, emb, scale_shift, down=True)]))
+                self.input_blocks.append(nn.ModuleList([Res(c, c, emb, groups, scale_shift, down=True)]))
                 skips.append(c)
-        self.middle_block = nn.ModuleList([Res(c, c, emb, scale_shift), att(c), Res(c, c, emb, scale_shift)])
+        self.middle_block = nn.ModuleList([Res(c, c, emb, groups, scale_shift), att(c), Res(c, c, emb, groups, scale_shift)])
         self.output_blocks = nn.ModuleList()
         for level, m in reversed(list(enumerate(mult))):
             for k in range(blocks + 1):
-                self.output_blocks.append(nn.ModuleList([Res(c + skips.pop(), width * m, emb, scale_shift)]))
+                self.output_blocks.append(nn.ModuleList([Res(c + skips.pop(), width * m, emb, groups, scale_shift)]))
                 c = width * m
                 if level in attend:
                     self.output_blocks[-1].append(att(c))
                 if level and k == blocks:
-                    self.output_blocks[-1].append(Res(c, c, emb, scale_shift, up=True))
-        self.out = nn.Sequential(nn.GroupNorm(32, c), nn.SiLU(), nn.Conv2d(c, 2 * channels, 3, padding=1))
+                    self.output_blocks[-1].append(Res(c, c, emb, groups, scale_shift, up=True))
+        self.out = nn.Sequential(nn.GroupNorm(groups, c), nn.SiLU(), nn.Conv2d(c, 2 * channels, 3, padding=1))
 
     def forward(self, x, t, labels):
         half = self.width // 2
@@ -366,16 +366,17 @@ def networks():
                            residual=True)
     yield "ddpm_adm_edm", edm("ddpm_adm_edm", "iddpm", [0.05, 1, 9], [2, -1, 0], 8, 3, 8, [1, 2], 1, [4], classes=3, adm=True)
 
-    def adm(name, predicts, sigmas, labels, size, *a, classes=0, head_channels=16, new_order=False, **kw):
+    def adm(name, predicts, sigmas, labels, size, *a, classes=0, head_channels, groups, new_order=False, **kw):
         torch.manual_seed(0)
-        net = randomize(Adm(*a, head_channels=head_channels, labels=classes, new_order=new_order, **kw))
+        net = randomize(Adm(*a, head_channels=head_channels, labels=classes, groups=groups, new_order=new_order, **kw))
         options = types.SimpleNamespace(predicts=predicts, schedule="linear" if predicts == "noise" else "cosine", steps=100)
-        return (net, "steps", form("steps", options=options), convert.adm(source(net, name), size, 4, head_channels, new_order), size,
-                classes, sigmas, labels)
+        config, weights = convert.adm(source(net, name), size, 4, head_channels, new_order)
+        config["groups"] = groups  # 32, where there are enough channels
+        return net, "steps", form("steps", options=options), (config, weights), size, classes, sigmas, labels
 
-    yield "ddpm_adm", adm("ddpm_adm", "noise", [0.05, 1, 9], [-1] * 3, 8, 3, 32, [1, 1], 1, [1])
-    yield "ddpm_adm_velocity", adm("ddpm_adm_velocity", "velocity", [0.05, 1, 9], [1, 0, -1], 4, 1, 32, [1, 1], 1, [0], classes=2,
-                                   new_order=True, scale_shift=False)
+    yield "ddpm_adm", adm("ddpm_adm", "noise", [0.05, 1, 9], [-1] * 3, 8, 3, 16, [1, 1], 1, [1], head_channels=8, groups=4)
+    yield "ddpm_adm_velocity", adm("ddpm_adm_velocity", "velocity", [0.05, 1, 9], [1, 0, -1], 8, 1, 8, [1, 2], 1, [0, 1], classes=2,
+                                   head_channels=4, groups=2, new_order=True, scale_shift=False)
 
 
 def main():
