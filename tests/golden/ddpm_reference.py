@@ -2,7 +2,8 @@
 """Small PyTorch implementations of the networks that tools/convert_network reads, with the names of their state dicts, and the golden
 files made from them with random weights:
 
-    python3 tests/golden/ddpm_reference.py [FOLDER]     writes FOLDER/ddpm_*.safetensors (tests/data)
+    python3 tests/golden/ddpm_reference.py [FOLDER]     writes FOLDER/ddpm_*.safetensors (tests/data), and the state dicts of two of
+                                                        them, FOLDER/networks/*.safetensors
 
 Written from the papers' descriptions (arXiv 2206.00364 for DDPM++ and NCSN++, 2105.05233 for ADM); computed in float64, with JVPs and
 VJPs by automatic differentiation. Needs torch and numpy.
@@ -350,9 +351,16 @@ def tensors_of(net):
     return {k: v.numpy() for k, v in net.state_dict().items()}
 
 
-def networks():
+def networks(folder):
     """name: (network, parameterization, its JSON, (configuration, weights), size, classes, sigmas, labels)"""
-    source = lambda net, name: convert.Source(tensors_of(net), name)
+
+    def source(net, name):
+        if name in ("ddpm_plus_vp", "ddpm_adm_velocity"):
+            (folder / "networks").mkdir(exist_ok=True)
+            state = {k: v.astype(np.float32) for k, v in tensors_of(net).items()}
+            convert.write_safetensors(folder / "networks" / f"{name}.safetensors", state, {})
+        return convert.Source(tensors_of(net), name)
+
     form = lambda name, **kw: convert.parameterization(name, kw.pop("options", None), lambda key, fallback: kw.get(key, fallback))
 
     def edm(name, kind, sigmas, labels, *a, classes=0, head_channels=8, **kw):
@@ -381,7 +389,7 @@ def networks():
 
 def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "tests/data"
-    for name, (net, kind, form, converted, size, classes, sigmas, labels) in networks():
+    for name, (net, kind, form, converted, size, classes, sigmas, labels) in networks(folder):
         golden(folder / f"{name}.safetensors", net, kind, form, converted, size, classes, sigmas, labels, 1e-5)
 
 

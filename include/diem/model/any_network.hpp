@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <diem/backend/concept.hpp>
+#include <diem/core/check.hpp>
 #include <diem/model/config.hpp>
 #include <diem/nn/ddpm_unet.hpp>
 #include <diem/nn/mlp.hpp>
@@ -48,6 +50,12 @@ public:
     }
     [[nodiscard]] index_t embedding() const {
         return std::visit([](const auto& n) { return n.embedding(); }, net_);
+    }
+    /// See `ddpm_unet::set_labels`. Throws value_error for a network without classes.
+    void set_labels(std::vector<index_t> labels) {
+        auto* net = std::get_if<ddpm_unet>(&net_);
+        check_value("model::any_network", net != nullptr, "the network has no classes, a label was given");
+        net->set_labels(std::move(labels));
     }
     void parameters_changed() {
         std::visit([](auto& n) { n.parameters_changed(); }, net_);

@@ -135,6 +135,12 @@ public:
 
     [[nodiscard]] index_t features() const { return net_.features(); }
     [[nodiscard]] const Net& net() const { return net_; }
+    /// Classes of a network that has them: see `nn::ddpm_unet::set_labels`.
+    void set_labels(std::vector<index_t> labels)
+        requires requires(Net& n) { n.set_labels(labels); }
+    {
+        net_.set_labels(std::move(labels));
+    }
     [[nodiscard]] const preconditioning& options() const { return options_; }
     [[nodiscard]] const nn::parameter_table& table() const { return net_.parameters(); }
     [[nodiscard]] const_vector_t<B> parameters() const { return parameters_.flat(); }

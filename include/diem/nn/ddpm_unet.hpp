@@ -30,7 +30,7 @@ namespace diem::nn {
 /// elsewhere (tools/convert_network): there are derivatives with respect to x, none with respect to weights, and `vjp_params` throws.
 ///
 /// t is c_noise itself, 1 x (1 or items); what embeds it are sines and cosines of frequencies that are parameters, two linear layers,
-/// and the class of an item, where there are classes: `set_labels`, or the configuration's for all.
+/// and the class of an item, where there are classes: the configuration's, or `set_labels`.
 template <Backend B>
 class ddpm_unet {
     using T = scalar_t<B>;
@@ -59,12 +59,18 @@ public:
     [[nodiscard]] const parameter_table& parameters() const { return layout_.table; }
     [[nodiscard]] index_t features() const { return config_.height * config_.width * config_.channels; }
     [[nodiscard]] index_t embedding() const { return 1; }
-    /// One class per item of the batches to come, -1 for none; no entry: the configuration's class for all. Throws value_error.
+    /// The class of all items (one entry, -1: none), or of each item of the batches to come. Throws value_error.
     void set_labels(std::vector<index_t> labels) {
+        check_value("nn::ddpm_unet::set_labels", !labels.empty(), "no label");
         for (const index_t l : labels)
-            check_value("nn::ddpm_unet::set_labels", l >= -1 && l < config_.labels,
-                        "class " + std::to_string(l) + " of " + std::to_string(config_.labels));
-        labels_ = std::move(labels);
+            check_value(
+                "nn::ddpm_unet::set_labels", l >= -1 && l < config_.labels,
+                "label " + std::to_string(l) + ", the network has " + std::to_string(config_.labels) + " classes");
+        labels_.clear();
+        if (labels.size() == 1)
+            config_.label = labels.front();
+        else
+            labels_ = std::move(labels);
     }
     void parameters_changed() {
         for (stage& s : layout_.stages) {
