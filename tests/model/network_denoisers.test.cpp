@@ -67,12 +67,27 @@ void run(B& b, golden_file& file, bool recompute) {
     check_golden<T>(file, "x_t_bar", to_host(b, x_t_bar));
 }
 
+/// What any score model promises, by differences, so that no reference stands in between.
+template <class B>
+void check(B& b, golden_file& file) {
+    INFO(file.name());
+    static_assert(diffusion::HasJvp<foreign_model<B>, B>);
+    auto m = load(b, file, false, {-1});
+    for (const double sigma : {0.3, 3.0}) {
+        const auto report = testing::check_score_model(b, m, {.sigma = sigma, .scale = 0.5});
+        INFO(report.text());
+        CHECK(report.passed());
+    }
+}
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("golden: networks trained elsewhere", "[golden][model]", DIEM_TEST_BACKENDS) {
     using B = TestType;
     auto b = make_backend<B>();
     auto files = golden_files("network_denoiser");
-    for (auto& file : files)
+    for (auto& file : files) {
         for (const bool recompute : {false, true}) run(b, file, recompute);
+        check(b, file);
+    }
 }
