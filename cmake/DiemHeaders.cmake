@@ -101,6 +101,7 @@ set(DIEM_HEADERS
     include/diem/model/config.hpp
     include/diem/model/detail/coefficients.hpp
     include/diem/model/gaussian_skip.hpp
+    include/diem/model/parameterization.hpp
     include/diem/model/preconditioned.hpp
     include/diem/mri/coil_compression.hpp
     include/diem/mri/coil_matrix.hpp
@@ -116,11 +117,17 @@ set(DIEM_HEADERS
     include/diem/nn/attention_block.hpp
     include/diem/nn/conv.hpp
     include/diem/nn/conv_plan.hpp
+    include/diem/nn/ddpm_block.hpp
+    include/diem/nn/ddpm_unet.hpp
+    include/diem/nn/ddpm_unet_config.hpp
+    include/diem/nn/detail/ddpm_stages.hpp
     include/diem/nn/detail/loops.hpp
     include/diem/nn/detail/pixel_sums.hpp
     include/diem/nn/detail/unet_stages.hpp
     include/diem/nn/embedding.hpp
+    include/diem/nn/filtered_resample.hpp
     include/diem/nn/gated_residual.hpp
+    include/diem/nn/group_norm.hpp
     include/diem/nn/layer_parameters.hpp
     include/diem/nn/linear.hpp
     include/diem/nn/mlp.hpp

@@ -118,7 +118,9 @@ int run(Command& o) {
 CLI::Range from_1_to(diem::index_t most) { return {diem::index_t{1}, most}; }
 
 void add_draw_options(CLI::App& c, draw_command& o) {
-    c.add_option("checkpoint", o.checkpoint, "prior.safetensors of a fit, or a file of its folder checkpoint/")
+    c.add_option(
+         "checkpoint", o.checkpoint,
+         "prior.safetensors of a fit, a file of its folder checkpoint/, or a network that tools/convert_network read")
         ->required();
     c.add_option("--out", o.out, "folder for the results")->required();
     c.add_option("--steps", o.steps, "of the sampler, instead of the checkpoint's")->check(from_1_to(most_steps));
@@ -126,6 +128,8 @@ void add_draw_options(CLI::App& c, draw_command& o) {
     c.add_option("--image", o.image, "height width channels, instead of the checkpoint's")
         ->expected(3)
         ->check(from_1_to(most_extent));
+    c.add_option("--label", o.label, "class of what is drawn, of a network that was trained with classes")
+        ->check(CLI::Range(diem::index_t{-1}, diem::index_t{most_extent}));
     c.add_option("--seed", o.seed, "of the random numbers")->capture_default_str();
     support::add_place_options(c, o.at);
     support::add_products_option(c, o.at);

@@ -32,6 +32,7 @@ struct draw_command {
     path checkpoint, out;
     std::optional<diem::index_t> steps, batch;  ///< instead of the checkpoint's
     std::vector<diem::index_t> image;           ///< height, width, channels; empty: the checkpoint's
+    std::optional<diem::index_t> label;         ///< class of what is drawn
     std::uint64_t seed = 0;
 };
 struct sample_command : draw_command {

@@ -46,6 +46,7 @@ opened_prior<B> open(B& b, const draw_command& o) {
     p.scale = scale_of_notes(p.prior.notes);
     if (!o.image.empty()) p.image = support::image_shape{o.image[0], o.image[1], o.image[2]};
     check_image(p.image, p.prior.features(), "the prior of " + o.checkpoint.string() + " has ");
+    if (o.label) p.prior.set_labels({*o.label});
     auto& sampling = p.prior.drawing.sampling;
     if (o.steps) sampling.steps = *o.steps;
     if (o.batch) sampling.batch = *o.batch;

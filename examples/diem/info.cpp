@@ -88,6 +88,11 @@ int info(const info_command& o) {
     if (config.is_object() && config.contains("network"))
         for (const char* key : {"network", "image", "notes", "sampler", "posterior"})
             if (config.contains(key) && !config[key].empty()) row(key, config[key]);
+    if (config.is_object() && config.contains("preconditioning")) {
+        io::json form = config["preconditioning"];
+        if (form.is_object()) form.erase("sigmas");  // one for each of a thousand steps
+        row("preconditioning", form);
+    }
     if (j.contains("last_lap"))
         for (const char* key : {"data_residual", "loss", "change", "outside_share", "e_seconds", "m_seconds"})
             if (j["last_lap"].contains(key)) row(std::string("last lap: ") + key, j["last_lap"][key]);

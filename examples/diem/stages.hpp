@@ -33,6 +33,8 @@ template <Backend B>
     const auto config = prior.network().net().config();
     if (const auto* unet = std::get_if<diem::nn::unet_config>(&config))
         image = support::image_shape{unet->height, unet->width, unet->channels};
+    if (const auto* unet = std::get_if<diem::nn::ddpm_unet_config>(&config))
+        image = support::image_shape{unet->height, unet->width, unet->channels};
     return image;
 }
 

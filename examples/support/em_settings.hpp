@@ -32,7 +32,7 @@ bool read_object(config_object& c, const std::string& key, Options& options, die
     return c.object(key, [&](config_object& o) { diem::prior::read_settings(o, options, items); });
 }
 
-/// A network of any type, see diem/model/config.hpp.
+/// A network that can be trained, of any type, see diem/model/config.hpp.
 inline void read_network(config_object& c, const std::string& key, diem::model::network_config& target) {
     diem::io::json network = diem::model::to_json(target);
     c.optional(key, network);
@@ -41,6 +41,8 @@ inline void read_network(config_object& c, const std::string& key, diem::model::
     } catch (const diem::config_error& e) {
         c.fail(key, e.what());
     }
+    if (std::holds_alternative<diem::nn::ddpm_unet_config>(target))
+        c.fail(key, "\"ddpm_unet\" is for weights from elsewhere; it is not trained here");
 }
 /// A network of one type, see diem/model/config.hpp; `expected` names it in the error.
 template <class Config>

@@ -68,8 +68,13 @@
 #include <diem/nn/attention_block.hpp>
 #include <diem/nn/conv.hpp>
 #include <diem/nn/conv_plan.hpp>
+#include <diem/nn/ddpm_block.hpp>
+#include <diem/nn/ddpm_unet.hpp>
+#include <diem/nn/ddpm_unet_config.hpp>
 #include <diem/nn/embedding.hpp>
+#include <diem/nn/filtered_resample.hpp>
 #include <diem/nn/gated_residual.hpp>
+#include <diem/nn/group_norm.hpp>
 #include <diem/nn/layer_parameters.hpp>
 #include <diem/nn/linear.hpp>
 #include <diem/nn/mlp.hpp>
@@ -121,6 +126,7 @@
 #include <diem/model/any_network.hpp>
 #include <diem/model/config.hpp>
 #include <diem/model/gaussian_skip.hpp>
+#include <diem/model/parameterization.hpp>
 #include <diem/model/preconditioned.hpp>
 
 #include <diem/posterior/any_policies.hpp>

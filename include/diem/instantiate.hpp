@@ -15,6 +15,7 @@
 #define DIEM_INSTANTIATE_MODELS(linkage, T)                                                                            \
     linkage template class diem::nn::attention_block<diem::eigen_backend<T>>;                                          \
     linkage template class diem::nn::conv_plan<diem::eigen_backend<T>>;                                                \
+    linkage template class diem::nn::ddpm_unet<diem::eigen_backend<T>>;                                                \
     linkage template class diem::nn::mlp<diem::eigen_backend<T>>;                                                      \
     linkage template class diem::nn::modulation<diem::eigen_backend<T>>;                                               \
     linkage template class diem::nn::residual_block<diem::eigen_backend<T>>;                                           \

@@ -4,17 +4,20 @@
 #include <cstddef>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <diem/backend/concept.hpp>
+#include <diem/core/check.hpp>
 #include <diem/model/config.hpp>
+#include <diem/nn/ddpm_unet.hpp>
 #include <diem/nn/mlp.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/unet.hpp>
 
 namespace diem::model {
 
-/// An MLP or a U-Net, chosen when the program runs: an `nn::Network`, so that what is built on networks is compiled once for
-/// both. Each call looks up the choice once.
+/// An MLP or one of two kinds of U-Net, chosen when the program runs: an `nn::Network`, so that what is built on networks is compiled
+/// once for all. Each call looks up the choice once.
 template <Backend B>
 class any_network {
     using in = const_view_t<B>;
@@ -22,11 +25,14 @@ class any_network {
     using parameters_in = const_vector_t<B>;
     using mlp = nn::mlp<B>;
     using unet = nn::unet<B>;
+    using ddpm_unet = nn::ddpm_unet<B>;
 
 public:
     class activations {
         friend class any_network;
-        std::variant<std::monostate, typename mlp::activations, typename unet::activations> saved_;
+        std::variant<std::monostate, typename mlp::activations, typename unet::activations,
+                     typename ddpm_unet::activations>
+            saved_;
     };
 
     /// Throws value_error where sizes are out of range.
@@ -44,6 +50,12 @@ public:
     }
     [[nodiscard]] index_t embedding() const {
         return std::visit([](const auto& n) { return n.embedding(); }, net_);
+    }
+    /// See `ddpm_unet::set_labels`. Throws value_error for a network without classes.
+    void set_labels(std::vector<index_t> labels) {
+        auto* net = std::get_if<ddpm_unet>(&net_);
+        check_value("model::any_network", net != nullptr, "the network has no classes, a label was given");
+        net->set_labels(std::move(labels));
     }
     void parameters_changed() {
         std::visit([](auto& n) { n.parameters_changed(); }, net_);
@@ -74,9 +86,10 @@ public:
     }
 
 private:
-    using choice = std::variant<mlp, unet>;
+    using choice = std::variant<mlp, unet, ddpm_unet>;
     static choice make(const nn::mlp_config& c) { return mlp(c); }
     static choice make(const nn::unet_config& c) { return unet(c); }
+    static choice make(const nn::ddpm_unet_config& c) { return ddpm_unet(c); }
     template <class F>
     void with(const activations& saved, const F& f) {
         std::visit([&]<class N>(N& n) { f(n, std::get<typename N::activations>(saved.saved_)); }, net_);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
@@ -15,15 +17,11 @@
 #include <diem/linop/concept.hpp>
 #include <diem/model/detail/coefficients.hpp>
 #include <diem/model/gaussian_skip.hpp>
+#include <diem/model/parameterization.hpp>
 #include <diem/nn/embedding.hpp>
 #include <diem/nn/network.hpp>
 
 namespace diem::model {
-
-struct preconditioning {
-    double sigma_data = 1;   ///< standard deviation of the data; 1 in the paper
-    bool recompute = false;  ///< linearisations keep block inputs only: less memory, one more forward per derivative
-};
 
 /// Training: dropout, and which items it is drawn for.
 struct training {
@@ -109,7 +107,7 @@ private:
 ///
 ///     E[x | x_t] ~ c_skip x_t + c_out net(c_in x_t, embedding(c_noise))
 ///     c_skip = d^2 / (s^2 + d^2), c_out = s d / sqrt(s^2 + d^2), c_in = 1 / sqrt(s^2 + d^2), d = sigma_data
-/// with c_noise = log s (Karras: log(s) / 4). c_skip x_t is the denoiser of N(0, d^2 I); with `set_skip` that of a Gaussian
+/// with c_noise = log s (Karras: log(s) / 4), or as another `parameterization` has them. c_skip x_t is the denoiser of N(0, d^2 I); with `set_skip` that of a Gaussian
 /// estimate of the data takes its place, which leaves less to learn, and V = s^2 J' nearly right where s is large:
 ///     E[x | x_t] ~ mu + S (x_t - mu) + c_out net(c_in x_t, embedding(c_noise)),  S: see `gaussian_skip`
 /// Sharing one sigma, embedding and modulations are computed once for the batch.
@@ -125,6 +123,8 @@ public:
     preconditioned(B& b, Net net, preconditioning options = {})
         : net_(std::move(net)), options_(options), parameters_(b, net_.parameters().size(), 1) {
         check_positive("model::preconditioned", "sigma_data", options_.sigma_data);
+        check_parameterization(options_.form);
+        for (const double s : options_.form.sigmas) logs_.push_back(std::log(s));
     }
     /// Another one of the same weights, in memory of its own; the skip connection, which never changes, is shared.
     preconditioned(B& b, const preconditioned& other) : preconditioned(b, Net(other.net_.config()), other.options_) {
@@ -135,6 +135,12 @@ public:
 
     [[nodiscard]] index_t features() const { return net_.features(); }
     [[nodiscard]] const Net& net() const { return net_; }
+    /// Classes of a network that has them: see `nn::ddpm_unet::set_labels`.
+    void set_labels(std::vector<index_t> labels)
+        requires requires(Net& n) { n.set_labels(labels); }
+    {
+        net_.set_labels(std::move(labels));
+    }
     [[nodiscard]] const preconditioning& options() const { return options_; }
     [[nodiscard]] const nn::parameter_table& table() const { return net_.parameters(); }
     [[nodiscard]] const_vector_t<B> parameters() const { return parameters_.flat(); }
@@ -147,7 +153,11 @@ public:
     [[nodiscard]] const gaussian_skip<B>* skip() const { return skip_.get(); }
     /// From now on the network adds to this Gaussian's denoiser; nothing: to that of N(0, sigma_data^2 I) again.
     void set_skip(B& b, const std::optional<diffusion::gaussian<B>>& prior) {
-        if (prior) check_size("model::set_skip", "prior.features()", prior->features(), features());
+        if (prior) {
+            check_size("model::set_skip", "prior.features()", prior->features(), features());
+            check_value("model::set_skip", options_.form.predicts == prediction::residual,
+                        "the network does not predict a residual");
+        }
         skip_ = prior ? std::make_shared<const gaussian_skip<B>>(b, *prior) : nullptr;
         skip_gaussian_ = prior;
     }
@@ -164,9 +174,9 @@ public:
         check_arguments("model::denoise", x_t, sigma);
         check_shape("model::denoise", "x_hat", x_hat, x_t.features(), x_t.items());
         batch<B> noise;
-        const detail::coefficient_table<B> c(b, sigma, options_.sigma_data, rest(), noise);
-        batch<B> embedding(b, net_.embedding(), noise.items()), scaled(b, x_t.features(), x_t.items());
-        nn::embedding_forward<B>(b, noise, embedding);
+        const coefficients c(b, sigma, rule(), logs_, noise);
+        const batch<B> embedding = embed(b, std::move(noise));
+        batch<B> scaled(b, x_t.features(), x_t.items());
         c.scale(b, coefficients::in, x_t, scaled);
         net_.forward(b, parameters(), scaled, embedding, x_hat);
         add_skip(b, c, skip_ ? skip_->gains(b, sigma) : batch<B>(), x_t, x_hat);
@@ -205,15 +215,23 @@ private:
         check_arguments("model::linearize", x_t, sigma);
         linearization l(*this);
         batch<B> noise;
-        l.coefficients_ = coefficients(b, sigma, options_.sigma_data, rest(), noise);
-        batch<B> embedding(b, net_.embedding(), noise.items()), scaled(b, x_t.features(), x_t.items());
-        nn::embedding_forward<B>(b, noise, embedding);
+        l.coefficients_ = coefficients(b, sigma, rule(), logs_, noise);
+        const batch<B> embedding = embed(b, std::move(noise));
+        batch<B> scaled(b, x_t.features(), x_t.items());
         l.coefficients_.scale(b, coefficients::in, x_t, scaled);
         l.x_hat_ = batch<B>(b, x_t.features(), x_t.items());
         net_.forward(b, parameters(), scaled, embedding, l.x_hat_, save, l.saved_);
         if (skip_) l.gains_ = skip_->gains(b, sigma);
         add_skip(b, l.coefficients_, l.gains_, x_t, l.x_hat_);
         return l;
+    }
+    [[nodiscard]] detail::coefficient_rule rule() const { return {options_.form, options_.sigma_data, rest()}; }
+    /// Networks with an embedding of one number are given c_noise itself.
+    [[nodiscard]] batch<B> embed(B& b, batch<B> noise) const {
+        if (net_.embedding() == 1) return noise;
+        batch<B> embedding(b, net_.embedding(), noise.items());
+        nn::embedding_forward<B>(b, noise, embedding);
+        return embedding;
     }
     [[nodiscard]] double rest() const { return skip_ ? skip_->rest() : options_.sigma_data * options_.sigma_data; }
     /// From the network's output to x_hat.
@@ -228,6 +246,7 @@ private:
 
     Net net_;
     preconditioning options_;
+    std::vector<double> logs_;  // of options_.form.sigmas
     batch<B> parameters_;
     std::shared_ptr<const gaussian_skip<B>> skip_;
     std::optional<diffusion::gaussian<B>> skip_gaussian_;

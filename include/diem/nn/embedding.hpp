@@ -107,4 +107,32 @@ void embedding_vjp(B& b, const_view_t<B> c, const_view_t<B> y_bar, view_t<B> c_b
              c_bar.data());
 }
 
+namespace detail {
+template <class T>
+struct frequencies_body {
+    index_t half, c_stride, y_stride;
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* c, const T* frequencies, T* y_) const {
+        using std::cos;
+        using std::sin;
+        const double value = static_cast<double>(c[i * c_stride]);
+        T* const y = y_ + i * y_stride;
+        for (index_t k = 0; k < half; ++k) {
+            const double angle = static_cast<double>(frequencies[k]) * value;
+            y[k] = static_cast<T>(sin(angle));
+            y[half + k] = static_cast<T>(cos(angle));
+        }
+    }
+};
+}  // namespace detail
+
+/// y = (sin f_k c .., cos f_k c ..) with frequencies f that are given: those of Fourier features, or of any other spacing.
+template <Backend B>
+void embedding_forward(B& b, const_view_t<B> c, const_vector_t<B> frequencies, view_t<B> y) {
+    detail::check_embedding("nn::embedding", c, y);
+    check_size("nn::embedding", "frequencies.size()", frequencies.size(), y.features() / 2);
+    b.launch(c.items(), 16 * y.features(),
+             detail::frequencies_body<scalar_t<B>>{y.features() / 2, c.stride(), y.stride()}, c.data(),
+             frequencies.data(), y.data());
+}
+
 }  // namespace diem::nn

@@ -19,7 +19,8 @@
 #include <diem/prior/settings.hpp>
 
 /// Learned priors in files: safetensors that say themselves how the network is built and how to draw. Tensors: last/NAME and
-/// average/NAME (the network's weights), mean, estimate/{mu,d,u}, skip/{mu,d,u}, moments/{mean,deviation}.
+/// average/NAME (the network's weights), mean, estimate/{mu,d,u}, skip/{mu,d,u}, moments/{mean,deviation}. A network trained elsewhere,
+/// see tools/convert_network, has average/NAME alone (and may have a mean and an estimate), and its parameterization in the configuration.
 namespace diem::prior {
 
 [[nodiscard]] inline io::json to_json(const lap_diagnostics& d) {
@@ -72,6 +73,7 @@ template <class Array>
 /// What a file says in its "config": the network, how to draw, the user's notes.
 struct stored_config {
     std::optional<model::network_config> network;
+    model::preconditioning form{};
     drawing_options drawing;
     io::json notes = io::json::object();
 };
@@ -80,6 +82,7 @@ template <Backend B, class Net>
 [[nodiscard]] io::json config_of(const learned<B, Net>& p) {
     io::json j = settings_json(p.drawing);
     j["network"] = p.has_network() ? model::to_json(p.network().net().config()) : io::json(nullptr);
+    if (p.has_network() && !p.trainable()) j["preconditioning"] = model::to_json(p.network().options());
     j["notes"] = p.notes;
     return j;
 }
@@ -101,6 +104,9 @@ template <Backend B, class Net>
     io::json network;
     o.optional("network", network);
     if (!network.is_null()) c.network = model::parse_network(network);
+    io::json form;
+    o.optional("preconditioning", form);
+    if (!form.is_null()) c.form = model::parse_preconditioning(form);
     read_settings(o, c.drawing);
     o.optional("notes", c.notes);
     io::json image;
@@ -163,7 +169,7 @@ template <Backend B, class Net>
 void put_prior(B& b, checkpoint_writer<B>& out, const learned<B, Net>& p) {
     if (p.has_network()) {
         const auto& table = p.network().table();
-        out.flat(b, "last/", table, p.last_weights());
+        if (p.trainable()) out.flat(b, "last/", table, p.last_weights());
         out.flat(b, "average/", table, p.network().parameters());
         out.batch_as(b, "mean", as_batch(p.mean()));
         if (const auto* skip = p.network().skip_gaussian()) put_gaussian(b, out, *skip, "skip/");
@@ -180,17 +186,19 @@ template <Backend B, class Net>
     io::json history = io::json::array();
     for (const auto& d : p.history) history.push_back(to_json(d));
     const auto* skip = p.has_network() ? p.network().skip_gaussian() : nullptr;
-    io::json state{{"kind", p.has_network() ? "diffusion_prior" : "gaussian_prior"},
+    io::json state{{"kind", p.trainable()     ? "diffusion_prior"
+                            : p.has_network() ? "network_prior"
+                                              : "gaussian_prior"},
                    {"features", p.features()},
                    {"moments", p.moments.mean.features() > 0}};
     if (p.estimate() && p.estimate()->basis()) state["estimate_basis"] = basis_json(p.estimate()->basis());
-    if (p.has_network()) {
+    if (p.has_network()) state["estimate_rank"] = p.estimate() ? io::json(p.estimate()->rank()) : io::json(nullptr);
+    if (p.trainable()) {
         state["laps"] = p.laps();
-        state["estimate_rank"] = p.estimate() ? io::json(p.estimate()->rank()) : io::json(nullptr);
         state["skip_rank"] = skip ? io::json(skip->rank()) : io::json(nullptr);
         if (skip && skip->basis()) state["skip_basis"] = basis_json(skip->basis());
         state["history"] = history;
-    } else {
+    } else if (!p.has_network()) {
         state["rank"] = p.estimate()->rank();
     }
     return state;
@@ -200,8 +208,8 @@ template <Backend B, class Net>
 template <Backend B, class Net, class Build>
 [[nodiscard]] learned<B, Net> get_prior(B& b, checkpoint_reader<B>& in, const Build& net) {
     const auto kind = in.template state<std::string>("kind");
-    if (kind != "diffusion_prior" && kind != "gaussian_prior")
-        in.fail("holds a " + kind + ", expected a gaussian_prior or a diffusion_prior");
+    if (kind != "diffusion_prior" && kind != "gaussian_prior" && kind != "network_prior")
+        in.fail("holds a " + kind + ", expected a gaussian_prior, a diffusion_prior or a network_prior");
     const auto features = in.template state<index_t>("features");
     if (features <= 0) in.fail("state \"features\" is not positive");
     auto config = config_from(in.config(), in.path().string());
@@ -231,6 +239,24 @@ template <Backend B, class Net, class Build>
         return get_gaussian(b, in, features, rank.template get<index_t>(), prefix,
                             get_basis(in, features, prefix == "skip/" ? "skip_basis" : "estimate_basis"));
     };
+    const auto network_of = [&] {
+        model::preconditioned<B, Net> network(b, net(config.network), config.form);
+        if (network.features() != features)
+            in.fail("its network is for " + std::to_string(network.features()) + " features, the state says " +
+                    std::to_string(features));
+        upload_flat(b, in.flat("average/", network.table()), network.mutable_parameters());
+        return network;
+    };
+    if (kind == "network_prior") {
+        batch<B> mean(b, features, 1);
+        if (in.contains("mean"))
+            mean = read("mean", 1);
+        else
+            b.fill(mean.view(), scalar_t<B>(0));
+        learned<B, Net> p(network_of(), batch<B>(), std::move(mean), read_gaussian("estimate_rank", "estimate/"));
+        p.drawing = config.drawing;
+        return finish(std::move(p));
+    }
     const auto laps = in.template state<io::json>("laps");
     std::vector<lap_diagnostics> history;
     try {
@@ -248,14 +274,9 @@ template <Backend B, class Net, class Build>
         if (described) p.drawing = config.drawing;
         return finish(std::move(p));
     }
-    model::preconditioned<B, Net> network(b, net(config.network));
-    if (network.features() != features)
-        in.fail("its network is for " + std::to_string(network.features()) + " features, the state says " +
-                std::to_string(features));
-    const auto& table = network.table();
-    upload_flat(b, in.flat("average/", table), network.mutable_parameters());
+    auto network = network_of();
     network.set_skip(b, read_gaussian("skip_rank", "skip/"));
-    auto last = to_backend(b, in.flat("last/", table), table.size(), 1);
+    auto last = to_backend(b, in.flat("last/", network.table()), network.table().size(), 1);
     learned<B, Net> p(std::move(network), std::move(last), read("mean", 1), std::move(estimate));
     p.history = std::move(history);
     p.drawing = config.drawing;

@@ -54,10 +54,12 @@ public:
         b.copy(as_batch(estimate_->mu()), mean_.view());
         drawing.mmps = {.max_iterations = 256, .relative_tolerance = 1e-3};
     }
-    /// A network whose parameters are the averaged weights; `last`: the last ones, flat. `mean`: D x 1.
+    /// A network whose parameters are the averaged weights; `last`: the last ones, flat, or empty for a network that was trained
+    /// elsewhere. `mean`: D x 1.
     learned(network_type network, batch<B> last, batch<B> mean, std::optional<gaussian_type> estimate)
         : mean_(std::move(mean)), estimate_(std::move(estimate)) {
-        check_shape("prior::learned", "last", last.view(), std::as_const(network).parameters().size(), 1);
+        if (last.features() > 0)
+            check_shape("prior::learned", "last", last.view(), std::as_const(network).parameters().size(), 1);
         check_shape("prior::learned", "mean", mean_.view(), network.features(), 1);
         if (estimate_) check_size("prior::learned", "estimate", estimate_->features(), network.features());
         network_.emplace(trained{std::move(network), std::move(last)});
@@ -92,10 +94,21 @@ public:
         check_value("prior::learned", has_network(), "a Gaussian prior has no network");
         return network_->model;
     }
-    /// Where further training begins, flat. Throws value_error where there is no network.
+    /// Whether its network was trained here and may be trained further.
+    [[nodiscard]] bool trainable() const { return network_ && network_->last.features() > 0; }
+    /// Where further training begins, flat. Throws value_error where there is no network, or one that was trained elsewhere.
     [[nodiscard]] const_vector_t<B> last_weights() const {
         check_value("prior::learned", has_network(), "a Gaussian prior has no network");
+        check_value("prior::learned", trainable(), "its network was trained elsewhere, and is not trained further");
         return network_->last.flat();
+    }
+
+    /// The class of what is drawn, of a network that has classes: see `nn::ddpm_unet::set_labels`. Throws value_error.
+    void set_labels(std::vector<index_t> labels)
+        requires requires(Net& n) { n.set_labels(labels); }
+    {
+        check_value("prior::learned", has_network(), "a Gaussian prior has no classes, a label was given");
+        network_->model.set_labels(std::move(labels));
     }
 
     void set_mean(batch<B> mean) {

@@ -2,30 +2,88 @@
 #pragma once
 
 #include <cmath>
+#include <vector>
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 #include <diem/diffusion/concept.hpp>
+#include <diem/model/parameterization.hpp>
 
 namespace diem::model::detail {
 
-/// c_skip = r / (s^2 + r), c_out = s d / sqrt(s^2 + d^2), c_in = 1 / sqrt(s^2 + d^2), c_in c_out, c_noise = log s.
+/// The numbers of a parameterization, for host and device; `rest`: the variance whose denoiser c_skip x_t is.
+struct coefficient_rule {
+    prediction predicts;
+    input_scale input;
+    noise_label label;
+    double sigma_data, rest, scale, reference, beta_d, beta_min, steps;
+    index_t entries;  // of the table, log sigma
+
+    coefficient_rule(const parameterization& p, double d, double r)
+        : predicts(p.predicts), input(p.input), label(p.label), sigma_data(d), rest(r), scale(p.scale),
+          reference(p.reference), beta_d(p.beta_d), beta_min(p.beta_min), steps(p.steps),
+          entries(static_cast<index_t>(p.sigmas.size())) {}
+
+    [[nodiscard]] DIEM_HOST_DEVICE double noise(double s, const double* table) const {
+        using std::log;
+        using std::log1p;
+        using std::sqrt;
+        if (label == noise_label::logarithm) return scale * log(s / reference);
+        if (label == noise_label::linear_vp)
+            return steps * (sqrt(beta_min * beta_min + 2 * beta_d * log1p(s * s)) - beta_min) / beta_d;
+        const double v = log(s);
+        if (!(v > table[0])) return 0;
+        if (v >= table[entries - 1]) return static_cast<double>(entries - 1);
+        index_t low = 0, high = entries - 1;
+        while (high - low > 1) {
+            const index_t middle = (low + high) / 2;
+            (table[middle] <= v ? low : high) = middle;
+        }
+        return static_cast<double>(low) + (v - table[low]) / (table[high] - table[low]);
+    }
+};
+
+/// c_skip, c_out, c_in, c_in c_out, c_noise of a parameterization.
 struct coefficients {
     double skip, out, in, in_out, noise;
-    DIEM_HOST_DEVICE static coefficients of(double s, double d, double rest) {
-        using std::log;
+    DIEM_HOST_DEVICE static coefficients of(double s, const coefficient_rule& rule, const double* table) {
         using std::sqrt;
-        const double sum = s * s + d * d, in = 1 / sqrt(sum);
-        return {rest / (s * s + rest), s * d * in, in, s * d / sum, log(s)};
+        const double d = rule.sigma_data, root = 1 / sqrt(s * s + d * d), vp = 1 / sqrt(s * s + 1);
+        coefficients c{};
+        c.in = rule.input == input_scale::residual ? root : rule.input == input_scale::preserving ? vp : 1;
+        switch (rule.predicts) {
+            case prediction::residual:
+                c.skip = rule.rest / (s * s + rule.rest);
+                c.out = s * d * root;
+                break;
+            case prediction::noise:
+                c.skip = 1;
+                c.out = -s;
+                break;
+            case prediction::score:
+                c.skip = 1;
+                c.out = s;
+                break;
+            case prediction::velocity:
+                c.skip = vp * vp;
+                c.out = -s * vp;
+                break;
+            case prediction::data:
+                c.out = 1;
+                break;
+        }
+        c.in_out = c.in * c.out;
+        c.noise = rule.noise(s, table);
+        return c;
     }
 };
 template <class T>
 struct coefficients_body {
-    double sigma_data, rest;
+    coefficient_rule rule;
     index_t items;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* sigma, double* table, T* noise) const {
-        const coefficients c = coefficients::of(static_cast<double>(sigma[i]), sigma_data, rest);
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* sigma, const double* logs, double* table, T* noise) const {
+        const coefficients c = coefficients::of(static_cast<double>(sigma[i]), rule, logs);
         table[i] = c.skip;
         table[items + i] = c.out;
         table[2 * items + i] = c.in;
@@ -40,12 +98,13 @@ class coefficient_table {
 public:
     enum row { skip, out, in, in_out };
     coefficient_table() = default;
-    /// Also gives c_noise, 1 x (1 or items).
-    coefficient_table(B& b, diffusion::noise_level<B> sigma, double sigma_data, double rest, batch<B>& noise) {
+    /// Also gives c_noise, 1 x (1 or items). `logs`: log sigma of a parameterization's table.
+    coefficient_table(B& b, diffusion::noise_level<B> sigma, const coefficient_rule& rule,
+                      const std::vector<double>& logs, batch<B>& noise) {
         using T = scalar_t<B>;
         if (sigma.shared()) {
             check_positive("model::preconditioned", "sigma", sigma.common());
-            common_ = coefficients::of(sigma.common(), sigma_data, rest);
+            common_ = coefficients::of(sigma.common(), rule, logs.data());
             noise = batch<B>(b, 1, 1);
             b.fill(noise.view(), static_cast<T>(common_.noise));
         } else {
@@ -53,8 +112,10 @@ public:
             shared_ = false;
             table_ = batch<B, double>(b, n, 4);
             noise = batch<B>(b, 1, n);
-            b.launch(n, 64, coefficients_body<T>{sigma_data, rest, n}, sigma.per_item().data(), table_.view().data(),
-                     noise.view().data());
+            batch<B, double> there(b, rule.entries, 1);
+            if (rule.entries > 0) b.upload(host_view<const double>(logs.data(), rule.entries, 1), there.view());
+            b.launch(n, 64, coefficients_body<T>{rule, n}, sigma.per_item().data(), there.cview().data(),
+                     table_.view().data(), noise.view().data());
         }
     }
     /// y = c_a x + c_b y, by item.
