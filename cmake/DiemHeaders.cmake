@@ -182,6 +182,7 @@ set(DIEM_HEADERS
     include/diem/solver/gmres.hpp
     include/diem/solver/status.hpp
     include/diem/testing/adjoint.hpp
+    include/diem/testing/counting.hpp
     include/diem/testing/operator.hpp
     include/diem/testing/report.hpp
     include/diem/testing/score_model.hpp

@@ -109,6 +109,7 @@
 #include <diem/mri/whitening.hpp>
 
 #include <diem/testing/adjoint.hpp>
+#include <diem/testing/counting.hpp>
 #include <diem/testing/operator.hpp>
 #include <diem/testing/report.hpp>
 #include <diem/testing/score_model.hpp>
