@@ -10,6 +10,7 @@
 #include <diem/diffusion/mixture.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/dense.hpp>
+#include <diem/metrics/calibration.hpp>
 #include <diem/metrics/frechet.hpp>
 #include <diem/metrics/sinkhorn.hpp>
 #include <diem/posterior/observation.hpp>
@@ -127,6 +128,14 @@ template <Backend Wide>
 [[nodiscard]] double mixture_distance(Wide& b, const_view_t<Wide> truth, const_view_t<Wide> x) {
     return metrics::symmetric_divergence(
         b, truth, x, {.regularization = 1e-2, .iterations = 500, .tolerance = 1e-4, .start_regularization = 4});
+}
+
+/// How often the central intervals of probability 0.8 that 16 samples make hold a value of a draw of the posterior.
+template <Backend Wide>
+[[nodiscard]] double known_coverage(Wide& b, const_view_t<Wide> truth, const_view_t<Wide> x) {
+    constexpr index_t samples = 16;
+    const index_t draws = x.items() / samples;
+    return metrics::rank_truth<Wide>(b, x.item_range(0, draws * samples), truth.item_range(0, draws)).coverage(0.8);
 }
 
 }  // namespace guidance

@@ -17,16 +17,16 @@ using diem::index_t;
 /// What was seen of an image of 32 x 32 x 3.
 struct problem_settings {
     std::string type;      ///< box, random, motion or super_resolution
-    double sigma_y = 0.1;  ///< standard deviation of the noise, in data units
+    double sigma_y = 0.1;  ///< standard deviation of the noise
     index_t size = 16;     ///< of the hidden box, of the motion in pixels, of a block of pixels that becomes one
     double keep = 0.02;    ///< share of the pixels that are seen, of `random`
 };
 
-/// Units: the data lie in [-2, 2]; noise levels are standard deviations.
+/// Units: images lie in [-1, 1] here, as in the paper's comparison; noise levels are standard deviations.
 struct settings {
     index_t images = 32, pictures = 4;  ///< the first so many test images
     std::vector<index_t> steps{10, 100}, mmps_iterations{1, 3, 5};
-    double sigma_min = 1e-2, sigma_max = 50;
+    double sigma_min = 5e-3, sigma_max = 25;
     double zeta = 0.5, lambda = 8;  ///< of DPS, of DiffPIR
     index_t iterations = 5;         ///< of the solver of PiGDM, TMPD and DiffPIR
     std::vector<problem_settings> problems{
