@@ -97,6 +97,7 @@ int main(int argc, char** argv) {
     app.add_option("--out", o.out, "folder for report.json and pictures")->capture_default_str();
     support::add_place_options(app, o.at);
     support::add_products_option(app, o.at);
+    app.add_flag("--resume", o.resume, "go on from the report in --out, where there is one");
     app.add_flag("--smoke", smoke, "a small run that takes seconds; without --data on made-up images");
     CLI11_PARSE(app, argc, argv);
     try {

@@ -24,7 +24,7 @@ struct problem_settings {
 
 /// Units: images lie in [-1, 1] here, as in the paper's comparison; noise levels are standard deviations.
 struct settings {
-    index_t images = 32, pictures = 4;  ///< the first so many test images
+    index_t images = 16, pictures = 4;  ///< the first so many test images
     std::vector<index_t> steps{10, 100}, mmps_iterations{1, 3, 5};
     double sigma_min = 5e-3, sigma_max = 25;
     double zeta = 0.5, lambda = 8;  ///< of DPS, of DiffPIR
@@ -33,7 +33,7 @@ struct settings {
         {"box", 2.0, 16}, {"random", 0.02}, {"motion", 0.2, 8}, {"super_resolution", 0.2, 4}};
     struct {  ///< priors whose posterior is known
         index_t seeds = 4, samples = 512;
-        std::vector<index_t> steps{10, 100, 1000};
+        std::vector<index_t> steps{10, 100};
     } exact;
     std::uint64_t seed = 0;
 };
@@ -41,6 +41,7 @@ struct settings {
 struct program_options {
     std::filesystem::path data, prior, classifier, out = "out/guidance";
     support::place at;  ///< chosen, for `run_on_...`
+    bool resume = false;
 };
 
 /// The program on one backend; returns its exit status. The second is there in builds with CUDA only.

@@ -100,8 +100,9 @@ public:
         support::catch_interrupts();
         std::cout << s_.problems.size() << " problems, " << methods_.size() << " methods; "
                   << support::describe(o_.at, b_.threads()) << std::endl;
+        if (o_.resume) restore();
         report_.save("running");
-        if (!o_.prior.empty()) images();
+        if (!o_.prior.empty() && report_.json()["pictures"].empty()) images();
         known();
         if (support::interrupted()) {
             report_.save("cancelled");
@@ -118,13 +119,43 @@ private:
         for (const auto& p : s_.problems)
             problems.push_back({{"type", p.type}, {"sigma_y", p.sigma_y}, {"size", p.size}, {"keep", p.keep}});
         for (const auto& m : methods_) names.push_back(m.name);
-        return {{"program", "guidance"},      {"backend", o_.at.backend},
-                {"threads", b_.threads()},    {"seed", s_.seed},
-                {"images", s_.images},        {"problems", problems},
-                {"methods", names},           {"sigma_min", s_.sigma_min},
-                {"sigma_max", s_.sigma_max},  {"zeta", s_.zeta},
-                {"lambda", s_.lambda},        {"results", io::json::array()},
-                {"known", io::json::array()}, {"pictures", io::json::array()}};
+        return {{"program", "guidance"},
+                {"backend", o_.at.backend},
+                {"threads", b_.threads()},
+                {"seed", s_.seed},
+                {"images", s_.images},
+                {"problems", problems},
+                {"methods", names},
+                {"sigma_min", s_.sigma_min},
+                {"sigma_max", s_.sigma_max},
+                {"zeta", s_.zeta},
+                {"lambda", s_.lambda},
+                {"iterations", s_.iterations},
+                {"results", io::json::array()},
+                {"known", io::json::array()},
+                {"pictures", io::json::array()}};
+    }
+
+    /// What the report in --out has already. Throws config_error where that is of other settings.
+    void restore() {
+        const auto path = o_.out / "report.json";
+        if (!std::filesystem::exists(path)) return;
+        auto old = io::load_json(path);
+        for (const char* key : {"program", "images", "problems", "methods", "sigma_min", "sigma_max", "zeta", "lambda",
+                                "iterations", "seed"})
+            if (old.contains(key) && old[key] != report_.json()[key])
+                throw config_error(path.string() + ": of a run with another \"" + key + "\"");
+        for (const char* key : {"results", "known", "pictures"})
+            if (old.contains(key)) report_.json()[key] = std::move(old[key]);
+    }
+    /// Whether an entry of `list` says all of this.
+    [[nodiscard]] bool has(const char* list, const io::json& about) {
+        const auto& entries = report_.json()[list];
+        return std::any_of(entries.begin(), entries.end(), [&](const io::json& entry) { return says(entry, about); });
+    }
+    [[nodiscard]] static bool says(const io::json& entry, const io::json& about) {
+        return std::all_of(about.items().begin(), about.items().end(),
+                           [&](const auto& a) { return entry.at(a.key()) == a.value(); });
     }
 
     void images() {
@@ -156,21 +187,23 @@ private:
             for (std::size_t m = 0; m < methods_.size(); ++m)
                 for (const index_t steps : s_.steps) {
                     if (support::interrupted()) return;
-                    batch<B> x(b_, extent.size(), s_.images);
-                    const auto spent = draw(b_, half, problem.observed(b_), methods_[m], s_, steps, half_mean.flat(),
-                                            {.seed = s_.seed + 1}, x.view());
+                    io::json entry{{"problem", problem.name}, {"method", methods_[m].name}, {"steps", steps}};
+                    const bool last = steps == s_.steps.back(), found = has("results", entry);
+                    if (found && !last) continue;
+                    const index_t n = found ? shown : s_.images;  // found: for the picture alone
+                    batch<B> x(b_, extent.size(), n);
+                    const auto spent = draw(b_, half, problem.observed(b_).items(0, n), methods_[m], s_, steps,
+                                            half_mean.flat(), {.seed = s_.seed + 1}, x.view());
                     back(x.view());
-                    io::json entry{{"problem", problem.name},
-                                   {"method", methods_[m].name},
-                                   {"steps", steps},
-                                   {"forward", spent.passes.forward()},
-                                   {"vjps", spent.passes.vjps},
-                                   {"seconds_per_image", spent.seconds / static_cast<double>(s_.images)}};
+                    if (last) keep(x.cview(), m + 1);
+                    bar.update(++done);
+                    if (found) continue;
+                    entry.update({{"forward", spent.passes.forward()},
+                                  {"vjps", spent.passes.vjps},
+                                  {"seconds_per_image", spent.seconds / static_cast<double>(n)}});
                     entry.update(figures(x.cview()));
                     report_.json()["results"].push_back(std::move(entry));
-                    if (steps == s_.steps.back()) keep(x.cview(), m + 1);
                     report_.save("running");
-                    bar.update(++done);
                 }
         }
         bar.finish();
@@ -197,13 +230,13 @@ private:
                 const std::uint64_t seed = s_.seed + k;
                 const auto p = gaussian ? known_gaussian(seed) : known_mixture(seed);
                 const auto truth = true_samples(wide_, p, s_, seed, 0);
-                const auto add = [&](const std::string& name, index_t steps, const_view_t<Wide> x) {
-                    io::json entry{{"prior", gaussian ? "gaussian" : "mixture"},
-                                   {"seed", k},
-                                   {"method", name},
-                                   {"steps", steps},
-                                   {"distance", nullptr},
-                                   {"coverage_80", nullptr}};
+                const auto add = [&](const std::string& name, index_t steps, const auto& samples) {
+                    io::json entry{
+                        {"prior", gaussian ? "gaussian" : "mixture"}, {"seed", k}, {"method", name}, {"steps", steps}};
+                    if (has("known", entry)) return;
+                    const batch<Wide> drawn = samples();
+                    const const_view_t<Wide> x = drawn.view();
+                    entry.update({{"distance", nullptr}, {"coverage_80", nullptr}});
                     const auto beyond = prior::outside<Wide>(wide_, x, -1e6, 1e6);
                     if (std::count(beyond.begin(), beyond.end(), 1) == 0) {
                         entry["distance"] =
@@ -212,11 +245,11 @@ private:
                     }
                     report_.json()["known"].push_back(std::move(entry));
                 };
-                add("posterior", 0, true_samples(wide_, p, s_, seed, 1).cview());
+                add("posterior", 0, [&] { return true_samples(wide_, p, s_, seed, 1); });
                 for (const auto& m : methods_)
                     for (const index_t steps : s_.exact.steps) {
                         if (support::interrupted()) return;
-                        add(m.name, steps, known_samples(wide_, p, m, s_, steps, seed).cview());
+                        add(m.name, steps, [&] { return known_samples(wide_, p, m, s_, steps, seed); });
                         bar.update(++done);
                     }
                 report_.save("running");
@@ -228,9 +261,7 @@ private:
     [[nodiscard]] std::string cell(const char* list, const io::json& about, const char* key, int digits) {
         std::vector<double> values;
         for (const auto& entry : report_.json()[list]) {
-            const bool meant = std::all_of(about.items().begin(), about.items().end(),
-                                           [&](const auto& a) { return entry.at(a.key()) == a.value(); });
-            if (!meant) continue;
+            if (!says(entry, about)) continue;
             if (!entry.contains(key) || entry[key].is_null()) return "";
             values.push_back(entry[key].template get<double>());
         }
