@@ -13,6 +13,7 @@
 #include <diem/posterior/dps.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/pigdm.hpp>
+#include <diem/posterior/sample.hpp>
 #include <diem/posterior/tmpd.hpp>
 
 #include "support/compare.hpp"
@@ -159,4 +160,13 @@ TEST_CASE("where a sensor saturates, nothing pulls x_hat back", "[posterior]") {
     // x_hat of the prior is x_t / 2: 2, which is saturated and fits y, and 0.5, which goes towards 1.
     CHECK(std::abs(x_hat[0] - 2) <= 1e-14);
     CHECK(std::abs(x_hat[1] - (0.5 + 0.5 * 0.5 / 0.51)) <= 1e-14);
+
+    // The same through the call that users make, several samples of each.
+    batch<B> x(b, 1, 6);
+    const auto state = posterior::sample<B>(b, prior, method.observed(),
+                                            {.sampling = {.steps = 8, .batch = 2, .samples_per_observation = 3}},
+                                            {.seed = 5}, x.view());
+    CHECK(state.done == 6);
+    CHECK(state.non_finite == 0);
+    for (const double each : to_host(b, x)) CHECK(each > 0);
 }

@@ -17,7 +17,8 @@ namespace diem::posterior {
 
 /// What the guidance methods beside `mmps` share: `dps`, `pigdm`, `tmpd` and `diffpir`. Each is a `Denoiser` for E[x |
 /// x_t, y], or what it takes for it, in this library's x_t = x + sigma z, so that every sampler takes it in the place
-/// of the prior. Of an A that is not linear, as in `mmps`, its derivative at x_hat is taken. Items of x_t and of the observation correspond; model and observed data must outlive it.
+/// of the prior. Of an A that is not linear its derivative at x_hat is taken, as in `mmps`. Items of x_t and of the
+/// observation correspond; model and observed data must outlive it.
 ///
 /// | method    | V in Sigma_y + A V A'           | correction      | network passes                   |
 /// |-----------|---------------------------------|-----------------|----------------------------------|
