@@ -16,6 +16,7 @@
 #include <diem/linop/lambda.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
+#include <diem/linop/radon.hpp>
 #include <diem/linop/subsample.hpp>
 
 namespace support {
@@ -135,10 +136,10 @@ public:
     using functions = diem::linop::lambda<function, function>;
 
 private:
-    using choice =
-        std::variant<diem::linop::mask<B>, diem::linop::dense<B>, diem::linop::subsample, diem::linop::convolution<B>,
-                     sparse, diem::linop::composition<sparse, sparse>, diem::linop::stacked<sparse, sparse>,
-                     diem::linop::mri<B>, diem::linop::sense<B>, several, by_items, functions>;
+    using choice = std::variant<diem::linop::mask<B>, diem::linop::dense<B>, diem::linop::subsample,
+                                diem::linop::convolution<B>, sparse, diem::linop::composition<sparse, sparse>,
+                                diem::linop::stacked<sparse, sparse>, diem::linop::mri<B>, diem::linop::sense<B>,
+                                diem::linop::radon_per_item<B>, several, by_items, functions>;
 
 public:
     using operator_tag = diem::linop::linear_tag;

@@ -56,7 +56,7 @@ inline void make_files_absolute(diem::io::json& value, const std::filesystem::pa
     for (auto& [key, entry] : value.items()) {
         if (entry.is_structured())
             make_files_absolute(entry, folder);
-        else if ((key == "kernel" || key == "values") && entry.is_string())
+        else if ((key == "kernel" || key == "values" || key == "degrees_of_items") && entry.is_string())
             entry = std::filesystem::absolute(folder / entry.get<std::string>()).string();
     }
 }
@@ -171,6 +171,8 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
         if (c.contains("angles") == c.contains("degrees")) c.fail("angles", "expected either this or \"degrees\"");
         c.optional("angles", count).satisfies(!c.contains("angles") || count > 0, "a number of angles, at least 1");
         c.optional("degrees", s.numbers).satisfies(!c.contains("degrees") || !s.numbers.empty(), "angles");
+        c.optional("degrees_of_items", file)
+            .satisfies(file.empty() || count > 0, "a file beside \"angles\", the number of them");
         for (index_t k = 0; k < count; ++k)
             s.numbers.push_back(180.0 * static_cast<double>(k) / static_cast<double>(count));
         s.size = static_cast<index_t>(
@@ -238,7 +240,16 @@ template <diem::Backend B>
         } else if (s.type == "differences") {
             parts.push_back(linop::differences(b, s.from));
         } else if (s.type == "radon") {
-            parts.push_back(linop::radon(b, s.from, s.numbers, s.size));
+            if (s.file.empty()) {
+                parts.push_back(linop::radon(b, s.from, s.numbers, s.size));
+                continue;
+            }
+            const auto degrees = read(s.file);
+            if (degrees.shape.size() != 2 || degrees.shape[1] != s.to.height)
+                throw shape_error(s.file.string() + ": shape " + io::to_string(degrees.shape) +
+                                  ", expected angles (items, " + std::to_string(s.to.height) + ")");
+            parts.push_back(
+                linop::radon_per_item<B>(b, s.from, {degrees.data.begin(), degrees.data.end()}, s.to.height, s.size));
         } else {
             std::vector<any_operator<B>> below;
             for (const auto& chain : s.parts) below.push_back(make_image_operator(b, chain, read));

@@ -58,6 +58,8 @@
 #include <diem/linop/low_rank_covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
+#include <diem/linop/nonlinear.hpp>
+#include <diem/linop/nonlinear_image.hpp>
 #include <diem/linop/pixel_runs.hpp>
 #include <diem/linop/radon.hpp>
 #include <diem/linop/sparse.hpp>
@@ -119,6 +121,8 @@
 #include <diem/mri/whitening.hpp>
 
 #include <diem/testing/adjoint.hpp>
+#include <diem/testing/counting.hpp>
+#include <diem/testing/nonlinear.hpp>
 #include <diem/testing/operator.hpp>
 #include <diem/testing/report.hpp>
 #include <diem/testing/score_model.hpp>

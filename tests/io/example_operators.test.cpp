@@ -77,6 +77,15 @@ TEST_CASE("operators on images from JSON: files, one for all items or one per it
     CHECK_THROWS_AS(made(R"([{"type": "mask", "shape": [1, 3, 1], "values": "masks.npy"}])"), shape_error);
     CHECK_THROWS_AS(made(R"({"type": "blur", "shape": [1, 2, 1], "kernel": "none.npy"})"), io_error);
 
+    // Columns from above of the first item, rows from below of the second one.
+    write("angles.npy", {2, 1}, {0, 90});
+    const auto turned =
+        made(R"({"type": "radon", "shape": [2, 2, 1], "angles": 1, "degrees_of_items": "angles.npy", "detectors": 2})");
+    CHECK(turned.items() == 2);
+    CHECK(product(b, turned, {1, 2, 4, 8, 1, 2, 4, 8}) == values{5, 10, 12, 3});
+    CHECK_THROWS_AS(made(R"({"type": "radon", "shape": [2, 2, 1], "angles": 2, "degrees_of_items": "angles.npy"})"),
+                    shape_error);
+
     auto value = io::json::parse(R"([{"type": "stack", "parts": [{"type": "blur", "kernel": "one.npy"}]}])");
     support::make_files_absolute(value, folder.path());
     CHECK(value[0]["parts"][0]["kernel"] == std::filesystem::absolute(folder.path() / "one.npy").string());
@@ -97,6 +106,8 @@ TEST_CASE("operators on images from JSON: errors name the key") {
     fails(R"([{"type": "blur", "shape": [2, 2, 3], "gaussian": 1, "border": "wrap"}])", "\"[0].border\"");
     fails(R"({"type": "downsample", "shape": [2, 2, 3], "stride": [0, 1]})", "\"stride\"");
     fails(R"({"type": "radon", "shape": [2, 2, 3]})", "\"angles\"");
+    fails(R"({"type": "radon", "shape": [2, 2, 3], "degrees": [0], "degrees_of_items": "a.npy"})",
+          "\"degrees_of_items\"");
     fails(R"({"type": "stack", "shape": [2, 2, 3], "parts": [{"type": "grey", "x": 1}]})",
           "\"parts[0].x\": unknown key");
     CHECK(!support::is_image_operator(io::json::parse(R"({"type": "mask", "values": "m.npy"})")));

@@ -127,6 +127,9 @@ TEMPLATE_TEST_CASE("operators on images are linear with exact adjoints", "[linop
     check_operator(b, linop::to_grey(b, image, std::vector<double>(static_cast<std::size_t>(image.channels), 0.5)),
                    items, "to_grey");
     check_operator(b, linop::radon(b, image, {0, 30, 135}, 9), items, "radon");
+    std::vector<double> degrees;
+    for (index_t k = 0; k < 2 * items; ++k) degrees.push_back(37.0 * static_cast<double>(k));
+    check_operator(b, linop::radon_per_item<B>(b, image, degrees, 2, 9), items, "radon_per_item");
 }
 
 TEMPLATE_TEST_CASE("small images by hand", "[linop]", DIEM_TEST_BACKENDS) {
@@ -198,6 +201,34 @@ TEMPLATE_TEST_CASE("the Radon transform keeps mass, sums columns and rows, and k
             const double chord = std::abs(t) < r - 1 ? 2 * std::sqrt(r * r - t * t) : std::abs(t) > r + 1 ? 0 : -1;
             if (chord >= 0) CHECK(std::abs(seen[static_cast<std::size_t>(k * detectors + d)] - chord) <= 0.06 * 2 * r);
         }
+}
+
+TEMPLATE_TEST_CASE("angles of its own for each item are those of an operator for each", "[linop]", DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = scalar_t<B>;
+    B b = make_backend<B>();
+    // Along the axes, beside them, in all quadrants; detectors enough, and too few.
+    const std::vector<std::vector<double>> degrees{{0, 90, 180}, {270, 45, -17}, {100, 200, 1e-9}};
+    std::vector<double> all;
+    for (const auto& of : degrees) all.insert(all.end(), of.begin(), of.end());
+    for (const index_t detectors : {17, 6}) {
+        const image_extent image{9, 12, 2};
+        const linop::radon_per_item<B> each(b, image, all, 3, detectors);
+        const auto x = random_batch(b, image.size(), 3, 8), y = random_batch(b, each.rows(), 3, 9);
+        batch<B> ax(b, each.rows(), 3), aty(b, image.size(), 3);
+        each.apply(b, x.cview(), ax.view());
+        each.apply_adjoint(b, y.cview(), aty.view());
+        for (index_t i = 0; i < 3; ++i) {
+            const auto one = linop::radon(b, image, degrees[static_cast<std::size_t>(i)], detectors);
+            batch<B> p(b, each.rows(), 1), q(b, image.size(), 1);
+            one.apply(b, x.cview().item_range(i, 1), p.view());
+            one.apply_adjoint(b, y.cview().item_range(i, 1), q.view());
+            CHECK(relative_error(to_host(b, ax.cview().item_range(i, 1)), to_host(b, p)) <= tolerance<T>(32));
+            CHECK(relative_error(to_host(b, aty.cview().item_range(i, 1)), to_host(b, q)) <= tolerance<T>(32));
+        }
+    }
+    CHECK_THROWS_AS(linop::radon_per_item<B>(b, {4, 4, 1}, {0, 1, 2}, 2, 5), shape_error);
+    CHECK_THROWS_AS(linop::radon_per_item<B>(b, {4, 4, 1}, {0, 1}, 2, 0), value_error);
 }
 
 TEST_CASE("kernels, boxes and what is refused", "[linop]") {

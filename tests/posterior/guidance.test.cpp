@@ -15,6 +15,7 @@
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/pigdm.hpp>
 #include <diem/posterior/tmpd.hpp>
+#include <diem/testing/counting.hpp>
 
 #include "support/compare.hpp"
 #include "support/operator_harness.hpp"
@@ -162,27 +163,12 @@ TEMPLATE_TEST_CASE("network passes of each guidance method", "[posterior]", DIEM
     using B = TestType;
     B b = make_backend<B>();
     problem<B> p(b, 2, 1.0, 3);
-    int denoised = 0, linearized = 0, vjps = 0;
-    auto model = diffusion::score_model(
-        p.n,
-        [&](B& on, const_view_t<B> x, double sigma, view_t<B> out) {
-            ++denoised;
-            p.prior.denoise(on, x, sigma, out);
-        },
-        [&](B& on, const_view_t<B> x, double sigma, view_t<B> out) {
-            ++linearized;
-            auto linear = p.prior.linearize(on, x, sigma);
-            on.copy(linear.mean(), out);
-            return [&vjps, j = linear.jacobian()](B& bb, const_view_t<B> v, view_t<B> w) {
-                ++vjps;
-                j.apply_adjoint(bb, v, w);
-            };
-        });
-    using counts = std::vector<int>;
+    testing::counting_model model(p.prior);
+    using counts = testing::pass_counts;
     const auto passes = [&](auto method) {
-        denoised = linearized = vjps = 0;
+        model.counts = {};
         (void)p.denoised(b, method);
-        return counts{denoised, linearized, vjps};
+        return model.counts;
     };
     CHECK(passes(posterior::dps(b, model, p.observation(b))) == counts{0, 1, 1});
     CHECK(passes(posterior::pigdm(b, model, p.observation(b))) == counts{0, 1, 1});

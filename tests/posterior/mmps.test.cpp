@@ -12,6 +12,7 @@
 #include <diem/linop/mask.hpp>
 #include <diem/linop/subsample.hpp>
 #include <diem/posterior/mmps.hpp>
+#include <diem/testing/counting.hpp>
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"
@@ -70,49 +71,6 @@ struct problem {
     }
 };
 
-/// Counts what is asked of a model.
-template <class B>
-struct counting {
-    using score_model_tag = diffusion::score_model_tag;
-    diffusion::gaussian<B>& model;
-    int denoised = 0, linearized = 0, vjps = 0, jvps = 0;
-
-    struct jacobian_type {
-        using operator_tag = linop::linear_tag;
-        diffusion::gaussian_jacobian<B> j;
-        counting* count;
-        [[nodiscard]] index_t rows() const { return j.rows(); }
-        [[nodiscard]] index_t cols() const { return j.cols(); }
-        [[nodiscard]] index_t items() const { return j.items(); }
-        [[nodiscard]] jacobian_type items(index_t f, index_t n) const { return {j.items(f, n), count}; }
-        void apply(B& b, const_view_t<B> x, view_t<B> y) const {
-            ++count->jvps;
-            j.apply(b, x, y);
-        }
-        void apply_adjoint(B& b, const_view_t<B> y, view_t<B> x) const {
-            ++count->vjps;
-            j.apply_adjoint(b, y, x);
-        }
-    };
-    struct linearization {
-        diffusion::gaussian_linearization<B> l;
-        jacobian_type j;
-        [[nodiscard]] const_view_t<B> mean() const { return l.mean(); }
-        [[nodiscard]] const jacobian_type& jacobian() const { return j; }
-    };
-    [[nodiscard]] index_t features() const { return model.features(); }
-    void denoise(B& b, const_view_t<B> x, diffusion::noise_level<B> s, view_t<B> y) {
-        ++denoised;
-        model.denoise(b, x, s, y);
-    }
-    linearization linearize(B& b, const_view_t<B> x, diffusion::noise_level<B> s) {
-        ++linearized;
-        auto l = model.linearize(b, x, s);
-        auto j = l.jacobian();
-        return {std::move(l), {std::move(j), this}};
-    }
-};
-
 }  // namespace
 
 TEMPLATE_TEST_CASE("one step with m iterations costs one forward and m VJPs", "[posterior]", DIEM_TEST_BACKENDS) {
@@ -121,21 +79,21 @@ TEMPLATE_TEST_CASE("one step with m iterations costs one forward and m VJPs", "[
     problem<B> p(b, 12, 3, 4, 1.0);
     batch<B> out(b, 12, 4);
     const auto cost = [&](const mmps_options& o) {
-        counting<B> model{p.prior};
+        testing::counting_model model(p.prior);
         posterior::mmps posterior(b, model, p.observation(b), o, &p.prior);
         posterior.denoise(b, p.x_t.cview(), p.sigma, out.view());
-        return std::vector<int>{model.denoised, model.linearized, model.vjps, model.jvps};
+        return model.counts;
     };
     for (const int m : {0, 1, 2, 3, 5}) {
-        CHECK(cost({.max_iterations = m}) == std::vector<int>{0, 1, m, 0});
+        CHECK(cost({.max_iterations = m}) == testing::pass_counts{0, 1, m, 0});
         for (const solver_choice solver : {solver_choice::gmres, solver_choice::fom})
-            CHECK(cost({.solver = solver, .max_iterations = m}) == std::vector<int>{0, 1, m, 0});
-        CHECK(cost({.cov_x = covariance::isotropic, .max_iterations = m}) == std::vector<int>{0, 1, 1, 0});
-        CHECK(cost({.cov_x = covariance::gaussian, .max_iterations = m}) == std::vector<int>{1, 0, 0, 0});
+            CHECK(cost({.solver = solver, .max_iterations = m}) == testing::pass_counts{0, 1, m, 0});
+        CHECK(cost({.cov_x = covariance::isotropic, .max_iterations = m}) == testing::pass_counts{0, 1, 1, 0});
+        CHECK(cost({.cov_x = covariance::gaussian, .max_iterations = m}) == testing::pass_counts{1, 0, 0, 0});
         CHECK(cost({.cov_x = covariance::blended, .max_iterations = m, .switch_sigma = 0.5}) ==
-              std::vector<int>{1, 0, 0, 0});
+              testing::pass_counts{1, 0, 0, 0});
         CHECK(cost({.cov_x = covariance::blended, .max_iterations = m, .switch_sigma = 2}) ==
-              std::vector<int>{0, 1, m, 0});
+              testing::pass_counts{0, 1, m, 0});
     }
 }
 

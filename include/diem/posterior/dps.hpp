@@ -55,8 +55,9 @@ public:
         this->check(x_t, x_hat);
         check_value("dps", sigma.shared(), "one sigma for all items is needed");
         const auto linear = this->model_.linearize(b, x_t, sigma);
-        const batch<B> r = this->residual(b, linear.mean());
-        const batch<B> u = this->adjoint(b, r);
+        const auto at = this->innovation_of(b, linear.mean());
+        const batch<B>& r = at.value;
+        const batch<B> u = this->adjoint(b, at.derivative, r);
         batch<B> w(b, u.features(), u.items());
         linear.jacobian().apply_adjoint(b, u.view(), w.view());
 

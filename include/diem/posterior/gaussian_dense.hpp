@@ -88,6 +88,8 @@ public:
     /// See elementwise_conditional.
     template <class Observation>
     void condition(B& b, const Observation& observed, index_t first, view_t<B> mean, vector_t<B, double> log_evidence) {
+        static_assert(linop::LinearOperator<typename Observation::operator_type, B>,
+                      "gaussian_conditional: A is not linear, and p(x | y) of a Gaussian prior not Gaussian");
         const auto& a = observed.forward_operator();
         const index_t n = prior_.features(), rows = a.rows(), items = observed.items();
         check_size("posterior::gaussian_conditional", "A.cols()", a.cols(), n);

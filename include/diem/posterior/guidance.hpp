@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <diem/backend/batch.hpp>
@@ -16,7 +17,8 @@ namespace diem::posterior {
 
 /// What the guidance methods beside `mmps` share: `dps`, `pigdm`, `tmpd` and `diffpir`. Each is a `Denoiser` for E[x |
 /// x_t, y], or what it takes for it, in this library's x_t = x + sigma z, so that every sampler takes it in the place
-/// of the prior. Items of x_t and of the observation correspond; model and observed data must outlive it.
+/// of the prior. Of an A that is not linear its derivative at x_hat is taken, as in `mmps`. Items of x_t and of the
+/// observation correspond; model and observed data must outlive it.
 ///
 /// | method    | V in Sigma_y + A V A'           | correction      | network passes                   |
 /// |-----------|---------------------------------|-----------------|----------------------------------|
@@ -47,31 +49,29 @@ protected:
         check_shape(name_, "x_t", x_t, features(), observation_.items());
         check_shape(name_, "x_hat", x_hat, features(), observation_.items());
     }
-    /// r = y - A mean.
-    [[nodiscard]] batch<B> residual(B& b, const_view_t<B> mean) const {
-        batch<B> r(b, observation_.forward_operator().rows(), mean.items());
-        observation_.forward_operator().apply(b, mean, r.view());
-        b.map(functors::subtract_from{}, r.view(), observation_.y());
-        return r;
-    }
-    [[nodiscard]] batch<B> adjoint(B& b, const batch<B>& v) const {
+    /// See `innovation_at`.
+    [[nodiscard]] auto innovation_of(B& b, const_view_t<B> mean) const { return innovation_at(b, observation_, mean); }
+    /// A'v.
+    template <class A>
+    [[nodiscard]] batch<B> adjoint(B& b, const A& a, const batch<B>& v) const {
         batch<B> u(b, features(), v.items());
-        observation_.forward_operator().apply_adjoint(b, v.view(), u.view());
+        a.apply_adjoint(b, v.view(), u.view());
         return u;
     }
     /// A'v with (Sigma_y + A V A') v = y - A mean, by that many iterations of gmres. `V`: (b, v, w), w = V v.
     template <class V>
     [[nodiscard]] batch<B> weighted_residual(B& b, const V& covariance, const_view_t<B> mean) {
-        const batch<B> r = residual(b, mean);
+        const auto at = innovation_of(b, mean);
+        const batch<B>& r = at.value;
         batch<B> v(b, r.features(), r.items());
-        const innovation<B, typename Observation::operator_type, typename Observation::noise_type, V> m(
-            observation_.forward_operator(), observation_.noise(), covariance, r.items());
+        const innovation<B, std::remove_cvref_t<decltype(at.derivative)>, typename Observation::noise_type, V> m(
+            at.derivative, observation_.noise(), covariance, r.items());
         solver::solver_options o;
         o.max_iterations = iterations_;
         o.relative_tolerance = 0;
         o.check_every = 0;
         last_ = solver::gmres(b, m, r.view(), v.view(), o);
-        return adjoint(b, v);
+        return adjoint(b, at.derivative, v);
     }
 
     Model& model_;

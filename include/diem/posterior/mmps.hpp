@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <concepts>
+#include <type_traits>
 #include <utility>
 
 #include <diem/backend/batch.hpp>
@@ -29,6 +30,10 @@ namespace diem::posterior {
 /// Policies say what stands for V and how M v = y - A x_hat is solved: `fixed_policies` of a covariance and a solver
 /// (policies.hpp), or `any_policies` by `mmps_options`, which is compiled once for all choices.
 ///
+/// Where A is a `linop::NonlinearOperator` f, A is f'(x_hat) and the innovation y - f(x_hat): the measurement is taken for
+/// linear about x_hat, anew in each call. Then nothing is exact, not even for a Gaussian prior: p(y | x_t) is taken for a
+/// Gaussian that it is not, modes that a linear map about x_hat does not see are missed (phase retrieval has several), and what
+/// has no slope at x_hat, a saturated pixel say, pulls nowhere. An affine f is exact, and a linear one the same to the bit.
 /// Items of x_t and of the observation correspond; items whose solve breaks down keep the best iterate and are counted in
 /// `tally()`. The model, the data of the observation and the estimate must outlive this object.
 /// Source: Rozet et al., arXiv 2405.13712, Alg. 3. Deviates: solves per item, not one for the whole batch.
@@ -136,16 +141,15 @@ private:
     template <class Part, class V, class W>
     solver::solver_result<B> correct(B& b, const Part& part, const level& sigma, const V& in_m,
                                      [[maybe_unused]] const W& correction, const_view_t<B> mean, view_t<B> out) const {
-        const auto& a = part.forward_operator();
         const index_t n = mean.items();
-        batch<B> r(b, a.rows(), n), v(b, a.rows(), n), w(b, features(), n);
-        a.apply(b, mean, r.view());
-        b.map(functors::subtract_from{}, r.view(), part.y());
+        const auto at = innovation_at(b, part, mean);
+        const auto& a = at.derivative;
+        batch<B> v(b, a.rows(), n), w(b, features(), n);
 
-        using A = typename Part::operator_type;
+        using A = std::remove_cvref_t<decltype(a)>;
         using N = typename Part::noise_type;
         const innovation<B, A, N, V> m(a, part.noise(), in_m, n);
-        auto result = policies_.solve(b, part, sigma, m, r.cview(), v.view(), w.view());
+        auto result = policies_.solve(b, part, sigma, m, at.value.view(), v.view(), w.view());
         const auto by = [&](const auto& product) {
             batch<B> u(b, features(), n);
             a.apply_adjoint(b, v.cview(), u.view());

@@ -4,18 +4,21 @@
 #include <utility>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/linop/nonlinear.hpp>
 
 namespace diem::posterior {
 
 /// What was measured: y_i = A_i x_i + e_i, e_i ~ N(0, Sigma_y), for each item of a batch.
 ///
 /// `y`      rows x items, a view of the caller's data
-/// `A`      a linear operator (one per item, or one for all)
+/// `A`      a linear operator (one per item, or one for all), or a `linop::NonlinearOperator`, y_i = f_i(x_i) + e_i, which
+///          the posterior denoisers linearise at x_hat; what else needs a linear one does not compile with it
 /// `cov_y`  the covariance Sigma_y of the noise (a variance, in squared data units), a `linop::NoiseCovariance`
 /// Views must outlive the observation.
-template <Backend B, linop::LinearOperator<B> A, class N>
+template <Backend B, linop::ForwardOperator<B> A, class N>
 class observation {
     static_assert(linop::NoiseCovariance<N, B>,
                   "observation: cov_y is not a linop::NoiseCovariance (a symmetric operator with apply_inverse and "
@@ -57,7 +60,7 @@ template <Backend B, class A, class N>
 }
 
 /// y = A x + e with e ~ N(0, cov_y) drawn from `key`. x: cols x n, y: rows x n.
-template <Backend B, linop::LinearOperator<B> A, linop::NoiseCovariance<B> N>
+template <Backend B, linop::ForwardOperator<B> A, linop::NoiseCovariance<B> N>
 void simulate(B& backend, const A& a, const N& cov_y, const_view_t<B> x, const random_key& key, view_t<B> y) {
     check_size("simulate", "x.features()", x.features(), a.cols());
     check_shape("simulate", "y", y, a.rows(), x.items());
@@ -65,6 +68,14 @@ void simulate(B& backend, const A& a, const N& cov_y, const_view_t<B> x, const r
     cov_y.sample(backend, key, noise.view());
     a.apply(backend, x, y);
     backend.axpby(1.0, noise.cview(), 1.0, y);
+}
+
+/// The innovation r = y - A mean, as `value`, and A, or its derivative at `mean` where it is not linear, as `derivative`.
+template <Backend B, class Observation>
+[[nodiscard]] auto innovation_at(B& b, const Observation& observed, const_view_t<B> mean) {
+    auto at = linop::linearize(b, observed.forward_operator(), mean);
+    b.map(functors::subtract_from{}, at.value.view(), observed.y());
+    return at;
 }
 
 }  // namespace diem::posterior
