@@ -54,7 +54,7 @@ struct bfloat16_factors {
         *reinterpret_cast<loose_halves*>(row + k / 2) = __builtin_convertvector(rounded(v) >> 16U, halves);
     }
     static void store_columns(float* to, index_t k, vec v) {
-        auto* const all = reinterpret_cast<loose_bits*>(to);
+        loose_bits* const all = reinterpret_cast<loose_bits*>(to);  // not auto, which forgets the alignment
         if (k % 2 == 0)
             *all = rounded(v) >> 16U;
         else
@@ -67,8 +67,12 @@ struct bfloat16_factors {
         using left = bits;
         using right = bits;
         static left load_left(const float* p) { return bits{} + word_at(p); }
-        static right load_right(const float* p) { return *reinterpret_cast<const loose_bits*>(p); }
-        static void add(vec& sum, left a, right b) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
+        static right load_right(const float* p) { return bits_at(p); }
+        static void add(vec& sum, left a, right b) {
+            vec s = sum;  // an operand in an array would keep the array in memory
+            asm("vdpbf16ps %2, %1, %0" : "+v"(s) : "v"(a), "v"(b));
+            sum = s;
+        }
     };
 #endif
     /// By two multiplications.
@@ -80,7 +84,7 @@ struct bfloat16_factors {
         using right = pair;
         static pair of(bits b) { return {reinterpret_cast<vec>(b << 16U), reinterpret_cast<vec>(b & 0xffff0000U)}; }
         static left load_left(const float* p) { return of(bits{} + word_at(p)); }
-        static right load_right(const float* p) { return of(*reinterpret_cast<const loose_bits*>(p)); }
+        static right load_right(const float* p) { return of(bits_at(p)); }
         static void add(vec& sum, const left& a, const right& b) {
             sum += a.high * b.high;
             sum += a.low * b.low;
@@ -95,6 +99,7 @@ struct bfloat16_factors {
     }
 
 private:
+    static bits bits_at(const float* p) { return *reinterpret_cast<const loose_bits*>(p); }
     static std::uint32_t word_at(const float* p) {
         typedef std::uint32_t loose_word __attribute__((may_alias));
         return *reinterpret_cast<const loose_word*>(p);
