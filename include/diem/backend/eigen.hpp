@@ -198,10 +198,10 @@ public:
         detail::check_gemm(a, ta, b, tb, c);
         const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
         split_product(m, n, k, [&](index_t i, index_t rows, index_t j, index_t cols) {
-            auto workspace = allocate<T>(detail::eigen::multiply_rounded_workspace<T>(rows));
-            detail::eigen::multiply_rounded<T>(alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
-                                               b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
-                                               c.data() + i + j * c.stride(), c.stride(), rows, cols, k,
+            auto workspace = allocate<T>(detail::eigen::multiply_rounded_workspace(rows));
+            detail::eigen::multiply_rounded<T>({alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
+                                                b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
+                                                c.data() + i + j * c.stride(), c.stride(), rows, cols, k},
                                                workspace.data());
         });
     }
@@ -211,11 +211,12 @@ public:
         detail::check_gemm(a, ta, b, tb, c);
         const index_t k = ta == op::none ? a.cols : a.rows;
         parallel(c.count, c.rows * c.cols * k / 8 + 1, [&](index_t first, index_t last) {
-            auto workspace = allocate<T>(detail::eigen::multiply_rounded_workspace<T>(c.rows));
+            auto workspace = allocate<T>(detail::eigen::multiply_rounded_workspace(c.rows));
             for (index_t i = first; i < last; ++i)
-                detail::eigen::multiply_rounded<T>(alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride,
-                                                   b.leading, tb, beta, c.data + i * c.stride, c.leading, c.rows,
-                                                   c.cols, k, workspace.data());
+                detail::eigen::multiply_rounded<T>(
+                    {alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride, b.leading, tb, beta,
+                     c.data + i * c.stride, c.leading, c.rows, c.cols, k},
+                    workspace.data());
         });
     }
 

@@ -21,9 +21,13 @@ constexpr std::uint16_t bfloat16_bits(float x) {
     return static_cast<std::uint16_t>((u + 0x7fffU + (u >> 16U & 1U)) >> 16U);
 }
 
-/// Whether the processor that runs this has vdpbf16ps and this unit may use it.
-inline bool has_bfloat16_products() {
-#if defined(__AVX512F__) && defined(__GNUC__)
+#if defined(__AVX512BW__) && defined(__GNUC__)
+#define DIEM_HAS_BFLOAT16_INSTRUCTIONS
+#endif
+
+/// Whether the processor that runs this has AVX512-BF16 and this unit may use it.
+inline bool has_bfloat16_instructions() {
+#if defined(DIEM_HAS_BFLOAT16_INSTRUCTIONS)
     return __builtin_cpu_supports("avx512bf16") != 0;
 #else
     return false;
@@ -44,65 +48,91 @@ struct bfloat16_factors {
     static constexpr index_t words(index_t depth) { return (depth + 1) / 2; }
     static constexpr index_t word(index_t k) { return k / 2; }
 
-    /// bfloat16_bits in the upper halves of the lanes; the lower ones hold anything.
-    static bits rounded(vec v) {
-        const auto u = reinterpret_cast<bits>(v);
-        const auto nan = reinterpret_cast<bits>((u & 0x7fffffffU) > 0x7f800000U);
-        return ((u + (0x7fffU + (u >> 16U & 1U))) & ~nan) | ((u | 0x400000U) & nan);
-    }
-    static void store_row(float* row, index_t k, vec v) {
-        *reinterpret_cast<loose_halves*>(row + k / 2) = __builtin_convertvector(rounded(v) >> 16U, halves);
-    }
-    static void store_columns(float* to, index_t k, vec v) {
-        loose_bits* const all = reinterpret_cast<loose_bits*>(to);  // not auto, which forgets the alignment
-        if (k % 2 == 0)
-            *all = rounded(v) >> 16U;
-        else
-            *all = (rounded(v) & 0xffff0000U) | *all;
-    }
-
-#if defined(__AVX512F__) && defined(__GNUC__)
-    /// By the instruction. In assembler, as units are compiled for x86-64-v4, which has not got it.
-    struct instruction {
-        using left = bits;
-        using right = bits;
-        static left load_left(const float* p) { return bits{} + word_at(p); }
-        static right load_right(const float* p) { return bits_at(p); }
-        static void add(vec& sum, left a, right b) {
-            vec s = sum;  // an operand in an array would keep the array in memory
-            asm("vdpbf16ps %2, %1, %0" : "+v"(s) : "v"(a), "v"(b));
-            sum = s;
-        }
-    };
-#endif
-    /// By two multiplications.
+    /// With the instructions of every processor.
     struct plain {
         struct pair {
             vec low, high;
         };
         using left = pair;
         using right = pair;
-        static pair of(bits b) { return {reinterpret_cast<vec>(b << 16U), reinterpret_cast<vec>(b & 0xffff0000U)}; }
-        static left load_left(const float* p) { return of(bits{} + word_at(p)); }
-        static right load_right(const float* p) { return of(bits_at(p)); }
+        static left load_left(const float* p) { return split(broadcast(p)); }
+        static right load_right(const float* p) { return split(bits_at(p)); }
         static void add(vec& sum, const left& a, const right& b) {
             sum += a.high * b.high;
             sum += a.low * b.low;
         }
+        static void store_row(float* row, index_t k, vec v) {
+            store_halves(row + k / 2, __builtin_convertvector(rounded(v) >> 16U, halves));
+        }
+        static void store_columns(float* to, index_t k, vec v) {
+            if (k % 2 == 0)
+                store_bits(to, rounded(v) >> 16U);
+            else
+                store_bits(to, (rounded(v) & 0xffff0000U) | bits_at(to));
+        }
+        static void store_pair(float* to, vec even, vec odd) {
+            store_bits(to, (rounded(even) >> 16U) | (rounded(odd) & 0xffff0000U));
+        }
+
+    private:
+        static pair split(bits b) { return {reinterpret_cast<vec>(b << 16U), reinterpret_cast<vec>(b & 0xffff0000U)}; }
+        /// bfloat16_bits in the upper halves of the lanes; the lower ones hold anything.
+        static bits rounded(vec v) {
+            const auto u = reinterpret_cast<bits>(v);
+            const auto nan = reinterpret_cast<bits>((u & 0x7fffffffU) > 0x7f800000U);
+            return ((u + (0x7fffU + (u >> 16U & 1U))) & ~nan) | ((u | 0x400000U) & nan);
+        }
     };
+
+#if defined(DIEM_HAS_BFLOAT16_INSTRUCTIONS)
+    /// With those of AVX512-BF16. In assembler, as units are compiled for x86-64-v4, which has not got them.
+    struct instructions {
+        using left = bits;
+        using right = bits;
+        static left load_left(const float* p) { return broadcast(p); }
+        static right load_right(const float* p) { return bits_at(p); }
+        static void add(vec& sum, left a, right b) {
+            vec s = sum;  // an operand in an array would keep the array in memory
+            asm("vdpbf16ps %2, %1, %0" : "+v"(s) : "v"(a), "v"(b));
+            sum = s;
+        }
+        static void store_row(float* row, index_t k, vec v) { store_halves(row + k / 2, rounded(v)); }
+        static void store_columns(float* to, index_t k, vec v) {
+            const bits one = __builtin_convertvector(rounded(v), bits);
+            if (k % 2 == 0)
+                store_bits(to, one);
+            else
+                store_bits(to, one << 16U | bits_at(to));
+        }
+        static void store_pair(float* to, vec even, vec odd) {
+            store_bits(to, __builtin_convertvector(rounded(even), bits) | __builtin_convertvector(rounded(odd), bits)
+                                                                              << 16U);
+        }
+
+    private:
+        static halves rounded(vec v) {
+            halves h;
+            asm("vcvtneps2bf16 %1, %0" : "=v"(h) : "v"(v));
+            return h;
+        }
+    };
+#endif
     template <class F>
     static void with_arithmetic(F&& f) {
-#if defined(__AVX512F__) && defined(__GNUC__)
-        if (has_bfloat16_products()) return f(instruction{});
+#if defined(DIEM_HAS_BFLOAT16_INSTRUCTIONS)
+        if (has_bfloat16_instructions()) return f(instructions{});
 #endif
         f(plain{});
     }
 
 private:
+    // Not by pointers that are deduced: deduction forgets the alignment.
     static bits bits_at(const float* p) { return *reinterpret_cast<const loose_bits*>(p); }
-    static std::uint32_t word_at(const float* p) {
+    static void store_bits(float* p, bits b) { *reinterpret_cast<loose_bits*>(p) = b; }
+    static void store_halves(float* p, halves h) { *reinterpret_cast<loose_halves*>(p) = h; }
+    static bits broadcast(const float* p) {
         typedef std::uint32_t loose_word __attribute__((may_alias));
-        return *reinterpret_cast<const loose_word*>(p);
+        return bits{} + *reinterpret_cast<const loose_word*>(p);
     }
 };
 

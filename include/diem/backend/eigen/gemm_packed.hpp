@@ -88,13 +88,13 @@ struct exact_factors {
     static constexpr index_t word(index_t k) { return k; }
     /// Stores indices k .. k + width - 1 of one row; k is a multiple of the width.
     static void store_row(T* row, index_t k, right v) { S::store(row + k, v); }
-    /// Stores index k of `width` columns; `to` is the first one's word.
+    /// Stores index k of `width` columns, in rising order of k; `to` is the first one's word.
     static void store_columns(T* to, index_t /*k*/, right v) { S::store(to, v); }
 
     static left load_left(const T* p) { return *p; }
     static right load_right(const T* p) { return S::load(p); }
     static void add(right& sum, left a, right b) { sum += a * b; }
-    /// Calls f with the arithmetic to use.
+    /// Calls f with what stores, loads and multiplies: the members above.
     template <class F>
     static void with_arithmetic(F&& f) {
         f(exact_factors{});

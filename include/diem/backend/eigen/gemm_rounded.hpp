@@ -16,14 +16,9 @@
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
+/// Operands and sizes of C (m x n) = alpha op(A) op(B) + beta C.
 template <class T>
-class rounded_product {
-    using S = simd<T>;
-    using P = std::conditional_t<std::is_same_v<T, float>, bfloat16_factors, exact_factors<T>>;
-    static constexpr index_t depth_block = 256, most = P::words(depth_block), ld = most + 16;
-    static constexpr index_t count_block = 96;  ///< columns of B packed together
-
-public:
+struct product_factors {
     T alpha;
     const T* a;
     index_t lda;
@@ -34,10 +29,22 @@ public:
     T beta;
     T* c;
     index_t ldc, m, n, k;
+};
+
+/// The product itself, see above.
+class rounded_product : product_factors<float> {
+    using T = float;
+    using S = simd<T>;
+    using P = bfloat16_factors;
+    static constexpr index_t depth_block = 256, most = P::words(depth_block), ld = most + 16;
+    static constexpr index_t count_block = 96;  ///< columns of B packed together
+
+public:
+    explicit rounded_product(const product_factors<T>& factors) : product_factors<T>(factors) {}
 
     static constexpr index_t workspace_size(index_t m) { return round_up(m, S::panel) * most + count_block * ld; }
 
-    void operator()(T* workspace) const {
+    void run(T* workspace) const {
         if (k == 0 || alpha == 0 || (beta != 0 && beta != 1)) scale_result(beta, c, ldc, m, n);
         if (alpha == 0) return;
         T* const columns = workspace;
@@ -55,43 +62,47 @@ public:
     }
 
 private:
-    static typename S::vec load(const T* p, index_t count) {
-        return count >= S::width ? S::load(p) : S::load(p, count);
-    }
+    static S::vec load(const T* p, index_t count) { return count >= S::width ? S::load(p) : S::load(p, count); }
 
     /// The block of op(A) from row m0 as words [k][panel].
     void pack_panel(index_t k0, index_t depth, index_t m0, T* to) const {
         const index_t rows = std::min<index_t>(S::panel, m - m0);
         if (ta == op::none) {
-            const T* from = a + k0 * lda + m0;
-            for (index_t i = 0; i < depth; ++i, from += lda)
-                for (index_t j = 0; j < S::panel; j += S::width)
-                    P::store_columns(to + P::word(i) * S::panel + j, i, load(from + j, rows - j));
+            pack_pairs(a + k0 * lda + m0, lda, depth, rows, to, S::panel);
             return;
         }
-        constexpr index_t length = P::words(S::width);
-        for (index_t j = 0; j < S::panel; ++j) {
-            const T* const from = a + (m0 + j) * lda + k0;
-            for (index_t i = 0; i < depth; i += S::width) {
-                T words[length];
-                P::store_row(words, 0, j < rows ? load(from + i, depth - i) : typename S::vec{});
-                T* const column = to + P::word(i) * S::panel + j;
-                for (index_t w = 0; w < length; ++w) column[w * S::panel] = words[w];
+        P::with_arithmetic([&]<class Q>(Q) {
+            constexpr index_t length = P::words(S::width);
+            for (index_t j = 0; j < S::panel; ++j) {
+                const T* const from = a + (m0 + j) * lda + k0;
+                for (index_t i = 0; i < depth; i += S::width) {
+                    T words[length];
+                    Q::store_row(words, 0, j < rows ? load(from + i, depth - i) : S::vec{});
+                    T* const column = to + P::word(i) * S::panel + j;
+                    for (index_t w = 0; w < length; ++w) column[w * S::panel] = words[w];
+                }
             }
-        }
+        });
+    }
+    /// Rows of pairs, `leading` words apart, of `depth` rows of `count` numbers, `step` apart; whole vectors are written.
+    static void pack_pairs(const T* from, index_t step, index_t depth, index_t count, T* to, index_t leading) {
+        P::with_arithmetic([&]<class Q>(Q) {
+            for (index_t i = 0; i < depth; i += 2)
+                for (index_t j = 0; j < round_up(count, leading == S::panel ? S::panel : S::width); j += S::width) {
+                    const T* const even = from + i * step + j;
+                    Q::store_pair(to + P::word(i) * leading + j, load(even, count - j),
+                                  i + 1 < depth ? load(even + step, count - j) : S::vec{});
+                }
+        });
     }
     /// The block of op(B) as words [column][k], or, where B is transposed, [k][column].
     void pack_columns(index_t k0, index_t depth, index_t n0, index_t count, T* to) const {
-        if (tb == op::none) {
+        if (tb == op::transpose) return pack_pairs(b + k0 * ldb + n0, ldb, depth, count, to, count_block);
+        P::with_arithmetic([&]<class Q>(Q) {
             for (index_t j = 0; j < count; ++j)
                 for (index_t i = 0; i < depth; i += S::width)
-                    P::store_row(to + j * ld, i, load(b + (n0 + j) * ldb + k0 + i, depth - i));
-        } else {
-            for (index_t i = 0; i < depth; ++i)
-                for (index_t j = 0; j < count; j += S::width)
-                    P::store_columns(to + P::word(i) * count_block + j, i,
-                                     load(b + (k0 + i) * ldb + n0 + j, count - j));
-        }
+                    Q::store_row(to + j * ld, i, load(b + (n0 + j) * ldb + k0 + i, depth - i));
+        });
     }
     void add(const T* columns, index_t count, index_t words, const T* panel, index_t m0, index_t n0,
              bool accumulate) const {
@@ -105,22 +116,20 @@ private:
             } else {
                 sums.add_outer(columns + r, count_block, panel, S::panel, words);
             }
-            if (alpha != 1)
+            if (alpha != 1) {
                 DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v) sums.at[i][v] *= alpha;
+            }
             sums.write([&](int i) { return to + (r + i) * ldc; }, m - m0, accumulate);
         });
     }
 };
 
 /// Elements of the workspace of a product of m rows.
+constexpr index_t multiply_rounded_workspace(index_t m) { return rounded_product::workspace_size(m); }
+/// For float alone; a template, so that a project compiles it once.
 template <class T>
-constexpr index_t multiply_rounded_workspace(index_t m) {
-    return rounded_product<T>::workspace_size(m);
-}
-template <class T>
-void multiply_rounded(T alpha, const T* pa, index_t lda, op ta, const T* pb, index_t ldb, op tb, T beta, T* pc,
-                      index_t ldc, index_t m, index_t n, index_t k, T* workspace) {
-    rounded_product<T>{alpha, pa, lda, ta, pb, ldb, tb, beta, pc, ldc, m, n, k}(workspace);
+void multiply_rounded([[maybe_unused]] const product_factors<T>& p, [[maybe_unused]] T* workspace) {
+    if constexpr (std::is_same_v<T, float>) rounded_product{p}.run(workspace);
 }
 
 }  // namespace DIEM_SIMD_NAMESPACE

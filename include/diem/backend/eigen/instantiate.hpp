@@ -56,9 +56,8 @@
     linkage template void diem::detail::eigen::conv3x3_streamed_results<T>(                                           \
         const diem::detail::eigen::conv3x3_shape&, const diem::detail::eigen::conv_method&, const T*, const T*,       \
         const T*, T*, bool, diem::index_t, diem::index_t, T*);                                                        \
-    linkage template void diem::detail::eigen::multiply_rounded<T>(T, const T*, diem::index_t, diem::op, const T*,    \
-                                                                   diem::index_t, diem::op, T, T*, diem::index_t,     \
-                                                                   diem::index_t, diem::index_t, diem::index_t, T*);  \
+    linkage template void diem::detail::eigen::multiply_rounded<T>(const diem::detail::eigen::product_factors<T>&,    \
+                                                                   T*);                                               \
     linkage template class diem::detail::eigen::low_rank_plan<T>;
 
 // DIEM_INSTANTIATED: of the target diem::instantiated, see diem/instantiate.hpp.
