@@ -130,9 +130,9 @@ TEST_CASE("the instruction gives what two multiplications give", "[backend][bf16
     constexpr index_t width = simd<float>::width;
     const auto start = numbers(width, 2), a = numbers(2048, 3), b = numbers(2048 * width, 4);
     std::vector<float> left(1024), right(1024 * width);
-    for (index_t k = 0; k < 2048; k += width) P::store_row(left.data(), k, simd<float>::load(a.data() + k));
+    for (index_t k = 0; k < 2048; k += width) P::plain::store_row(left.data(), k, simd<float>::load(a.data() + k));
     for (index_t k = 0; k < 2048; ++k)
-        P::store_columns(right.data() + k / 2 * width, k, simd<float>::load(b.data() + k * width));
+        P::plain::store_columns(right.data() + k / 2 * width, k, simd<float>::load(b.data() + k * width));
     simd<float>::vec by_instruction = simd<float>::load(start.data()), by_two = by_instruction;
     for (index_t k = 0; k < 1024; ++k) {
         P::instructions::add(by_instruction, P::instructions::load_left(left.data() + k),

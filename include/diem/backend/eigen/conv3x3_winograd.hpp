@@ -39,15 +39,17 @@ struct conv3x3_winograd {
 
     /// to = G g G' for one panel of columns and index k of the depth; tap t is at g[t * step].
     static void transform_kernel(const T* g, index_t step, T* to, index_t factor, index_t k) {
-        P::with_arithmetic([&]<class Q>(Q) {
-            for (int half = 0; half < S::panel; half += S::width) {
-                V taps[9], rows[3 * size], u[points];
-                DIEM_UNROLL for (int t = 0; t < 9; ++t) taps[t] = S::load(g + t * step + half);
-                DIEM_UNROLL for (int q = 0; q < 3; ++q) F::template kernel<T>(taps + q, rows + q, 3);
-                DIEM_UNROLL for (int i = 0; i < size; ++i) F::template kernel<T>(rows + 3 * i, u + size * i, 1);
-                DIEM_UNROLL for (int i = 0; i < points; ++i) Q::store_columns(to + i * factor + half, k, u[i]);
-            }
-        });
+        P::with_arithmetic([&]<class Q>(Q q) { transform_kernel(q, g, step, to, factor, k); });
+    }
+    template <class Q>
+    static void transform_kernel(Q /*arithmetic*/, const T* g, index_t step, T* to, index_t factor, index_t k) {
+        for (int half = 0; half < S::panel; half += S::width) {
+            V taps[9], rows[3 * size], u[points];
+            DIEM_UNROLL for (int t = 0; t < 9; ++t) taps[t] = S::load(g + t * step + half);
+            DIEM_UNROLL for (int q = 0; q < 3; ++q) F::template kernel<T>(taps + q, rows + q, 3);
+            DIEM_UNROLL for (int i = 0; i < size; ++i) F::template kernel<T>(rows + 3 * i, u + size * i, 1);
+            DIEM_UNROLL for (int i = 0; i < points; ++i) Q::store_columns(to + i * factor + half, k, u[i]);
+        }
     }
 
     /// The panels of result channels first .. last - 1.
@@ -113,6 +115,12 @@ struct conv3x3_winograd {
     /// then sum over channels, or over tiles (`over_tiles`).
     template <int extent, bool over_tiles = false>
     static void transform(const T* const* pointers, index_t count, index_t channels, T* planes, index_t plane) {
+        P::with_arithmetic(
+            [&]<class Q>(Q) { transform_by<Q, extent, over_tiles>(pointers, count, channels, planes, plane); });
+    }
+    /// (A function, not the lambda itself: what that refers to would be read again after every store.)
+    template <class Q, int extent, bool over_tiles>
+    static void transform_by(const T* const* pointers, index_t count, index_t channels, T* planes, index_t plane) {
         const index_t ld = pitch(over_tiles ? channels : P::words(channels));
         const auto one = [](const V* from, V* to) {
             if constexpr (extent == size)
@@ -120,34 +128,32 @@ struct conv3x3_winograd {
             else
                 F::template output_adjoint<T>(from, to);
         };
-        P::with_arithmetic([&, from = pointers]<class Q>(Q) mutable {
-            for (index_t t = 0; t < count; ++t, from += extent * extent)
-                for (index_t c = 0; c < channels; c += S::width) {
-                    V d[extent * size], v[points];
-                    V in[extent], column[size];
-                    const auto rows = [&](auto load) {
-                        DIEM_UNROLL for (int j = 0; j < extent; ++j) {
-                            DIEM_UNROLL for (int i = 0; i < extent; ++i) in[i] = load(from[i * extent + j]);
-                            one(in, column);
-                            DIEM_UNROLL for (int i = 0; i < size; ++i) d[i * extent + j] = column[i];
-                        }
-                    };
-                    if (channels - c >= S::width)
-                        rows([c](const T* p) { return S::load(p + c); });
-                    else
-                        rows([c, n = channels - c](const T* p) { return S::load(p + c, n); });
-                    DIEM_UNROLL for (int i = 0; i < size; ++i) {
-                        one(d + i * extent, v + i * size);
-                        DIEM_UNROLL for (int j = 0; j < size; ++j) {
-                            T* const to = planes + (i * size + j) * plane;
-                            if constexpr (over_tiles)
-                                Q::store_columns(to + P::word(t) * ld + c, t, v[i * size + j]);
-                            else
-                                Q::store_row(to + t * ld, c, v[i * size + j]);
-                        }
+        for (index_t t = 0; t < count; ++t, pointers += extent * extent)
+            for (index_t c = 0; c < channels; c += S::width) {
+                V d[extent * size], v[points];
+                V in[extent], column[size];
+                const auto rows = [&](auto load) {
+                    DIEM_UNROLL for (int j = 0; j < extent; ++j) {
+                        DIEM_UNROLL for (int i = 0; i < extent; ++i) in[i] = load(pointers[i * extent + j]);
+                        one(in, column);
+                        DIEM_UNROLL for (int i = 0; i < size; ++i) d[i * extent + j] = column[i];
+                    }
+                };
+                if (channels - c >= S::width)
+                    rows([c](const T* p) { return S::load(p + c); });
+                else
+                    rows([c, n = channels - c](const T* p) { return S::load(p + c, n); });
+                DIEM_UNROLL for (int i = 0; i < size; ++i) {
+                    one(d + i * extent, v + i * size);
+                    DIEM_UNROLL for (int j = 0; j < size; ++j) {
+                        T* const to = planes + (i * size + j) * plane;
+                        if constexpr (over_tiles)
+                            Q::store_columns(to + P::word(t) * ld + c, t, v[i * size + j]);
+                        else
+                            Q::store_row(to + t * ld, c, v[i * size + j]);
                     }
                 }
-        });
+            }
     }
 
     // ------------------------------------------------------------------------------------- forward and input VJP

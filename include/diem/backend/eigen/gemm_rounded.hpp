@@ -67,42 +67,49 @@ private:
     /// The block of op(A) from row m0 as words [k][panel].
     void pack_panel(index_t k0, index_t depth, index_t m0, T* to) const {
         const index_t rows = std::min<index_t>(S::panel, m - m0);
-        if (ta == op::none) {
-            pack_pairs(a + k0 * lda + m0, lda, depth, rows, to, S::panel);
-            return;
-        }
-        P::with_arithmetic([&]<class Q>(Q) {
-            constexpr index_t length = P::words(S::width);
-            for (index_t j = 0; j < S::panel; ++j) {
-                const T* const from = a + (m0 + j) * lda + k0;
-                for (index_t i = 0; i < depth; i += S::width) {
-                    T words[length];
-                    Q::store_row(words, 0, j < rows ? load(from + i, depth - i) : S::vec{});
-                    T* const column = to + P::word(i) * S::panel + j;
-                    for (index_t w = 0; w < length; ++w) column[w * S::panel] = words[w];
-                }
-            }
-        });
-    }
-    /// Rows of pairs, `leading` words apart, of `depth` rows of `count` numbers, `step` apart; whole vectors are written.
-    static void pack_pairs(const T* from, index_t step, index_t depth, index_t count, T* to, index_t leading) {
-        P::with_arithmetic([&]<class Q>(Q) {
-            for (index_t i = 0; i < depth; i += 2)
-                for (index_t j = 0; j < round_up(count, leading == S::panel ? S::panel : S::width); j += S::width) {
-                    const T* const even = from + i * step + j;
-                    Q::store_pair(to + P::word(i) * leading + j, load(even, count - j),
-                                  i + 1 < depth ? load(even + step, count - j) : S::vec{});
-                }
+        P::with_arithmetic([&](auto q) {
+            if (ta == op::none)
+                pack_pairs(q, a + k0 * lda + m0, lda, depth, rows, S::panel, to, S::panel);
+            else
+                pack_transposed(q, a + m0 * lda + k0, lda, depth, rows, to);
         });
     }
     /// The block of op(B) as words [column][k], or, where B is transposed, [k][column].
     void pack_columns(index_t k0, index_t depth, index_t n0, index_t count, T* to) const {
-        if (tb == op::transpose) return pack_pairs(b + k0 * ldb + n0, ldb, depth, count, to, count_block);
-        P::with_arithmetic([&]<class Q>(Q) {
-            for (index_t j = 0; j < count; ++j)
-                for (index_t i = 0; i < depth; i += S::width)
-                    Q::store_row(to + j * ld, i, load(b + (n0 + j) * ldb + k0 + i, depth - i));
+        P::with_arithmetic([&](auto q) {
+            if (tb == op::transpose)
+                pack_pairs(q, b + k0 * ldb + n0, ldb, depth, count, round_up(count, S::width), to, count_block);
+            else
+                pack_rows(q, b + n0 * ldb + k0, ldb, depth, count, to);
         });
+    }
+    // Of numbers `step` apart: `depth` rows of `count` of them side by side, whose pairs become rows of `columns` words, `leading`
+    // apart; or `count` rows of `depth`, which become panels of words or stay rows.
+    template <class Q>
+    static void pack_pairs(Q /*arithmetic*/, const T* from, index_t step, index_t depth, index_t count, index_t columns,
+                           T* to, index_t leading) {
+        for (index_t i = 0; i < depth; i += 2)
+            for (index_t j = 0; j < columns; j += S::width) {
+                const T* const even = from + i * step + j;
+                Q::store_pair(to + P::word(i) * leading + j, load(even, count - j),
+                              i + 1 < depth ? load(even + step, count - j) : S::vec{});
+            }
+    }
+    template <class Q>
+    static void pack_transposed(Q /*arithmetic*/, const T* from, index_t step, index_t depth, index_t count, T* to) {
+        constexpr index_t length = P::words(S::width);
+        for (index_t j = 0; j < S::panel; ++j, from += step)
+            for (index_t i = 0; i < depth; i += S::width) {
+                T words[length];
+                Q::store_row(words, 0, j < count ? load(from + i, depth - i) : S::vec{});
+                T* const column = to + P::word(i) * S::panel + j;
+                for (index_t w = 0; w < length; ++w) column[w * S::panel] = words[w];
+            }
+    }
+    template <class Q>
+    static void pack_rows(Q /*arithmetic*/, const T* from, index_t step, index_t depth, index_t count, T* to) {
+        for (index_t j = 0; j < count; ++j, from += step, to += ld)
+            for (index_t i = 0; i < depth; i += S::width) Q::store_row(to, i, load(from + i, depth - i));
     }
     void add(const T* columns, index_t count, index_t words, const T* panel, index_t m0, index_t n0,
              bool accumulate) const {
