@@ -79,6 +79,7 @@ set(DIEM_HEADERS
     include/diem/linop/dense.hpp
     include/diem/linop/diagonal.hpp
     include/diem/linop/fourier.hpp
+    include/diem/linop/hartley.hpp
     include/diem/linop/identity.hpp
     include/diem/linop/image.hpp
     include/diem/linop/lambda.hpp
@@ -86,6 +87,7 @@ set(DIEM_HEADERS
     include/diem/linop/low_rank_covariance.hpp
     include/diem/linop/mask.hpp
     include/diem/linop/mri.hpp
+    include/diem/linop/pixel_runs.hpp
     include/diem/linop/radon.hpp
     include/diem/linop/sparse.hpp
     include/diem/linop/subsample.hpp
@@ -137,12 +139,15 @@ set(DIEM_HEADERS
     include/diem/nn/unet.hpp
     include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
+    include/diem/parallel/communicator.hpp
+    include/diem/parallel/tree_sum.hpp
     include/diem/posterior/any_policies.hpp
     include/diem/posterior/diffpir.hpp
     include/diem/posterior/dps.hpp
     include/diem/posterior/gaussian_conditional.hpp
     include/diem/posterior/gaussian_dense.hpp
     include/diem/posterior/guidance.hpp
+    include/diem/posterior/in_basis.hpp
     include/diem/posterior/innovation.hpp
     include/diem/posterior/mmps.hpp
     include/diem/posterior/observation.hpp
@@ -222,4 +227,5 @@ set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/thrust.cuh
     include/diem/cuda.cuh
     include/diem/cudnn.cuh
+    include/diem/parallel/mpi.hpp
     include/diem/thrust.cuh)

@@ -13,6 +13,7 @@
 
 #include "cifar/program.hpp"
 #include "support/cifar_files.hpp"
+#include "support/ranks.hpp"
 #include "support/study_options.hpp"
 
 using namespace diem;
@@ -27,18 +28,20 @@ int main(int argc, char** argv) {
     support::add_study_options(app, o, "em.posterior.solver=cg");
     CLI11_PARSE(app, argc, argv);
     try {
-        auto s = support::read_cifar_settings(o.config, o.changes);
-        if (o.smoke) {
-            support::shrink(s);
-            if (o.data.empty()) support::write_cifar_stand_in(o.data = o.out / "stand-in");
-        }
-        check_value("--classifier", o.classifier.empty() || s.evaluation.free_samples > 1,
-                    "needs a configuration with \"free_samples\" of at least 2");
-        if (o.data.empty()) throw value_error("--data is missing");
-        support::choose(o.at);
-        if constexpr (support::has_cuda)
-            if (o.at.backend == "cuda") return cifar::run_on_cuda(s, o);
-        return cifar::run_on_eigen(s, o);
+        return support::on_ranks(o.at, [&] {
+            auto s = support::read_cifar_settings(o.config, o.changes);
+            if (o.smoke) {
+                support::shrink(s);
+                if (o.data.empty()) support::write_cifar_stand_in(o.data = o.out / "stand-in");
+            }
+            check_value("--classifier", o.classifier.empty() || s.evaluation.free_samples > 1,
+                        "needs a configuration with \"free_samples\" of at least 2");
+            if (o.data.empty()) throw value_error("--data is missing");
+            support::choose(o.at);
+            if constexpr (support::has_cuda)
+                if (o.at.backend == "cuda") return cifar::run_on_cuda(s, o);
+            return cifar::run_on_eigen(s, o);
+        });
     } catch (const std::exception& e) {
         std::cerr << "cifar: " << e.what() << '\n';
         return 1;

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <new>
 #include <string>
+#include <type_traits>
 
 #include <CLI/CLI.hpp>
 
@@ -20,6 +21,7 @@
 #include "support/interrupt.hpp"
 #include "support/man_page.hpp"
 #include "support/place_options.hpp"
+#include "support/ranks.hpp"
 #include "support/report.hpp"
 #include "support/simd_note.hpp"
 #include "support/terminal.hpp"
@@ -102,10 +104,15 @@ std::string one_line(std::string text) {
 /// Where --backend says.
 template <class Command>
 int run(Command& o) {
-    support::choose(o.at);
-    if constexpr (support::has_cuda)
-        if (o.at.backend == "cuda") return run_on_cuda(o);
-    return run_on_eigen(o);
+    return support::on_ranks(o.at, [&] {
+        constexpr bool shared = std::is_same_v<Command, fit_command> || std::is_same_v<Command, posterior_command>;
+        diem::check_value("mpirun", shared || o.at.ranks.size() == 1,
+                          "fit and posterior alone run on several processes");
+        support::choose(o.at);
+        if constexpr (support::has_cuda)
+            if (o.at.backend == "cuda") return run_on_cuda(o);
+        return run_on_eigen(o);
+    });
 }
 
 CLI::Range from_1_to(diem::index_t most) { return {diem::index_t{1}, most}; }
@@ -160,6 +167,7 @@ int main(int argc, char** argv) {
     c->add_option("--out", f.out, "folder for the results")->required();
     support::add_place_options(*c, f.at);
     support::add_products_option(*c, f.at);
+    support::add_ranks_option(*c, f.at);
     auto* resume = c->add_flag("--resume", f.resume, "go on with the run in --out");
     c->add_flag("--overwrite", f.overwrite, "begin anew in --out, where there is a run")->excludes(resume);
     c->add_option("--save-every", f.save_every, "seconds between checkpoints inside a lap")
@@ -192,6 +200,7 @@ int main(int argc, char** argv) {
               "16 observations. Samples that do not fit the data are an error, see \"data residual\" in "
               "docs/command_line.md.");
     add_draw_options(*c, p);
+    support::add_ranks_option(*c, p.at);
     add_json(c);
     c->add_option("observations", p.observations,
                   "y: (items, rows), or images; of the operator mri one or more files of k-space")

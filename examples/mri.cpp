@@ -11,6 +11,7 @@
 #include <diem/core/check.hpp>
 
 #include "mri/program.hpp"
+#include "support/ranks.hpp"
 #include "support/study_options.hpp"
 
 int main(int argc, char** argv) {
@@ -20,19 +21,21 @@ int main(int argc, char** argv) {
     support::add_study_options(app, o, "mask.acceleration=8");
     CLI11_PARSE(app, argc, argv);
     try {
-        auto s = mri::read_settings(o.config, o.changes);
-        if (o.smoke) {
-            mri::shrink(s);
-            if (o.data.empty()) {
-                o.data = mri::write_stand_in(o.out / "stand-in.npy", s);
-                s.evaluation.first = s.observations;
+        return support::on_ranks(o.at, [&] {
+            auto s = mri::read_settings(o.config, o.changes);
+            if (o.smoke) {
+                mri::shrink(s);
+                if (o.data.empty()) {
+                    o.data = mri::write_stand_in(o.out / "stand-in.npy", s);
+                    s.evaluation.first = s.observations;
+                }
             }
-        }
-        if (o.data.empty()) throw diem::value_error("--data is missing");
-        support::choose(o.at);
-        if constexpr (support::has_cuda)
-            if (o.at.backend == "cuda") return mri::run_on_cuda(s, o);
-        return mri::run_on_eigen(s, o);
+            if (o.data.empty()) throw diem::value_error("--data is missing");
+            support::choose(o.at);
+            if constexpr (support::has_cuda)
+                if (o.at.backend == "cuda") return mri::run_on_cuda(s, o);
+            return mri::run_on_eigen(s, o);
+        });
     } catch (const std::exception& e) {
         std::cerr << "mri: " << e.what() << '\n';
         return 1;

@@ -197,7 +197,7 @@ int posterior(B& b, const posterior_command& o) {
                           " values, the prior of " + o.checkpoint.string() + " has " +
                           std::to_string(p.prior.features()));
     rescale(b, m, sigma, o.scale.empty() ? p.scale : scale_for(b, o.scale, m));
-    warn(unseen(m, false));
+    if (o.at.ranks.rank() == 0) warn(unseen(m, false));
     const double total = static_cast<double>(m.items()) * static_cast<double>(o.samples);
     support::check_memory("--samples " + std::to_string(o.samples) + " of each of " + std::to_string(m.items()) +
                               " observations, of " + std::to_string(m.features()) + " values each,",
@@ -209,7 +209,9 @@ int posterior(B& b, const posterior_command& o) {
     files.writes(written.names());
     if (has_picture(m.image)) files.writes({"observed.png", "samples.png", "mean.png"});
     if (has_picture(m.image) && o.samples > 1) files.writes({"std.png"});
-    files.prepare();
+    const auto& ranks = o.at.ranks;
+    if (ranks.rank() == 0) files.prepare();
+    ranks.barrier("the folder of the results");
     support::catch_interrupts();
 
     auto how = p.prior.sample_options(b);
@@ -218,15 +220,17 @@ int posterior(B& b, const posterior_command& o) {
     const index_t n = m.items();
     batch<B> x(b, m.features(), n * o.samples);
     posterior::sample_state state;
-    const bool exact =
-        !p.prior.has_network() && gaussian_stage<B>::draw_masked(b, *p.prior.estimate(), m, o.seed, x.view());
+    const bool exact = !p.prior.has_network() &&
+                       gaussian_stage<B>::draw_masked(b, *p.prior.estimate(), m, o.seed, x.view(), o.at.ranks);
     if (!exact) {
         support::progress bar("posterior samples", static_cast<long>(x.items()));
-        network_stage<B>::draw_posterior(b, p.prior, m, how, {.seed = o.seed}, x.view(), state, [&](const auto& s) {
+        const auto go_on = [&](const auto& s) {
             bar.update(static_cast<long>(s.done));
-            return !support::interrupted();
-        });
+            return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
+        };
+        network_stage<B>::draw_posterior(b, p.prior, m, how, {.seed = o.seed}, x.view(), state, go_on, ranks);
     }
+    if (ranks.rank() != 0) return 0;
     // After a signal: whole rounds over the observations, or what there is of the first.
     const index_t done = exact ? x.items() : state.done, rounds = done / n, items = rounds > 0 ? n : done,
                   count = std::max<index_t>(rounds, 1);

@@ -99,13 +99,13 @@ public:
         return network_stage<B>::fit(b_, std::move(start), net, m_, s_.em, watch.run());
     }
     void picture(const std::string& name, const learned_prior<B>& prior) const {
-        if (!has_picture(m_.image)) return;
+        if (!has_picture(m_.image) || o_.at.ranks.rank() != 0) return;
         batch<B> x(b_, m_.features(), fitting(*m_.image, s_.pictures));
         network_stage<B>::draw(b_, prior, prior.drawing.sampling, {.seed = 17}, x.view());
         picture(name, x.cview());
     }
     void picture(const std::string& name, const_view_t<B> x) const {
-        io::save_png(o_.out / name, picture_of(b_, x, *m_.image));
+        if (o_.at.ranks.rank() == 0) io::save_png(o_.out / name, picture_of(b_, x, *m_.image));
     }
     [[nodiscard]] const io::json& notes() const { return notes_; }
 
@@ -113,6 +113,7 @@ private:
     [[nodiscard]] index_t shown(index_t items) const { return fitting(*m_.image, std::min(s_.pictures, items)); }
     void set_up(prior::run<B>& run, const path& folder) const {
         run.folder = folder;
+        run.ranks = o_.at.ranks;
         run.resume = o_.resume;
         run.save_every = o_.save_every;
     }
@@ -135,7 +136,8 @@ void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured
         return prior::gaussian_e_step_bytes(e, m.features(), m.y.features(), m.items(), g.ppca.rank,
                                             gaussian_stage<B>::batch_of(g, m), mask, sizeof(scalar_t<B>));
     };
-    const double there = support::memory_here(), limit = o.memory_limit ? *o.memory_limit * 0x1p30 : there;
+    const double there = support::memory_here() / o.at.ranks_here,
+                 limit = o.memory_limit ? *o.memory_limit * 0x1p30 : there;
     const char* const source = o.memory_limit ? "--memory-limit" : "this machine";
     if (bytes(g.e_step) > limit && !s.e_step_given && g.e_step != prior::gaussian_e_step::diffusion) {
         std::cout << "Gaussian stage: " << name_of(g.e_step) << " would take " << support::gib(bytes(g.e_step)) << ", "
@@ -156,8 +158,12 @@ void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured
 
 template <Backend B>
 int fit(B& b, const fit_command& o) {
+    const auto& ranks = o.at.ranks;
     auto [s, m] = read_fit(b, o.config);
     const auto& em = s.em;
+    if (const auto own = s.config.dump(); parallel::broadcast(ranks, own, 0, "configurations") != own)
+        ranks.abort(o.config.string() + ": another configuration than rank 0's");
+    ranks.barrier("configurations");
     std::cout << m.items() << " observations of " << m.y.features() << " values (" << s.description.type << " of "
               << m.features() << "); Gaussian of rank " << s.gaussian.ppca.rank << " in " << s.gaussian.fit.max_laps
               << " laps; " << (s.network ? "a network in " + std::to_string(em.laps) + " laps" : "no network") << "; "
@@ -166,8 +172,11 @@ int fit(B& b, const fit_command& o) {
         std::cout << "masks leave " << support::number(100 * m.share, 1)
                   << " % of the values: data residuals of a good fit are near " << support::number(m.share)
                   << std::endl;
-    warn(unseen(m, true));
-    warn(scale_warnings(m, s));
+    if (ranks.rank() == 0) {
+        warn(unseen(m, true));
+        warn(scale_warnings(m, s));
+        if (const auto text = support::idle_ranks(o.at, em.training.parts); s.network && !text.empty()) warn({text});
+    }
     if (m.scale != 1)
         std::cout << "scale: data are divided by " << m.scale << "; samples will be in your units" << std::endl;
     fit_into_memory(b, o, s, m);
@@ -195,8 +204,9 @@ int fit(B& b, const fit_command& o) {
     if (o.plan) return 0;
 
     fit_run<B> run(b, o, s, m);
-    run.prepare_folder();
-    if (has_picture(m.image))
+    if (ranks.rank() == 0) run.prepare_folder();
+    ranks.barrier("the folder of the results");
+    if (has_picture(m.image) && ranks.rank() == 0)
         save_observed(b, o.out / "observed.png", m, fitting(*m.image, std::min(s.pictures, m.items())));
     fit_report report(o, s, facts_of(m), b.threads());
     report.save("running");
@@ -219,6 +229,7 @@ int fit(B& b, const fit_command& o) {
         }
         if (result.prior.has_network()) run.picture("samples_diffusion.png", result.prior);
     }
+    if (ranks.rank() != 0) return result.status == prior::run_status::rejected ? 1 : 0;
     const bool learned = result.prior.has_network();
     const auto status = result.status;
     prior::save(o.out / "prior.safetensors", b, result.prior);

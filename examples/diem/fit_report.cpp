@@ -11,11 +11,12 @@ namespace program {
 using namespace diem;
 
 fit_report::fit_report(const fit_command& o, const fit_settings& s, io::json data, index_t threads)
-    : run_report(o.out, std::move(data)) {
+    : run_report(o.at.ranks.rank() == 0 ? o.out : path(), std::move(data)) {
     json().update({{"program", "diem fit"},
                    {"message", ""},
                    {"backend", o.at.backend},
                    {"threads", threads},
+                   {"ranks", o.at.ranks.size()},
                    {"products", o.at.products},
                    {"seed", s.em.seed},
                    {"operator", s.description.type},

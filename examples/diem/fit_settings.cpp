@@ -66,7 +66,9 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
         if (g.ppca.rank > features)
             o.fail("rank", "is " + std::to_string(g.ppca.rank) + ", expected at most " + std::to_string(features) +
                                ", the number of features");
-        if (!mask && g.e_step == prior::gaussian_e_step::draws)
+        const bool frequencies = g.basis == prior::gaussian_basis::frequencies;
+        if (frequencies && !s.e_step_given) g.e_step = prior::gaussian_e_step::diffusion;
+        if (!mask && !frequencies && g.e_step == prior::gaussian_e_step::draws)
             o.fail("e_step", "exact draws need a mask; with other operators use \"moments\" or \"diffusion\"");
         if (!mask && g.mmps.precondition) o.fail("posterior.precondition", "a preconditioner needs a mask");
     });
@@ -108,6 +110,17 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
         a.height = data.image->height;
         a.width = data.image->width;
         a.channels = data.image->channels;
+    }
+    if (data.image) {
+        g.height = data.image->height;
+        g.width = data.image->width;
+        g.channels = data.image->channels;
+    }
+    if (g.basis == prior::gaussian_basis::frequencies) {
+        if (!data.image) c.fail("gaussian.basis", "needs \"image\"");
+        if (g.e_step == prior::gaussian_e_step::moments)
+            c.fail("gaussian.e_step", "\"moments\" need the basis \"values\"");
+        g.mmps.precondition = false;  // it is made of the variances of values
     }
     if (a.any() && !data.image) c.fail("em.training.augmentation", "needs \"image\"");
 }

@@ -31,9 +31,10 @@ bool network_stage<B>::draw(B& b, const learned_prior<B>& prior, const diffusion
 template <Backend B>
 bool network_stage<B>::draw_posterior(B& b, const learned_prior<B>& prior, const measured<B>& m,
                                       const posterior::sample_options<B>& how, const random_key& key, view_t<B> x,
-                                      posterior::sample_state& state, const go_on_function& go_on) {
-    return posterior::sample<B>(b, prior, m.observed(b), how, key, x, state,
-                                [&](const auto& s, const auto&) { return go_on(s); });
+                                      posterior::sample_state& state, const go_on_function& go_on,
+                                      const parallel::any_communicator& ranks) {
+    return posterior::sample<B>(
+        b, prior, m.observed(b), how, key, x, state, [&](const auto& s, const auto&) { return go_on(s); }, ranks);
 }
 
 }  // namespace program

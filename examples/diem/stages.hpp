@@ -57,7 +57,7 @@ struct gaussian_stage {
     /// Exact posterior samples of masked observations under a Gaussian; false where A is no mask. Sample s n + i belongs to
     /// observation i.
     static bool draw_masked(B& b, const diem::diffusion::gaussian<B>& model, const measured<B>& m, std::uint64_t seed,
-                            diem::view_t<B> x);
+                            diem::view_t<B> x, const diem::parallel::any_communicator& ranks = {});
 };
 
 template <Backend B>
@@ -76,7 +76,8 @@ struct network_stage {
     using go_on_function = std::function<bool(const diem::posterior::sample_state&)>;
     static bool draw_posterior(B& b, const learned_prior<B>& prior, const measured<B>& m,
                                const diem::posterior::sample_options<B>& how, const diem::random_key& key,
-                               diem::view_t<B> x, diem::posterior::sample_state& state, const go_on_function& go_on);
+                               diem::view_t<B> x, diem::posterior::sample_state& state, const go_on_function& go_on,
+                               const diem::parallel::any_communicator& ranks = {});
 };
 
 }  // namespace program

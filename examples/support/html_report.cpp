@@ -94,7 +94,7 @@ void run_report::save(const std::string& status, const std::string& message) {
     report_["status"] = status;
     if (!message.empty()) report_["message"] = message;
     report_["seconds"] = seconds();
-    save_report(folder_, report_);
+    if (!folder_.empty()) save_report(folder_, report_);
 }
 
 }  // namespace support

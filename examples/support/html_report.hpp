@@ -38,7 +38,7 @@ void save_report(const std::filesystem::path& folder, diem::io::json report, con
 /// as "failed".
 class run_report {
 public:
-    /// `facts`: of the program, what it was given and how it runs; the environment is added.
+    /// `facts`: of the program, what it was given and how it runs; the environment is added. Without a folder nothing is written.
     run_report(std::filesystem::path folder, diem::io::json facts);
     run_report(const run_report&) = delete;
     run_report& operator=(const run_report&) = delete;

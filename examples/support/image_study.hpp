@@ -101,8 +101,12 @@ public:
     image_study(B& b, study_settings s, Images train, std::vector<std::pair<std::string, Images>> held_out,
                 figures_function free_figures)
         : b_(b), s_(std::move(s)), train_(std::move(train)), held_out_(std::move(held_out)),
-          free_figures_(std::move(free_figures)), laps_(s_.out / "laps.json"), report_(s_.out, s_.facts) {
+          free_figures_(std::move(free_figures)), laps_(s_.out / "laps.json"),
+          report_(writes() ? s_.out : std::filesystem::path(), s_.facts) {
         s_.gaussian_observations = std::min(s_.gaussian_observations, train_.items());
+        s_.gaussian.height = train_.shape.height;
+        s_.gaussian.width = train_.shape.width;
+        s_.gaussian.channels = train_.shape.channels;
     }
 
     /// Both stages, tables, pictures and report.json; `network`: null for the Gaussian alone. The exit status.
@@ -114,6 +118,8 @@ public:
         if (network != nullptr) {
             diem::prior::check_em(s_.em);
             if (s_.plan_only || s_.em.laps > 0) plan(*network);
+            if (const auto text = idle_ranks(s_.at, s_.em.training.parts); !text.empty())
+                std::cerr << s_.program << ": warning: " << text << '\n';
         }
         if (s_.plan_only) return 0;
         begin_report(network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian");
@@ -135,6 +141,11 @@ public:
     }
 
 private:
+    /// Of several ranks one alone; drawing is shared by all, and the rest all do alike.
+    [[nodiscard]] bool writes() const { return s_.at.ranks.rank() == 0; }
+    void keep(const std::string& name, const image& picture) const {
+        if (writes()) diem::io::save_png(s_.out / name, picture);
+    }
     void plan(const Net& network) const {
         diem::model::preconditioned<B, Net> model(b_, Net(network.config()));
         model.initialize(b_, {.seed = s_.seed});
@@ -144,6 +155,7 @@ private:
         run.folder = s_.out / "checkpoint";
         run.resume = s_.resume;
         run.overwrite = !s_.resume;
+        run.ranks = s_.at.ranks;
     }
     std::optional<prior_type> gaussian() {
         watched_run<B, Net> watch(s_.gaussian_observations);
@@ -157,18 +169,19 @@ private:
         const auto& g = *result.prior.estimate();
         report_.json()["gaussian_laps"] = result.prior.notes.at("laps");
         report_.json()["gaussian_seconds"] = report_.seconds();
-        if constexpr (Images::closed_form) {
-            auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
-            const auto each = [&](const auto& seen) {
-                return diem::prior::log_evidence(b_, g, seen) / static_cast<double>(seen.items());
-            };
-            const double unseen = each(held_out_.front().second.observed(b_));
-            evidence.push_back(each(observed));
-            print_evidence(std::cout, evidence);
-            std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
-            report_.json()["log_evidence_per_observation"] = evidence;
-            report_.json()["log_evidence_held_out"] = unseen;
-        }
+        if constexpr (Images::closed_form)
+            if (!g.basis()) {
+                auto evidence = evidence_of(result.prior.notes, s_.gaussian_observations);
+                const auto each = [&](const auto& seen) {
+                    return diem::prior::log_evidence(b_, g, seen) / static_cast<double>(seen.items());
+                };
+                const double unseen = each(held_out_.front().second.observed(b_));
+                evidence.push_back(each(observed));
+                print_evidence(std::cout, evidence);
+                std::cout << "held out: " << number(unseen, 3) << '\n' << std::endl;
+                report_.json()["log_evidence_per_observation"] = evidence;
+                report_.json()["log_evidence_held_out"] = unseen;
+            }
         judge("gaussian", result.prior, s_.gaussian_mmps);
         for (const auto& [name, images] : held_out_) {
             diem::batch<B> exact(b_, g.features(), images.items());
@@ -180,32 +193,36 @@ private:
     }
     /// E[x | y] under a Gaussian: its closed form, or the denoiser of a noise level at which x_t says nothing.
     void gaussian_means(const diem::diffusion::gaussian<B>& g, const Images& images, diem::view_t<B> means) {
-        if constexpr (Images::closed_form) {
-            diem::prior::posterior_means(b_, g, images.observed(b_), means);
-        } else {
-            const diem::index_t n = images.items(), most = s_.judged.batch;
-            for (diem::index_t first = 0; first < n; first += most) {
-                const diem::index_t count = std::min(most, n - first);
-                diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count),
-                                               {.max_iterations = 512, .relative_tolerance = 1e-4}, &g);
-                diem::batch<B> x_t(b_, g.features(), count);
-                b_.fill(x_t.view(), 0.0F);
-                denoiser.denoise(b_, x_t.cview(), 1e3, means.item_range(first, count));
+        if constexpr (Images::closed_form)
+            if (!g.basis()) return diem::prior::posterior_means(b_, g, images.observed(b_), means);
+        if (g.basis())
+            if (const auto seen = diem::posterior::basis_observation<B>::make(b_, images.observed(b_), *g.basis())) {
+                diem::prior::posterior_means(b_, g.coefficients(b_), seen->observed(b_), means);
+                return g.basis()->apply(b_, diem::const_view_t<B>(means), means);
             }
+        const diem::index_t n = images.items(), most = s_.judged.batch;
+        for (diem::index_t first = 0; first < n; first += most) {
+            const diem::index_t count = std::min(most, n - first);
+            diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count),
+                                           {.max_iterations = 512, .relative_tolerance = 1e-4}, &g);
+            diem::batch<B> x_t(b_, g.features(), count);
+            b_.fill(x_t.view(), 0.0F);
+            denoiser.denoise(b_, x_t.cview(), 1e3, means.item_range(first, count));
         }
     }
     prior_type diffusion(const Net& network, prior_type start) {
-        if (s_.resume) laps_.restore(s_.em.laps);
+        if (s_.resume && writes()) laps_.restore(s_.em.laps);
         std::vector<image> prior_rows, posterior_rows;
         watched_run<B, Net> watch(train_.items(), s_.em.laps,
                                   [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
                                       const auto free = unconditional(next);
                                       const auto name = "lap_" + std::to_string(d.lap);
                                       const auto drawn = x.item_range(0, std::min(s_.pictures, x.items()));
+                                      if (!writes()) return;
                                       prior_rows.push_back(row(free.cview().item_range(0, s_.pictures)));
                                       posterior_rows.push_back(row(drawn));
-                                      diem::io::save_png(s_.out / (name + ".png"), prior_rows.back());
-                                      diem::io::save_png(s_.out / (name + "_posterior.png"), posterior_rows.back());
+                                      keep(name + ".png", prior_rows.back());
+                                      keep(name + "_posterior.png", posterior_rows.back());
                                       auto entry = diem::prior::to_json(d);
                                       if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
                                       laps_.add(std::move(entry));
@@ -218,8 +235,8 @@ private:
         std::cout << result.report << std::endl;
         status_ = result.status;
         if (!prior_rows.empty()) {
-            diem::io::save_png(s_.out / "laps.png", stack(every_other(prior_rows)));
-            diem::io::save_png(s_.out / "laps_posterior.png", stack(every_other(posterior_rows)));
+            keep("laps.png", stack(every_other(prior_rows)));
+            keep("laps_posterior.png", stack(every_other(posterior_rows)));
         }
         return std::move(result.prior);
     }
@@ -238,10 +255,9 @@ private:
         for (const auto& [set, images] : held_out_) judge(prior_name, set, images, prior, mmps);
         const auto free = unconditional(prior);
         const diem::index_t count = std::min<diem::index_t>(4 * s_.pictures, free.items());
-        diem::io::save_png(s_.out / ("samples_" + prior_name + ".png"),
-                           picture_row(b_, free.cview().item_range(0, count), train_.shape, s_.scale, {},
-                                       std::min(s_.pictures, count)));
-        if (s_.free_samples > 1) {
+        keep("samples_" + prior_name + ".png", picture_row(b_, free.cview().item_range(0, count), train_.shape,
+                                                           s_.scale, {}, std::min(s_.pictures, count)));
+        if (s_.free_samples > 1 && writes()) {
             auto& stage = stages_[stages_.size() - held_out_.size()];
             stage.update(free_figures_(free.cview()));
             for (const auto& [key, title] : s_.figure_names)
@@ -256,7 +272,8 @@ private:
         if (mmps) how.mmps = *mmps;
         const auto name = titled(prior_name, set);
         diem::batch<B> x;
-        const auto figures = sample_held_out(b_, prior, images, how, s_.seed + 3, x, name);
+        const auto figures = sample_held_out(b_, prior, images, how, s_.seed + 3, x, name, s_.at.ranks);
+        if (!writes()) return;
         const diem::index_t n = images.items();
         const auto file = keyed("posterior_" + prior_name, set) + ".png";
         const auto mean = mean_of_samples(b_, x.cview(), n);
@@ -327,10 +344,11 @@ private:
         return std::string("one sample, mean of the samples, ") +
                (s_.full_figures ? "their standard deviation (white: 1), truth" : "truth");
     }
-    /// By reversing the diffusion, of any prior; always with the same random numbers.
+    /// By reversing the diffusion, of any prior, shared by the ranks; always with the same random numbers.
     [[nodiscard]] diem::batch<B> unconditional(const prior_type& prior) const {
         diem::batch<B> x(b_, prior.features(), std::max(s_.free_samples, s_.pictures));
-        diem::diffusion::sample(b_, prior, s_.free, prior.mean(), {.seed = s_.free_seed}, x.view());
+        diem::diffusion::sample(b_, prior, s_.free, prior.mean(), {.seed = s_.free_seed}, x.view(), nullptr,
+                                s_.at.ranks);
         return x;
     }
     [[nodiscard]] image row(diem::const_view_t<B> x) const { return picture_row(b_, x, train_.shape, s_.scale); }
@@ -360,6 +378,7 @@ private:
                                {"prior", prior},
                                {"backend", s_.at.backend},
                                {"threads", b_.threads()},
+                               {"ranks", s_.at.ranks.size()},
                                {"products", s_.at.products},
                                {"seed", s_.seed},
                                {"observations", train_.items()},

@@ -39,6 +39,14 @@ inline void add_place_options(CLI::App& app, place& at) {
         ->capture_default_str();
 }
 
+/// Of programs that several processes run together.
+inline void add_ranks_option(CLI::App& app, place& at) {
+    app.add_option("--rank-deadline", at.deadline,
+                   "seconds: under mpirun, a process that others wait for longer than this ends all of them")
+        ->check(CLI::Range(1.0, 1e7))
+        ->capture_default_str();
+}
+
 /// Of programs that compute in float32.
 inline void add_products_option(CLI::App& app, place& at) {
     app.add_option(
@@ -49,12 +57,13 @@ inline void add_products_option(CLI::App& app, place& at) {
         ->capture_default_str();
 }
 
-/// Settles what --backend left open. Throws device_error where "cuda" is asked for and cannot be had, value_error where
+/// Settles what --backend left open; each rank of a machine takes a device of its own, as far as there are. Throws device_error where "cuda" is asked for and cannot be had, value_error where
 /// another option needs it; "auto" says on the terminal that a device is missing, and goes on.
 inline void choose(place& at) {
     std::string why = "there is none";
-    if (at.backend != "eigen" && cuda_devices(why) > 0) {
+    if (const int devices = at.backend == "eigen" ? 0 : cuda_devices(why); devices > 0) {
         at.backend = "cuda";
+        if (at.ranks.size() > 1) at.device = (at.device + at.rank_here) % devices;
         return;
     }
     if (at.backend == "cuda") throw diem::device_error("--backend cuda: no CUDA device (" + why + ")");

@@ -42,19 +42,20 @@ template <class Images>
 }
 
 /// Draws posterior samples of every observation with any prior; a bar on the terminal names the prior. `x` receives the
-/// samples: sample s n + i belongs to observation i.
+/// samples: sample s n + i belongs to observation i. `ranks` share them.
 template <diem::Backend B, class Model, class Images>
 diem::prior::lap_diagnostics sample_held_out(B& b, Model& prior, const Images& data,
                                              const diem::posterior::sample_options<B>& how, std::uint64_t seed,
-                                             diem::batch<B>& x, const std::string& name) {
+                                             diem::batch<B>& x, const std::string& name,
+                                             const diem::parallel::any_communicator& ranks = {}) {
     x = diem::batch<B>(b, data.truth.features(), data.items() * how.sampling.samples_per_observation);
     progress bar("posterior samples, " + name, static_cast<long>(x.items()));
     diem::posterior::sample_state state;
-    diem::posterior::sample<B>(b, prior, data.observed(b), how, {.seed = seed}, x.view(), state,
-                               [&](const auto& s, const auto&) {
-                                   bar.update(static_cast<long>(s.done));
-                                   return true;
-                               });
+    const auto show = [&](const auto& s, const auto&) {
+        bar.update(static_cast<long>(s.done));
+        return true;
+    };
+    diem::posterior::sample<B>(b, prior, data.observed(b), how, {.seed = seed}, x.view(), state, show, ranks);
     bar.finish();
     const auto beyond = diem::prior::outside<B>(b, x.cview(), -4, 4);
     return diem::prior::diagnostics_of(state, static_cast<double>(std::count(beyond.begin(), beyond.end(), 1)));

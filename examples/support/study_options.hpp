@@ -18,6 +18,7 @@ inline void add_study_options(CLI::App& app, study_command& o, const std::string
     app.add_option("--out", o.out, "folder for pictures, checkpoints and report.json")->capture_default_str();
     add_place_options(app, o.at);
     add_products_option(app, o.at);
+    add_ranks_option(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
     app.add_flag("--plan", o.plan_only, "say what the diffusion prior will cost, and stop before it");
     app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up images");

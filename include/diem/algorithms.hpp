@@ -40,6 +40,9 @@
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
 
+#include <diem/parallel/communicator.hpp>
+#include <diem/parallel/tree_sum.hpp>
+
 #include <diem/linop/compose.hpp>
 #include <diem/linop/concept.hpp>
 #include <diem/linop/convolution.hpp>
@@ -48,6 +51,7 @@
 #include <diem/linop/dense.hpp>
 #include <diem/linop/diagonal.hpp>
 #include <diem/linop/fourier.hpp>
+#include <diem/linop/hartley.hpp>
 #include <diem/linop/identity.hpp>
 #include <diem/linop/image.hpp>
 #include <diem/linop/lambda.hpp>
@@ -55,6 +59,7 @@
 #include <diem/linop/low_rank_covariance.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
+#include <diem/linop/pixel_runs.hpp>
 #include <diem/linop/radon.hpp>
 #include <diem/linop/sparse.hpp>
 #include <diem/linop/subsample.hpp>
@@ -125,6 +130,7 @@
 #include <diem/posterior/gaussian_conditional.hpp>
 #include <diem/posterior/gaussian_dense.hpp>
 #include <diem/posterior/guidance.hpp>
+#include <diem/posterior/in_basis.hpp>
 #include <diem/posterior/innovation.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <diem/linop/compose.hpp>
 #include <diem/linop/fourier.hpp>
+#include <diem/linop/hartley.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
+#include "support/compare.hpp"
 #include "support/message.hpp"
 #include "support/operator_harness.hpp"
 
@@ -189,4 +192,43 @@ TEMPLATE_TEST_CASE("mri and sense refuse what is not a mask, and maps that are n
                                   numbers::per_item(with(10000, 2, 19999, bad)));
               }) == "sense: item 1 of the coils has 1 entries that are not finite");
     }
+}
+
+TEMPLATE_TEST_CASE("hartley: linear, symmetric, its own inverse, the sum of cosines and sines", "[linop]",
+                   DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = scalar_t<B>;
+    B b = make_backend<B>();
+    const auto shape = static_cast<std::size_t>(GENERATE(0, 1, 2, 3));
+    const index_t height = std::vector<index_t>{1, 1, 4, 5}[shape], width = std::vector<index_t>{1, 6, 6, 3}[shape];
+    const index_t channels = GENERATE(1, 3), items = GENERATE(0, 1, 3), n = height * width * channels;
+    const linop::hartley h(height, width, channels);
+    check_operator(b, h, items, "hartley");
+    const auto x = random_batch(b, n, items, 3);
+    batch<B> y(b, n, items), again(b, n, items);
+    h.apply(b, x.cview(), y.view());
+    h.apply(b, y.cview(), again.view());
+    const auto host = to_host(b, x), coefficients = to_host(b, y), back = to_host(b, again);
+    const double pi = std::acos(-1.0);
+    for (index_t i = 0; i < items; ++i)
+        for (index_t c = 0; c < channels; ++c)
+            for (index_t v = 0; v < height; ++v)
+                for (index_t u = 0; u < width; ++u) {
+                    double sum = 0, size = 0;
+                    for (index_t r = 0; r < height; ++r)
+                        for (index_t s = 0; s < width; ++s) {
+                            const double angle = 2 * pi *
+                                                 (double((v - height / 2) * (r - height / 2)) / double(height) +
+                                                  double((u - width / 2) * (s - width / 2)) / double(width));
+                            const auto value = double(host[std::size_t(i * n + (r * width + s) * channels + c)]);
+                            sum += value * (std::cos(angle) + std::sin(angle));
+                            size += std::abs(value);
+                        }
+                    const auto at = std::size_t(i * n + (v * width + u) * channels + c);
+                    const double root = std::sqrt(double(height * width)), bound = tolerance<T>(16) * size;
+                    CHECK(std::abs(double(coefficients[at]) - sum / root) <= bound);
+                    CHECK(std::abs(double(back[at] - host[at])) <= bound);
+                }
+    CHECK_THROWS_AS(linop::hartley(0, 3), value_error);
+    CHECK_THROWS_AS(linop::hartley(3, 3, 0), value_error);
 }

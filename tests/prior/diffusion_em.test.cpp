@@ -479,7 +479,8 @@ TEST_CASE("samples that are not finite are counted and replaced") {
     p.b.upload(host_view<const float>(x.data(), 4, p.items), p.x.view());
     posterior::sample_state state;
     state.done = p.items;
-    const auto finite = posterior::detail::examine<B>(p.b, p.observed(), p.x.cview(), state);
+    const auto finite =
+        posterior::detail::add_figures(posterior::detail::figures_of<B>(p.b, p.observed(), p.x.cview()), state);
     CHECK(state.non_finite == 3);
     CHECK(std::isfinite(state.data_residual()));
     prior::replace_non_finite<B>(p.b, p.x.view(), finite);

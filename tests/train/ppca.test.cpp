@@ -154,6 +154,28 @@ TEMPLATE_TEST_CASE("ppca: a diagonal rest is likelier than an isotropic one, and
     for (index_t j = 0; j < n; ++j) CHECK(std::abs(std::sqrt(d(j)) / (0.05 * static_cast<double>(1 + j)) - 1) <= 0.35);
 }
 
+TEMPLATE_TEST_CASE("ppca: factor analysis finds the scale of its factors at once, also where features fix them", "",
+                   DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = scalar_t<B>;
+    B b = make_backend<B>();
+    // 300 nearly exact features and 2 factors: what is left open of a factor is 1e-5 of its variance, so that updates which correct
+    // the scale by that share alone would need 1e5.
+    const index_t n = 300, samples = 100;
+    auto x = make_samples(b, n, samples, 2, 0.9, 0.05);
+    train::ppca_options o{.rank = 2, .rest = train::rest::diagonal};
+    auto start = ppca(b, x.cview(), o);
+    b.axpby(0.0, start.factor.cview(), 10.0, start.factor.view());
+    o.rest_iterations = 3;
+    const auto found = ppca(b, x.cview(), o, &start);
+    const Eigen::MatrixXd xs = matrix(b, x.cview());
+    const Eigen::MatrixXd centred = xs.colwise() - xs.rowwise().mean();
+    const Eigen::VectorXd variance = centred.rowwise().squaredNorm() / static_cast<double>(samples),
+                          total = covariance(b, found).diagonal();
+    for (index_t j = 0; j < n; ++j)
+        CHECK(std::abs(total(j) / variance(j) - 1) <= 64 * std::numeric_limits<T>::epsilon());
+}
+
 TEST_CASE("ppca: the isotropic result is the likelihood's maximum") {
     eigen_backend<double> b(2);
     const auto x = make_samples(b, 10, 300, 4, 0.8, 0.2);

@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include <diem/diffusion/concept.hpp>
 #include <diem/diffusion/harmonic.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/linop/hartley.hpp>
 
 namespace diem::diffusion {
 
@@ -102,6 +105,9 @@ private:
 ///
 ///     E[x | x_t] = mu + V / sigma^2 (x_t - mu),  V = (Sigma^-1 + sigma^-2 I)^-1 = Cov[x | x_t].
 ///
+/// With a `basis` H, d and u are of the coefficients H x: Sigma = H (diag(d) + u u') H. In that of frequencies
+/// (linop/hartley.hpp) u = 0 is a stationary field with the spectrum d.
+///
 /// mu, d: D; d >= 0, zeros allowed; u: D x r, r >= 0. V is factored when sigma changes and kept until the next change, so
 /// `denoise`, `linearize` and `harmonic` at one sigma share it. One noise level for all items needs no host
 /// synchronisation; levels per item are downloaded, and runs of equal ones are treated together. Copies share the
@@ -114,8 +120,9 @@ public:
     using analytic_tag = diffusion::analytic_tag;
     using score_model_tag = diffusion::score_model_tag;
 
-    /// Takes mu (D x 1), d (D x 1) and u (D x r). Throws shape_error; value_error where a number is not finite or d < 0.
-    gaussian(B& b, batch<B> mu, batch<B> d, batch<B> u) {
+    /// Takes mu (D x 1, of x itself), d (D x 1) and u (D x r). Throws shape_error; value_error where a number is not finite or
+    /// d < 0.
+    gaussian(B& b, batch<B> mu, batch<B> d, batch<B> u, std::optional<linop::hartley> basis = std::nullopt) {
         check_shape("gaussian", "mu", mu.view(), mu.features(), 1);
         check_shape("gaussian", "d", d.view(), mu.features(), 1);
         check_shape("gaussian", "u", u.view(), mu.features(), u.items());
@@ -123,15 +130,39 @@ public:
         for (const T value : to_host(b, u)) check_value("gaussian", std::isfinite(value), "u is not finite");
         for (const T value : to_host(b, d))
             check_value("gaussian", value >= 0 && std::isfinite(value), "d is not finite and >= 0");
+        if (basis) {
+            check_size("gaussian", "basis", basis->rows(), mu.features());
+            batch<B> coefficients(b, mu.features(), 1);
+            basis->apply(b, std::as_const(mu).view(), coefficients.view());
+            mu_ = std::make_shared<const batch<B>>(std::exchange(mu, std::move(coefficients)));
+        }
         parameters_ = std::make_shared<const detail::gaussian_parameters<B>>(
-            detail::gaussian_parameters<B>{std::move(mu), std::move(d), std::move(u)});
+            detail::gaussian_parameters<B>{std::move(mu), std::move(d), std::move(u), std::move(basis)});
     }
 
     [[nodiscard]] index_t features() const { return parameters_->mu.features(); }
     [[nodiscard]] index_t rank() const { return parameters_->u.items(); }
-    [[nodiscard]] const_vector_t<B> mu() const { return parameters_->mu.flat(); }
+    /// The mean of x.
+    [[nodiscard]] const_vector_t<B> mu() const { return mu_ ? mu_->flat() : center(); }
+    /// Of d and u; none: they are of x itself.
+    [[nodiscard]] const std::optional<linop::hartley>& basis() const { return parameters_->basis; }
+    /// Throws value_error, from `where`, if there is a basis: for what works on d and u of x.
+    void require_no_basis(std::string_view where) const {
+        check_value(where, !basis(), "needs a Gaussian whose d and u are of x itself, not of coefficients in a basis");
+    }
     [[nodiscard]] const_vector_t<B> d() const { return parameters_->d.flat(); }
     [[nodiscard]] const_view_t<B> u() const { return parameters_->u.view(); }
+
+    /// That of the coefficients in the basis, or itself.
+    [[nodiscard]] gaussian coefficients(B& b) const {
+        if (!basis()) return *this;
+        const auto copy = [&](const_view_t<B> from) {
+            batch<B> to(b, from.features(), from.items());
+            b.copy(from, to.view());
+            return to;
+        };
+        return {b, copy(as_batch(center())), copy(as_batch(d())), copy(u())};
+    }
 
     /// V at this sigma > 0, from the cache where it is the last one asked for.
     [[nodiscard]] harmonic_covariance<B> harmonic(B& b, double sigma) const {
@@ -144,9 +175,9 @@ public:
 
     void denoise(B& b, const_view_t<B> x_t, noise_level<B> sigma, view_t<B> x_hat) const {
         check_batches(x_t, sigma, x_hat);
-        if (sigma.shared()) return harmonic(b, sigma.common()).denoise(b, mu(), x_t, x_hat);
+        if (sigma.shared()) return harmonic(b, sigma.common()).denoise(b, center(), x_t, x_hat);
         for_equal_levels(b, sigma, [&](index_t first, index_t count, double s) {
-            harmonic(b, s).denoise(b, mu(), x_t.item_range(first, count), x_hat.item_range(first, count));
+            harmonic(b, s).denoise(b, center(), x_t.item_range(first, count), x_hat.item_range(first, count));
         });
     }
 
@@ -155,14 +186,15 @@ public:
         check_batches(x_t, sigma, x_hat.view());
         if (sigma.shared()) {
             auto v = harmonic(b, sigma.common());
-            v.denoise(b, mu(), x_t, x_hat.view());
+            v.denoise(b, center(), x_t, x_hat.view());
             return {std::move(x_hat), gaussian_jacobian<B>(std::move(v))};
         }
         using segment = typename gaussian_jacobian<B>::segment;
         auto segments = std::make_shared<std::vector<segment>>();
         for_equal_levels(b, sigma, [&](index_t first, index_t count, double s) {
             segments->push_back({first, count, harmonic(b, s)});
-            segments->back().v.denoise(b, mu(), x_t.item_range(first, count), x_hat.view().item_range(first, count));
+            segments->back().v.denoise(b, center(), x_t.item_range(first, count),
+                                       x_hat.view().item_range(first, count));
         });
         return {std::move(x_hat), gaussian_jacobian<B>(features(), x_t.items(), std::move(segments))};
     }
@@ -172,16 +204,19 @@ public:
         check_shape("gaussian::sample", "x", x, features(), x.items());
         batch<B> z(b, features() + rank(), x.items());
         b.fill_normal(key, z.view());
-        b.map(detail::gaussian_draw{}, x, z.cview().feature_range(0, features()), per_feature{mu()}, per_feature{d()});
+        b.map(detail::gaussian_draw{}, x, z.cview().feature_range(0, features()), per_feature{center()},
+              per_feature{d()});
         if (rank() > 0) b.gemm(T(1), u(), op::none, z.cview().feature_range(features(), rank()), op::none, T(1), x);
+        if (basis()) basis()->apply(b, x, x);
     }
 
     /// Normals x (D x n) and z (r x n) become x = mu + sqrt(d + sigma^2) x + u z ~ N(mu, Sigma + sigma^2 I).
     void color(B& b, double sigma, const_view_t<B> z, view_t<B> x) const {
         check_shape("gaussian::color", "x", x, features(), x.items());
         check_shape("gaussian::color", "z", z, rank(), x.items());
-        b.map(detail::gaussian_color{sigma * sigma}, x, per_feature{mu()}, per_feature{d()});
+        b.map(detail::gaussian_color{sigma * sigma}, x, per_feature{center()}, per_feature{d()});
         if (rank() > 0) b.gemm(T(1), u(), op::none, z, op::none, T(1), x);
+        if (basis()) basis()->apply(b, x, x);
     }
 
     /// out_i = log N(x_i; mu, Sigma + sigma^2 I), the density of x_t; sigma = 0 for that of x, which needs all d > 0
@@ -206,6 +241,10 @@ private:
         }
     }
 
+    /// mu, or its coefficients.
+    [[nodiscard]] const_vector_t<B> center() const { return parameters_->mu.flat(); }
+
+    std::shared_ptr<const batch<B>> mu_;  // null: there is no basis
     std::shared_ptr<const detail::gaussian_parameters<B>> parameters_;
     mutable detail::harmonic_cache<B> cache_;
 };
@@ -222,6 +261,7 @@ void gaussian<B>::log_density(B& b, const_view_t<B> x, double sigma, vector_t<B,
     batch<B> rest(b, features(), x.items());
     batch<B, double> t(b, rank(), x.items()), lift(b, features(), x.items());
     b.map(functors::difference{}, rest.view(), x, per_feature{mu()});
+    if (basis()) basis()->apply(b, rest.cview(), rest.view());
     form->innovation.coefficients(b, rest.cview(), t.view(), lift.view());
     form->innovation.log_density(b, rest.cview(), t.cview(), lift.cview(), out);
 }

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/linop/hartley.hpp>
 #include <diem/linop/low_rank.hpp>
 
 /// The covariance of x given x_t = x + sigma z for a Gaussian x with covariance Sigma = diag(d) + u u':
@@ -22,6 +24,9 @@
 ///
 /// The harmonic form: nothing is subtracted at any sigma, and d may be zero. C and L are float64 (linop/low_rank.hpp): where
 /// columns of u are nearly parallel, L^-1 has large entries that cancel in v_u.
+///
+/// d and u may be those of the coefficients H x in an orthonormal basis (linop/hartley.hpp): Sigma = H (diag(d) + u u') H, and
+/// V = H (diag(v_d) + v_u v_u') H.
 namespace diem::diffusion {
 
 namespace detail {
@@ -70,15 +75,18 @@ struct low_rank_of<B> {
     using type = typename B::low_rank;
 };
 
+/// Of the coefficients in `basis`, where there is one.
 template <Backend B>
 struct gaussian_parameters {
     batch<B> mu, d, u;  // D x 1, D x 1, D x r
+    std::optional<linop::hartley> basis{};
 };
 
 /// V at one sigma.
 template <Backend B>
 struct harmonic_form {
     double sigma = 0;
+    std::optional<linop::hartley> basis;
     linop::low_rank_innovation<B> innovation;  // of Sigma + sigma^2 I
     batch<B> d, u;                             // v_d: D x 1, v_u: D x r
     batch<B> u_mu;                             // v_u' mu: r x 1
@@ -93,6 +101,7 @@ struct harmonic_form {
         const double s2 = s * s;
         const index_t n = d.features(), rank = u.items();
         sigma = s;
+        basis = p.basis;
         innovation.factor(b, {}, s2, {}, p.d.flat(), p.u.view());
         b.map(harmonic_diagonal{s2}, d.view(), p.d.view());
         if (rank == 0) return;
@@ -119,6 +128,8 @@ public:
     explicit harmonic_covariance(std::shared_ptr<const detail::harmonic_form<B>> form) : form_(std::move(form)) {}
 
     [[nodiscard]] double sigma() const { return form_->sigma; }
+    /// Of v_d and v_u; none: they are of x itself.
+    [[nodiscard]] const std::optional<linop::hartley>& basis() const { return form_->basis; }
     /// v_d, D numbers >= 0.
     [[nodiscard]] const_vector_t<B> d() const { return form_->d.flat(); }
     /// v_u, D x r.
@@ -136,6 +147,23 @@ public:
     void apply_scaled(B& b, double scale, const_view_t<B> x, view_t<B> y) const {
         check_shape("harmonic_covariance", "x", x, rows(), x.items());
         check_shape("harmonic_covariance", "y", y, rows(), x.items());
+        if (!basis()) return scaled_coefficients(b, scale, x, y);
+        batch<B> coefficients(b, rows(), x.items());
+        basis()->apply(b, x, coefficients.view());
+        scaled_coefficients(b, scale, coefficients.cview(), y);
+        basis()->apply(b, y, y);
+    }
+    /// x_hat = mu + V / sigma^2 (x_t - mu), for the mu of the model that made this (of its coefficients).
+    void denoise(B& b, const_vector_t<B> mu, const_view_t<B> x_t, view_t<B> x_hat) const {
+        if (!basis()) return denoise_coefficients(b, mu, x_t, x_hat);
+        batch<B> coefficients(b, rows(), x_t.items());
+        basis()->apply(b, x_t, coefficients.view());
+        denoise_coefficients(b, mu, coefficients.cview(), x_hat);
+        basis()->apply(b, x_hat, x_hat);
+    }
+
+private:
+    void scaled_coefficients(B& b, double scale, const_view_t<B> x, view_t<B> y) const {
         if constexpr (HasLowRank<B>)
             if (rank() > 0) {
                 batch<B> t(b, rank(), x.items());
@@ -146,8 +174,7 @@ public:
         b.map(detail::scaled_product{scale}, y, x, per_feature{d()});
         linop::add_low_rank(b, scale, u(), x, y);
     }
-    /// x_hat = mu + V / sigma^2 (x_t - mu), for the mu of the model that made this.
-    void denoise(B& b, const_vector_t<B> mu, const_view_t<B> x_t, view_t<B> x_hat) const {
+    void denoise_coefficients(B& b, const_vector_t<B> mu, const_view_t<B> x_t, view_t<B> x_hat) const {
         const double scale = 1 / (sigma() * sigma());
         b.map(detail::gaussian_mean_diagonal{scale}, x_hat, x_t, per_feature{mu}, per_feature{d()});
         if (rank() == 0) return;
@@ -165,7 +192,6 @@ public:
         }
     }
 
-private:
     std::shared_ptr<const detail::harmonic_form<B>> form_;
 };
 

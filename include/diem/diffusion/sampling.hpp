@@ -13,6 +13,7 @@
 #include <diem/diffusion/concept.hpp>
 #include <diem/diffusion/sampler.hpp>
 #include <diem/diffusion/schedule.hpp>
+#include <diem/parallel/communicator.hpp>
 
 /// A sampler chosen when the program runs, in batches of bounded size.
 namespace diem::diffusion {
@@ -91,57 +92,57 @@ private:
     void (*denoise_)(void*, B&, const_view_t<B>, const noise_level<B>&, view_t<B>);
 };
 
+/// One batch.
 template <Backend B>
 bool sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options, const_vector_t<B> mean,
                    const random_key& key, view_t<B> x, const std::atomic<bool>* cancel) {
     const any_schedule schedule(options.schedule, options.sigma_min, options.sigma_max);
     const sample_options<B> start{.steps = options.steps, .mean = mean};
-    for (index_t first = 0; first < x.items(); first += options.batch) {
-        const view_t<B> part = x.item_range(first, std::min(options.batch, x.items() - first));
-        const random_key own = key.skip_items(static_cast<std::uint32_t>(first));
-        bool finished = true;
-        const auto run = [&](const auto& scheme) {
-            finished = sample(b, model, schedule, scheme, start, own, part, [&](index_t, index_t, double) {
-                           return cancel == nullptr || !cancel->load();
-                       }).finished;
-        };
-        switch (options.sampler) {
-            case sampler_choice::ddpm:
-                run(ddpm{});
-                break;
-            case sampler_choice::ddim:
-                run(ddim{});
-                break;
-            case sampler_choice::heun:
-                run(heun{});
-                break;
-            case sampler_choice::predictor_corrector:
-                run(predictor_corrector{});
-                break;
-            case sampler_choice::dpm_2m:
-                run(dpm_solver_2m{});
-                break;
-            case sampler_choice::dpm_2m_sde:
-                run(dpm_solver_2m_sde{});
-                break;
-        }
-        if (!finished) return false;
+    const auto run = [&](const auto& scheme) {
+        return sample(b, model, schedule, scheme, start, key, x,
+                      [&](index_t, index_t, double) { return cancel == nullptr || !cancel->load(); })
+            .finished;
+    };
+    switch (options.sampler) {
+        case sampler_choice::ddim:
+            return run(ddim{});
+        case sampler_choice::heun:
+            return run(heun{});
+        case sampler_choice::predictor_corrector:
+            return run(predictor_corrector{});
+        case sampler_choice::dpm_2m:
+            return run(dpm_solver_2m{});
+        case sampler_choice::dpm_2m_sde:
+            return run(dpm_solver_2m_sde{});
+        case sampler_choice::ddpm:
+            break;
     }
-    return true;
+    return run(ddpm{});
 }
 
 }  // namespace detail
 
 /// Fills x (D x n) with samples of the denoiser's distribution, `options.batch` at once; item i is a function of the key
 /// and its number. `mean` (D, or empty: zero) is where the sampler starts. `cancel` (or null) may be set by anyone, a signal
-/// handler say: sampling ends after the step, and the numbers of the batch are noisy. Returns whether all are drawn.
-/// Throws shape_error, value_error.
-template <Backend B, Denoiser<B> Model>
+/// handler say: sampling ends after the step, and the numbers of the batch are noisy. `ranks` share the batches: each time,
+/// each draws one, and all get all of them. Returns whether all are drawn. Throws shape_error, value_error.
+template <Backend B, Denoiser<B> Model, parallel::Communicator C = parallel::self>
 bool sample(B& b, Model& model, const sampling_options& options, const_vector_t<B> mean, const random_key& key,
-            view_t<B> x, const std::atomic<bool>* cancel = nullptr) {
+            view_t<B> x, const std::atomic<bool>* cancel = nullptr, const C& ranks = {}) {
+    constexpr const char* what = "samples of the prior";
     check_sampling(options);
     check_size("diffusion::sample", "x.features()", x.features(), model.features());
-    return detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, mean, key, x, cancel);
+    for (index_t first = 0; first < x.items();) {
+        const auto round = parallel::next_round(ranks, first, x.items(), options.batch);
+        const bool finished =
+            round.count == 0 || detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, mean,
+                                                         key.skip_items(static_cast<std::uint32_t>(round.begin)),
+                                                         x.item_range(round.begin, round.count), cancel);
+        if (parallel::any_of(ranks, !finished, what)) return false;
+        parallel::all_gather_items(ranks, b, x.item_range(first, round.end - first), round.counts, what);
+        first = round.end;
+    }
+    return true;
 }
 
 }  // namespace diem::diffusion

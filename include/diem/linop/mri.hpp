@@ -4,8 +4,8 @@
 #include <string>
 #include <utility>
 
-#include <diem/backend/capabilities.hpp>
 #include <diem/linop/fourier.hpp>
+#include <diem/linop/pixel_runs.hpp>
 
 /// Magnetic resonance imaging: the Fourier transform of an image, known at some frequencies. Images and k-space are centred
 /// (see linop/fourier.hpp), row by row, complex numbers as (re, im).
@@ -45,24 +45,6 @@ private:
 };
 
 namespace detail {
-
-/// What index i of a launch does: `length` pixels of a row of an image; a whole row on a core, one pixel on a device.
-struct pixel_runs {
-    index_t height, width, images, length;  ///< images: of an item
-    struct run {
-        index_t item, image, first, column;  ///< first: number of its first pixel in the image
-    };
-    [[nodiscard]] DIEM_HOST_DEVICE run operator()(index_t i) const {
-        const index_t runs = width / length, line = i / runs, n = line / height, item = n / images;
-        const index_t column = (i - line * runs) * length;
-        return {item, n - item * images, (line - n * height) * width + column, column};
-    }
-    [[nodiscard]] index_t count(index_t items) const { return items * images * height * (width / length); }
-};
-template <Backend B>
-[[nodiscard]] pixel_runs runs_of(index_t height, index_t width, index_t images) {
-    return {height, width, images, FineGrained<B> ? 1 : width};
-}
 
 /// y = x + 0 i
 struct as_complex {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -49,6 +51,9 @@ struct skip_gains_per_item {
 ///
 ///     E[x | x_t] = mu + S (x_t - mu),  S = Sigma (Sigma + s^2 I)^-1 = r / (r + s^2) I + Q diag(g) Q'
 ///     Sigma = r I + Q diag(l - r) Q',  g_k = l_k / (l_k + s^2) - r / (r + s^2),  Q: D x k, orthonormal columns
+///
+/// Of a Gaussian with a basis H (`diffusion::gaussian`) it is the Wiener filter of the spectrum: Q = H, l = diag(d + u u'),
+/// r = 0; what its coefficients have to do with one another is left to the network.
 template <Backend B>
 class gaussian_skip {
     using T = scalar_t<B>;
@@ -58,13 +63,23 @@ public:
     /// features (all axes); else the nearest within the span of u (Rayleigh-Ritz), r from the rest of the trace.
     gaussian_skip(B& b, const diffusion::gaussian<B>& prior, index_t dense = 1024) : mu_(b, prior.features(), 1) {
         b.copy(as_batch(prior.mu()), mu_.view());
+        basis_ = prior.basis();
+        if (basis_) {
+            const auto u = to_host(b, prior.u());
+            const auto rest = to_host(b, prior.d());
+            std::vector<double> spectrum(rest.begin(), rest.end());
+            for (std::size_t k = 0; k < u.size(); ++k)
+                spectrum[k % spectrum.size()] += static_cast<double>(u[k]) * static_cast<double>(u[k]);
+            excess_ = to_backend(b, spectrum, features(), 1);
+            return;
+        }
         const auto d = to_host(b, prior.d());
         const auto [least, most] = std::minmax_element(d.begin(), d.end());
         const bool constant = *most - *least <= T(1e-6) * *most;
         axes_ = constant || features() > dense
                     ? orthonormal(b, orthonormal(b, prior.u()).cview())  // the second undoes the rounding of the first
                     : identity(b, features());
-        const index_t n = features(), k = rank();
+        const index_t n = features(), k = axes_.items();
         batch<B> image(b, n, k), ritz(b, k, k), rotated(b, n, k);
         b.map(functors::product{}, image.view(), axes_.cview(), per_feature{prior.d()});
         linop::add_low_rank(b, 1, prior.u(), axes_.cview(), image.view());
@@ -82,7 +97,7 @@ public:
         excess_ = to_backend(b, excess, k, 1);
     }
     [[nodiscard]] index_t features() const { return mu_.features(); }
-    [[nodiscard]] index_t rank() const { return axes_.items(); }
+    [[nodiscard]] index_t rank() const { return excess_.features(); }
     [[nodiscard]] const_vector_t<B> mu() const { return mu_.flat(); }
     /// r, the variance along all other directions.
     [[nodiscard]] double rest() const { return rest_; }
@@ -103,11 +118,18 @@ public:
     void add(B& b, const batch<B>& g, const_view_t<B> x, view_t<B> y) const {
         if (rank() == 0) return;
         batch<B> t(b, rank(), x.items());
-        b.gemm(T(1), axes_.cview(), op::transpose, x, op::none, T(0), t.view());
+        if (basis_)
+            basis_->apply(b, x, t.view());
+        else
+            b.gemm(T(1), axes_.cview(), op::transpose, x, op::none, T(0), t.view());
         if (g.items() == x.items())
             b.map(functors::multiply{}, t.view(), g.cview());
         else
             b.map(functors::multiply{}, t.view(), per_feature{g.flat()});
+        if (basis_) {
+            basis_->apply(b, t.cview(), t.view());
+            return b.axpby(1.0, t.cview(), 1.0, y);
+        }
         b.gemm(T(1), axes_.cview(), op::none, t.cview(), op::none, T(1), y);
     }
 
@@ -143,6 +165,7 @@ private:
     }
 
     batch<B> mu_, axes_;
+    std::optional<linop::hartley> basis_;
     double rest_ = 0;
     batch<B, double> excess_;  ///< l - r
 };

@@ -95,7 +95,9 @@ class elementwise_conditional {
     using T = scalar_t<B>;
 
 public:
-    elementwise_conditional(B& /*b*/, const diffusion::gaussian<B>& prior) : prior_(prior) {}
+    elementwise_conditional(B& /*b*/, const diffusion::gaussian<B>& prior) : prior_(prior) {
+        prior.require_no_basis("posterior::gaussian_conditional");
+    }
 
     /// Conditions on the observations of a batch (first: number of its first item, for messages): sets the means (D x n)
     /// and log p(y_i), and keeps what `add_covariances` and `draw` need until the next call. Throws value_error, naming the

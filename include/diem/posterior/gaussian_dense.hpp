@@ -77,6 +77,7 @@ class dense_conditional {
 public:
     dense_conditional(B& b, const diffusion::gaussian<B>& prior)
         : prior_(prior), sigma_(b, prior.features(), prior.features()) {
+        prior.require_no_basis("posterior::gaussian_conditional");
         const index_t n = prior.features();
         batch<B, double> u(b, n, prior.rank());
         linop::convert(b, prior.u(), u.view());

@@ -23,6 +23,7 @@ public:
     template <linop::ElementwiseOperator A, linop::ElementwiseOperator N>
     gaussian_preconditioner(B& b, const A& a, const N& cov_y, const diffusion::harmonic_covariance<B>& v, index_t items)
         : m_(b, v.rows(), v.rank(), items, true) {
+        check_value("gaussian_preconditioner", !v.basis(), "needs an estimate whose d and u are of x itself");
         check_size("gaussian_preconditioner", "A.rows()", a.rows(), v.rows());
         batch<B> ones(b, v.rows(), items), diagonal(b, v.rows(), items), noise(b, v.rows(), items);
         b.fill(ones.view(), T(1));

@@ -5,8 +5,10 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -16,6 +18,7 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/diffusion/sampling.hpp>
 #include <diem/linop/covariance.hpp>
+#include <diem/parallel/communicator.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>
 
@@ -83,9 +86,9 @@ struct examine_sample {
     }
 };
 
-/// Adds to the state what samples x of an observation show; says of each whether it is finite.
+/// What samples x of an observation show: 2 x n numbers, see `examine_sample`.
 template <Backend B, class Observation>
-std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, sample_state& state) {
+std::vector<double> figures_of(B& b, const Observation& observed, const_view_t<B> x) {
     const index_t n = x.items(), rows = observed.y().features();
     batch<B> r(b, rows, n);
     batch<B, double> product(b, n, 1), out(b, 2, n);
@@ -94,8 +97,11 @@ std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, 
     linop::mahalanobis(b, observed.noise(), r.cview(), product.flat());
     b.launch(n, x.features(), examine_sample<scalar_t<B>>{x.features(), x.stride(), rows}, x.data(),
              product.cview().data(), out.view().data());
-    const auto found = to_host(b, out);
-    std::vector<bool> finite(static_cast<std::size_t>(n));
+    return to_host(b, out);
+}
+/// Adds these to the state; says of each sample whether it is finite.
+inline std::vector<bool> add_figures(const std::vector<double>& found, sample_state& state) {
+    std::vector<bool> finite(found.size() / 2);
     for (std::size_t i = 0; i < finite.size(); ++i) {
         finite[i] = found[2 * i + 1] == 0;
         if (finite[i])
@@ -104,6 +110,57 @@ std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, 
             state.non_finite += 1;
     }
     return finite;
+}
+
+/// Samples first .. first + count - 1 of a whole set, drawn at once; what came of them.
+struct batch_of_samples {
+    index_t first = 0, count = 0;
+    std::vector<double> figures{};
+    decltype(sample_state::statuses) statuses{};
+    double seconds = 0;
+    bool finished = true;  ///< not where a cancellation ended it
+};
+
+/// The next batches from sample `done` on, one for each rank, fewer at the end.
+[[nodiscard]] inline std::vector<batch_of_samples> next_batches(index_t done, index_t total, index_t observations,
+                                                                index_t batch, int ranks) {
+    std::vector<batch_of_samples> out;
+    for (; done < total && static_cast<int>(out.size()) < ranks; done += out.back().count)
+        out.push_back({done, std::min(batch, observations - done % observations)});
+    return out;
+}
+
+/// What each rank drew of its batch, samples into x and figures, for all.
+template <Backend B, parallel::Communicator C>
+void share(const C& c, B& b, std::vector<batch_of_samples>& batches, view_t<B> x) {
+    if (c.size() == 1) return;
+    constexpr const char* what = "samples of the E-step";
+    constexpr auto counters = static_cast<index_t>(std::tuple_size_v<decltype(sample_state::statuses)>);
+    std::vector<index_t> items(static_cast<std::size_t>(c.size()), 0), sizes = items;
+    for (std::size_t r = 0; r < batches.size(); ++r) {
+        items[r] = batches[r].count;
+        sizes[r] = counters + 2 + 2 * items[r];
+    }
+    std::vector<double> own;
+    if (const auto r = static_cast<std::size_t>(c.rank()); r < batches.size()) {
+        const auto& drawn = batches[r];
+        own.assign(drawn.statuses.begin(), drawn.statuses.end());
+        own.insert(own.end(), {drawn.seconds, drawn.finished ? 1.0 : 0.0});
+        own.insert(own.end(), drawn.figures.begin(), drawn.figures.end());
+    }
+    const auto numbers = parallel::all_gather<double>(c, own, sizes, what);
+    auto from = numbers.begin();
+    for (auto& drawn : batches) {
+        std::copy_n(from, counters, drawn.statuses.begin());
+        from += counters;
+        drawn.seconds = *from++;
+        drawn.finished = *from++ != 0;
+        drawn.figures.assign(from, from + 2 * drawn.count);
+        from += 2 * drawn.count;
+    }
+    parallel::all_gather_items(
+        c, b, x.item_range(batches.front().first, batches.back().first + batches.back().count - batches.front().first),
+        items, what);
 }
 
 }  // namespace detail
@@ -115,12 +172,16 @@ std::vector<bool> examine(B& b, const Observation& observed, const_view_t<B> x, 
 /// `state`     where to go on, and what came of it: samples before state.done are left alone, so that a call with the state
 ///             of an interrupted one goes on as if there had been no stop, equal to the bit
 /// `observer`  called after each batch as (state, drawn_batch), false leaves
+/// `ranks`     share the batches: each time, each draws one, and all get all of them. Samples and state are those of one rank, to
+///             the bit where the ranks' machines are alike, but for `seconds`: of the slowest. The observer is called
+///             on all ranks alike, and must answer alike.
 /// Returns whether all are drawn: not where the observer left, or `options.cancel` was set, which ends a batch after the
 /// step and leaves it out of the state. A sample that is not finite is counted, and stays as it is. Throws shape_error,
 /// value_error.
-template <Backend B, diffusion::ScoreModel<B> Model, class Observation, class Observer = no_observer>
+template <Backend B, diffusion::ScoreModel<B> Model, class Observation, class Observer = no_observer,
+          parallel::Communicator C = parallel::self>
 bool sample(B& b, Model& prior, const Observation& observed, const sample_options<B>& options, const random_key& key,
-            view_t<B> x, sample_state& state, Observer&& observer = {}) {
+            view_t<B> x, sample_state& state, Observer&& observer = {}, const C& ranks = {}) {
     const auto& sampling = options.sampling;
     diffusion::check_sampling(sampling);
     const index_t n = observed.items(), total = n * sampling.samples_per_observation;
@@ -131,21 +192,35 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
     if (given) check_size("posterior::sample", "options.mean", options.mean.size(), prior.features());
     const const_vector_t<B> mean = given || options.estimate == nullptr ? options.mean : options.estimate->mu();
     while (state.done < total) {
-        const auto start = std::chrono::steady_clock::now();
-        const index_t first = state.done % n, count = std::min(sampling.batch, n - first);
-        const auto part = observed.items(first, count);
-        const view_t<B> out = x.item_range(state.done, count);
-        mmps denoiser(b, prior, part, options.mmps, options.estimate);
-        if (!diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(state.done)), out,
-                               options.cancel))
-            return false;
-        const auto tally = denoiser.tally().read(b);
-        for (std::size_t k = 0; k < tally.status.size(); ++k) state.statuses[k] += tally.status[k];
-        const auto finite = detail::examine<B>(b, part, const_view_t<B>(out), state);
-        state.done += count;
-        state.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        if constexpr (!std::is_same_v<std::remove_cvref_t<Observer>, no_observer>)
-            if (!observer(std::as_const(state), drawn_batch<B>{out, finite}) && state.done < total) return false;
+        auto batches = detail::next_batches(state.done, total, n, sampling.batch, ranks.size());
+        if (const auto own = static_cast<std::size_t>(ranks.rank()); own < batches.size()) {
+            auto& [first, count, figures, statuses, seconds, finished] = batches[own];
+            const auto start = std::chrono::steady_clock::now();
+            const auto part = observed.items(first % n, count);
+            const view_t<B> out = x.item_range(first, count);
+            mmps denoiser(b, prior, part, options.mmps, options.estimate);
+            finished = diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(first)),
+                                         out, options.cancel);
+            statuses = denoiser.tally().read(b).status;
+            figures = detail::figures_of<B>(b, part, const_view_t<B>(out));
+            seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        }
+        detail::share(ranks, b, batches, x);
+        double slowest = 0;
+        for (const auto& drawn : batches) {
+            if (!drawn.finished) return false;
+            slowest = std::max(slowest, drawn.seconds);
+        }
+        state.seconds += slowest;
+        for (const auto& drawn : batches) {
+            for (std::size_t k = 0; k < drawn.statuses.size(); ++k) state.statuses[k] += drawn.statuses[k];
+            const auto finite = detail::add_figures(drawn.figures, state);
+            state.done += drawn.count;
+            if constexpr (!std::is_same_v<std::remove_cvref_t<Observer>, no_observer>) {
+                const drawn_batch<B> seen{x.item_range(drawn.first, drawn.count), finite};
+                if (!observer(std::as_const(state), seen) && state.done < total) return false;
+            }
+        }
     }
     return true;
 }

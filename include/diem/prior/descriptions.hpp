@@ -114,6 +114,7 @@ template <class V>
 void describe(V& v, train::training_options& o) {
     v.number("batch", o.batch, count(), "items of a step");
     v.steps("steps", "epochs", o.steps, o.batch, "optimiser steps of a lap, or passes over its samples");
+    v.number("parts", o.parts, count(), "of a batch, which the ranks of mpirun share; at most the batch");
     v.number("micro_batch", o.loss.micro_batch, count(0), "items through the network at once; 0: the batch");
     v.number("dropout", o.loss.dropout, between(0, 1, true), "rate");
     v.number("sigma_min", o.loss.sigma_min, above(0), "least noise level trained for; default: the sampler's");
@@ -144,6 +145,10 @@ void describe(V& v, em_options& o) {
     v.object("sampler", [&](auto& s) { describe(s, o.sampling); });
     v.object("posterior", [&](auto& p) { describe(p, o.mmps); });
     v.optional("initial_posterior", o.initial_mmps, [&](auto& p, auto& m) { describe(p, m); });
+    v.choice(
+        "initial_e_step", o.initial_e_step,
+        names_of<gaussian_e_step>{{"draws", gaussian_e_step::draws}, {"diffusion", gaussian_e_step::diffusion}},
+        "of the Gaussian's lap: exact draws (masks; in a basis of frequencies, k-space of one coil), or the sampler");
     v.number("switch_factor", o.switch_factor, at_least(0), "where blended switches, in spreads of the data");
     v.flag("gaussian_skip", o.gaussian_skip, "the network adds to the Gaussian's denoiser");
     v.choice("out_of_range", o.outside,
@@ -171,6 +176,9 @@ void describe(V& v, gaussian_fit_options& o) {
     v.number("rank", o.ppca.rank, count(0, 1e6), "of the covariance's low-rank part");
     v.choice("rest", o.ppca.rest, names_of<rest>{{"isotropic", rest::isotropic}, {"diagonal", rest::diagonal}},
              "the noise term beside it");
+    v.choice("basis", o.basis,
+             names_of<gaussian_basis>{{"values", gaussian_basis::values}, {"frequencies", gaussian_basis::frequencies}},
+             "what the noise term is of; frequencies: images and e_step diffusion, a spectrum with rest diagonal");
     v.number("laps", o.fit.max_laps, count(0, 1e6), "of Gaussian EM");
     v.number("batch", o.batch, count(), "observations at once in exact E-steps");
     v.choice("e_step", o.e_step,

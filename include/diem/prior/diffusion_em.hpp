@@ -13,6 +13,7 @@
 #include <diem/em/fit.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/em_options.hpp>
+#include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/guard.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>
@@ -102,8 +103,8 @@ public:
             if (stop || timer_.due()) file_.save_training(b_, prior, lap, samples.drawn, network, *state);
             return !stop && !too_large;
         };
-        const auto report =
-            train::fit_denoiser<B>(b_, network, samples.drawn.x.cview(), options_.training, *state, callback);
+        const auto report = train::fit_denoiser<B>(b_, network, samples.drawn.x.cview(), options_.training, *state,
+                                                   callback, run_.ranks);
         auto& d = samples.diagnostics;
         d.loss = report.recent_loss;
         d.m_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -130,13 +131,40 @@ private:
             if (stop || timer_.due()) file_.save_sampling(b_, prior, lap, stage);
             return !stop;
         };
+        if (!prior.has_network() && options_.initial_e_step == gaussian_e_step::draws)
+            return draw_exactly(*prior.estimate(), lap, stage, observer);
         auto how = prior.drawing;
         how.sampling = options_.sampling;
         if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
         // A cancellation with the last batch leaves all drawn: training notices it, or the end of the lap.
         return posterior::sample<B>(b_, prior, observed_, prior.sample_options(b_, how),
                                     random_key{.seed = lap_seed(options_.seed, lap, 1)}, stage.x.view(), stage.state,
-                                    observer);
+                                    observer, run_.ranks);
+    }
+
+    /// The same in closed form; a stage that was interrupted begins anew, which takes no time.
+    template <class Observer>
+    bool draw_exactly(const diffusion::gaussian<B>& g, index_t lap, sampling_stage<B>& stage,
+                      const Observer& observer) {
+        const exact_draws<B, Observation> exact(b_, g, observed_);
+        random_key key{.seed = lap_seed(options_.seed, lap, 1), .lane = random_lane::prior_sample};
+        const index_t n = observed_.items();
+        stage.state = {};
+        stage.outside = 0;
+        for (; stage.state.done < total(); ++key.step) {
+            const auto start = std::chrono::steady_clock::now();
+            const auto x = stage.x.view().item_range(stage.state.done, n);
+            exact(b_, g, key, x, options_.sampling.batch, run_.ranks);
+            if (g.basis()) g.basis()->apply(b_, const_view_t<B>(x), x);
+            const auto finite = posterior::detail::add_figures(
+                posterior::detail::figures_of<B>(b_, observed_, const_view_t<B>(x)), stage.state);
+            stage.state.done += n;
+            stage.state.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            if (!observer(std::as_const(stage.state), posterior::drawn_batch<B>{x, finite}) &&
+                stage.state.done < total())
+                return false;
+        }
+        return true;
     }
 
     [[nodiscard]] index_t total() const { return observed_.items() * options_.sampling.samples_per_observation; }
@@ -211,6 +239,7 @@ template <Backend B, class Net, class Observation>
     start.drawing = {options.sampling, options.mmps, options.switch_factor};
     detail::run_file<B, Net> file(b, run, options, net, observed);
     auto prior = file.restore(b, std::move(start));
+    run.ranks.barrier("all ranks having read the checkpoint");
 
     using prior_type = learned<B, Net>;
     using samples_type = detail::em_samples<B>;

@@ -10,6 +10,7 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/diffusion/sampling.hpp>
 #include <diem/posterior/options.hpp>
+#include <diem/prior/gaussian_options.hpp>
 #include <diem/prior/guard.hpp>
 #include <diem/train/trainer.hpp>
 
@@ -41,6 +42,8 @@ struct em_options {
         .cov_x = posterior::covariance::blended, .solver = posterior::solver_choice::fom, .max_iterations = 1};
     /// Of laps whose prior is still Gaussian; empty: `mmps`.
     std::optional<posterior::mmps_options> initial_mmps{};
+    /// Of such laps too: by the sampler, or exact draws, which need a mask, or a basis in which A'A is diagonal.
+    gaussian_e_step initial_e_step = gaussian_e_step::diffusion;
     /// The switching sigma of `blended`, in units of the data's spread (see `spread_of`); 0: mmps.switch_sigma as it is.
     double switch_factor = 3;
     /// The network learns the difference to the denoiser of the first Gaussian estimate, see `model::preconditioned`. Deviates
@@ -64,6 +67,7 @@ inline void check_em(const em_options& o) {
     check_value(where, o.switch_factor >= 0, "switch_factor must be >= 0");
     check_value(where, o.low < o.high, "low must be less than high");
     check_value(where, o.refresh.rank >= 0 && o.refresh.samples > 1, "refresh needs a rank >= 0 and samples > 1");
+    check_value(where, o.initial_e_step != gaussian_e_step::moments, "initial_e_step must be diffusion or draws");
     diffusion::check_sampling(o.sampling);
     train::check_training(o.training);
     const double left = std::pow(o.training.adam.ema_decay, static_cast<double>(o.training.steps));

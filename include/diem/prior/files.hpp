@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -115,16 +116,43 @@ void put_gaussian(B& b, checkpoint_writer<B>& out, const diffusion::gaussian<B>&
     out.batch_as(b, prefix + "d", as_batch(g.d()));
     out.batch_as(b, prefix + "u", g.u());
 }
+/// In a state, under `key`: null or the image that a Gaussian has coefficients of.
+[[nodiscard]] inline io::json basis_json(const std::optional<linop::hartley>& basis) {
+    if (!basis) return nullptr;
+    return {{"type", "hartley"}, {"shape", {basis->height(), basis->width(), basis->channels()}}};
+}
+template <Backend B>
+[[nodiscard]] std::optional<linop::hartley> get_basis(checkpoint_reader<B>& in, index_t features,
+                                                      const std::string& key) {
+    if (!in.state().contains(key)) return std::nullopt;
+    const auto j = in.template state<io::json>(key);
+    const auto where = "state \"" + key + "\"";
+    if (j.is_null()) return std::nullopt;
+    try {
+        if (j.at("type") != "hartley") in.fail(where + ": unknown type " + j.at("type").dump());
+        const auto shape = j.at("shape").template get<std::array<index_t, 3>>();
+        for (const index_t side : shape)
+            if (side < 1 || side > features) in.fail(where + ": the shape is out of range");
+        linop::hartley basis(shape[0], shape[1], shape[2]);
+        if (basis.rows() != features)
+            in.fail(where + " is of " + std::to_string(basis.rows()) + " features, the prior of " +
+                    std::to_string(features));
+        return basis;
+    } catch (const io::json::exception& e) {
+        in.fail(where + ": " + e.what());
+    }
+}
 template <Backend B>
 [[nodiscard]] diffusion::gaussian<B> get_gaussian(B& b, checkpoint_reader<B>& in, index_t features, index_t rank,
-                                                  const std::string& prefix) {
+                                                  const std::string& prefix,
+                                                  const std::optional<linop::hartley>& basis = std::nullopt) {
     if (rank < 0 || rank > features) in.fail("state: the rank of " + prefix + " is out of range");
     const auto read = [&](const std::string& name, index_t items) {
         return to_backend(b, in.batch_as(name, features, items), features, items);
     };
     auto mu = read(prefix + "mu", 1), d = read(prefix + "d", 1), u = read(prefix + "u", rank);
     try {
-        return {b, std::move(mu), std::move(d), std::move(u)};
+        return {b, std::move(mu), std::move(d), std::move(u), basis};
     } catch (const value_error& e) {
         in.fail(prefix + ": " + e.what());
     }
@@ -155,10 +183,12 @@ template <Backend B, class Net>
     io::json state{{"kind", p.has_network() ? "diffusion_prior" : "gaussian_prior"},
                    {"features", p.features()},
                    {"moments", p.moments.mean.features() > 0}};
+    if (p.estimate() && p.estimate()->basis()) state["estimate_basis"] = basis_json(p.estimate()->basis());
     if (p.has_network()) {
         state["laps"] = p.laps();
         state["estimate_rank"] = p.estimate() ? io::json(p.estimate()->rank()) : io::json(nullptr);
         state["skip_rank"] = skip ? io::json(skip->rank()) : io::json(nullptr);
+        if (skip && skip->basis()) state["skip_basis"] = basis_json(skip->basis());
         state["history"] = history;
     } else {
         state["rank"] = p.estimate()->rank();
@@ -186,7 +216,8 @@ template <Backend B, class Net, class Build>
     };
     const bool described = in.config().contains("sampler");
     if (kind == "gaussian_prior") {
-        learned<B, Net> p(b, get_gaussian(b, in, features, in.template state<index_t>("rank"), "estimate/"));
+        learned<B, Net> p(b, get_gaussian(b, in, features, in.template state<index_t>("rank"), "estimate/",
+                                          get_basis(in, features, "estimate_basis")));
         if (described) p.drawing = config.drawing;
         if (in.state().contains("notes")) config.notes.update(in.template state<io::json>("notes"));  // of old files
         return finish(std::move(p));
@@ -197,7 +228,8 @@ template <Backend B, class Net, class Build>
         const auto rank = in.template state<io::json>(key);
         if (rank.is_null()) return std::nullopt;
         if (!rank.is_number_unsigned()) in.fail("state \"" + std::string(key) + "\" is not a size");
-        return get_gaussian(b, in, features, rank.template get<index_t>(), prefix);
+        return get_gaussian(b, in, features, rank.template get<index_t>(), prefix,
+                            get_basis(in, features, prefix == "skip/" ? "skip_basis" : "estimate_basis"));
     };
     const auto laps = in.template state<io::json>("laps");
     std::vector<lap_diagnostics> history;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -17,8 +16,10 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/em/fit.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/parallel/communicator.hpp>
 #include <diem/posterior/gaussian_conditional.hpp>
 #include <diem/posterior/gaussian_dense.hpp>
+#include <diem/posterior/in_basis.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/gaussian_options.hpp>
@@ -40,7 +41,8 @@ struct gaussian_moments {
 /// Samples of an E-step: sample s n + i belongs to observation i.
 template <Backend B>
 struct gaussian_samples {
-    batch<B> x;  ///< D x (samples per observation n)
+    batch<B> x;                 ///< D x (samples per observation n)
+    bool coefficients = false;  ///< x holds those in the prior's basis
     /// sum_i log p(y_i); NaN where it was not computed.
     double log_evidence = std::numeric_limits<double>::quiet_NaN();
     posterior::sample_state state{};  ///< of sampling by diffusion
@@ -48,11 +50,22 @@ struct gaussian_samples {
 
 /// N(0, variance I) of rank 0: where Gaussian EM starts.
 template <Backend B>
-[[nodiscard]] diffusion::gaussian<B> isotropic_gaussian(B& b, index_t features, double variance = 1) {
+[[nodiscard]] diffusion::gaussian<B> isotropic_gaussian(B& b, index_t features, double variance = 1,
+                                                        std::optional<linop::hartley> basis = std::nullopt) {
     batch<B> mu(b, features, 1), d(b, features, 1);
     b.fill(mu.view(), scalar_t<B>(0));
     b.fill(d.view(), static_cast<scalar_t<B>>(variance));
-    return {b, std::move(mu), std::move(d), batch<B>(b, features, 0)};
+    return {b, std::move(mu), std::move(d), batch<B>(b, features, 0), std::move(basis)};
+}
+
+/// The basis that options ask for. Throws value_error where the image is not of so many features.
+[[nodiscard]] inline std::optional<linop::hartley> basis_of(const gaussian_fit_options& o, index_t features) {
+    if (o.basis == gaussian_basis::values) return std::nullopt;
+    check_value("prior::gaussian_fit", o.height > 0 && o.width > 0 && o.channels > 0,
+                "a basis of frequencies needs the image's height, width and channels");
+    linop::hartley basis(o.height, o.width, o.channels);
+    check_size("prior::gaussian_fit", "height x width x channels of the basis", basis.rows(), features);
+    return basis;
 }
 
 namespace detail {
@@ -65,10 +78,11 @@ template <Backend B, class Observation>
 using conditional_for = std::conditional_t<is_elementwise<Observation>, posterior::elementwise_conditional<B>,
                                            posterior::dense_conditional<B>>;
 
-/// f(conditional, first, count, mean) on one batch of observations after another; returns the sum of log p(y_i).
-template <Backend B, class Observation, class F>
-double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, index_t block,
-                      const F& f) {
+/// f(conditional, first, count, mean) on one batch of observations after another, which `ranks` share; returns the sum of
+/// log p(y_i), the same for every number of them.
+template <Backend B, class Observation, class F, parallel::Communicator C = parallel::self>
+double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, index_t block, const F& f,
+                      const C& ranks = {}) {
     check_value("prior::gaussian_fit", block > 0, "batch must be > 0");
     check_size("prior::gaussian_fit", "A.cols()", observed.forward_operator().cols(), prior.features());
     const index_t n = observed.items();
@@ -76,29 +90,38 @@ double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observati
     batch<B> mean(b, prior.features(), std::min(block, n));
     batch<B, double> evidence(b, std::min(block, n), 1);
     double total = 0;
-    for (index_t first = 0; first < n; first += block) {
-        const index_t count = std::min(block, n - first);
-        const auto part = observed.items(first, count);
-        const auto m = mean.view().item_range(0, count);
-        const vector_t<B, double> logs = evidence.flat().range(0, count);
-        conditional.condition(b, part, first, m, logs);
-        for (const double v : to_host(b, const_vector_t<B, double>(logs))) total += v;
-        f(conditional, first, count, const_view_t<B>(m));
+    for (index_t done = 0; done < n;) {
+        const auto round = parallel::next_round(ranks, done, n, block);
+        const index_t first = round.begin, count = round.count;
+        std::vector<double> own;
+        if (count > 0) {
+            const auto part = observed.items(first, count);
+            const auto m = mean.view().item_range(0, count);
+            const vector_t<B, double> logs = evidence.flat().range(0, count);
+            conditional.condition(b, part, first, m, logs);
+            own = to_host(b, const_vector_t<B, double>(logs));
+            f(conditional, first, count, const_view_t<B>(m));
+        }
+        for (const double v : parallel::all_gather<double>(ranks, own, round.counts, "evidence of observations"))
+            total += v;
+        done = round.end;
     }
     return total;
 }
 
 template <Backend B>
-diffusion::gaussian<B> to_gaussian(B& b, train::ppca_result<B> p) {
-    return {b, std::move(p.mean), std::move(p.diagonal), std::move(p.factor)};
+diffusion::gaussian<B> to_gaussian(B& b, train::ppca_result<B> p, const std::optional<linop::hartley>& basis) {
+    if (basis) basis->apply(b, p.mean.cview(), p.mean.view());
+    return {b, std::move(p.mean), std::move(p.diagonal), std::move(p.factor), basis};
 }
-/// The prior as a start of factor analysis; none where its rank differs.
+/// The prior as a start of factor analysis, in its basis; none where its rank differs.
 template <Backend B>
 bool as_start(B& b, const diffusion::gaussian<B>& prior, index_t rank, train::ppca_result<B>& start) {
     if (prior.rank() != rank) return false;
     const index_t n = prior.features();
     start = {batch<B>(b, n, 1), batch<B>(b, n, 1), batch<B>(b, n, rank), {}};
     b.copy(as_batch(prior.mu()), start.mean.view());
+    if (prior.basis()) prior.basis()->apply(b, start.mean.cview(), start.mean.view());
     b.copy(as_batch(prior.d()), start.diagonal.view());
     b.copy(prior.u(), start.factor.view());
     return true;
@@ -106,11 +129,12 @@ bool as_start(B& b, const diffusion::gaussian<B>& prior, index_t rank, train::pp
 
 }  // namespace detail
 
-/// sum_i log p(y_i) under the prior.
-template <Backend B, class Observation>
+/// sum_i log p(y_i) under the prior; `ranks` share the batches.
+template <Backend B, class Observation, parallel::Communicator C = parallel::self>
 [[nodiscard]] double log_evidence(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                  index_t block = 256) {
-    return detail::for_each_batch(b, prior, observed, block, [](auto&, index_t, index_t, const_view_t<B>) {});
+                                  index_t block = 256, const C& ranks = {}) {
+    return detail::for_each_batch(
+        b, prior, observed, block, [](auto&, index_t, index_t, const_view_t<B>) {}, ranks);
 }
 
 /// The exact E-step: moments of p(x | y_i), summed over the observations. Element-wise A and Sigma_y (masks) cost
@@ -149,16 +173,22 @@ void posterior_means(B& b, const diffusion::gaussian<B>& prior, const Observatio
 }
 
 /// One exact draw x_i ~ p(x | y_i) for each observation, by its closed form; element-wise A and Sigma_y only. Returns
-/// sum_i log p(y_i). Costs 2 D r^2 per observation.
-template <Backend B, class Observation>
+/// sum_i log p(y_i). Costs 2 D r^2 per observation. `ranks` share the batches, and all get all draws.
+template <Backend B, class Observation, parallel::Communicator C = parallel::self>
     requires detail::is_elementwise<Observation>
 double draw_posteriors(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, const random_key& key,
-                       view_t<B> x, index_t block = 256) {
+                       view_t<B> x, index_t block = 256, const C& ranks = {}) {
     check_shape("prior::draw_posteriors", "x", x, prior.features(), observed.items());
-    return detail::for_each_batch(
-        b, prior, observed, block, [&](auto& conditional, index_t first, index_t count, const_view_t<B> m) {
-            conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(first)), m, x.item_range(first, count));
-        });
+    const auto draw = [&](auto& conditional, index_t first, index_t count, const_view_t<B> m) {
+        conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(first)), m, x.item_range(first, count));
+    };
+    const double evidence = detail::for_each_batch(b, prior, observed, block, draw, ranks);
+    for (index_t done = 0; ranks.size() > 1 && done < x.items();) {
+        const auto round = parallel::next_round(ranks, done, x.items(), block);
+        parallel::all_gather_items(ranks, b, x.item_range(done, round.end - done), round.counts, "exact draws");
+        done = round.end;
+    }
+    return evidence;
 }
 
 /// The M-step: probabilistic PCA of moments or samples.
@@ -171,12 +201,15 @@ struct ppca_m_step {
         train::ppca_result<B> start;
         const bool warm = options.rest == train::rest::diagonal && detail::as_start(b, prior, options.rank, start);
         return detail::to_gaussian(
-            b, train::ppca_of_covariance(b, s.mean.cview(), s.covariance.view(), options, warm ? &start : nullptr));
+            b, train::ppca_of_covariance(b, s.mean.cview(), s.covariance.view(), options, warm ? &start : nullptr),
+            std::nullopt);
     }
+    /// In the prior's basis, which the samples are brought to.
     diffusion::gaussian<B> operator()(gaussian_samples<B>& s, const diffusion::gaussian<B>& prior, index_t) const {
         train::ppca_result<B> start;
         const bool warm = options.rest == train::rest::diagonal && detail::as_start(b, prior, options.rank, start);
-        return detail::to_gaussian(b, train::ppca(b, s.x.cview(), options, warm ? &start : nullptr));
+        if (prior.basis() && !std::exchange(s.coefficients, true)) prior.basis()->apply(b, s.x.cview(), s.x.view());
+        return detail::to_gaussian(b, train::ppca(b, s.x.cview(), options, warm ? &start : nullptr), prior.basis());
     }
 };
 
@@ -189,58 +222,94 @@ struct read_log_evidence {
     }
 };
 
+/// What a fit asks of a `run`, where there is none.
+struct no_run {
+    parallel::self ranks{};
+    [[nodiscard]] static constexpr bool cancelled() { return false; }
+};
+
+/// What exact draws are made from: the observations themselves, or of coefficients in the Gaussian's basis. Refers to them.
 template <Backend B, class Observation>
-em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                                 const gaussian_fit_options& o, index_t lap,
-                                                 const std::atomic<bool>* cancel) {
-    const std::uint64_t seed = lap_seed(o.seed, lap, 0);
-    if constexpr (is_elementwise<Observation>) {
-        if (o.e_step == gaussian_e_step::draws) {
-            gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items())};
-            s.log_evidence = draw_posteriors(b, prior, observed, {.seed = seed, .lane = random_lane::prior_sample},
-                                             s.x.view(), o.batch);
-            return {std::move(s)};
+class exact_draws {
+public:
+    /// Throws value_error where there is no closed form.
+    exact_draws(B& b, const diffusion::gaussian<B>& prior, const Observation& observed) : observed_(observed) {
+        if (!prior.basis()) {
+            check_value("prior::exact_draws", is_elementwise<Observation>,
+                        "exact draws need an element-wise A and Sigma_y, such as a mask's");
+            return;
         }
+        coefficients_ = posterior::basis_observation<B>::make(b, observed, *prior.basis());
+        check_value("prior::exact_draws", coefficients_.has_value(),
+                    "exact draws in this basis need noise of one variance and an A'A that is diagonal in it");
     }
-    check_value("prior::fit_gaussian", o.e_step == gaussian_e_step::diffusion,
-                "exact draws need an element-wise A and Sigma_y");
+    /// x or, where there is a basis, its coefficients; returns sum_i log p(y_i). `ranks`: see `draw_posteriors`.
+    template <parallel::Communicator C = parallel::self>
+    double operator()(B& b, const diffusion::gaussian<B>& prior, const random_key& key, view_t<B> x, index_t block,
+                      const C& ranks = {}) const {
+        if (coefficients_)
+            return draw_posteriors(b, prior.coefficients(b), coefficients_->observed(b), key, x, block, ranks);
+        if constexpr (is_elementwise<Observation>) return draw_posteriors(b, prior, observed_, key, x, block, ranks);
+        return 0;
+    }
+
+private:
+    const Observation& observed_;
+    std::optional<posterior::basis_observation<B>> coefficients_;
+};
+
+template <Backend B, class Observation, class Run>
+em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                                 const std::optional<exact_draws<B, Observation>>& exact,
+                                                 const gaussian_fit_options& o, index_t lap, const Run& run) {
+    const std::uint64_t seed = lap_seed(o.seed, lap, 0);
+    if (exact) {
+        gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items()), prior.basis().has_value()};
+        const random_key key{.seed = seed, .lane = random_lane::prior_sample};
+        s.log_evidence = (*exact)(b, prior, key, s.x.view(), o.batch, run.ranks);
+        return {std::move(s)};
+    }
     gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items() * o.sampling.samples_per_observation)};
     const auto go_on = [&](const posterior::sample_state&, const posterior::drawn_batch<B>&) {
-        return cancel == nullptr || !cancel->load();
+        return !run.cancelled();
     };
     if (!posterior::sample(b, prior, observed, posterior::sample_options<B>{o.sampling, o.mmps, &prior, prior.mu()},
-                           random_key{.seed = seed}, s.x.view(), s.state, go_on))
+                           random_key{.seed = seed}, s.x.view(), s.state, go_on, run.ranks))
         return em::verdict{em::decision::cancel, "cancelled"};
     if constexpr (is_elementwise<Observation>)
-        if (o.measure_evidence) s.log_evidence = log_evidence(b, prior, observed, o.batch);
+        if (o.measure_evidence && !prior.basis()) s.log_evidence = log_evidence(b, prior, observed, o.batch, run.ranks);
     return {std::move(s)};  // the move is for nvcc
 }
 
 }  // namespace detail
 
-/// Learns N(mu, diag(d) + u u') from observations, starting from `start` (see `isotropic_gaussian`). The objective recorded in
+/// Learns N(mu, diag(d) + u u') from observations, in the basis of `start` and from there (see `isotropic_gaussian`). The objective recorded in
 /// the history is the log-evidence, sum_i log p(y_i), of the prior each lap began with, where it was measured. `monitor`
 /// sees gaussian_moments or gaussian_samples. Source: the initial stage of arXiv 2405.13712 with
-/// gaussian_e_step::diffusion; the exact E-steps are this library's. `cancel` ends an E-step by diffusion after its batch.
+/// gaussian_e_step::diffusion; the exact E-steps are this library's. `run` (see run.hpp) cancels an E-step by diffusion after its batch,
+/// whose batches its ranks share, as those of exact draws; exact moments and the M-step each rank does alike.
 /// Throws value_error.
-template <Backend B, class Observation, class Monitor = em::no_monitor>
+template <Backend B, class Observation, class Monitor = em::no_monitor, class Run = detail::no_run>
 [[nodiscard]] em::fit_result<diffusion::gaussian<B>> fit_gaussian(B& b, diffusion::gaussian<B> start,
                                                                   const Observation& observed,
                                                                   gaussian_fit_options options = {},
-                                                                  Monitor&& monitor = {},
-                                                                  const std::atomic<bool>* cancel = nullptr) {
+                                                                  Monitor&& monitor = {}, const Run& run = {}) {
     using prior_type = diffusion::gaussian<B>;
     options.ppca.rank = std::min(options.ppca.rank, start.features());
     em::objective evidence{detail::read_log_evidence{}};
     em::monitors with_evidence(monitor, evidence);
     em::monitors without(monitor);
     const ppca_m_step<B> m_step{b, options.ppca};
-    if (options.e_step == gaussian_e_step::moments)
+    if (options.e_step == gaussian_e_step::moments && !start.basis())
         return em::fit(
             std::move(start), [&](prior_type& p, index_t) { return exact_moments(b, p, observed, options.batch); },
             m_step, options.fit, with_evidence);
+    check_value("prior::fit_gaussian", options.e_step != gaussian_e_step::moments,
+                "exact moments need a basis of values");
+    std::optional<detail::exact_draws<B, Observation>> exact;
+    if (options.e_step == gaussian_e_step::draws) exact.emplace(b, start, observed);
     const auto e_step = [&](prior_type& p, index_t lap) {
-        return detail::sampling_e_step(b, p, observed, options, lap, cancel);
+        return detail::sampling_e_step(b, p, observed, exact, options, lap, run);
     };
     const bool measured =
         options.e_step == gaussian_e_step::draws || (options.measure_evidence && detail::is_elementwise<Observation>);

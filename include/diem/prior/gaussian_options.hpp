@@ -14,15 +14,25 @@ namespace diem::prior {
 /// E-steps of Gaussian EM.
 enum class gaussian_e_step {
     moments,    ///< `exact_moments`: the evidence never decreases. D^2 numbers of memory
-    draws,      ///< `draw_posteriors`: exact samples, for element-wise A and Sigma_y
+    draws,      ///< `draw_posteriors`: exact samples, for element-wise A and Sigma_y, in the basis if there is one
     diffusion,  ///< `posterior::sample`: by a diffusion sampler on MMPS, as the paper; any A
+};
+
+/// What the variances beside the low-rank part are of.
+enum class gaussian_basis {
+    values,  ///< x itself
+    frequencies,  ///< the coefficients of images in `linop::hartley`: with train::rest::diagonal a spectrum, so that what was not
+    ///< seen of an image is drawn with its strength at other frequencies. E-steps by diffusion, or by exact draws where
+    ///< A'A is diagonal in it (Fourier samples of one coil, circular convolutions)
 };
 
 struct gaussian_fit_options {
     em::fit_options fit{.max_laps = 16};
     gaussian_e_step e_step = gaussian_e_step::moments;
     train::ppca_options ppca{.rank = 64};  ///< rank is cut to the number of features
-    index_t batch = 256;                   ///< observations at once; of moments and draws
+    gaussian_basis basis = gaussian_basis::values;
+    index_t height = 0, width = 0, channels = 0;  ///< of images; needed by `frequencies`
+    index_t batch = 256;                          ///< observations at once; of moments and draws
     bool measure_evidence =
         true;  ///< of moments and draws (where it costs nothing), and of diffusion where A and Sigma_y are element-wise
     // The E-step by diffusion only: the paper's initial stage, conjugate gradients to convergence.

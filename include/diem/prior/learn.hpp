@@ -68,12 +68,15 @@ public:
     template <class Observation>
     gaussian_run(B& b, const run<B, Net>& run, const gaussian_fit_options& o, const Observation& observed)
         : b_(b), run_(run), options_(o), timer_(run.save_every) {
+        if (!run.folder.empty() || run.ranks.size() > 1) {
+            settings_ = settings_json(o);
+            settings_.erase("laps");
+            settings_["seed"] = o.seed;
+            settings_.update(describe_data(b, observed));
+            check_ranks(run, settings_);
+        }
+        if (run.folder.empty()) settings_ = {};
         begin_in_folder(run, true);
-        if (run.folder.empty()) return;
-        settings_ = settings_json(o);
-        settings_.erase("laps");
-        settings_["seed"] = o.seed;
-        settings_.update(describe_data(b, observed));
     }
     [[nodiscard]] std::filesystem::path path() const { return run_.folder / gaussian_file_name; }
 
@@ -100,12 +103,12 @@ public:
         laps_ = record.lap + 1;
         evidence_.push_back(s.log_evidence);
         run_.tell({progress::stage_type::gaussian, record.lap, laps_, options_.fit.max_laps, s.log_evidence});
-        const bool stop = run_.cancelled() && laps_ < options_.fit.max_laps;
+        const bool cancelled = run_.cancelled(), stop = cancelled && laps_ < options_.fit.max_laps;
         if (stop || timer_.due() || laps_ == options_.fit.max_laps) save(next);
         return stop ? em::verdict{em::decision::stop, "cancelled"} : em::verdict{};
     }
     void save(const diffusion::gaussian<B>& g) const {
-        if (run_.folder.empty()) return;
+        if (!run_.writes()) return;
         learned<B, Net> prior(b_, g);
         prior.notes = notes();
         prior::save(path(), b_, prior);
@@ -144,12 +147,14 @@ template <Backend B, class Net = model::any_network<B>, class Observation>
     detail::gaussian_run<B, Net> laps(b, run, options, observed);
     const double variance = seen == 0 || (seen > 0.1 && seen < 10) ? 1 : seen;
     options.ppca.least_rest *= std::min(variance, 1.0);
-    auto start = laps.restore(isotropic_gaussian(b, observed.forward_operator().cols(), variance));
+    const index_t features = observed.forward_operator().cols();
+    auto start = laps.restore(isotropic_gaussian(b, features, variance, basis_of(options, features)));
+    run.ranks.barrier("all ranks having read the checkpoint");
     auto rest = options;
     rest.fit.first_lap = laps.laps();
     rest.fit.max_laps = std::max<index_t>(0, options.fit.max_laps - laps.laps());
-    auto fitted = fit_gaussian(b, std::move(start), observed, rest, laps, run.cancel);
-    const bool cancelled = laps.laps() < options.fit.max_laps && run.cancelled();
+    auto fitted = fit_gaussian(b, std::move(start), observed, rest, laps, run);
+    const bool asked = run.cancelled(), cancelled = laps.laps() < options.fit.max_laps && asked;
     if (cancelled) laps.save(fitted.prior);
     learn_result<B, Net> result{learned<B, Net>(b, std::move(fitted.prior))};
     result.prior.notes = laps.notes();

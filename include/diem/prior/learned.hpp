@@ -210,11 +210,11 @@ template <Backend B, class Net = model::any_network<B>>
 using run = basic_run<learned<B, Net>, const_view_t<B>>;
 
 /// Fills x (D x n) with samples of the prior itself: of a Gaussian in closed form, of a network by a sampler. Item i is a
-/// function of the key and i. Returns whether all are drawn, see `diffusion::sample` for `cancel`.
-template <Backend B, class Net>
+/// function of the key and i. Returns whether all are drawn, see `diffusion::sample` for `cancel` and `ranks`.
+template <Backend B, class Net, parallel::Communicator C = parallel::self>
 bool sample(B& b, const learned<B, Net>& prior, const diffusion::sampling_options& sampling, const random_key& key,
-            view_t<B> x, const std::atomic<bool>* cancel = nullptr) {
-    if (prior.has_network()) return diffusion::sample(b, prior, sampling, prior.mean(), key, x, cancel);
+            view_t<B> x, const std::atomic<bool>* cancel = nullptr, const C& ranks = {}) {
+    if (prior.has_network()) return diffusion::sample(b, prior, sampling, prior.mean(), key, x, cancel, ranks);
     prior.estimate()->sample(b, key.with_lane(random_lane::prior_sample), x);
     return true;
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <diem/backend/concept.hpp>
+#include <diem/parallel/communicator.hpp>
 #include <diem/prior/diagnostics.hpp>
 #include <diem/prior/recoverability.hpp>
 
@@ -44,7 +45,14 @@ struct basic_run {
     /// After a good lap: its diagnostics, its samples as they were drawn (D x n), the prior it made.
     std::function<void(const lap_diagnostics&, View, const Prior&)> on_lap{};
 
-    [[nodiscard]] bool cancelled() const { return cancel != nullptr && cancel->load(); }
+    /// Who learns together: all with the same arguments. Rank 0 writes the files, which all must see.
+    parallel::any_communicator ranks{};
+
+    /// On any rank. All ranks must ask, and get the same answer.
+    [[nodiscard]] bool cancelled() const {
+        return parallel::any_of(ranks, cancel != nullptr && cancel->load(), "whether to go on");
+    }
+    [[nodiscard]] bool writes() const { return !folder.empty() && ranks.rank() == 0; }
     void tell(const progress& p) const {
         if (on_progress) on_progress(p);
     }

@@ -8,7 +8,9 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/core/error.hpp>
+#include <diem/core/version.hpp>
 #include <diem/io/json.hpp>
+#include <diem/parallel/communicator.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/checkpoint.hpp>
 #include <diem/prior/data_sketch.hpp>
@@ -36,14 +38,29 @@ struct sampling_stage {
             {"statuses", s.statuses}, {"seconds", s.seconds}};
 }
 
+/// The first entry that another description of a run has otherwise than this one's, in words; empty: none.
+[[nodiscard]] inline std::string difference_of(const io::json& other, const io::json& now) {
+    for (const auto& [key, value] : now.items()) {
+        const auto at = other.find(key);
+        if (at != other.end() && (*at == value || is_same_sketch(*at, value))) continue;
+        return "another \"" + key + "\": " + (at != other.end() ? at->dump() : std::string("none")) + ", now " +
+               value.dump();
+    }
+    return {};
+}
 /// Throws config_error, naming the entry, where a stored description of a run differs from this one's.
 inline void check_same_run(const std::string& where, const io::json& stored, const io::json& now) {
-    for (const auto& [key, value] : now.items()) {
-        const auto at = stored.find(key);
-        if (at != stored.end() && (*at == value || is_same_sketch(*at, value))) continue;
-        throw config_error(where + ": the run in it was made with another \"" + key +
-                           "\": " + (at != stored.end() ? at->dump() : std::string("none")) + ", now " + value.dump());
-    }
+    if (const auto text = difference_of(stored, now); !text.empty())
+        throw config_error(where + ": the run in it was made with " + text);
+}
+/// Ends all ranks, naming the entry, where one is to learn something else than rank 0, or by another version.
+template <class Run>
+void check_ranks(const Run& run, io::json now) {
+    if (run.ranks.size() == 1) return;
+    now["version"] = version;
+    const auto first = io::json::parse(parallel::broadcast(run.ranks, now.dump(), 0, "what rank 0 is to learn"));
+    if (const auto text = difference_of(first, now); !text.empty()) run.ranks.abort("rank 0 has " + text);
+    run.ranks.barrier("all being about to learn the same");
 }
 
 template <Backend B, class Net>
@@ -55,14 +72,16 @@ public:
     template <class Observation>
     run_file(B& b, const run<B, Net>& run, em_options options, const Net& net, const Observation& observed)
         : run_(run), total_(observed.items() * options.sampling.samples_per_observation), net_(net) {
+        if (!run.folder.empty() || run.ranks.size() > 1) {
+            fingerprint_ = settings_json(options);
+            fingerprint_.erase("laps");
+            fingerprint_.erase("guard");
+            fingerprint_["seed"] = options.seed;
+            fingerprint_["network"] = model::to_json(net.config());
+            fingerprint_.update(describe_data(b, observed));
+            check_ranks(run, fingerprint_);
+        }
         begin_in_folder(run, false);
-        if (run.folder.empty()) return;
-        fingerprint_ = settings_json(options);
-        fingerprint_.erase("laps");
-        fingerprint_.erase("guard");
-        fingerprint_["seed"] = options.seed;
-        fingerprint_["network"] = model::to_json(net.config());
-        fingerprint_.update(describe_data(b, observed));
     }
 
     /// The stored prior where there is one to resume, else `start`. Stages in progress are kept for `take_...`.
@@ -112,7 +131,7 @@ public:
     }
     void save_lap(B& b, const prior_type& next, index_t lap) const {
         save(b, next, {{"stage", "lap"}, {"lap", lap + 1}}, nullptr, [](checkpoint_writer<B>&) {});
-        if (!run_.folder.empty() && run_.keep_laps) prior::save(run_.folder / lap_file_name(lap), b, next);
+        if (run_.writes() && run_.keep_laps) prior::save(run_.folder / lap_file_name(lap), b, next);
     }
 
 private:
@@ -141,7 +160,7 @@ private:
     /// `training`: its counters, null where there is none; `add` adds tensors.
     template <class Add>
     void save(B& b, const prior_type& prior, io::json run, const io::json& training, const Add& add) const {
-        if (run_.folder.empty()) return;
+        if (!run_.writes()) return;
         auto state = state_of(prior);
         run["options"] = fingerprint_;
         state["run"] = std::move(run);

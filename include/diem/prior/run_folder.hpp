@@ -43,13 +43,13 @@ inline constexpr const char* run_file_name = "run.safetensors";
     return files;
 }
 
-/// Makes the folder of a run that begins, `first_stage` or not; nothing where none is given. A folder with files of a run
+/// Makes the folder of a run that begins, `first_stage` or not; nothing where none is given, or this rank is not the one that writes. A folder with files of a run
 /// is left as it is with `resume`, cleared of them (and of nothing else) with `overwrite`, and refused with neither.
 /// Throws io_error, value_error (both).
 template <class Run>
 void begin_in_folder(const Run& run, bool first_stage) {
     check_value("prior::run", !run.resume || !run.overwrite, "resume and overwrite contradict each other");
-    if (run.folder.empty()) return;
+    if (!run.writes()) return;
     std::filesystem::create_directories(run.folder);
     if (run.resume) return;
     const auto files = run_files(run.folder, first_stage);

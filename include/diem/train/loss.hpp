@@ -3,14 +3,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
+#include <diem/parallel/communicator.hpp>
+#include <diem/parallel/tree_sum.hpp>
 #include <diem/train/concept.hpp>
 
 /// The denoising loss and its gradient.
@@ -115,25 +120,18 @@ void denoising_loss_at(B& b, M& model, const_view_t<B> x, view_t<B> x_t, const_v
     linearization.vjp_params(b, x_t, grad, update);
 }
 
-/// mean_i (1 / sigma_i^2 + 1 / sigma_data^2) mean_j (d(x + sigma z, sigma) - x)_ij^2 over `items` training items, with t and z drawn by
-/// `key` (its step; lanes are set here): `loss` (one element) and its gradient by the weights (overwritten).
-///
-/// `draw(first, part)` fills the view `part` with items first .. first + part.items() - 1 of the batch. The batch goes
-/// through the model in micro-batches; their size changes the gradient only by rounding, and the loss not at all where the
-/// model treats items alike.
+/// The part of `denoising_loss` of items first .. first + count - 1 of a batch of `items`: their contribution to the gradient
+/// (overwritten), and `item_loss` (count).
 template <Backend B, TrainableModel<B> M, class Draw>
-void denoising_loss(B& b, M& model, Draw&& draw, index_t items, const random_key& key, const loss_options& options,
-                    vector_t<B> grad, vector_t<B, double> loss) {
+void denoising_loss_part(B& b, M& model, Draw&& draw, index_t items, index_t begin, index_t count,
+                         const random_key& key, const loss_options& options, vector_t<B> grad,
+                         vector_t<B, double> item_loss) {
     using T = scalar_t<B>;
-    check_loss(options);
-    check_value("train::denoising_loss", items > 0, "the batch is empty");
-    check_size("train::denoising_loss", "loss", loss.size(), 1);
-    const index_t micro = options.micro_batch > 0 ? std::min(options.micro_batch, items) : items;
+    const index_t micro = options.micro_batch > 0 ? std::min(options.micro_batch, count) : count;
     const double log_min = std::log(options.lowest());
     batch<B> x(b, model.features(), micro), x_t(b, model.features(), micro), sigma(b, micro, 1);
-    batch<B, double> item_loss(b, items, 1);
-    for (index_t first = 0; first < items; first += micro) {
-        const index_t n = std::min(micro, items - first);
+    for (index_t first = begin; first < begin + count; first += micro) {
+        const index_t n = std::min(micro, begin + count - first);
         const auto part = key.skip_items(static_cast<std::uint32_t>(first));
         const auto x_part = x.view().item_range(0, n), z = x_t.view().item_range(0, n);
         const auto sigma_part = sigma.flat().range(0, n);
@@ -146,10 +144,61 @@ void denoising_loss(B& b, M& model, Draw&& draw, index_t items, const random_key
         b.map(detail::add_noise{}, z, const_view_t<B>(x_part), per_item{const_vector_t<B>(sigma_part)});
         denoising_loss_at<B>(b, model, x_part, z, sigma_part, items,
                              model::training{options.dropout, part.with_lane(random_lane::dropout)},
-                             first == 0 ? nn::update::overwrite : nn::update::accumulate, grad,
-                             item_loss.flat().range(first, n));
+                             first == begin ? nn::update::overwrite : nn::update::accumulate, grad,
+                             item_loss.range(first - begin, n));
     }
+}
+
+/// mean_i (1 / sigma_i^2 + 1 / sigma_data^2) mean_j (d(x + sigma z, sigma) - x)_ij^2 over `items` training items, with t and z drawn by
+/// `key` (its step; lanes are set here): `loss` (one element) and its gradient by the weights (overwritten).
+///
+/// `draw(first, part)` fills the view `part` with items first .. first + part.items() - 1 of the batch. The batch goes
+/// through the model in micro-batches; their size changes the gradient only by rounding, and the loss not at all where the
+/// model treats items alike.
+template <Backend B, TrainableModel<B> M, class Draw>
+void denoising_loss(B& b, M& model, Draw&& draw, index_t items, const random_key& key, const loss_options& options,
+                    vector_t<B> grad, vector_t<B, double> loss) {
+    check_loss(options);
+    check_value("train::denoising_loss", items > 0, "the batch is empty");
+    check_size("train::denoising_loss", "loss", loss.size(), 1);
+    batch<B, double> item_loss(b, items, 1);
+    denoising_loss_part<B>(b, model, draw, items, 0, items, key, options, grad, item_loss.flat());
     b.launch(1, items, detail::mean_of{items}, item_loss.cview().data(), loss.data());
+}
+
+/// The same as the sum of the gradients of `parts` parts of the batch, as equal as they can be, in an order that `parts` alone fixes:
+/// the ranks share them, and loss and gradient are the same on all, and to the bit for every number of ranks. One part is
+/// `denoising_loss`.
+template <Backend B, TrainableModel<B> M, class Draw, parallel::Communicator C>
+void denoising_loss(B& b, M& model, Draw&& draw, index_t items, const random_key& key, const loss_options& options,
+                    vector_t<B> grad, vector_t<B, double> loss, index_t parts, const C& ranks) {
+    check_value("train::denoising_loss", parts > 0 && parts <= items, "parts must be >= 1, and at most the items");
+    if (parts == 1 && ranks.size() == 1) return denoising_loss<B>(b, model, draw, items, key, options, grad, loss);
+    check_loss(options);
+    constexpr const char* what = "gradients of the M-step";
+    const auto begin = [&](index_t part) { return items * part / parts; };
+    const auto begin_of = [&](int rank) { return begin(parallel::first_of(parts, rank, ranks.size())); };
+    const index_t own = parallel::first_of(parts, ranks.rank(), ranks.size()),
+                  end = parallel::first_of(parts, ranks.rank() + 1, ranks.size()), first = begin(own);
+    batch<B, double> item_loss(b, begin(end) - first, 1);
+    parallel::tree_sum<batch<B>> sum;
+    for (index_t part = own; part < end; ++part) {
+        batch<B> gradient(b, grad.size(), 1);
+        const index_t from = begin(part), count = begin(part + 1) - from;
+        denoising_loss_part<B>(b, model, draw, items, from, count, key, options, gradient.flat(),
+                               item_loss.flat().range(from - first, count));
+        sum.push({part, 0, std::move(gradient)},
+                 [&](batch<B>& l, batch<B>& r) { b.axpby(1.0, r.cview(), 1.0, l.view()); });
+    }
+    parallel::all_reduce(ranks, b, sum, parts, grad, what);
+    std::vector<std::size_t> counts;
+    for (int r = 0; r < ranks.size(); ++r)
+        counts.push_back(static_cast<std::size_t>(begin_of(r + 1) - begin_of(r)) * sizeof(double));
+    const auto mine = to_host(b, item_loss);
+    std::vector<double> all(static_cast<std::size_t>(items));
+    ranks.all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), counts, what);
+    const auto losses = to_backend(b, all, items, 1);
+    b.launch(1, items, detail::mean_of{items}, losses.cview().data(), loss.data());
 }
 
 }  // namespace diem::train

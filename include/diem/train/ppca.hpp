@@ -115,7 +115,7 @@ void diagonal_rest(B& b, const Covariance& c, const ppca_options& o, const ppca_
     } else {
         c.variances(b, variance.view());
         b.launch(n, o.rank, remaining_variance{n, o.rank, o.least_rest}, variance.cview().data(),
-                 out.factor.cview().data(), out.factor.cview().data(), out.diagonal.view().data());
+                 out.factor.cview().data(), out.diagonal.view().data());
     }
     factor_analysis<B>(b, c, o.rest_iterations, o.least_rest, out.diagonal.view(), out.factor.view());
 }

@@ -11,6 +11,7 @@
 #include <diem/backend/batch.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
+#include <diem/parallel/communicator.hpp>
 #include <diem/train/augmentation.hpp>
 #include <diem/train/concept.hpp>
 #include <diem/train/loss.hpp>
@@ -23,6 +24,7 @@ namespace diem::train {
 struct training_options {
     index_t steps = 1000;  ///< optimiser steps in all; see `steps_of_epochs`
     index_t batch = 256;   ///< items per step
+    index_t parts = 1;     ///< of a batch, which ranks share, at most `batch`; numbers depend on it, not on the ranks
     index_t report_every =
         1;  ///< steps between calls of the callback, the last step always; each waits for the backend
     loss_options loss{};
@@ -41,6 +43,7 @@ struct training_options {
 inline void check_training(const training_options& o) {
     check_value("train::training_options", o.steps >= 0, "steps must be >= 0");
     check_value("train::training_options", o.batch > 0, "batch must be > 0");
+    check_value("train::training_options", o.parts > 0 && o.parts <= o.batch, "parts must lie in [1, batch]");
     check_value("train::training_options", o.report_every > 0, "report_every must be > 0");
     check_loss(o.loss);
     check_rate(o.rate);
@@ -104,10 +107,11 @@ struct no_callback {
 
 /// Goes on with a training until `options.steps` steps are done: the weights of `model` are the last ones, the averaged
 /// ones are `state.adam.average()`. `callback(progress)` may return false to stop after that step; calling again with the
-/// same arguments goes on as if there had been no stop, equal to the bit. `data` is D x items.
-template <Backend B, TrainableModel<B> M, class Callback = no_callback>
+/// same arguments goes on as if there had been no stop, equal to the bit. `data` is D x items. The ranks share the parts of each
+/// batch; each has the same data, model and state, before and after, and the callback must answer alike on all.
+template <Backend B, TrainableModel<B> M, class Callback = no_callback, parallel::Communicator C = parallel::self>
 training_report fit_denoiser(B& b, M& model, const_view_t<B> data, const training_options& options,
-                             training_state<B>& state, Callback&& callback = {}) {
+                             training_state<B>& state, Callback&& callback = {}, const C& ranks = {}) {
     check_training(options);
     check_size("train::fit_denoiser", "data.features()", data.features(), model.features());
     check_value("train::fit_denoiser", data.items() > 0, "there are no training items");
@@ -123,7 +127,8 @@ training_report fit_denoiser(B& b, M& model, const_view_t<B> data, const trainin
             gather_batch<B>(b, data, stream, step * options.batch + first, options.augmentation,
                             key.skip_items(static_cast<std::uint32_t>(first)), part);
         };
-        denoising_loss<B>(b, model, draw, options.batch, key, options.loss, grad.flat(), loss.flat());
+        denoising_loss<B>(b, model, draw, options.batch, key, options.loss, grad.flat(), loss.flat(), options.parts,
+                          ranks);
         const double rate = learning_rate(options.rate, step, options.steps);
         state.adam.update(b, model.mutable_parameters(), grad.flat(), rate);
         ++report.step;

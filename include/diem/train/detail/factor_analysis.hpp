@@ -10,15 +10,15 @@
 /// Covariances as products, and the updates of factor analysis on them.
 namespace diem::train::detail {
 
-/// rest[j] = max(diagonal of C - row j of a times row j of b, least)
+/// rest[j] = max(diagonal of C - square of row j of u, least)
 struct remaining_variance {
     index_t features, rank;
     double least;
     template <class T>
-    DIEM_HOST_DEVICE void operator()(index_t j, const T* variance, const T* a, const T* b, T* rest) const {
+    DIEM_HOST_DEVICE void operator()(index_t j, const T* variance, const T* u, T* rest) const {
         double sum = static_cast<double>(variance[j]);
         for (index_t k = 0; k < rank; ++k)
-            sum -= static_cast<double>(a[j + k * features]) * static_cast<double>(b[j + k * features]);
+            sum -= static_cast<double>(u[j + k * features]) * static_cast<double>(u[j + k * features]);
         rest[j] = static_cast<T>(sum > least ? sum : least);
     }
 };
@@ -68,46 +68,49 @@ struct sample_covariance {
     }
 };
 
-/// Inverse of a k x k positive definite matrix, which is overwritten.
+/// L^-1 of L L' = a, k x k positive definite, which is overwritten.
 template <Backend B>
-void invert(B& b, batch<B>& a, batch<B>& inverse) {
+void inverse_root(B& b, batch<B>& a, batch<B>& inverse) {
     const index_t k = a.features();
     auto info = b.template allocate<int>(1);
     b.cholesky(as_matrix(a.view()), info.view());
     check_value("train::ppca", to_host(b, vector_t<B, int>(info.view()))[0] == 0,
                 "a matrix of the factor-analysis update is not positive definite");
-    const const_matrices_t<B> l(as_matrix(a.view()));
-    const auto x = as_matrix(inverse.view());
     b.launch(k, k, set_identity{k}, inverse.view().data());
-    b.trsm(l, op::none, x);
-    b.trsm(l, op::transpose, x);
+    b.trsm(const_matrices_t<B>(as_matrix(a.view())), op::none, as_matrix(inverse.view()));
 }
 
-/// `iterations` updates of N(mean, diag(d) + u u') on the covariance C (Rubin and Thayer, Psychometrika 1982): none lowers the
-/// likelihood as long as the bound `least` > 0 of d is not met.
+/// `iterations` updates of N(mean, diag(d) + u u') on the covariance C, with beta = D^-1 u (I + u'D^-1 u)^-1, which makes factors
+/// z = beta'x of x, and E = E[z z']:
+///
+///     E = (I + u'D^-1 u)^-1 + beta' C beta = L L',  u = C beta L'^-1,  d = diag(C - u u').
+///
+/// No update lowers the likelihood as long as the bound `least` > 0 of d is not met, and diag(d + u u') = diag(C). Rubin and
+/// Thayer (Psychometrika 1982) have u = C beta E^-1: the same but for the factors' scale, which then hardly moves where
+/// features are many or exact. Here E[z z'] = I after each update: parameter expansion (Liu, Rubin and Wu, Biometrika 1998).
 template <Backend B, class Covariance>
 void factor_analysis(B& b, const Covariance& c, index_t iterations, double least, view_t<B> d, view_t<B> u) {
     using T = scalar_t<B>;
     const index_t n = u.features(), r = u.items();
     batch<B> variance(b, n, 1);
     c.variances(b, variance.view());
-    const auto set_rest = [&](const_view_t<B> x, const_view_t<B> y) {
-        b.launch(n, r + 1, remaining_variance{n, r, least}, variance.cview().data(), x.data(), y.data(), d.data());
+    const auto set_rest = [&] {
+        b.launch(n, r + 1, remaining_variance{n, r, least}, variance.cview().data(), u.data(), d.data());
     };
-    if (r == 0) return set_rest(u, u);
-    batch<B> w(b, n, r), beta(b, n, r), cb(b, n, r), m(b, r, r), inverse(b, r, r);
+    if (r == 0) return set_rest();
+    batch<B> w(b, n, r), beta(b, n, r), cb(b, n, r), m(b, r, r), root(b, r, r), inverse(b, r, r);
     for (index_t k = 0; k < iterations; ++k) {
         b.map(functors::quotient{}, w.view(), const_view_t<B>(u), per_feature{const_vector_t<B>({d.data(), n})});
         b.gemm(T(1), const_view_t<B>(u), op::transpose, w.cview(), op::none, T(0), m.view());
         b.launch(r, 1, add_to_diagonal{r, 1.0}, m.view().data());
-        invert(b, m, inverse);
+        inverse_root(b, m, root);
+        b.gemm(T(1), root.cview(), op::transpose, root.cview(), op::none, T(0), inverse.view());
         b.gemm(T(1), w.cview(), op::none, inverse.cview(), op::none, T(0), beta.view());
         c(b, beta.cview(), cb.view());
-        b.copy(inverse.cview(), m.view());
-        b.gemm(T(1), beta.cview(), op::transpose, cb.cview(), op::none, T(1), m.view());
-        invert(b, m, inverse);
-        b.gemm(T(1), cb.cview(), op::none, inverse.cview(), op::none, T(0), u);
-        set_rest(u, cb.cview());
+        b.gemm(T(1), beta.cview(), op::transpose, cb.cview(), op::none, T(1), inverse.view());
+        inverse_root(b, inverse, root);
+        b.gemm(T(1), cb.cview(), op::none, root.cview(), op::transpose, T(0), u);
+        set_rest();
     }
 }
 

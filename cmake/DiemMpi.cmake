@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+# diem::mpi: what parallel/mpi.hpp needs. DIEM_MPI is AUTO (where an MPI library is found), ON (an error where none is) or OFF.
+set(DIEM_MPI AUTO CACHE STRING "Programs and tests on several machines by MPI: AUTO, ON or OFF")
+set_property(CACHE DIEM_MPI PROPERTY STRINGS AUTO ON OFF)
+if(DIEM_MPI)
+    set(MPI_CXX_SKIP_MPICXX ON)  # the C interface alone
+    if(DIEM_MPI STREQUAL "AUTO")
+        find_package(MPI QUIET COMPONENTS CXX)
+    else()
+        find_package(MPI REQUIRED COMPONENTS CXX)
+    endif()
+    if(MPI_CXX_FOUND)
+        add_library(diem_mpi INTERFACE)
+        target_link_libraries(diem_mpi INTERFACE diem MPI::MPI_CXX)
+        target_compile_definitions(diem_mpi INTERFACE DIEM_HAS_MPI)
+        add_library(diem::mpi ALIAS diem_mpi)
+    else()
+        message(STATUS "diem: built without MPI")
+    endif()
+endif()

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <diem/backend/batch.hpp>
+#include <diem/core/error.hpp>
+
+/// Several processes that learn one prior together: what an algorithm asks of them.
+namespace diem::parallel {
+
+using bytes = std::span<std::byte>;
+using const_bytes = std::span<const std::byte>;
+using byte_counts = std::span<const std::size_t>;
+
+/// `size()` processes ("ranks"), each with a copy of this object. All of them make the same calls in the same order; `what`
+/// says in messages what is waited for.
+///
+/// broadcast     the bytes of rank `root` to all
+/// all_gather    `own` of each rank, of `counts[rank]` bytes, after one another into `all`
+/// all_to_all    `sent` holds `to[r]` bytes for rank r after one another; `received` gets `from[r]` bytes of it
+/// barrier       all have come here; a model may end the program, naming who did not, after a deadline of its own
+/// abort         ends all ranks with the message and a status that is not 0
+template <class C>
+concept Communicator =
+    requires(const C& c, bytes to, const_bytes from, byte_counts counts, int root, const char* what) {
+        { c.rank() } -> std::same_as<int>;
+        { c.size() } -> std::same_as<int>;
+        c.broadcast(to, root, what);
+        c.all_gather(from, to, counts, what);
+        c.all_to_all(from, counts, to, counts, what);
+        c.barrier(what);
+        c.abort(std::string());
+    };
+
+/// The one process that there is.
+struct self {
+    [[nodiscard]] static constexpr int rank() { return 0; }
+    [[nodiscard]] static constexpr int size() { return 1; }
+    static void broadcast(bytes, int, const char*) {}
+    static void all_gather(const_bytes own, bytes all, byte_counts, const char*) {
+        std::copy(own.begin(), own.end(), all.begin());
+    }
+    static void all_to_all(const_bytes sent, byte_counts, bytes received, byte_counts, const char*) {
+        std::copy(sent.begin(), sent.end(), received.begin());
+    }
+    static void barrier(const char*) {}
+    [[noreturn]] static void abort(const std::string& message) { throw error(message); }
+};
+
+/// Any model, chosen when the program runs: code that is built on it is compiled once. `self` where nothing is given.
+class any_communicator {
+public:
+    any_communicator() : any_communicator(self{}) {}
+    /// Copies share `c`.
+    template <Communicator C>
+        requires(!std::same_as<C, any_communicator>)
+    explicit any_communicator(C c) {
+        const auto shared = std::make_shared<const C>(std::move(c));
+        rank_ = shared->rank();
+        size_ = shared->size();
+        broadcast_ = [shared](bytes d, int root, const char* what) { shared->broadcast(d, root, what); };
+        all_gather_ = [shared](const_bytes own, bytes all, byte_counts n, const char* what) {
+            shared->all_gather(own, all, n, what);
+        };
+        all_to_all_ = [shared](const_bytes s, byte_counts to, bytes r, byte_counts from, const char* what) {
+            shared->all_to_all(s, to, r, from, what);
+        };
+        barrier_ = [shared](const char* what) { shared->barrier(what); };
+        abort_ = [shared](const std::string& message) { shared->abort(message); };
+    }
+    [[nodiscard]] int rank() const { return rank_; }
+    [[nodiscard]] int size() const { return size_; }
+    void broadcast(bytes d, int root, const char* what) const { broadcast_(d, root, what); }
+    void all_gather(const_bytes own, bytes all, byte_counts n, const char* what) const {
+        all_gather_(own, all, n, what);
+    }
+    void all_to_all(const_bytes s, byte_counts to, bytes r, byte_counts from, const char* what) const {
+        all_to_all_(s, to, r, from, what);
+    }
+    void barrier(const char* what) const { barrier_(what); }
+    void abort(const std::string& message) const { abort_(message); }
+
+private:
+    int rank_ = 0, size_ = 1;
+    std::function<void(bytes, int, const char*)> broadcast_;
+    std::function<void(const_bytes, bytes, byte_counts, const char*)> all_gather_;
+    std::function<void(const_bytes, byte_counts, bytes, byte_counts, const char*)> all_to_all_;
+    std::function<void(const char*)> barrier_;
+    std::function<void(const std::string&)> abort_;
+};
+
+/// The first of rank r's share of `count` things, in order of the ranks and as even as they can be; that of rank r + 1 ends it.
+[[nodiscard]] constexpr index_t first_of(index_t count, int rank, int size) { return count * rank / size; }
+
+/// Numbers of rank `root` to all, in host memory.
+template <Communicator C, class T>
+void broadcast(const C& c, std::vector<T>& values, int root, const char* what) {
+    if (c.size() > 1) c.broadcast(std::as_writable_bytes(std::span<T>(values)), root, what);
+}
+/// The same in a backend's memory, by way of the host.
+template <Communicator C, Backend B, class T>
+void broadcast(const C& c, B& b, batch_view<T> v, int root, const char* what) {
+    if (c.size() == 1 || v.size() == 0) return;
+    using value_type = typename batch_view<T>::value_type;
+    auto values = to_host(b, v);
+    broadcast(c, values, root, what);
+    if (c.rank() != root) b.upload(host_view<const value_type>(values.data(), v.features(), v.items()), v);
+}
+
+/// counts[r] numbers of each rank r, after one another: all of them. Host memory.
+template <class T, Communicator C>
+[[nodiscard]] std::vector<T> all_gather(const C& c, std::span<const T> own, std::span<const index_t> counts,
+                                        const char* what) {
+    if (c.size() == 1) return {own.begin(), own.end()};
+    std::vector<std::size_t> sizes;
+    for (const index_t n : counts) sizes.push_back(static_cast<std::size_t>(n) * sizeof(T));
+    std::vector<T> all(static_cast<std::size_t>(std::accumulate(counts.begin(), counts.end(), index_t{0})));
+    c.all_gather(std::as_bytes(own), std::as_writable_bytes(std::span(all)), sizes, what);
+    return all;
+}
+/// Of v (D x n) each rank r has the next counts[r] items: all of them to all, by way of the host.
+template <Communicator C, Backend B, class T>
+void all_gather_items(const C& c, B& b, batch_view<T> v, std::span<const index_t> counts, const char* what) {
+    using value_type = typename batch_view<T>::value_type;
+    if (c.size() == 1) return;
+    const auto rank = static_cast<std::size_t>(c.rank());
+    const auto sum = [](std::span<const index_t> of) { return std::accumulate(of.begin(), of.end(), index_t{0}); };
+    const index_t first = sum(counts.first(rank)), end = first + counts[rank], items = sum(counts);
+    std::vector<index_t> sizes;
+    for (const index_t n : counts) sizes.push_back(n * v.features());
+    const auto own = to_host(b, v.item_range(first, counts[rank]));
+    const auto all = all_gather<value_type>(c, own, sizes, what);
+    const auto upload = [&](index_t from, index_t to) {
+        if (from == to) return;
+        const auto* values = all.data() + from * v.features();
+        b.upload(host_view<const value_type>(values, v.features(), to - from), v.item_range(from, to - from));
+    };
+    upload(0, first);
+    upload(end, items);
+}
+/// A text of rank `root` to all.
+template <Communicator C>
+[[nodiscard]] std::string broadcast(const C& c, const std::string& text, int root, const char* what) {
+    std::vector<std::size_t> size{text.size()};
+    broadcast(c, size, root, what);
+    std::vector<char> letters(text.begin(), text.end());
+    letters.resize(size[0]);
+    broadcast(c, letters, root, what);
+    return {letters.begin(), letters.end()};
+}
+
+/// Batches of at most `most` items, one for each rank, of those from `first` on: rank r's has counts[r] items.
+struct round {
+    std::vector<index_t> counts;
+    index_t begin = 0, count = 0;  ///< this rank's
+    index_t first = 0, end = 0;    ///< of all of them
+};
+template <Communicator C>
+[[nodiscard]] round next_round(const C& c, index_t first, index_t items, index_t most) {
+    round out{{}, 0, 0, first, first};
+    for (int r = 0; r < c.size(); ++r) {
+        const index_t n = std::min(most, items - out.end);
+        if (r == c.rank()) {
+            out.begin = out.end;
+            out.count = n;
+        }
+        out.counts.push_back(n);
+        out.end += n;
+    }
+    return out;
+}
+
+/// Whether it is so on any rank: what a decision that all must take alike follows.
+template <Communicator C>
+[[nodiscard]] bool any_of(const C& c, bool own, const char* what) {
+    if (c.size() == 1) return own;
+    const char flag = own ? 1 : 0;
+    const std::vector<index_t> each(static_cast<std::size_t>(c.size()), 1);
+    const auto all = all_gather<char>(c, {&flag, 1}, each, what);
+    return std::find(all.begin(), all.end(), 1) != all.end();
+}
+
+/// f(), whose exception on one rank ends all of them with its message.
+template <Communicator C, class F>
+auto guarded(const C& c, const F& f) {
+    if (c.size() == 1) return f();
+    try {
+        return f();
+    } catch (const std::exception& e) {
+        c.abort(e.what());
+        throw;
+    }
+}
+
+}  // namespace diem::parallel

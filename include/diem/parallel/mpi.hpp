@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <mpi.h>
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <diem/core/error.hpp>
+#include <diem/parallel/communicator.hpp>
+
+/// Ranks by MPI. Needs an MPI library (CMake: diem::mpi); buffers go through host memory.
+namespace diem::parallel {
+
+/// All processes of `mpirun`. The first object starts MPI where nobody has, and its last copy ends it. A rank that others wait for
+/// longer than the deadline ends all of them, with its number and what was waited for.
+class mpi {
+public:
+    /// `deadline`: seconds.
+    explicit mpi(double deadline = 600) : deadline_(deadline) {
+        int started = 0;
+        MPI_Initialized(&started);
+        if (started == 0) {
+            int provided = 0;
+            MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+            owned_ = std::shared_ptr<int>(new int(std::uncaught_exceptions()), [](int* before) {
+                // The others wait somewhere else when an exception leaves: ending MPI would wait for them.
+                std::uncaught_exceptions() > *before ? MPI_Abort(MPI_COMM_WORLD, 1) : MPI_Finalize();
+                delete before;
+            });
+        }
+        MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+        MPI_Comm_size(MPI_COMM_WORLD, &size_);
+    }
+    [[nodiscard]] int rank() const { return rank_; }
+    [[nodiscard]] int size() const { return size_; }
+
+    void broadcast(bytes data, int root, const char* what) const {
+        std::size_t at = 0;
+        do {
+            const std::size_t n = std::min<std::size_t>(data.size() - at, std::size_t{1} << 30);
+            exchange(what, [&](MPI_Request* r) {
+                MPI_Ibcast(data.data() + at, static_cast<int>(n), MPI_BYTE, root, MPI_COMM_WORLD, r);
+            });
+            at += n;
+        } while (at < data.size());
+    }
+    void all_gather(const_bytes own, bytes all, byte_counts counts, const char* what) const {
+        if (std::accumulate(counts.begin(), counts.end(), std::size_t{0}) > INT_MAX) {  // more than MPI counts
+            std::size_t at = 0;
+            for (int r = 0; r < size_; at += counts[static_cast<std::size_t>(r++)]) {
+                const bytes part = all.subspan(at, counts[static_cast<std::size_t>(r)]);
+                if (r == rank_) std::copy(own.begin(), own.end(), part.begin());
+                broadcast(part, r, what);
+            }
+            return;
+        }
+        const layout to(counts);
+        exchange(what, [&](MPI_Request* r) {
+            MPI_Iallgatherv(own.data(), static_cast<int>(own.size()), MPI_BYTE, all.data(), to.counts.data(),
+                            to.at.data(), MPI_BYTE, MPI_COMM_WORLD, r);
+        });
+    }
+    void all_to_all(const_bytes sent, byte_counts to, bytes received, byte_counts from, const char* what) const {
+        const layout out(to), in(from);
+        exchange(what, [&](MPI_Request* r) {
+            MPI_Ialltoallv(sent.data(), out.counts.data(), out.at.data(), MPI_BYTE, received.data(), in.counts.data(),
+                           in.at.data(), MPI_BYTE, MPI_COMM_WORLD, r);
+        });
+    }
+    void barrier(const char* what) const {
+        exchange(what, [](MPI_Request* r) { *r = MPI_REQUEST_NULL; });
+    }
+    void abort(const std::string& message) const {
+        std::fprintf(stderr, "diem: rank %d of %d: %s\n", rank_, size_, message.c_str());
+        std::fflush(stderr);
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    }
+
+private:
+    static constexpr int tag = 1;
+
+    /// Byte counts as MPI takes them.
+    struct layout {
+        std::vector<int> counts, at;
+        explicit layout(byte_counts n) {
+            std::size_t sum = 0;
+            for (const std::size_t k : n) {
+                at.push_back(static_cast<int>(sum));
+                counts.push_back(static_cast<int>(k));
+                sum += k;
+                if (sum > INT_MAX) throw memory_error("parallel::mpi: 2 GiB or more in one exchange");
+            }
+        }
+    };
+    /// Beside what `start` begins goes an empty message from each to each: those whose message does not come are the ones that
+    /// a complaint names.
+    template <class Start>
+    void exchange(const char* what, const Start& start) const {
+        std::vector<MPI_Request> here, sent(1);
+        std::vector<int> of;
+        char nothing = 0;
+        for (int r = 0; r < size_; ++r) {
+            if (r == rank_) continue;
+            of.push_back(r);
+            MPI_Irecv(&nothing, 0, MPI_BYTE, r, tag, MPI_COMM_WORLD, &here.emplace_back());
+            MPI_Isend(&nothing, 0, MPI_BYTE, r, tag, MPI_COMM_WORLD, &sent.emplace_back());
+        }
+        start(&sent.front());
+        const auto all = [](std::vector<MPI_Request>& requests) {
+            int done = 0;
+            MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE);
+            return done != 0;
+        };
+        if (until([&] { return all(sent) && all(here); })) return;
+        std::string missing;
+        for (std::size_t k = 0; k < here.size(); ++k) {
+            int done = 0;
+            MPI_Test(&here[k], &done, MPI_STATUS_IGNORE);
+            if (done == 0) missing += (missing.empty() ? "" : ", ") + std::to_string(of[k]);
+        }
+        if (missing.empty())
+            abort(std::string("\"") + what + "\" was begun by all ranks and not ended within " + seconds());
+        else
+            abort("rank " + missing + " did not come to \"" + what + "\" within " + seconds());
+    }
+    /// False where it did not come true within the deadline. Ranks may be more than cores, so that a waiting one steps back.
+    template <class F>
+    bool until(const F& f) const {
+        const auto start = std::chrono::steady_clock::now();
+        for (long turn = 0; !f(); ++turn) {
+            if (turn < 1000) continue;
+            if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > deadline_)
+                return false;
+            turn < 10000 ? std::this_thread::yield() : std::this_thread::sleep_for(std::chrono::microseconds(200));
+        }
+        return true;
+    }
+    [[nodiscard]] std::string seconds() const { return std::to_string(static_cast<long>(deadline_)) + " seconds"; }
+
+    double deadline_;
+    int rank_ = 0, size_ = 1;
+    std::shared_ptr<int> owned_;
+};
+static_assert(Communicator<mpi>);
+
+}  // namespace diem::parallel
