@@ -8,18 +8,27 @@
 
 #include <benchmark/benchmark.h>
 
+#include <diem/backend/product_precision.hpp>
+
 /// DIEM_THREADS, or 0: one per core.
 inline int threads() {
     const char* value = std::getenv("DIEM_THREADS");
     return value != nullptr ? std::atoi(value) : 0;
 }
+/// DIEM_PRODUCTS, or float32: what products of networks round to.
+inline diem::product_precision products() {
+    const char* value = std::getenv("DIEM_PRODUCTS");
+    return diem::product_precision_of(value != nullptr ? value : "float32");
+}
 /// DIEM_SMOKE is set: the smallest sizes.
 inline bool smoke() { return std::getenv("DIEM_SMOKE") != nullptr; }
 
-/// With that many threads, where the backend has threads.
+/// With that many threads and these products, where the backend has a choice.
 template <class B>
 B make_backend() {
-    if constexpr (requires { B(threads()); })
+    if constexpr (requires { B({.threads = threads(), .products = products()}); })
+        return B({.threads = threads(), .products = products()});
+    else if constexpr (requires { B(threads()); })
         return B(threads());
     else
         return B();
@@ -48,6 +57,7 @@ double timed(benchmark::State& state, B& b, const F& f) {
 /// What every benchmark prints about itself: threads used, cores, compiler flags, commit.
 inline void add_context(int threads) {
     benchmark::AddCustomContext("threads", std::to_string(threads));
+    benchmark::AddCustomContext("products", std::getenv("DIEM_PRODUCTS") ? std::getenv("DIEM_PRODUCTS") : "float32");
     benchmark::AddCustomContext("cores", std::to_string(std::thread::hardware_concurrency()));
     benchmark::AddCustomContext("flags", DIEM_BUILD_FLAGS);
     benchmark::AddCustomContext("commit", DIEM_COMMIT);

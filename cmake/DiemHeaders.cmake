@@ -6,6 +6,7 @@ set(DIEM_HEADERS
     include/diem/backend/capabilities.hpp
     include/diem/backend/concept.hpp
     include/diem/backend/eigen.hpp
+    include/diem/backend/eigen/bfloat16.hpp
     include/diem/backend/eigen/conv3x3.hpp
     include/diem/backend/eigen/conv3x3_direct.hpp
     include/diem/backend/eigen/conv3x3_plan.hpp
@@ -17,6 +18,7 @@ set(DIEM_HEADERS
     include/diem/backend/eigen/fft2.hpp
     include/diem/backend/eigen/gemm.hpp
     include/diem/backend/eigen/gemm_packed.hpp
+    include/diem/backend/eigen/gemm_rounded.hpp
     include/diem/backend/eigen/instantiate.hpp
     include/diem/backend/eigen/low_rank_plan.hpp
     include/diem/backend/eigen/matrix.hpp
@@ -27,6 +29,7 @@ set(DIEM_HEADERS
     include/diem/backend/host_threads.hpp
     include/diem/backend/memory.hpp
     include/diem/backend/operand.hpp
+    include/diem/backend/product_precision.hpp
     include/diem/backend/reference.hpp
     include/diem/backend/team.hpp
     include/diem/backend/thread_pool.hpp
@@ -123,6 +126,7 @@ set(DIEM_HEADERS
     include/diem/nn/ddpm_unet.hpp
     include/diem/nn/ddpm_unet_config.hpp
     include/diem/nn/detail/ddpm_stages.hpp
+    include/diem/nn/detail/gemm.hpp
     include/diem/nn/detail/loops.hpp
     include/diem/nn/detail/pixel_sums.hpp
     include/diem/nn/detail/unet_stages.hpp

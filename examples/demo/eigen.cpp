@@ -2,11 +2,12 @@
 #include <diem/backend/eigen.hpp>
 
 #include "demo/run.hpp"
+#include "support/eigen_place.hpp"
 
 namespace demo {
 
 int run_on_eigen(const program_options& o) {
-    diem::eigen_backend<float> b(o.at.threads);
+    diem::eigen_backend<float> b(support::eigen_options(o.at));
     diem::eigen_backend<double> wide(b.threads());
     return run(b, wide, o);
 }

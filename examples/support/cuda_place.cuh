@@ -4,6 +4,7 @@
 #if defined(DIEM_EXAMPLES_CUDNN)
 #include <diem/cudnn.cuh>
 #endif
+#include <diem/backend/product_precision.hpp>
 #include <diem/cuda.cuh>
 
 #include "support/place.hpp"
@@ -18,11 +19,7 @@ using cuda_backend = diem::cuda_backend<float>;
 #endif
 
 [[nodiscard]] inline diem::cuda_options cuda_options(const place& at) {
-    using diem::cuda_precision;
-    return {.device = at.device,
-            .products = at.products == "tf32"   ? cuda_precision::tf32
-                        : at.products == "bf16" ? cuda_precision::bf16
-                                                : cuda_precision::float32};
+    return {.device = at.device, .products = diem::product_precision_of(at.products)};
 }
 
 }  // namespace support

@@ -15,7 +15,7 @@ struct place {
     diem::parallel::any_communicator ranks{};  ///< started by mpirun, see support/ranks.hpp; else this process alone
     int rank_here = 0, ranks_here = 1;         ///< number among the ranks on this machine, and how many they are
     double deadline = 600;                     ///< seconds that ranks wait for one another
-    std::string products = "float32";          ///< to what products round on a CUDA device, see diem::cuda_precision
+    std::string products = "float32";          ///< see diem::product_precision
 };
 
 /// A warning where the M-step keeps fewer ranks busy than there are; empty: none.
@@ -32,8 +32,8 @@ struct place {
         one.ranks = {};
         return std::to_string(at.ranks.size()) + " ranks, each with " + describe(one, threads);
     }
-    if (at.backend == "eigen") return std::to_string(threads) + " threads";
-    return at.products == "float32" ? at.backend : at.backend + " with products in " + at.products;
+    const std::string where = at.backend == "eigen" ? std::to_string(threads) + " threads" : at.backend;
+    return at.products == "float32" ? where : where + " with products in " + at.products;
 }
 
 }  // namespace support

@@ -49,8 +49,10 @@ inline void add_ranks_option(CLI::App& app, place& at) {
 
 /// Of programs that compute in float32.
 inline void add_products_option(CLI::App& app, place& at) {
-    app.add_option("--products", at.products,
-                   "on a CUDA device: float32, or operands rounded to tf32 or bf16, faster and less accurate")
+    app.add_option(
+           "--products", at.products,
+           "float32, or operands rounded to bf16 or, on a CUDA device, to tf32: faster and less accurate; on the CPU "
+           "those of networks alone")
         ->check(CLI::IsMember({"float32", "tf32", "bf16"}))
         ->capture_default_str();
 }
@@ -65,7 +67,7 @@ inline void choose(place& at) {
         return;
     }
     if (at.backend == "cuda") throw diem::device_error("--backend cuda: no CUDA device (" + why + ")");
-    diem::check_value("--products", at.products == "float32", "is " + at.products + ", and this runs on the CPU");
+    diem::check_value("--products", at.products != "tf32", "is tf32, and this runs on the CPU");
     diem::check_value("--device", at.device == 0, "is " + std::to_string(at.device) + ", and this runs on the CPU");
     if (has_cuda && at.backend == "auto")
         std::cout << "no CUDA device (" << why << "): going on with Eigen" << std::endl;

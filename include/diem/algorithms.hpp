@@ -18,6 +18,7 @@
 #include <diem/backend/functors.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
+#include <diem/backend/product_precision.hpp>
 #include <diem/backend/reference.hpp>
 #include <diem/backend/team.hpp>
 

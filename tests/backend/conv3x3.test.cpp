@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include <diem/backend/eigen/conv3x3.hpp>
@@ -84,14 +85,14 @@ struct fixture {
         });
     }
 
-    std::vector<T> weights(conv_pass pass, conv_algorithm algorithm) const {
+    std::vector<T> weights(conv_pass pass, const conv_method& algorithm) const {
         std::vector<T> w(static_cast<std::size_t>(conv3x3_weights_size<T>(g, pass, algorithm)));
         conv3x3_transform_weights(g, pass, algorithm, kernel.data(), w.data());
         return w;
     }
 
     /// The units are split into `parts` calls.
-    std::vector<T> forward(conv_algorithm algorithm, bool accumulate, std::vector<T> to, index_t parts) const {
+    std::vector<T> forward(const conv_method& algorithm, bool accumulate, std::vector<T> to, index_t parts) const {
         const auto w = weights(conv_pass::forward, algorithm);
         const index_t units = conv3x3_units(g, conv_pass::forward);
         for (index_t p = 0; p < parts; ++p) {
@@ -104,7 +105,7 @@ struct fixture {
         return to;
     }
 
-    std::vector<T> vjp_input(conv_algorithm algorithm, bool accumulate, std::vector<T> to, index_t parts) const {
+    std::vector<T> vjp_input(const conv_method& algorithm, bool accumulate, std::vector<T> to, index_t parts) const {
         const auto w = weights(conv_pass::vjp_input, algorithm);
         const index_t units = conv3x3_units(g, conv_pass::vjp_input);
         for (index_t p = 0; p < parts; ++p) {
@@ -118,7 +119,7 @@ struct fixture {
     }
 
     /// The channels are split into parts x parts calls. The bias comes last in the result.
-    std::vector<T> vjp_params(conv_algorithm algorithm, bool accumulate, std::vector<T> to, index_t parts) const {
+    std::vector<T> vjp_params(const conv_method& algorithm, bool accumulate, std::vector<T> to, index_t parts) const {
         for (index_t p = 0; p < parts; ++p)
             for (index_t q = 0; q < parts; ++q) {
                 const conv3x3_block block{g.in * p / parts, g.in * (p + 1) / parts, g.out * q / parts,
@@ -139,23 +140,34 @@ struct fixture {
     }
 };
 
-const std::vector<conv_algorithm> algorithms{conv_algorithm::automatic, conv_algorithm::direct,
-                                             conv_algorithm::winograd2, conv_algorithm::winograd4};
+constexpr auto bf16 = product_precision::bf16;
+const std::vector<conv_method> algorithms{conv_algorithm::automatic,         conv_algorithm::direct,
+                                          conv_algorithm::winograd2,         conv_algorithm::winograd4,
+                                          {conv_algorithm::winograd2, bf16}, {conv_algorithm::winograd4, bf16}};
+
+/// With rounded factors F(4x4) is off by 1.5 % of the root mean square (bfloat16.test.cpp); in images that are all edge, whose sums
+/// have fewer terms, by up to three times that, and the largest of some hundreds is four times as large.
+template <class T>
+double rounding_error(const conv_method& m) {
+    return std::is_same_v<T, float> && m.products == bf16 ? 0.18 : 0;
+}
 
 template <class T>
 void check_all(const conv3x3_shape& g, double tolerance) {
     const fixture<T> f(g);
     const T nan = std::numeric_limits<T>::quiet_NaN();
     const std::vector<double> params = f.params_bar();
-    for (const conv_algorithm algorithm : algorithms) {
+    for (const conv_method& algorithm : algorithms) {
+        const double most = tolerance + rounding_error<T>(algorithm);
         INFO("items " << g.items << " height " << g.height << " width " << g.width << " in " << g.in << " out " << g.out
-                      << " stride " << g.stride << " algorithm " << static_cast<int>(algorithm));
+                      << " stride " << g.stride << " algorithm " << static_cast<int>(algorithm.algorithm)
+                      << " products " << static_cast<int>(algorithm.products));
         const auto y = f.forward(algorithm, false, std::vector<T>(f.y.size(), nan), 1);
         const auto x_bar = f.vjp_input(algorithm, false, std::vector<T>(f.x.size(), nan), 1);
         const auto p_bar = f.vjp_params(algorithm, false, std::vector<T>(params.size(), nan), 1);
-        CHECK(error(y, f.y) <= tolerance);
-        CHECK(error(x_bar, f.x_bar) <= tolerance);
-        CHECK(error(p_bar, params) <= tolerance);
+        CHECK(error(y, f.y) <= most);
+        CHECK(error(x_bar, f.x_bar) <= most);
+        CHECK(error(p_bar, params) <= most);
 
         // The result does not depend on how the work is split.
         CHECK(y == f.forward(algorithm, false, std::vector<T>(f.y.size(), nan), 3));
@@ -168,9 +180,9 @@ void check_all(const conv3x3_shape& g, double tolerance) {
             y_twice[i] = 2 * y_twice[i] - static_cast<double>(f.bias[i % f.bias.size()]);
         for (double& e : x_twice) e *= 2;
         for (double& e : p_twice) e *= 2;
-        CHECK(error(f.forward(algorithm, true, y, 2), y_twice) <= 2 * tolerance);
-        CHECK(error(f.vjp_input(algorithm, true, x_bar, 2), x_twice) <= 2 * tolerance);
-        CHECK(error(f.vjp_params(algorithm, true, p_bar, 1), p_twice) <= 2 * tolerance);
+        CHECK(error(f.forward(algorithm, true, y, 2), y_twice) <= 2 * most);
+        CHECK(error(f.vjp_input(algorithm, true, x_bar, 2), x_twice) <= 2 * most);
+        CHECK(error(f.vjp_params(algorithm, true, p_bar, 1), p_twice) <= 2 * most);
     }
 }
 
@@ -204,7 +216,7 @@ TEST_CASE("conv3x3 equals plain loops for the channels of networks", "[backend][
 }
 
 TEST_CASE("conv3x3 respects strides between items", "[backend][conv]") {
-    for (const conv_algorithm algorithm : algorithms)
+    for (const conv_method& algorithm : algorithms)
         for (const index_t stride : {1, 2}) {
             conv3x3_shape g{.items = 3, .height = 6, .width = 7, .in = 18, .out = 17, .stride = stride};
             const fixture<float> tight(g);
@@ -232,7 +244,7 @@ TEST_CASE("conv3x3 respects strides between items", "[backend][conv]") {
 }
 
 TEST_CASE("conv3x3 input VJP is the transpose of the forward pass", "[backend][conv]") {
-    for (const conv_algorithm algorithm : algorithms)
+    for (const conv_method& algorithm : algorithms)
         for (const index_t stride : {1, 2}) {
             const fixture<double> f({.items = 2, .height = 9, .width = 6, .in = 19, .out = 34, .stride = stride});
             const auto y = f.forward(algorithm, true, std::vector<double>(f.y.size()), 1);

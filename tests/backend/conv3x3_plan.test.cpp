@@ -23,8 +23,9 @@ std::vector<float> numbers(index_t size, std::uint64_t seed) {
 
 /// One pass with the kernel transformed as a whole, by one thread.
 std::vector<float> whole(const conv3x3_shape& g, conv_pass pass, const std::vector<float>& kernel, const float* bias,
-                         const std::vector<float>& from, std::vector<float> to, bool accumulate) {
-    const auto algorithm = conv_algorithm::automatic;
+                         const std::vector<float>& from, std::vector<float> to, bool accumulate,
+                         product_precision products) {
+    const conv_method algorithm(conv_algorithm::automatic, products);
     std::vector<float> w(static_cast<std::size_t>(conv3x3_weights_size<float>(g, pass, algorithm)));
     conv3x3_transform_weights(g, pass, algorithm, kernel.data(), w.data());
     std::vector<float> workspace(static_cast<std::size_t>(conv3x3_workspace_size<float>(g, pass, algorithm)));
@@ -47,20 +48,21 @@ TEST_CASE("conv3x3_plan: large kernels, transformed piece by piece, give what wh
                    kernel = numbers(9 * g.in * g.out, 3), bias = numbers(g.out, 4);
         const auto view = [&](auto& v) { return batch_view(v.data(), index_t(v.size()) / g.items, g.items); };
         const auto vector = [](auto& v) { return vector_view(v.data(), index_t(v.size())); };
-        for (const int threads : {1, 3})
-            for (const bool accumulate : {false, true}) {
-                CAPTURE(height, width, in, out, threads, accumulate);
-                eigen_backend<float> b(threads);
-                conv3x3_plan<float> plan(height, width, in, out, 1);
-                auto y = y_bar;
-                plan.forward(b, vector(kernel), accumulate ? vector_view<const float*>{} : vector(bias), view(x),
-                             view(y), accumulate);
-                CHECK(relative_error(y, whole(g, conv_pass::forward, kernel, accumulate ? nullptr : bias.data(), x,
-                                              y_bar, accumulate)) <= 4e-6);
-                auto x_bar = x;
-                plan.vjp(b, vector(kernel), view(y_bar), view(x_bar), accumulate);
-                CHECK(relative_error(x_bar, whole(g, conv_pass::vjp_input, kernel, nullptr, y_bar, x, accumulate)) <=
-                      4e-6);
-            }
+        for (const auto products : {product_precision::float32, product_precision::bf16})
+            for (const int threads : {1, 3})
+                for (const bool accumulate : {false, true}) {
+                    CAPTURE(height, width, in, out, threads, accumulate, products == product_precision::bf16);
+                    eigen_backend<float> b({.threads = threads, .products = products});
+                    conv3x3_plan<float> plan(height, width, in, out, 1);
+                    auto y = y_bar;
+                    plan.forward(b, vector(kernel), accumulate ? vector_view<const float*>{} : vector(bias), view(x),
+                                 view(y), accumulate);
+                    CHECK(relative_error(y, whole(g, conv_pass::forward, kernel, accumulate ? nullptr : bias.data(), x,
+                                                  y_bar, accumulate, products)) <= 4e-6);
+                    auto x_bar = x;
+                    plan.vjp(b, vector(kernel), view(y_bar), view(x_bar), accumulate);
+                    CHECK(relative_error(x_bar, whole(g, conv_pass::vjp_input, kernel, nullptr, y_bar, x, accumulate,
+                                                      products)) <= 4e-6);
+                }
     }
 }

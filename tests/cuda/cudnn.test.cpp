@@ -170,7 +170,7 @@ TEST_CASE("cudnn: operands are rounded to TF32 where that was asked for", "[cuda
     const nn::conv_shape s{{9, 8, 16}, 24, 3, 1};
     nn::conv_plan<R> reference(s);
     const auto expected = products(r, reference, 2, update::overwrite);
-    for (const auto precision : {cuda_precision::tf32, cuda_precision::bf16}) {
+    for (const auto precision : {product_precision::tf32, product_precision::bf16}) {
         B b({.products = precision});
         nn::conv_plan<B> plan(s);
         const auto got = products(b, plan, 2, update::overwrite);

@@ -286,7 +286,7 @@ TEST_CASE("cuda host: host code that reads device memory crashes", "[cuda]") {
 
 TEST_CASE("cuda: products with rounded operands are options") {
     const index_t n = 37;
-    const auto product = [&](cuda_precision precision, bool batched) {
+    const auto product = [&](product_precision precision, bool batched) {
         B b({.products = precision});
         batch<B> x(b, n, n), y(b, n, n), z(b, n, n);
         b.fill_normal({.seed = 1}, x.view());
@@ -300,19 +300,19 @@ TEST_CASE("cuda: products with rounded operands are options") {
         return to_host(b, z);
     };
     for (const bool batched : {false, true}) {
-        const auto exact = product(cuda_precision::float32, batched);
-        const auto largest = [&](cuda_precision precision) {
+        const auto exact = product(product_precision::float32, batched);
+        const auto largest = [&](product_precision precision) {
             const auto got = product(precision, batched);
             float error = 0;
             for (std::size_t k = 0; k < got.size(); ++k) error = std::max(error, std::abs(got[k] - exact[k]));
             return error;
         };
         // Sums of 37 products of normal numbers, each with a relative error of at most 2^-10 and 2^-7.
-        CHECK(largest(cuda_precision::tf32) <= 37 * 4.0F / 1024);
-        CHECK(largest(cuda_precision::bf16) <= 37 * 4.0F / 128);
+        CHECK(largest(product_precision::tf32) <= 37 * 4.0F / 1024);
+        CHECK(largest(product_precision::bf16) <= 37 * 4.0F / 128);
 #if !defined(__CUDACC__)  // a device may have no such units
-        CHECK(largest(cuda_precision::tf32) > 1e-4F);
-        CHECK(largest(cuda_precision::bf16) > 1e-3F);
+        CHECK(largest(product_precision::tf32) > 1e-4F);
+        CHECK(largest(product_precision::bf16) > 1e-3F);
 #endif
     }
 }

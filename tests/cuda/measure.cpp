@@ -103,8 +103,8 @@ void step(B& b, index_t items) {
 
 int main(int argc, char** argv) try {
     const index_t items = argc > 1 ? std::atoll(argv[1]) : 256;
-    constexpr std::pair<const char*, cuda_precision> products[] = {
-        {"float32", cuda_precision::float32}, {"tf32", cuda_precision::tf32}, {"bf16", cuda_precision::bf16}};
+    constexpr std::pair<const char*, product_precision> products[] = {
+        {"float32", product_precision::float32}, {"tf32", product_precision::tf32}, {"bf16", product_precision::bf16}};
     for (const auto& [name, precision] : products) {
         std::printf("== %s\n", name);
         B b({.products = precision});

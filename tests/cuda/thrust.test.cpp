@@ -97,7 +97,7 @@ TEST_CASE("cuda: a backend works on the caller's stream and leaves it alone", "[
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
     REQUIRE(cudaStreamCreate(&stream) == cudaSuccess);
     CHECK(B(on(thrust::cuda::par.on(stream))).stream() == stream);
-    CHECK(B(on(thrust::cuda::par_nosync.on(stream), {.products = cuda_precision::tf32})).stream() == stream);
+    CHECK(B(on(thrust::cuda::par_nosync.on(stream), {.products = product_precision::tf32})).stream() == stream);
     CHECK(B(on(thrust::cuda::par)).stream() == cudaStreamLegacy);
     CHECK(cudaStreamDestroy(stream) == cudaSuccess);
 #endif

@@ -85,4 +85,13 @@ concept HasLowRank = Backend<B> && requires(B& b, typename B::low_rank& p, const
     made.expand(b, scalar_t<B>(1), d, in, in, out);
 };
 
+/// Products of a network that may be rounded otherwise than all others (backend/product_precision.hpp): `network_gemm` and
+/// `network_gemm_batched`, called as `gemm` and `gemm_batched` are.
+template <class B>
+concept HasNetworkGemm = Backend<B> && requires(B& b, scalar_t<B> s, const_view_t<B> in, view_t<B> out,
+                                                const_matrices_t<B> from, matrices_t<B> to) {
+    b.network_gemm(s, in, op::none, in, op::transpose, s, out);
+    b.network_gemm_batched(s, from, op::none, from, op::transpose, s, to);
+};
+
 }  // namespace diem

@@ -11,6 +11,7 @@
 #include <diem/backend/eigen/elementwise.hpp>
 #include <diem/backend/eigen/fft2.hpp>
 #include <diem/backend/eigen/gemm.hpp>
+#include <diem/backend/eigen/gemm_rounded.hpp>
 #include <diem/backend/eigen/instantiate.hpp>
 #include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/matrix.hpp>
@@ -18,10 +19,19 @@
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/memory.hpp>
 #include <diem/backend/operand.hpp>
+#include <diem/backend/product_precision.hpp>
 #include <diem/backend/thread_pool.hpp>
 #include <diem/core/check.hpp>
 
 namespace diem {
+
+struct eigen_options {
+    int threads = 0;  ///< < 1: as many as `host_threads()`
+    /// Of networks: bf16 rounds the operands of convolutions, linear layers and attention, which are then faster on processors
+    /// with AVX512-BF16 and slower on others; all else stays float32.
+    product_precision products = product_precision::float32;
+};
+
 inline namespace DIEM_SIMD_NAMESPACE {
 
 /// Host memory, Eigen's vectorised algebra, threads over the items of a batch.
@@ -49,7 +59,13 @@ public:
 
     /// `threads` < 1: as many as `host_threads()`. Where the system gives fewer, it goes on with those. Throws value_error above
     /// thread_pool::most_threads.
-    explicit eigen_backend(int threads = 0) : threads_(std::make_unique<thread_pool>(threads)) {}
+    explicit eigen_backend(int threads = 0) : eigen_backend(eigen_options{.threads = threads}) {}
+    /// The same; and value_error where `products` is tf32.
+    explicit eigen_backend(const eigen_options& o)
+        : products_(o.products), threads_(std::make_unique<thread_pool>(o.threads)) {
+        check_value("eigen_backend", o.products != product_precision::tf32,
+                    "products are tf32, which the CPU does not have; expected float32 or bf16");
+    }
 
     template <class U>
     [[nodiscard]] buffer<U> allocate(index_t n) {
@@ -59,6 +75,7 @@ public:
     [[nodiscard]] int threads() const { return threads_ ? threads_->threads() : 1; }
     /// How many were asked for: more than threads() where the system gave fewer.
     [[nodiscard]] int requested_threads() const { return threads_ ? threads_->requested() : 1; }
+    [[nodiscard]] product_precision products() const { return products_; }
     void synchronize() {}
 
     /// f(first, last) on parts of 0 .. count - 1; `cost` is the work of one index in elements touched.
@@ -75,7 +92,7 @@ public:
     void for_blocks(index_t items, index_t block, const F& f) {
         check_value("for_blocks", block >= 1, "a block has no items");
         parallel(items < 1 ? 0 : (items - 1) / block + 1, smallest_job, [&](index_t first, index_t last) {
-            eigen_backend part(pool_, fft_);
+            eigen_backend part(pool_, fft_, products_);
             for (index_t k = first; k < last; ++k) f(part, k * block, std::min(block, items - k * block));
         });
     }
@@ -155,20 +172,10 @@ public:
         detail::check_gemm(a, ta, b, tb, c);
         const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
         const auto kernel = detail::eigen::choose_gemm(ta, tb, m, n, k);
-        const auto part = [&](index_t i, index_t rows, index_t j, index_t cols) {
+        split_product(m, n, k, [&](index_t i, index_t rows, index_t j, index_t cols) {
             multiply<S>(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
                         b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
                         c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
-        };
-        if (threads() == 1 || m * n * k < smallest_product) return part(0, m, 0, n);
-        // Two parts per thread, along the longer side, whole register blocks each (48: of every vector length, so that an
-        // element is computed in the same way whatever the number of threads).
-        const bool by_columns = n >= m;
-        const index_t length = by_columns ? n : m;
-        const index_t piece = (length / (2 * threads()) + 48) / 48 * 48;
-        threads_->run((length + piece - 1) / piece, 1, [&](index_t first, index_t last) {
-            const index_t from = first * piece, to = std::min(length, last * piece);
-            by_columns ? part(0, m, from, to - from) : part(from, to - from, 0, n);
         });
     }
     template <class U, class W, class S>
@@ -181,6 +188,35 @@ public:
             for (index_t i = first; i < last; ++i)
                 multiply<S>(kernel, alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride, b.leading, tb,
                             beta, c.data + i * c.stride, c.leading, c.rows, c.cols, k);
+        });
+    }
+
+    /// `gemm` and `gemm_batched` of what a network computes: with operands rounded as `products()` says.
+    void network_gemm(T alpha, const batch_view<const T*>& a, op ta, const batch_view<const T*>& b, op tb, T beta,
+                      const batch_view<T*>& c) {
+        if (!rounds()) return gemm(alpha, a, ta, b, tb, beta, c);
+        detail::check_gemm(a, ta, b, tb, c);
+        const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
+        split_product(m, n, k, [&](index_t i, index_t rows, index_t j, index_t cols) {
+            auto workspace = allocate<T>(detail::eigen::multiply_rounded_workspace(rows));
+            detail::eigen::multiply_rounded<T>({alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
+                                                b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
+                                                c.data() + i + j * c.stride(), c.stride(), rows, cols, k},
+                                               workspace.data());
+        });
+    }
+    void network_gemm_batched(T alpha, const matrix_batch<const T*>& a, op ta, const matrix_batch<const T*>& b, op tb,
+                              T beta, const matrix_batch<T*>& c) {
+        if (!rounds()) return gemm_batched(alpha, a, ta, b, tb, beta, c);
+        detail::check_gemm(a, ta, b, tb, c);
+        const index_t k = ta == op::none ? a.cols : a.rows;
+        parallel(c.count, c.rows * c.cols * k / 8 + 1, [&](index_t first, index_t last) {
+            auto workspace = allocate<T>(detail::eigen::multiply_rounded_workspace(c.rows));
+            for (index_t i = first; i < last; ++i)
+                detail::eigen::multiply_rounded<T>(
+                    {alpha, a.data + i * a.stride, a.leading, ta, b.data + i * b.stride, b.leading, tb, beta,
+                     c.data + i * c.stride, c.leading, c.rows, c.cols, k},
+                    workspace.data());
         });
     }
 
@@ -234,8 +270,25 @@ private:
             detail::eigen::multiply_by_library<S>(rest...);
     }
 
-    eigen_backend(std::shared_ptr<pool> memory, std::shared_ptr<fft_plans> fft)
-        : pool_(std::move(memory)), fft_(std::move(fft)) {}
+    eigen_backend(std::shared_ptr<pool> memory, std::shared_ptr<fft_plans> fft, product_precision products)
+        : products_(products), pool_(std::move(memory)), fft_(std::move(fft)) {}
+
+    [[nodiscard]] bool rounds() const { return std::is_same_v<T, float> && products_ != product_precision::float32; }
+
+    /// part(first row, rows, first column, columns) on parts of an m x n result.
+    template <class F>
+    void split_product(index_t m, index_t n, index_t k, const F& part) {
+        if (threads() == 1 || m * n * k < smallest_product) return part(index_t{0}, m, index_t{0}, n);
+        // Two parts per thread, along the longer side, whole register blocks each (48: of every vector length, so that an
+        // element is computed in the same way whatever the number of threads).
+        const bool by_columns = n >= m;
+        const index_t length = by_columns ? n : m;
+        const index_t piece = (length / (2 * threads()) + 48) / 48 * 48;
+        threads_->run((length + piece - 1) / piece, 1, [&](index_t first, index_t last) {
+            const index_t from = first * piece, to = std::min(length, last * piece);
+            by_columns ? part(index_t{0}, m, from, to - from) : part(from, to - from, index_t{0}, n);
+        });
+    }
 
     // Measured: waking a thread costs a few microseconds, as long as about this many elements take.
     static constexpr index_t smallest_job = 1 << 13;
@@ -273,6 +326,7 @@ private:
         });
     }
 
+    product_precision products_ = product_precision::float32;
     std::shared_ptr<pool> pool_ = std::make_shared<pool>();
     std::shared_ptr<fft_plans> fft_ = std::make_shared<fft_plans>();
     std::unique_ptr<thread_pool> threads_;  // null: only the caller's

@@ -9,6 +9,7 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/activation.hpp>
+#include <diem/nn/detail/gemm.hpp>
 #include <diem/nn/update.hpp>
 
 /// Scaled dot-product attention among the L positions of each item. Derivation: docs/derivations/kernels.md.
@@ -68,9 +69,9 @@ void attention_scores(B& b, const attention_shape& s, const attention_block_rang
                       const_view_t<B> k, view_t<B> scores) {
     using T = scalar_t<B>;
     const T scale = T(1) / std::sqrt(static_cast<T>(s.head_channels()));
-    b.gemm_batched(scale, const_matrices_t<B>(head_matrices(s, r, k)), op::transpose,
-                   const_matrices_t<B>(head_matrices(s, r, q)), op::none, T(0),
-                   matrices_t<B>(score_matrices(s, scores, r.count())));
+    detail::gemm_batched<B>(b, scale, const_matrices_t<B>(head_matrices(s, r, k)), op::transpose,
+                            const_matrices_t<B>(head_matrices(s, r, q)), op::none, T(0),
+                            matrices_t<B>(score_matrices(s, scores, r.count())));
     softmax_forward<B>(b, scores, scores);
 }
 }  // namespace detail
@@ -86,9 +87,9 @@ void attention_forward(B& b, const attention_shape& s, const_view_t<B> q, const_
     detail::for_attention_blocks<B>(s, q.items(), [&](const detail::attention_block_range& r) {
         batch<B> scores(b, s.length, s.length * r.count());
         detail::attention_scores<B>(b, s, r, q, k, scores);
-        b.gemm_batched(T(1), const_matrices_t<B>(detail::head_matrices(s, r, v)), op::none,
-                       const_matrices_t<B>(detail::score_matrices(s, scores.cview(), r.count())), op::none,
-                       old_weight<T>(mode), detail::head_matrices(s, r, y));
+        detail::gemm_batched<B>(b, T(1), const_matrices_t<B>(detail::head_matrices(s, r, v)), op::none,
+                                const_matrices_t<B>(detail::score_matrices(s, scores.cview(), r.count())), op::none,
+                                old_weight<T>(mode), detail::head_matrices(s, r, y));
     });
 }
 
@@ -107,14 +108,14 @@ void attention_jvp(B& b, const attention_shape& s, const_view_t<B> q, const_view
         batch<B> scores(b, s.length, s.length * r.count()), tangent(b, s.length, s.length * r.count());
         const matrices_t<B> dot = detail::score_matrices(s, tangent.view(), r.count());
         detail::attention_scores<B>(b, s, r, q, k, scores);
-        b.gemm_batched(scale, head(k_dot), op::transpose, head(q), op::none, T(0), dot);
-        b.gemm_batched(scale, head(k), op::transpose, head(q_dot), op::none, T(1), dot);
+        detail::gemm_batched<B>(b, scale, head(k_dot), op::transpose, head(q), op::none, T(0), dot);
+        detail::gemm_batched<B>(b, scale, head(k), op::transpose, head(q_dot), op::none, T(1), dot);
         softmax_jvp<B>(b, scores, tangent.cview(), tangent.view());
         const matrices_t<B> y = detail::head_matrices(s, r, y_dot);
-        b.gemm_batched(T(1), head(v_dot), op::none,
-                       const_matrices_t<B>(detail::score_matrices(s, scores.cview(), r.count())), op::none,
-                       old_weight<T>(mode), y);
-        b.gemm_batched(T(1), head(v), op::none, const_matrices_t<B>(dot), op::none, T(1), y);
+        detail::gemm_batched<B>(b, T(1), head(v_dot), op::none,
+                                const_matrices_t<B>(detail::score_matrices(s, scores.cview(), r.count())), op::none,
+                                old_weight<T>(mode), y);
+        detail::gemm_batched<B>(b, T(1), head(v), op::none, const_matrices_t<B>(dot), op::none, T(1), y);
     });
 }
 
@@ -133,16 +134,16 @@ void attention_vjp(B& b, const attention_shape& s, const_view_t<B> q, const_view
         const auto head = [&](const_view_t<B> x) { return const_matrices_t<B>(detail::head_matrices(s, r, x)); };
         batch<B> scores(b, s.length, s.length * r.count()), bar(b, s.length, s.length * r.count());
         detail::attention_scores<B>(b, s, r, q, k, scores);
-        b.gemm_batched(T(1), head(y_bar), op::none,
-                       const_matrices_t<B>(detail::score_matrices(s, scores.cview(), r.count())), op::transpose, old,
-                       detail::head_matrices(s, r, v_bar));
+        detail::gemm_batched<B>(b, T(1), head(y_bar), op::none,
+                                const_matrices_t<B>(detail::score_matrices(s, scores.cview(), r.count())),
+                                op::transpose, old, detail::head_matrices(s, r, v_bar));
         const matrices_t<B> p_bar = detail::score_matrices(s, bar.view(), r.count());
-        b.gemm_batched(T(1), head(v), op::transpose, head(y_bar), op::none, T(0), p_bar);
+        detail::gemm_batched<B>(b, T(1), head(v), op::transpose, head(y_bar), op::none, T(0), p_bar);
         softmax_vjp<B>(b, scores, bar.cview(), bar.view());
-        b.gemm_batched(scale, head(k), op::none, const_matrices_t<B>(p_bar), op::none, old,
-                       detail::head_matrices(s, r, q_bar));
-        b.gemm_batched(scale, head(q), op::none, const_matrices_t<B>(p_bar), op::transpose, old,
-                       detail::head_matrices(s, r, k_bar));
+        detail::gemm_batched<B>(b, scale, head(k), op::none, const_matrices_t<B>(p_bar), op::none, old,
+                                detail::head_matrices(s, r, q_bar));
+        detail::gemm_batched<B>(b, scale, head(q), op::none, const_matrices_t<B>(p_bar), op::transpose, old,
+                                detail::head_matrices(s, r, k_bar));
     });
 }
 

@@ -6,6 +6,7 @@
 #include <diem/backend/concept.hpp>
 #include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
+#include <diem/nn/detail/gemm.hpp>
 #include <diem/nn/detail/loops.hpp>
 #include <diem/nn/update.hpp>
 
@@ -89,7 +90,7 @@ void linear_forward(B& b, const_view_t<B> x, const_vector_t<B> weight, const_vec
             b.map(functors::add{}, y, per_feature{bias});
         mode = update::accumulate;
     }
-    b.gemm(T(1), w, op::none, x, op::none, old_weight<T>(mode), y);
+    detail::gemm<B>(b, T(1), w, op::none, x, op::none, old_weight<T>(mode), y);
 }
 template <Backend B>
 void linear_jvp(B& b, const_view_t<B> x_dot, const_vector_t<B> weight, view_t<B> y_dot,
@@ -102,7 +103,7 @@ void linear_vjp(B& b, const_view_t<B> y_bar, const_vector_t<B> weight, view_t<B>
     using T = scalar_t<B>;
     check_size("nn::linear_vjp", "weight.size()", weight.size(), x_bar.features() * y_bar.features());
     const const_view_t<B> w(weight.data(), y_bar.features(), x_bar.features());
-    b.gemm(T(1), w, op::transpose, y_bar, op::none, old_weight<T>(mode), x_bar);
+    detail::gemm<B>(b, T(1), w, op::transpose, y_bar, op::none, old_weight<T>(mode), x_bar);
 }
 template <Backend B>
 void linear_vjp_params(B& b, const_view_t<B> x, const_view_t<B> y_bar, vector_t<B> weight_bar, vector_t<B> bias_bar,
@@ -110,7 +111,7 @@ void linear_vjp_params(B& b, const_view_t<B> x, const_view_t<B> y_bar, vector_t<
     using T = scalar_t<B>;
     check_size("nn::linear_vjp_params", "weight_bar.size()", weight_bar.size(), x.features() * y_bar.features());
     const view_t<B> w(weight_bar.data(), y_bar.features(), x.features());
-    b.gemm(T(1), y_bar, op::none, x, op::transpose, old_weight<T>(mode), w);
+    detail::gemm<B>(b, T(1), y_bar, op::none, x, op::transpose, old_weight<T>(mode), w);
     if (bias_bar.size() > 0) detail::row_sums<B>(b, y_bar, bias_bar, mode);
 }
 

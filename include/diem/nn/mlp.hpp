@@ -11,6 +11,7 @@
 #include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/activation.hpp>
+#include <diem/nn/detail/gemm.hpp>
 #include <diem/nn/linear.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/norm.hpp>
@@ -86,8 +87,8 @@ public:
             batch<B> next = last ? batch<B>() : batch<B>(b, l.out, x_dot.items());
             const view_t<B> out = last ? y_dot : next.view();
             if (k == 0)  // the rows of the weight that belong to x
-                b.gemm(T(1), const_view_t<B>(p.data() + l.weight.offset, l.out, config_.features), op::none, x_dot,
-                       op::none, T(0), out);
+                detail::gemm<B>(b, T(1), const_view_t<B>(p.data() + l.weight.offset, l.out, config_.features), op::none,
+                                x_dot, op::none, T(0), out);
             else
                 linear_jvp<B>(b, u, l.weight.of(p), out);
             if (last) break;
@@ -184,8 +185,8 @@ private:
             }
             if (k == 0) {
                 if (x_bar.features() > 0)
-                    b.gemm(T(1), const_view_t<B>(p.data() + l.weight.offset, l.out, config_.features), op::transpose, g,
-                           op::none, T(0), x_bar);
+                    detail::gemm<B>(b, T(1), const_view_t<B>(p.data() + l.weight.offset, l.out, config_.features),
+                                    op::transpose, g, op::none, T(0), x_bar);
                 break;
             }
             batch<B> next(b, l.in, n);

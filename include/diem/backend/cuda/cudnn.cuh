@@ -126,8 +126,8 @@ struct cudnn_vjp_params {
 template <class Pass>
 class cudnn_plan {
 public:
-    cudnn_plan(cudnnHandle_t handle, const cudnn_shape& s, cuda_precision products) : d_(s) {
-        const bool exact = products == cuda_precision::float32;
+    cudnn_plan(cudnnHandle_t handle, const cudnn_shape& s, product_precision products) : d_(s) {
+        const bool exact = products == product_precision::float32;
         // The default may round float32 to TF32. There is no bf16 for tensors of float32: TF32 is nearer to what was asked.
         set_math(exact ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH);
         std::array<typename Pass::candidate, 16> candidates;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include <diem/backend/cuda/error.cuh>
+#include <diem/backend/product_precision.hpp>
 
 namespace diem {
 
@@ -22,18 +23,10 @@ inline int cuda_device_count(std::string* why = nullptr) {
     return 0;
 }
 
-/// To what float32 products may round their operands, for tensor cores: faster, less accurate. Sums stay float32; float64
-/// products are never rounded. Where a device has no such units, cuBLAS computes in float32.
-enum class cuda_precision {
-    float32,  ///< not at all
-    tf32,     ///< 10 bits
-    bf16,     ///< 7 bits
-};
-
 struct cuda_options {
-    int device = 0;  ///< ordinal of the device
-    cuda_precision products = cuda_precision::float32;
-    std::size_t workspace_bytes = std::size_t{32} << 20;  ///< of cuBLAS; fixed, so that its results repeat
+    int device = 0;                                           ///< ordinal of the device
+    product_precision products = product_precision::float32;  ///< of all products
+    std::size_t workspace_bytes = std::size_t{32} << 20;      ///< of cuBLAS; fixed, so that its results repeat
     /// The caller's, of that device, which must outlive the backend; null: a stream of the backend's own. The default streams are
     /// cudaStreamLegacy and cudaStreamPerThread.
     cudaStream_t stream = nullptr;
@@ -80,7 +73,7 @@ public:
     [[nodiscard]] int ordinal() const { return ordinal_; }
     [[nodiscard]] cudaStream_t stream() const { return stream_; }
     [[nodiscard]] cublasHandle_t blas() const { return blas_; }
-    [[nodiscard]] cuda_precision products() const { return products_; }
+    [[nodiscard]] product_precision products() const { return products_; }
     [[nodiscard]] cusolverDnHandle_t solver() const { return solver_; }
 
 private:
@@ -93,7 +86,7 @@ private:
     }
 
     int ordinal_;
-    cuda_precision products_;
+    product_precision products_;
     cudaStream_t stream_;
     cudaStream_t own_ = nullptr;  // the same, where it is not the caller's
     cublasHandle_t blas_ = nullptr;

@@ -24,11 +24,11 @@ template <class T>
 inline constexpr cudaDataType_t data_type = single<T> ? CUDA_R_32F : CUDA_R_64F;
 
 template <class T>
-cublasComputeType_t compute_type(cuda_precision products) {
+cublasComputeType_t compute_type(product_precision products) {
     if (!single<T>) return CUBLAS_COMPUTE_64F;
-    return products == cuda_precision::tf32   ? CUBLAS_COMPUTE_32F_FAST_TF32
-           : products == cuda_precision::bf16 ? CUBLAS_COMPUTE_32F_FAST_16BF
-                                              : CUBLAS_COMPUTE_32F;
+    return products == product_precision::tf32   ? CUBLAS_COMPUTE_32F_FAST_TF32
+           : products == product_precision::bf16 ? CUBLAS_COMPUTE_32F_FAST_16BF
+                                                 : CUBLAS_COMPUTE_32F;
 }
 
 template <class T>

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <string>
+#include <type_traits>
 
+#include <diem/backend/eigen/bfloat16.hpp>
 #include <diem/backend/eigen/conv3x3_direct.hpp>
 #include <diem/backend/eigen/conv3x3_winograd.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
+#include <diem/backend/product_precision.hpp>
 #include <diem/core/check.hpp>
 
 /// 3x3 convolution (cross-correlation) with zero padding 1 and stride 1 or 2, on raw pointers:
@@ -23,19 +26,33 @@
 /// Algorithms, and the largest error in float32 relative to max |result| against double, normal data, 32 .. 384 channels
 /// (benchmarks/conv3x3.cpp):
 ///
-///   |              | forward         | input VJP       | parameter VJP   | multiplications |
-///   |--------------|-----------------|-----------------|-----------------|-----------------|
-///   | direct       | 0.8e-6 - 3.4e-6 | 0.6e-6 - 2.3e-6 | 0.3e-6 - 1.1e-6 | 1               |
-///   | winograd2    | 0.2e-6 - 0.7e-6 | 0.2e-6 - 0.9e-6 | 0.3e-6 - 0.6e-6 | 1 / 2.25        |
-///   | winograd4    | 1.2e-6 - 3.2e-6 | 1.3e-6 - 4.0e-6 | 0.9e-6 - 1.6e-6 | 1 / 4           |
+///   |                 | forward         | input VJP       | parameter VJP   | multiplications       |
+///   |-----------------|-----------------|-----------------|-----------------|-----------------------|
+///   | direct          | 0.8e-6 - 3.4e-6 | 0.6e-6 - 2.3e-6 | 0.3e-6 - 1.1e-6 | 1                     |
+///   | winograd2       | 0.2e-6 - 0.7e-6 | 0.2e-6 - 0.9e-6 | 0.3e-6 - 0.6e-6 | 1 / 2.25              |
+///   | winograd4       | 1.2e-6 - 3.2e-6 | 1.3e-6 - 4.0e-6 | 0.9e-6 - 1.6e-6 | 1 / 4                 |
+///   | winograd2, bf16 | 2.7e-3 - 4.6e-3 | 3.5e-3 - 4.7e-3 | 4.1e-3 - 5.0e-3 | 1 / 2.25, two at once |
+///   | winograd4, bf16 | 1.1e-2 - 2.4e-2 | 1.7e-2 - 2.1e-2 | 1.1e-2 - 1.8e-2 | 1 / 4, two at once    |
 ///
-/// (The direct form sums 9 in products one after the other; Winograd's sums are nine times shorter.)
+/// (The direct form sums 9 in products one after the other; Winograd's sums are nine times shorter.) With products in bf16,
+/// Winograd's transforms are float32, and transformed kernels and images are rounded; relative to the root mean square of the
+/// result its error is 1.7 (winograd2) and 4.8 times (winograd4) that of rounding kernel and image themselves, 0.2 %. The direct
+/// form rounds nothing: it is taken where there is little to do.
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
 enum class conv_algorithm { automatic, direct, winograd2, winograd4 };
 
 enum class conv_pass { forward, vjp_input, vjp_params };
+
+/// An algorithm, and to what its products round their operands.
+struct conv_method {
+    conv_algorithm algorithm = conv_algorithm::automatic;
+    product_precision products = product_precision::float32;
+    constexpr conv_method(conv_algorithm a = conv_algorithm::automatic,  // NOLINT(google-explicit-constructor)
+                          product_precision p = product_precision::float32)
+        : algorithm(a), products(p) {}
+};
 
 /// The channels of kernel_bar that one call computes: in_first <= c < in_last, out_first <= d < out_last.
 struct conv3x3_block {
@@ -55,25 +72,23 @@ inline void check_range(const char* where, const char* what, index_t first, inde
 }
 
 template <class T, class F>
-decltype(auto) with_conv3x3(conv_algorithm algorithm, F&& f) {
-    switch (algorithm) {
-        case conv_algorithm::winograd2:
-            return f(conv3x3_winograd<T, 2>{});
-        case conv_algorithm::winograd4:
-            return f(conv3x3_winograd<T, 4>{});
-        default:
-            return f(conv3x3_direct<T>{});
-    }
+decltype(auto) with_conv3x3(const conv_method& method, F&& f) {
+    const bool winograd2 = method.algorithm == conv_algorithm::winograd2;
+    if (!winograd2 && method.algorithm != conv_algorithm::winograd4) return f(conv3x3_direct<T>{});
+    if constexpr (std::is_same_v<T, float>)
+        if (method.products == product_precision::bf16)
+            return winograd2 ? f(conv3x3_winograd<T, 2, bfloat16_factors>{})
+                             : f(conv3x3_winograd<T, 4, bfloat16_factors>{});
+    return winograd2 ? f(conv3x3_winograd<T, 2>{}) : f(conv3x3_winograd<T, 4>{});
 }
 
 /// The algorithm that a call with `requested` uses. Stride 2 is always direct. `automatic` takes winograd4 where it was
 /// measured to be faster: it needs enough channels to pay for the transforms, an image that fills its tiles, and, for the
 /// parameters, enough tiles to pay for passing over (M + 2)^2 in x out sums. Small images with many channels take
 /// winograd2: there the transformed kernel, 36 / 9 times the original, costs more to make and to read than it saves.
-constexpr conv_algorithm conv3x3_algorithm(const conv3x3_shape& g, conv_pass pass,
-                                           conv_algorithm requested = conv_algorithm::automatic) {
+constexpr conv_algorithm conv3x3_algorithm(const conv3x3_shape& g, conv_pass pass, const conv_method& requested = {}) {
     if (g.stride != 1) return conv_algorithm::direct;
-    if (requested != conv_algorithm::automatic) return requested;
+    if (requested.algorithm != conv_algorithm::automatic) return requested.algorithm;
     const index_t tiles = (g.height + 3) / 4 * ((g.width + 3) / 4);
     if (36 * tiles * 3 > 9 * g.height * g.width * 2) return conv_algorithm::direct;
     if (pass == conv_pass::vjp_params)
@@ -84,11 +99,16 @@ constexpr conv_algorithm conv3x3_algorithm(const conv3x3_shape& g, conv_pass pas
     return depth >= 32 || (depth >= 16 && results >= 16) ? conv_algorithm::winograd4 : conv_algorithm::direct;
 }
 
+/// The method that a call with `requested` uses.
+constexpr conv_method conv3x3_method(const conv3x3_shape& g, conv_pass pass, const conv_method& requested) {
+    return {conv3x3_algorithm(g, pass, requested), requested.products};
+}
+
 /// Elements of the transformed kernel of a pass (forward or vjp_input).
 template <class T>
-index_t conv3x3_weights_size(const conv3x3_shape& g, conv_pass pass, conv_algorithm algorithm) {
+index_t conv3x3_weights_size(const conv3x3_shape& g, conv_pass pass, const conv_method& method) {
     check_conv3x3("conv3x3_weights_size", g);
-    return with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) { return a.weights_size(g); });
+    return with_conv3x3<T>(conv3x3_method(g, pass, method), [&](auto a) { return a.weights_size(g); });
 }
 
 /// Panels into which the transformed kernel of a pass is cut, `simd<T>::panel` channels of the result each.
@@ -100,11 +120,11 @@ index_t conv3x3_panels(const conv3x3_shape& g, conv_pass pass) {
 
 /// weights = the kernel as the forward pass or the input VJP reads it; panels first .. last - 1 of it.
 template <class T>
-void conv3x3_transform_weights(const conv3x3_shape& g, conv_pass pass, conv_algorithm algorithm, const T* kernel,
+void conv3x3_transform_weights(const conv3x3_shape& g, conv_pass pass, const conv_method& method, const T* kernel,
                                T* weights, index_t first, index_t last) {
     check_conv3x3("conv3x3_transform_weights", g);
     check_range("conv3x3_transform_weights", "panels", first, last, conv3x3_panels<T>(g, pass));
-    with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) {
+    with_conv3x3<T>(conv3x3_method(g, pass, method), [&](auto a) {
         if (pass == conv_pass::forward)
             a.pack(g, kernel, weights, first, last);
         else
@@ -112,9 +132,9 @@ void conv3x3_transform_weights(const conv3x3_shape& g, conv_pass pass, conv_algo
     });
 }
 template <class T>
-void conv3x3_transform_weights(const conv3x3_shape& g, conv_pass pass, conv_algorithm algorithm, const T* kernel,
+void conv3x3_transform_weights(const conv3x3_shape& g, conv_pass pass, const conv_method& method, const T* kernel,
                                T* weights) {
-    conv3x3_transform_weights<T>(g, pass, algorithm, kernel, weights, 0, conv3x3_panels<T>(g, pass));
+    conv3x3_transform_weights<T>(g, pass, method, kernel, weights, 0, conv3x3_panels<T>(g, pass));
 }
 
 /// Units of work of the forward pass or the input VJP: bands of four rows of y or of x, item after item.
@@ -124,28 +144,28 @@ inline index_t conv3x3_units(const conv3x3_shape& g, conv_pass pass) {
 
 /// Elements of the workspace that each concurrent call of the forward pass or the input VJP needs.
 template <class T>
-index_t conv3x3_workspace_size(const conv3x3_shape& g, conv_pass pass, conv_algorithm algorithm) {
+index_t conv3x3_workspace_size(const conv3x3_shape& g, conv_pass pass, const conv_method& method) {
     check_conv3x3("conv3x3_workspace_size", g);
-    return with_conv3x3<T>(conv3x3_algorithm(g, pass, algorithm), [&](auto a) { return a.workspace_size(g); });
+    return with_conv3x3<T>(conv3x3_method(g, pass, method), [&](auto a) { return a.workspace_size(g); });
 }
 
 /// y (+)= conv(x, kernel) + bias for the units first .. last - 1; `bias` may be null.
 template <class T>
-void conv3x3_forward(const conv3x3_shape& g, conv_algorithm algorithm, const T* weights, const T* bias, const T* x,
+void conv3x3_forward(const conv3x3_shape& g, const conv_method& method, const T* weights, const T* bias, const T* x,
                      T* y, bool accumulate, index_t first, index_t last, T* workspace) {
     check_conv3x3("conv3x3_forward", g);
     check_range("conv3x3_forward", "units", first, last, conv3x3_units(g, conv_pass::forward));
-    with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::forward, algorithm),
+    with_conv3x3<T>(conv3x3_method(g, conv_pass::forward, method),
                     [&](auto a) { a.forward(g, weights, bias, x, y, accumulate, first, last, workspace); });
 }
 
 /// x_bar (+)= conv'(y_bar, kernel), the transpose of the forward pass in x, for the units first .. last - 1.
 template <class T>
-void conv3x3_vjp_input(const conv3x3_shape& g, conv_algorithm algorithm, const T* weights, const T* y_bar, T* x_bar,
+void conv3x3_vjp_input(const conv3x3_shape& g, const conv_method& method, const T* weights, const T* y_bar, T* x_bar,
                        bool accumulate, index_t first, index_t last, T* workspace) {
     check_conv3x3("conv3x3_vjp_input", g);
     check_range("conv3x3_vjp_input", "units", first, last, conv3x3_units(g, conv_pass::vjp_input));
-    with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::vjp_input, algorithm),
+    with_conv3x3<T>(conv3x3_method(g, conv_pass::vjp_input, method),
                     [&](auto a) { a.vjp_input(g, weights, y_bar, x_bar, accumulate, first, last, workspace); });
 }
 
@@ -154,9 +174,9 @@ constexpr conv3x3_block conv3x3_all(const conv3x3_shape& g) { return {0, g.in, 0
 
 /// Elements of the workspace that conv3x3_vjp_params needs for a block.
 template <class T>
-index_t conv3x3_params_workspace_size(const conv3x3_shape& g, conv_algorithm algorithm, const conv3x3_block& block) {
+index_t conv3x3_params_workspace_size(const conv3x3_shape& g, const conv_method& method, const conv3x3_block& block) {
     check_conv3x3("conv3x3_params_workspace_size", g);
-    return with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::vjp_params, algorithm), [&](auto a) {
+    return with_conv3x3<T>(conv3x3_method(g, conv_pass::vjp_params, method), [&](auto a) {
         return a.params_workspace_size(g, block.in_last - block.in_first, block.out_last - block.out_first);
     });
 }
@@ -165,7 +185,7 @@ index_t conv3x3_params_workspace_size(const conv3x3_shape& g, conv_algorithm alg
 /// and bias_bar[d] (+)= sum of y_bar[i, j, d] where the block starts at the first input channel. `bias_bar` may be null.
 /// Blocks whose edges are multiples of 16 (float, AVX2; simd<T>::panel in general) cost no extra work.
 template <class T>
-void conv3x3_vjp_params(const conv3x3_shape& g, conv_algorithm algorithm, const T* x, const T* y_bar, T* kernel_bar,
+void conv3x3_vjp_params(const conv3x3_shape& g, const conv_method& method, const T* x, const T* y_bar, T* kernel_bar,
                         T* bias_bar, bool accumulate, const conv3x3_block& block, T* workspace) {
     check_conv3x3("conv3x3_vjp_params", g);
     check_range("conv3x3_vjp_params", "in", block.in_first, block.in_last, g.in);
@@ -175,7 +195,7 @@ void conv3x3_vjp_params(const conv3x3_shape& g, conv_algorithm algorithm, const 
         for (index_t t = 0; t < 9; ++t)
             for (index_t c = block.in_first; c < block.in_last; ++c)
                 std::fill_n(kernel_bar + (t * g.in + c) * g.out + block.out_first, out, T(0));
-    with_conv3x3<T>(conv3x3_algorithm(g, conv_pass::vjp_params, algorithm), [&](auto a) {
+    with_conv3x3<T>(conv3x3_method(g, conv_pass::vjp_params, method), [&](auto a) {
         a.vjp_params(g, x, y_bar, kernel_bar, block.in_first, block.in_last, block.out_first, block.out_last,
                      workspace);
     });

@@ -34,41 +34,44 @@ public:
     template <class B>
     void forward(B& b, vector_view<const T*> kernel, vector_view<const T*> bias, batch_view<const T*> x,
                  batch_view<T*> y, bool accumulate) {
+        adopt(b);
         const conv3x3_shape g = of(x.items());
         const T* const offset = bias.size() > 0 ? bias.data() : nullptr;
         if (streamed(b, g, kernel, offset, x.data(), y.data(), accumulate)) return;
         buffer temporary;
         const T* const w = weights(b, conv_pass::forward, kernel, temporary);
         split(b, g, conv_pass::forward, [&](index_t first, index_t last, T* workspace) {
-            conv3x3_forward<T>(g, algorithm_, w, offset, x.data(), y.data(), accumulate, first, last, workspace);
+            conv3x3_forward<T>(g, method_, w, offset, x.data(), y.data(), accumulate, first, last, workspace);
         });
     }
     /// x_bar (+)= transpose of the forward pass in x.
     template <class B>
     void vjp(B& b, vector_view<const T*> kernel, batch_view<const T*> y_bar, batch_view<T*> x_bar, bool accumulate) {
+        adopt(b);
         const conv3x3_shape g = of(x_bar.items());
         buffer temporary;
         const T* const w = weights(b, conv_pass::vjp_input, kernel, temporary);
         split(b, g, conv_pass::vjp_input, [&](index_t first, index_t last, T* workspace) {
-            conv3x3_vjp_input<T>(g, algorithm_, w, y_bar.data(), x_bar.data(), accumulate, first, last, workspace);
+            conv3x3_vjp_input<T>(g, method_, w, y_bar.data(), x_bar.data(), accumulate, first, last, workspace);
         });
     }
     /// kernel_bar, bias_bar (+)= gradient; `bias_bar` may be empty.
     template <class B>
     void vjp_params(B& b, batch_view<const T*> x, batch_view<const T*> y_bar, vector_view<T*> kernel_bar,
                     vector_view<T*> bias_bar, bool accumulate) {
+        adopt(b);
         const conv3x3_shape g = of(x.items());
         T* const bias = bias_bar.size() > 0 ? bias_bar.data() : nullptr;
         const index_t blocks = (g.out + block - 1) / block;
-        b.parallel(
-            blocks, std::max<index_t>(1, 9 * g.items * g.height * g.width * g.in), [&](index_t first, index_t last) {
-                for (index_t k = first; k < last; ++k) {
-                    const conv3x3_block part{0, g.in, k * block, std::min(g.out, (k + 1) * block)};
-                    auto workspace = b.template allocate<T>(conv3x3_params_workspace_size<T>(g, algorithm_, part));
-                    conv3x3_vjp_params<T>(g, algorithm_, x.data(), y_bar.data(), kernel_bar.data(), bias, accumulate,
-                                          part, workspace.data());
-                }
-            });
+        b.parallel(blocks, std::max<index_t>(1, 9 * g.items * g.height * g.width * g.in),
+                   [&](index_t first, index_t last) {
+                       for (index_t k = first; k < last; ++k) {
+                           const conv3x3_block part{0, g.in, k * block, std::min(g.out, (k + 1) * block)};
+                           auto workspace = b.template allocate<T>(conv3x3_params_workspace_size<T>(g, method_, part));
+                           conv3x3_vjp_params<T>(g, method_, x.data(), y_bar.data(), kernel_bar.data(), bias,
+                                                 accumulate, part, workspace.data());
+                       }
+                   });
     }
 
 private:
@@ -81,23 +84,31 @@ private:
     }
     using buffer = pool_buffer<T*, caching_pool<host_memory>>;
 
+    /// What is kept was made for one kind of products.
+    template <class B>
+    void adopt(const B& b) {
+        if (method_.products == b.products()) return;
+        method_.products = b.products();
+        changed();
+        for (auto& each : weights_) each = buffer();
+    }
     /// Whether the transformed kernel of a pass is small enough to be kept.
     [[nodiscard]] bool kept(conv_pass pass) const {
-        return conv3x3_weights_size<T>(shape_, pass, algorithm_) * static_cast<index_t>(sizeof(T)) <= largest_kept;
+        return conv3x3_weights_size<T>(shape_, pass, method_) * static_cast<index_t>(sizeof(T)) <= largest_kept;
     }
 
     /// The transformed kernel; `temporary` owns it where it is not kept.
     template <class B>
     const T* weights(B& b, conv_pass pass, vector_view<const T*> kernel, buffer& temporary) {
         const int k = pass == conv_pass::forward ? 0 : 1;
-        const index_t size = conv3x3_weights_size<T>(shape_, pass, algorithm_);
+        const index_t size = conv3x3_weights_size<T>(shape_, pass, method_);
         const bool keep = kept(pass);
         buffer& to = keep ? weights_[k] : temporary;
         if (to.size() == 0) to = b.template allocate<T>(size);
         if (!(keep && fresh_[k])) {
             const index_t panels = conv3x3_panels<T>(shape_, pass);
             b.parallel(panels, size / std::max<index_t>(panels, 1), [&](index_t first, index_t last) {
-                conv3x3_transform_weights<T>(shape_, pass, algorithm_, kernel.data(), to.data(), first, last);
+                conv3x3_transform_weights<T>(shape_, pass, method_, kernel.data(), to.data(), first, last);
             });
         }
         fresh_[k] = keep;
@@ -109,32 +120,24 @@ private:
     bool streamed(B& b, const conv3x3_shape& g, vector_view<const T*> kernel, const T* bias, const T* x, T* y,
                   bool accumulate) {
         if (kept(conv_pass::forward)) return false;
-        const auto algorithm = conv3x3_algorithm(g, conv_pass::forward, algorithm_);
-        return with_conv3x3<T>(algorithm, [&]<class A>(A) {
-            if constexpr (requires { A::tile; }) {
-                using stream = conv3x3_streamed<T, A::tile>;
-                const index_t tiles = stream::tiles(g), panels = stream::panels(g);
-                if (tiles > most_streamed || panels < b.threads()) return false;
-                auto planes = b.template allocate<T>(stream::planes_size(g));
-                b.parallel(tiles, 64 * g.in, [&](index_t first, index_t last) {
-                    auto workspace = b.template allocate<T>(stream::images_workspace_size(g));
-                    stream::transform_images(g, x, planes.data(), first, last, workspace.data());
-                });
-                b.parallel(panels, 64 * tiles * g.in, [&](index_t first, index_t last) {
-                    auto workspace = b.template allocate<T>(stream::results_workspace_size());
-                    stream::results(g, kernel.data(), bias, planes.data(), y, accumulate, first, last,
-                                    workspace.data());
-                });
-                return true;
-            } else {
-                return false;
-            }
+        const auto sizes = conv3x3_streamed_sizes<T>(g, method_);
+        if (!sizes.possible || sizes.tiles > most_streamed || sizes.panels < b.threads()) return false;
+        auto planes = b.template allocate<T>(sizes.planes);
+        b.parallel(sizes.tiles, 64 * g.in, [&](index_t first, index_t last) {
+            auto workspace = b.template allocate<T>(sizes.images_workspace);
+            conv3x3_streamed_images<T>(g, method_, x, planes.data(), first, last, workspace.data());
         });
+        b.parallel(sizes.panels, 64 * sizes.tiles * g.in, [&](index_t first, index_t last) {
+            auto workspace = b.template allocate<T>(sizes.results_workspace);
+            conv3x3_streamed_results<T>(g, method_, kernel.data(), bias, planes.data(), y, accumulate, first, last,
+                                        workspace.data());
+        });
+        return true;
     }
     /// One part per thread: a part should fill the kernels' blocks, and reads all weights.
     template <class B, class F>
     void split(B& b, const conv3x3_shape& g, conv_pass pass, const F& f) {
-        const index_t units = conv3x3_units(g, pass), size = conv3x3_workspace_size<T>(g, pass, algorithm_);
+        const index_t units = conv3x3_units(g, pass), size = conv3x3_workspace_size<T>(g, pass, method_);
         if (units == 0) return;
         const index_t work = 9 * g.items * g.height * g.width * g.in * g.out / (g.stride * g.stride);
         const index_t parts = work < smallest_work ? 1 : std::min<index_t>(units, b.threads());
@@ -148,7 +151,7 @@ private:
     static constexpr index_t most_streamed = 256;     ///< tiles
 
     conv3x3_shape shape_;
-    conv_algorithm algorithm_ = conv_algorithm::automatic;
+    conv_method method_;  ///< of the products of the backend that called last
     buffer weights_[2];
     bool fresh_[2] = {false, false};
 };

@@ -14,21 +14,22 @@
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
-template <class T, int M>
+template <class T, int M, class P = exact_factors<T>>
 struct conv3x3_streamed {
-    using W = conv3x3_winograd<T, M>;
+    using W = conv3x3_winograd<T, M, P>;
     using S = simd<T>;
     static constexpr int size = W::size, points = W::points;
     static constexpr index_t depth = 64;       ///< channels of a piece of the kernel
     static constexpr index_t tile_block = 64;  ///< tiles that share a transformed piece
-    static constexpr index_t piece = depth * S::panel + S::panel;
+    static constexpr index_t piece = P::words(depth) * S::panel + S::panel;
     static constexpr index_t ld_sums = S::panel + S::width;
 
     static index_t across(const conv3x3_shape& g) { return (g.width + M - 1) / M; }
     static index_t per_item(const conv3x3_shape& g) { return (g.height + M - 1) / M * across(g); }
     static index_t tiles(const conv3x3_shape& g) { return g.items * per_item(g); }
     static index_t panels(const conv3x3_shape& g) { return (g.out + S::panel - 1) / S::panel; }
-    static index_t plane(const conv3x3_shape& g) { return W::plane_size(tiles(g), W::pitch(g.in)); }
+    static index_t pitch(const conv3x3_shape& g) { return W::pitch(P::words(g.in)); }
+    static index_t plane(const conv3x3_shape& g) { return W::plane_size(tiles(g), pitch(g)); }
     /// f(item, first row, first column) of a tile.
     template <class F>
     static void at(const conv3x3_shape& g, index_t tile, const F& f) {
@@ -50,7 +51,7 @@ struct conv3x3_streamed {
             at(g, t, [&](index_t item, index_t i, index_t j) {
                 const T* sources[size * size];
                 W::template place<size>(x + item * g.x_step(), g.height, g.width, g.in, i - 1, j - 1, outside, sources);
-                W::template transform<size>(sources, 1, g.in, planes + t * W::pitch(g.in), plane(g));
+                W::template transform<size>(sources, 1, g.in, planes + t * pitch(g), plane(g));
             });
     }
 
@@ -68,7 +69,7 @@ struct conv3x3_streamed {
                     const index_t part = std::min(depth, g.in - c);
                     W::pack_piece(g, kernel, pieces, piece, n, c, c + part);
                     for (int k = 0; k < points; ++k)
-                        add(planes + k * plane(g) + t * W::pitch(g.in) + c, W::pitch(g.in), count, part,
+                        add(planes + k * plane(g) + t * pitch(g) + P::word(c), pitch(g), count, P::words(part),
                             pieces + k * piece, channels, sums + k * sum_plane, c > 0);
                 }
                 for (index_t s = 0; s < count; ++s)
@@ -84,19 +85,52 @@ struct conv3x3_streamed {
 
 private:
     /// sums = planes times a piece, or go on from there. (gemm_packed adds a product to what is there, another order of sums.)
-    static void add(const T* planes, index_t ld, index_t count, index_t part, const T* packed, index_t channels,
+    static void add(const T* planes, index_t ld, index_t count, index_t words, const T* packed, index_t channels,
                     T* sums, bool go_on) {
         tile_blocks<T>(count, channels, [&]<int R, int V>(index_t r) {
             const T* rows[R];
             DIEM_UNROLL for (int i = 0; i < R; ++i) rows[i] = planes + (r + i) * ld;
             const auto to = [&](int i) { return sums + (r + i) * ld_sums; };
-            tile_sums<T, R, V> tile(nullptr, 0);
+            tile_sums<T, R, V, P> tile(nullptr, 0);
             if (go_on) tile.read(to);
-            tile.add(rows, part, packed);
+            tile.add(rows, words, packed);
             tile.write(to, V * S::width, false);
         });
     }
 };
+
+/// What conv3x3_streamed needs for the forward pass by `method`; not `possible` where that is not Winograd's.
+struct conv3x3_streamed_plan {
+    bool possible = false;
+    index_t tiles = 0, panels = 0;                                    ///< into which the two functions below are split
+    index_t planes = 0, images_workspace = 0, results_workspace = 0;  ///< elements
+};
+/// Calls f with the conv3x3_streamed of the method; not where there is none.
+template <class T, class F>
+void with_conv3x3_streamed(const conv3x3_shape& g, const conv_method& method, const F& f) {
+    with_conv3x3<T>(conv3x3_method(g, conv_pass::forward, method), [&]<class A>(A) {
+        if constexpr (requires { A::tile; }) f(conv3x3_streamed<T, A::tile, typename A::factors>{});
+    });
+}
+template <class T>
+conv3x3_streamed_plan conv3x3_streamed_sizes(const conv3x3_shape& g, const conv_method& method) {
+    conv3x3_streamed_plan p;
+    with_conv3x3_streamed<T>(g, method, [&](auto s) {
+        p = {true, s.tiles(g), s.panels(g), s.planes_size(g), s.images_workspace_size(g), s.results_workspace_size()};
+    });
+    return p;
+}
+template <class T>
+void conv3x3_streamed_images(const conv3x3_shape& g, const conv_method& method, const T* x, T* planes, index_t first,
+                             index_t last, T* workspace) {
+    with_conv3x3_streamed<T>(g, method, [&](auto s) { s.transform_images(g, x, planes, first, last, workspace); });
+}
+template <class T>
+void conv3x3_streamed_results(const conv3x3_shape& g, const conv_method& method, const T* kernel, const T* bias,
+                              const T* planes, T* y, bool accumulate, index_t first, index_t last, T* workspace) {
+    with_conv3x3_streamed<T>(
+        g, method, [&](auto s) { s.results(g, kernel, bias, planes, y, accumulate, first, last, workspace); });
+}
 
 }  // namespace DIEM_SIMD_NAMESPACE
 }  // namespace diem::detail::eigen

@@ -14,8 +14,9 @@
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
-template <class T, int M>
+template <class T, int M, class P = exact_factors<T>>
 struct conv3x3_winograd {
+    using factors = P;
     using S = simd<T>;
     using V = typename S::vec;
     using F = winograd_transform<M>;
@@ -27,44 +28,52 @@ struct conv3x3_winograd {
     // ------------------------------------------------------------------------------------------------ weights
 
     /// Elements between the packed factors of two points: not a power of two.
-    static constexpr index_t factor_size(index_t in, index_t out) { return packed_size<T>(in, out) + S::panel; }
+    static constexpr index_t factor_size(index_t in, index_t out) {
+        return packed_size<T>(P::words(in), out) + S::panel;
+    }
 
     /// size^2 packed in x out factors (out x in for the adjoint).
     static index_t weights_size(const conv3x3_shape& g) {
         return points * std::max(factor_size(g.in, g.out), factor_size(g.out, g.in));
     }
 
-    /// to = G g G' for one panel of columns; tap t is at g[t * step].
-    static void transform_kernel(const T* g, index_t step, T* to, index_t factor) {
+    /// to = G g G' for one panel of columns and index k of the depth; tap t is at g[t * step].
+    static void transform_kernel(const T* g, index_t step, T* to, index_t factor, index_t k) {
+        P::with_arithmetic([&]<class Q>(Q q) { transform_kernel(q, g, step, to, factor, k); });
+    }
+    template <class Q>
+    static void transform_kernel(Q /*arithmetic*/, const T* g, index_t step, T* to, index_t factor, index_t k) {
         for (int half = 0; half < S::panel; half += S::width) {
             V taps[9], rows[3 * size], u[points];
             DIEM_UNROLL for (int t = 0; t < 9; ++t) taps[t] = S::load(g + t * step + half);
             DIEM_UNROLL for (int q = 0; q < 3; ++q) F::template kernel<T>(taps + q, rows + q, 3);
             DIEM_UNROLL for (int i = 0; i < size; ++i) F::template kernel<T>(rows + 3 * i, u + size * i, 1);
-            DIEM_UNROLL for (int i = 0; i < points; ++i) S::store(to + i * factor + half, u[i]);
+            DIEM_UNROLL for (int i = 0; i < points; ++i) Q::store_columns(to + i * factor + half, k, u[i]);
         }
     }
 
     /// The panels of result channels first .. last - 1.
     static void pack(const conv3x3_shape& g, const T* kernel, T* packed, index_t first, index_t last) {
         for (index_t p = first; p < last; ++p)
-            pack_piece(g, kernel, packed + p * g.in * S::panel, factor_size(g.in, g.out), p * S::panel, 0, g.in);
+            pack_piece(g, kernel, packed + p * P::words(g.in) * S::panel, factor_size(g.in, g.out), p * S::panel, 0,
+                       g.in);
     }
-    /// The panel from result channel n, channels c_first .. c_last - 1; points are `factor` apart.
+    /// The panel from result channel n, channels c_first (even) .. c_last - 1; points are `factor` apart.
     static void pack_piece(const conv3x3_shape& g, const T* kernel, T* packed, index_t factor, index_t n,
                            index_t c_first, index_t c_last) {
         T taps[9 * S::panel] = {};
         const index_t count = std::min<index_t>(S::panel, g.out - n);
-        for (index_t c = c_first; c < c_last; ++c, packed += S::panel) {
+        for (index_t c = c_first; c < c_last; ++c) {
+            T* const to = packed + P::word(c - c_first) * S::panel;
             if (count == S::panel) {
-                transform_kernel(kernel + c * g.out + n, g.in * g.out, packed, factor);
+                transform_kernel(kernel + c * g.out + n, g.in * g.out, to, factor, c);
                 continue;
             }
             for (index_t t = 0; t < 9; ++t) {
                 std::copy_n(kernel + (t * g.in + c) * g.out + n, count, taps + t * S::panel);
                 std::fill_n(taps + t * S::panel + count, S::panel - count, T(0));
             }
-            transform_kernel(taps, S::panel, packed, factor);
+            transform_kernel(taps, S::panel, to, factor, c);
         }
     }
 
@@ -72,8 +81,9 @@ struct conv3x3_winograd {
     static void pack_adjoint(const conv3x3_shape& g, const T* kernel, T* packed, index_t first, index_t last) {
         const index_t factor = factor_size(g.out, g.in);
         T taps[S::panel][9 * S::panel] = {};
-        packed += first * g.out * S::panel;
-        for (index_t n = first * S::panel; n < std::min(g.in, last * S::panel); n += S::panel)
+        packed += first * P::words(g.out) * S::panel;
+        for (index_t n = first * S::panel; n < std::min(g.in, last * S::panel);
+             n += S::panel, packed += P::words(g.out) * S::panel)
             for (index_t d = 0; d < g.out; d += S::panel) {
                 const index_t columns = std::min<index_t>(S::panel, g.in - n),
                               count = std::min<index_t>(S::panel, g.out - d);
@@ -82,8 +92,8 @@ struct conv3x3_winograd {
                         const T* const from = kernel + ((8 - t) * g.in + n + c) * g.out + d;
                         for (index_t k = 0; k < count; ++k) taps[k][t * S::panel + c] = c < columns ? from[k] : T(0);
                     }
-                for (index_t k = 0; k < count; ++k, packed += S::panel)
-                    transform_kernel(taps[k], S::panel, packed, factor);
+                for (index_t k = 0; k < count; ++k)
+                    transform_kernel(taps[k], S::panel, packed + P::word(d + k) * S::panel, factor, d + k);
             }
     }
 
@@ -95,16 +105,23 @@ struct conv3x3_winograd {
     /// Tiles transformed together.
     static index_t tiles(index_t in) {
         constexpr index_t budget = 262144 / sizeof(T);
-        return std::clamp<index_t>(round_up(budget / (points * pitch(in)), S::rows), tiles_min, tiles_max);
+        return std::clamp<index_t>(round_up(budget / (points * pitch(P::words(in))), S::rows), tiles_min, tiles_max);
     }
 
     /// Elements between planes of `count` tiles, not a power of two either.
     static constexpr index_t plane_size(index_t count, index_t ld) { return count * ld + S::panel; }
 
-    /// plane[i, j][tile][channel] = transform of the tile's pixels: B' d B (extent = size) or A y A' (extent = M).
-    template <int extent>
+    /// plane[i, j][tile][channel] = transform of the tile's pixels: B' d B (extent = size) or A y A' (extent = M). Products
+    /// then sum over channels, or over tiles (`over_tiles`).
+    template <int extent, bool over_tiles = false>
     static void transform(const T* const* pointers, index_t count, index_t channels, T* planes, index_t plane) {
-        const index_t ld = pitch(channels);
+        P::with_arithmetic(
+            [&]<class Q>(Q) { transform_by<Q, extent, over_tiles>(pointers, count, channels, planes, plane); });
+    }
+    /// (A function, not the lambda itself: what that refers to would be read again after every store.)
+    template <class Q, int extent, bool over_tiles>
+    static void transform_by(const T* const* pointers, index_t count, index_t channels, T* planes, index_t plane) {
+        const index_t ld = pitch(over_tiles ? channels : P::words(channels));
         const auto one = [](const V* from, V* to) {
             if constexpr (extent == size)
                 F::template input<T>(from, to);
@@ -128,8 +145,13 @@ struct conv3x3_winograd {
                     rows([c, n = channels - c](const T* p) { return S::load(p + c, n); });
                 DIEM_UNROLL for (int i = 0; i < size; ++i) {
                     one(d + i * extent, v + i * size);
-                    DIEM_UNROLL for (int j = 0; j < size; ++j)
-                        S::store(planes + (i * size + j) * plane + t * ld + c, v[i * size + j]);
+                    DIEM_UNROLL for (int j = 0; j < size; ++j) {
+                        T* const to = planes + (i * size + j) * plane;
+                        if constexpr (over_tiles)
+                            Q::store_columns(to + P::word(t) * ld + c, t, v[i * size + j]);
+                        else
+                            Q::store_row(to + t * ld, c, v[i * size + j]);
+                    }
                 }
             }
     }
@@ -138,7 +160,7 @@ struct conv3x3_winograd {
 
     static index_t workspace_size(const conv3x3_shape& g) {
         const auto one = [](index_t in) {
-            return points * (plane_size(tiles(in), pitch(in)) + plane_size(tiles(in), pitch(group))) +
+            return points * (plane_size(tiles(in), pitch(P::words(in))) + plane_size(tiles(in), pitch(group))) +
                    round_up(in, S::panel);
         };
         return std::max(one(g.in), one(g.out));
@@ -148,7 +170,8 @@ struct conv3x3_winograd {
     static void run(index_t rows, index_t columns, index_t in, index_t out, index_t x_step, index_t y_step,
                     const T* packed, const T* bias, const T* x, T* y, bool accumulate, index_t first, index_t last,
                     T* workspace) {
-        const index_t limit = tiles(in), ld = pitch(in), ldm = pitch(group), factor = factor_size(in, out);
+        const index_t limit = tiles(in), depth = P::words(in), ld = pitch(depth), ldm = pitch(group),
+                      factor = factor_size(in, out);
         const index_t plane = plane_size(limit, ld), sum_plane = plane_size(limit, ldm);
         T* const planes = workspace;
         T* const sums = planes + points * plane;
@@ -164,8 +187,8 @@ struct conv3x3_winograd {
             for (index_t n = 0; n < out; n += group) {
                 const index_t channels = std::min(group, out - n);
                 for (int k = 0; k < points; ++k)
-                    gemm_packed<T>(planes + k * plane, ld, count, in, packed + k * factor + n * in,
-                                   round_up(channels, S::width), nullptr, sums + k * sum_plane, ldm, false);
+                    gemm_packed<T, P>(planes + k * plane, ld, count, depth, packed + k * factor + n * depth,
+                                      round_up(channels, S::width), nullptr, sums + k * sum_plane, ldm, false);
                 inverse(sums, sum_plane, ldm, count, channels, bias ? bias + n : nullptr, targets, n, accumulate);
             }
             count = 0;
@@ -184,9 +207,9 @@ struct conv3x3_winograd {
     }
 
     /// Pointers to the extent^2 pixels from (i, j), `outside` where there is none.
-    template <int extent, class P>
-    static void place(P* image, index_t rows, index_t columns, index_t channels, index_t i, index_t j, P* outside,
-                      P** to) {
+    template <int extent, class Pixel>
+    static void place(Pixel* image, index_t rows, index_t columns, index_t channels, index_t i, index_t j,
+                      Pixel* outside, Pixel** to) {
         for (index_t u = i; u < i + extent; ++u)
             for (index_t v = j; v < j + extent; ++v)
                 *to++ = u >= 0 && u < rows && v >= 0 && v < columns ? image + (u * columns + v) * channels : outside;
@@ -243,8 +266,8 @@ struct conv3x3_winograd {
     static constexpr index_t params_tiles = 64;
 
     static index_t params_workspace_size(const conv3x3_shape&, index_t in, index_t out) {
-        return points * (in * round_up(out, S::panel) + plane_size(params_tiles, pitch(in)) +
-                         plane_size(params_tiles, pitch(out))) +
+        return points * (in * round_up(out, S::panel) + plane_size(P::words(params_tiles), pitch(in)) +
+                         plane_size(P::words(params_tiles), pitch(out))) +
                std::max(round_up(in, S::panel), round_up(out, S::panel));
     }
 
@@ -253,7 +276,7 @@ struct conv3x3_winograd {
                            index_t in_last, index_t out_first, index_t out_last, T* workspace) {
         const index_t in = in_last - in_first, out = out_last - out_first;
         const index_t ldx = pitch(in), ldy = pitch(out), ldu = round_up(out, S::panel), limit = params_tiles;
-        const index_t x_plane = plane_size(limit, ldx), y_plane = plane_size(limit, ldy);
+        const index_t x_plane = plane_size(P::words(limit), ldx), y_plane = plane_size(P::words(limit), ldy);
         T* const sums = workspace;
         T* const x_planes = sums + points * in * ldu;
         T* const y_planes = x_planes + points * x_plane;
@@ -264,13 +287,14 @@ struct conv3x3_winograd {
         const T* y_from[params_tiles * M * M];
         index_t count = 0;
         const auto block = [&] {
-            transform<size>(x_from, count, in, x_planes, x_plane);
-            transform<M>(y_from, count, out, y_planes, y_plane);
+            transform<size, true>(x_from, count, in, x_planes, x_plane);
+            transform<M, true>(y_from, count, out, y_planes, y_plane);
             for (int k = 0; k < points; ++k)
                 for (index_t n = 0; n < out; n += S::panel)
                     tile_blocks<T>(in, out - n, [&]<int R, int V>(index_t r) {
-                        tile_sums<T, R, V> tile(nullptr, 0);
-                        tile.add_outer(x_planes + k * x_plane + r, ldx, y_planes + k * y_plane + n, ldy, count);
+                        tile_sums<T, R, V, P> tile(nullptr, 0);
+                        tile.add_outer(x_planes + k * x_plane + r, ldx, y_planes + k * y_plane + n, ldy,
+                                       P::words(count));
                         tile.write([&](int i) { return sums + (k * in + r + i) * ldu + n; }, S::panel, true);
                     });
             count = 0;

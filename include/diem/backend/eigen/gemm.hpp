@@ -25,6 +25,13 @@ inline gemm_kernel choose_gemm(op ta, op tb, index_t m, index_t n, index_t k) {
     return m * n <= 256 * 256 && k <= 1024 ? gemm_kernel::outer : gemm_kernel::library;
 }
 
+/// C = beta C, not read where beta is 0.
+template <class T>
+void scale_result(T beta, T* c, index_t ldc, index_t m, index_t n) {
+    for (index_t i = 0; i < n; ++i)
+        for (index_t j = 0; j < m; ++j) c[i * ldc + j] = beta == 0 ? T(0) : beta * c[i * ldc + j];
+}
+
 template <class T>
 struct gemm_part {
     T alpha;
@@ -39,7 +46,8 @@ struct gemm_part {
     /// B as it is (`panels`) or transposed (`outer`).
     template <bool Outer>
     void by_panels() const {
-        scale();
+        // C is written where beta is 0 and added to where it is not.
+        if (k == 0 || (beta != 0 && beta != 1)) scale_result(beta, c, ldc, m, n);
         constexpr index_t panel = simd<T>::panel;
         alignas(64) T packed[depth_block * panel];
         for (index_t k0 = 0; k0 < k; k0 += depth_block) {
@@ -73,12 +81,6 @@ private:
     static constexpr index_t depth_block = 256;
     static constexpr index_t cache_elements = index_t{1} << 16;
 
-    /// C is written where beta is 0 and added to where it is not.
-    void scale() const {
-        if (k > 0 && (beta == 0 || beta == 1)) return;
-        for (index_t i = 0; i < n; ++i)
-            for (index_t j = 0; j < m; ++j) c[i * ldc + j] = beta == 0 ? T(0) : beta * c[i * ldc + j];
-    }
     void pack(index_t k0, index_t depth, index_t m0, index_t columns, T* packed) const {
         constexpr index_t panel = simd<T>::panel;
         const T* from = a + k0 * lda + m0;

@@ -75,8 +75,34 @@ void pack_panels(index_t depth, index_t columns, At at, T* packed) {
             for (index_t n = first; n < first + panel; ++n) *packed++ = n < columns ? at(k, n) : T(0);
 }
 
-/// Sums of R rows and V vectors of columns (a panel has two, its second one may be unused).
-template <class T, int R, int V>
+/// How the factors of a product are stored: here as they are. A word of the size of T holds what a multiplication takes of
+/// the depth at once: one number. See bfloat16.hpp for two.
+template <class T>
+struct exact_factors {
+    using S = simd<T>;
+    using left = T;
+    using right = typename S::vec;
+
+    /// Words of a depth, and the word of index k of it.
+    static constexpr index_t words(index_t depth) { return depth; }
+    static constexpr index_t word(index_t k) { return k; }
+    /// Stores indices k .. k + width - 1 of one row; k is a multiple of the width.
+    static void store_row(T* row, index_t k, right v) { S::store(row + k, v); }
+    /// Stores index k of `width` columns, in rising order of k; `to` is the first one's word.
+    static void store_columns(T* to, index_t /*k*/, right v) { S::store(to, v); }
+
+    static left load_left(const T* p) { return *p; }
+    static right load_right(const T* p) { return S::load(p); }
+    static void add(right& sum, left a, right b) { sum += a * b; }
+    /// Calls f with what stores, loads and multiplies: the members above.
+    template <class F>
+    static void with_arithmetic(F&& f) {
+        f(exact_factors{});
+    }
+};
+
+/// Sums of R rows and V vectors of columns (a panel has two, its second one may be unused) of products of factors P.
+template <class T, int R, int V, class P = exact_factors<T>>
 struct tile_sums {
     using S = simd<T>;
     typename S::vec at[R][V];
@@ -99,30 +125,35 @@ struct tile_sums {
             S::load(row(i) + v * S::width);
     }
 
-    /// += A B with A in R rows (row i is rows[i][0 .. depth - 1]) and B one packed panel.
-    void add(const T* const* rows, index_t depth, const T* b) {
-        const T* a[R];
-        DIEM_UNROLL for (int i = 0; i < R; ++i) a[i] = rows[i];
-        for (index_t k = 0; k < depth; ++k, b += S::panel) {
-            typename S::vec right[V];
-            DIEM_UNROLL for (int v = 0; v < V; ++v) right[v] = S::load(b + v * S::width);
-            DIEM_UNROLL for (int i = 0; i < R; ++i) {
-                const T left = a[i][k];
-                DIEM_UNROLL for (int v = 0; v < V; ++v) at[i][v] += left * right[v];
+    /// += A B with A in R rows (row i is rows[i][0 .. words - 1]) and B one packed panel.
+    void add(const T* const* rows, index_t words, const T* b) {
+        P::with_arithmetic([&]<class Q>(Q) {
+            const T* a[R];
+            DIEM_UNROLL for (int i = 0; i < R; ++i) a[i] = rows[i];
+            const T* from = b;
+            for (index_t k = 0; k < words; ++k, from += S::panel) {
+                typename Q::right right[V];
+                DIEM_UNROLL for (int v = 0; v < V; ++v) right[v] = Q::load_right(from + v * S::width);
+                DIEM_UNROLL for (int i = 0; i < R; ++i) {
+                    const typename Q::left left = Q::load_left(a[i] + k);
+                    DIEM_UNROLL for (int v = 0; v < V; ++v) Q::add(at[i][v], left, right[v]);
+                }
             }
-        }
+        });
     }
 
-    /// += A' B over `depth` rows of A (lda apart, R columns read) and of B (ldb apart, V vectors read).
-    void add_outer(const T* a, index_t lda, const T* b, index_t ldb, index_t depth) {
-        for (index_t k = 0; k < depth; ++k, a += lda, b += ldb) {
-            typename S::vec right[V];
-            DIEM_UNROLL for (int v = 0; v < V; ++v) right[v] = S::load(b + v * S::width);
-            DIEM_UNROLL for (int i = 0; i < R; ++i) {
-                const T left = a[i];
-                DIEM_UNROLL for (int v = 0; v < V; ++v) at[i][v] += left * right[v];
+    /// += A' B over `words` rows of A (lda apart, R columns read) and of B (ldb apart, V vectors read).
+    void add_outer(const T* a, index_t lda, const T* b, index_t ldb, index_t words) {
+        P::with_arithmetic([&, a, b]<class Q>(Q) mutable {
+            for (index_t k = 0; k < words; ++k, a += lda, b += ldb) {
+                typename Q::right right[V];
+                DIEM_UNROLL for (int v = 0; v < V; ++v) right[v] = Q::load_right(b + v * S::width);
+                DIEM_UNROLL for (int i = 0; i < R; ++i) {
+                    const typename Q::left left = Q::load_left(a + i);
+                    DIEM_UNROLL for (int v = 0; v < V; ++v) Q::add(at[i][v], left, right[v]);
+                }
             }
-        }
+        });
     }
 
     /// Row i, c + i ldc or c[i] + offset, (+)= the sums, of which `columns` exist.
@@ -164,8 +195,8 @@ void tile_blocks(index_t count, index_t columns, F&& f) {
         row_blocks<8>(0, count, [&]<int R>(index_t r) { f.template operator()<R, 1>(r); });
 }
 
-/// C (count x columns, rows ldc apart) (+)= A (count x depth, rows lda apart) B + bias (may be null), B packed.
-template <class T>
+/// C (count x columns, rows ldc apart) (+)= A (count x depth, rows lda apart) B + bias (may be null), B packed. `depth` in words.
+template <class T, class P = exact_factors<T>>
 void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T* packed, index_t columns, const T* bias,
                  T* c, index_t ldc, bool accumulate) {
     using S = simd<T>;
@@ -173,7 +204,7 @@ void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T*
         tile_blocks<T>(count, columns - n, [&]<int R, int V>(index_t r) {
             const T* row[R];
             DIEM_UNROLL for (int i = 0; i < R; ++i) row[i] = a + (r + i) * lda;
-            tile_sums<T, R, V> sums(bias ? bias + n : nullptr, columns - n);
+            tile_sums<T, R, V, P> sums(bias ? bias + n : nullptr, columns - n);
             sums.add(row, depth, packed);
             sums.write([&](int i) { return c + (r + i) * ldc + n; }, columns - n, accumulate);
         });

@@ -5,6 +5,7 @@
 #include <diem/backend/eigen/conv3x3_streamed.hpp>
 #include <diem/backend/eigen/elementwise.hpp>
 #include <diem/backend/eigen/gemm_packed.hpp>
+#include <diem/backend/eigen/gemm_rounded.hpp>
 #include <diem/backend/eigen/low_rank_plan.hpp>
 #include <diem/backend/eigen/matrix.hpp>
 #include <diem/backend/eigen/random.hpp>
@@ -39,19 +40,25 @@
                                                               bool);                                                  \
     linkage template void diem::detail::eigen::conv3x3_transform_weights<T>(                                          \
         const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_pass,                                    \
-        diem::detail::eigen::conv_algorithm, const T*, T*, diem::index_t, diem::index_t);                             \
+        const diem::detail::eigen::conv_method&, const T*, T*, diem::index_t, diem::index_t);                         \
     linkage template void diem::detail::eigen::conv3x3_forward<T>(                                                    \
-        const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_algorithm, const T*, const T*, const T*, \
-        T*, bool, diem::index_t, diem::index_t, T*);                                                                  \
+        const diem::detail::eigen::conv3x3_shape&, const diem::detail::eigen::conv_method&, const T*, const T*,       \
+        const T*, T*, bool, diem::index_t, diem::index_t, T*);                                                        \
     linkage template void diem::detail::eigen::conv3x3_vjp_input<T>(                                                  \
-        const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_algorithm, const T*, const T*, T*, bool, \
-        diem::index_t, diem::index_t, T*);                                                                            \
+        const diem::detail::eigen::conv3x3_shape&, const diem::detail::eigen::conv_method&, const T*, const T*, T*,   \
+        bool, diem::index_t, diem::index_t, T*);                                                                      \
     linkage template void diem::detail::eigen::conv3x3_vjp_params<T>(                                                 \
-        const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_algorithm, const T*, const T*, T*, T*,   \
-        bool, const diem::detail::eigen::conv3x3_block&, T*);                                                         \
-    linkage template class diem::detail::eigen::low_rank_plan<T>;                                                     \
-    linkage template struct diem::detail::eigen::conv3x3_streamed<T, 2>;                                              \
-    linkage template struct diem::detail::eigen::conv3x3_streamed<T, 4>;
+        const diem::detail::eigen::conv3x3_shape&, const diem::detail::eigen::conv_method&, const T*, const T*, T*,   \
+        T*, bool, const diem::detail::eigen::conv3x3_block&, T*);                                                     \
+    linkage template void diem::detail::eigen::conv3x3_streamed_images<T>(                                            \
+        const diem::detail::eigen::conv3x3_shape&, const diem::detail::eigen::conv_method&, const T*, T*,             \
+        diem::index_t, diem::index_t, T*);                                                                            \
+    linkage template void diem::detail::eigen::conv3x3_streamed_results<T>(                                           \
+        const diem::detail::eigen::conv3x3_shape&, const diem::detail::eigen::conv_method&, const T*, const T*,       \
+        const T*, T*, bool, diem::index_t, diem::index_t, T*);                                                        \
+    linkage template void diem::detail::eigen::multiply_rounded<T>(const diem::detail::eigen::product_factors<T>&,    \
+                                                                   T*);                                               \
+    linkage template class diem::detail::eigen::low_rank_plan<T>;
 
 // DIEM_INSTANTIATED: of the target diem::instantiated, see diem/instantiate.hpp.
 #if defined(DIEM_EXTERN_TEMPLATES) || defined(DIEM_INSTANTIATED)
