@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/linop/covariance.hpp>
@@ -164,6 +165,8 @@ int run(B& b, const settings& s, const program_options& o) {
         save("cancelled");
         return support::interrupt_status();
     };
+    std::filesystem::create_directories(o.out);
+    const io::folder_lock lock(o.out);  // two runs in one folder would mix their files
     save("running");
     support::watched_run<B, network> watch(
         s.observations, s.em.laps, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {

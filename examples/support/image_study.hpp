@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
 #include <diem/metrics/psnr.hpp>
@@ -122,6 +123,11 @@ public:
                 std::cerr << s_.program << ": warning: " << text << '\n';
         }
         if (s_.plan_only) return 0;
+        std::optional<diem::io::folder_lock> lock;  // two runs in one folder would mix their files
+        if (writes()) {
+            std::filesystem::create_directories(s_.out);
+            lock.emplace(s_.out);
+        }
         begin_report(network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian");
         save_report("running");
         for (const auto& [name, images] : held_out_)
