@@ -108,6 +108,7 @@ set(DIEM_HEADERS
     include/diem/model/gaussian_skip.hpp
     include/diem/model/parameterization.hpp
     include/diem/model/preconditioned.hpp
+    include/diem/model/pretrained_network.hpp
     include/diem/mri/coil_compression.hpp
     include/diem/mri/coil_matrix.hpp
     include/diem/mri/espirit.hpp

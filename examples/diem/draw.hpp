@@ -40,7 +40,7 @@ struct opened_prior {
 template <Backend B>
 opened_prior<B> open(B& b, const draw_command& o) {
     std::string note;
-    opened_prior<B> p{prior::load<B>(o.checkpoint, b, &note), std::nullopt};
+    opened_prior<B> p{prior::load<B, network_type<B>>(o.checkpoint, b, &note), std::nullopt};
     if (!note.empty()) std::cerr << "diem: note: " << note << '\n';
     p.image = image_of(p.prior);
     p.scale = scale_of_notes(p.prior.notes);

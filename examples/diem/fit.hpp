@@ -32,7 +32,7 @@ using namespace diem;
 /// A run in its folder.
 template <Backend B>
 class fit_run {
-    using network = model::any_network<B>;
+    using network = network_type<B>;
 
 public:
     fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m) : b_(b), o_(o), s_(s), m_(m) {}
@@ -111,7 +111,7 @@ public:
 
 private:
     [[nodiscard]] index_t shown(index_t items) const { return fitting(*m_.image, std::min(s_.pictures, items)); }
-    void set_up(prior::run<B>& run, const path& folder) const {
+    void set_up(run_type<B>& run, const path& folder) const {
         run.folder = folder;
         run.ranks = o_.at.ranks;
         run.resume = o_.resume;
@@ -181,7 +181,7 @@ int fit(B& b, const fit_command& o) {
         std::cout << "scale: data are divided by " << m.scale << "; samples will be in your units" << std::endl;
     fit_into_memory(b, o, s, m);
     double plan_bytes = 0;
-    std::optional<model::any_network<B>> net;
+    std::optional<network_type<B>> net;
     if (s.network) {
         net.emplace(*s.network);
         if (const auto* unet = std::get_if<nn::unet_config>(&*s.network)) {

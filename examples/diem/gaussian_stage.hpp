@@ -11,7 +11,7 @@ using namespace diem;
 
 template <Backend B>
 learn_result<B> gaussian_stage<B>::fit(B& b, const prior::gaussian_fit_options& o, const measured<B>& m,
-                                       const prior::run<B>& run) {
+                                       const run_type<B>& run) {
     if (const auto* mask = m.a.as_mask())
         return prior::learn_gaussian(b, posterior::observe(b, m.y, *mask, m.noise), o, run);
     auto bounded = o;

@@ -18,7 +18,7 @@ support::em_plan network_stage<B>::plan(B& b, const network& net, const prior::e
 
 template <Backend B>
 learn_result<B> network_stage<B>::fit(B& b, learned_prior<B> start, const network& net, const measured<B>& m,
-                                      const prior::em_options& em, const prior::run<B>& run) {
+                                      const prior::em_options& em, const run_type<B>& run) {
     return prior::fit_diffusion(b, std::move(start), net, m.observed(b), em, run);
 }
 

@@ -8,7 +8,7 @@
 #include <optional>
 #include <variant>
 
-#include <diem/model/any_network.hpp>
+#include <diem/model/pretrained_network.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/diffusion_em.hpp>
 #include <diem/prior/learned.hpp>
@@ -20,10 +20,15 @@
 /// functions below are defined.
 namespace program {
 
+/// Any that a prior's file may hold.
 template <Backend B>
-using learned_prior = diem::prior::learned<B>;
+using network_type = diem::model::pretrained_network<B>;
 template <Backend B>
-using learn_result = diem::prior::learn_result<B>;
+using learned_prior = diem::prior::learned<B, network_type<B>>;
+template <Backend B>
+using learn_result = diem::prior::learn_result<B, network_type<B>>;
+template <Backend B>
+using run_type = diem::prior::run<B, network_type<B>>;
 
 /// The shape of its images: of its notes, else of a U-Net; none where it is not known. Throws io_error (notes).
 template <Backend B>
@@ -55,7 +60,7 @@ struct gaussian_stage {
     }
     /// Masks have exact E-steps that cost little; other operators are formed as matrices by `moments`.
     [[nodiscard]] static learn_result<B> fit(B& b, const diem::prior::gaussian_fit_options& o, const measured<B>& m,
-                                             const diem::prior::run<B>& run);
+                                             const run_type<B>& run);
     /// Exact posterior samples of masked observations under a Gaussian; false where A is no mask. Sample s n + i belongs to
     /// observation i.
     static bool draw_masked(B& b, const diem::diffusion::gaussian<B>& model, const measured<B>& m, std::uint64_t seed,
@@ -64,13 +69,13 @@ struct gaussian_stage {
 
 template <Backend B>
 struct network_stage {
-    using network = diem::model::any_network<B>;
+    using network = network_type<B>;
 
     [[nodiscard]] static support::em_plan plan(B& b, const network& net, const diem::prior::em_options& em,
                                                diem::index_t observations);
     /// The diffusion prior by EM.
     [[nodiscard]] static learn_result<B> fit(B& b, learned_prior<B> start, const network& net, const measured<B>& m,
-                                             const diem::prior::em_options& em, const diem::prior::run<B>& run);
+                                             const diem::prior::em_options& em, const run_type<B>& run);
     /// `prior::sample`.
     static bool draw(B& b, const learned_prior<B>& prior, const diem::diffusion::sampling_options& sampling,
                      const diem::random_key& key, diem::view_t<B> x, const std::atomic<bool>* cancel = nullptr);

@@ -133,6 +133,7 @@
 #include <diem/model/gaussian_skip.hpp>
 #include <diem/model/parameterization.hpp>
 #include <diem/model/preconditioned.hpp>
+#include <diem/model/pretrained_network.hpp>
 
 #include <diem/posterior/any_policies.hpp>
 #include <diem/posterior/diffpir.hpp>

@@ -66,7 +66,7 @@ prior_type* fit(nb::handle y, nb::handle op, nb::handle config, const std::optio
     std::optional<io::folder_lock> lock;
     if (folder) lock.emplace(open_folder(*folder, resume));
 
-    prior::run<backend> run;
+    program::run_type<backend> run;
     run.resume = resume;
     run.save_every = save_every;
     run.cancel = &watch.cancel;
@@ -85,7 +85,7 @@ prior_type* fit(nb::handle y, nb::handle op, nb::handle config, const std::optio
         result.prior.notes = io::json::object();
         program::add_notes(result.prior, m);
         result = program::network_stage<backend>::fit(
-            *b, std::move(result.prior), model::any_network<backend>(*settings.network), m, settings.em, run);
+            *b, std::move(result.prior), program::network_type<backend>(*settings.network), m, settings.em, run);
     }
     watch.rethrow();
     if (folder && result.status != prior::run_status::cancelled)
@@ -100,7 +100,7 @@ prior_type* fit(nb::handle y, nb::handle op, nb::handle config, const std::optio
 prior_type* load(const fs::path& file, int threads) {
     auto b = std::make_unique<backend>(threads);
     std::string note;
-    auto prior = prior::load<backend>(file, *b, &note);
+    auto prior = prior::load<backend, program::network_type<backend>>(file, *b, &note);
     if (!note.empty()) warn({note});
     return new prior_type{std::move(b), std::move(prior)};
 }

@@ -4,15 +4,15 @@
 #include <string>
 #include <vector>
 
-#include <diem/model/any_network.hpp>
 #include <diem/model/preconditioned.hpp>
+#include <diem/model/pretrained_network.hpp>
 
 #include "support/golden_batch.hpp"
 
 namespace diem::test {
 
 template <class B>
-using golden_model = model::preconditioned<B, model::any_network<B>>;
+using golden_model = model::preconditioned<B, model::pretrained_network<B>>;
 
 /// The parameters of a golden file. Their names, shapes and order must be those of the model.
 template <class B, class Model>
@@ -35,7 +35,7 @@ template <class B>
 golden_model<B> load_network(B& b, golden_file& file, const io::json& net, const model::preconditioning& options = {}) {
     const auto config = model::parse_network(net);
     CHECK(model::parse_network(model::to_json(config)).index() == config.index());
-    golden_model<B> m(b, model::any_network<B>(config), options);
+    golden_model<B> m(b, model::pretrained_network<B>(config), options);
     load_parameters(b, file, m);
     return m;
 }

@@ -2,40 +2,41 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
+#include <diem/core/error.hpp>
 #include <diem/model/config.hpp>
-#include <diem/nn/ddpm_unet.hpp>
 #include <diem/nn/mlp.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/unet.hpp>
 
 namespace diem::model {
 
-/// An MLP or one of two kinds of U-Net, chosen when the program runs: an `nn::Network`, so that what is built on networks is compiled
-/// once for all. Each call looks up the choice once.
-template <Backend B>
+/// An MLP or a U-Net, or one of `More` (whole types), chosen when the program runs: an `nn::Network`, so that what is built on
+/// networks is compiled once for all. Each call looks up the choice once. With the networks that are trained elsewhere it is
+/// `pretrained_network`, in a header of its own: who has none compiles none.
+template <Backend B, class... More>
 class any_network {
     using in = const_view_t<B>;
     using out = view_t<B>;
     using parameters_in = const_vector_t<B>;
     using mlp = nn::mlp<B>;
     using unet = nn::unet<B>;
-    using ddpm_unet = nn::ddpm_unet<B>;
 
 public:
     class activations {
         friend class any_network;
         std::variant<std::monostate, typename mlp::activations, typename unet::activations,
-                     typename ddpm_unet::activations>
+                     typename More::activations...>
             saved_;
     };
 
-    /// Throws value_error where sizes are out of range.
+    /// Throws value_error where sizes are out of range, config_error for a network that is not among these.
     explicit any_network(const network_config& config)
         : net_(std::visit([](const auto& c) { return make(c); }, config)) {}
 
@@ -51,11 +52,15 @@ public:
     [[nodiscard]] index_t embedding() const {
         return std::visit([](const auto& n) { return n.embedding(); }, net_);
     }
-    /// See `ddpm_unet::set_labels`. Throws value_error for a network without classes.
+    /// See `nn::ddpm_unet::set_labels`. Throws value_error for a network without classes.
     void set_labels(std::vector<index_t> labels) {
-        auto* net = std::get_if<ddpm_unet>(&net_);
-        check_value("model::any_network", net != nullptr, "the network has no classes, a label was given");
-        net->set_labels(std::move(labels));
+        std::visit(
+            [&](auto& net) {
+                constexpr bool has_classes = requires { net.set_labels(std::move(labels)); };
+                check_value("model::any_network", has_classes, "the network has no classes, a label was given");
+                if constexpr (has_classes) net.set_labels(std::move(labels));
+            },
+            net_);
     }
     void parameters_changed() {
         std::visit([](auto& n) { n.parameters_changed(); }, net_);
@@ -86,10 +91,22 @@ public:
     }
 
 private:
-    using choice = std::variant<mlp, unet, ddpm_unet>;
-    static choice make(const nn::mlp_config& c) { return mlp(c); }
-    static choice make(const nn::unet_config& c) { return unet(c); }
-    static choice make(const nn::ddpm_unet_config& c) { return ddpm_unet(c); }
+    using choice = std::variant<mlp, unet, More...>;
+    template <class Config, class N, class... Others>
+    static choice make_first_of(const Config& c) {
+        if constexpr (std::is_same_v<Config, std::remove_cvref_t<decltype(std::declval<const N&>().config())>>)
+            return N(c);
+        else if constexpr (sizeof...(Others) > 0)
+            return make_first_of<Config, Others...>(c);
+        else
+            throw config_error(
+                "model::any_network: no network of this type here; networks trained elsewhere need "
+                "model::pretrained_network");
+    }
+    template <class Config>
+    static choice make(const Config& c) {
+        return make_first_of<Config, mlp, unet, More...>(c);
+    }
     template <class F>
     void with(const activations& saved, const F& f) {
         std::visit([&]<class N>(N& n) { f(n, std::get<typename N::activations>(saved.saved_)); }, net_);
