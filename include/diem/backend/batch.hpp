@@ -16,8 +16,8 @@ public:
     batch() = default;
     /// Throws shape_error for sizes that are negative or whose product cannot be counted, memory_error where there is not as
     /// much memory.
-    batch(B& backend, index_t features, index_t items)
-        : buffer_(backend.template allocate<T>(checked_product("batch", "features x items", features, items))),
+    batch(B& b, index_t features, index_t items)
+        : buffer_(b.template allocate<T>(checked_product("batch", "features x items", features, items))),
           features_(features), items_(items) {}
     /// On a buffer that there is: features x items elements. Throws shape_error where it has another size.
     batch(buffer_t<B, T> buffer, index_t features, index_t items) : features_(features), items_(items) {

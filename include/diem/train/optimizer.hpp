@@ -91,19 +91,19 @@ class optimizer {
 public:
     optimizer() = default;
     /// m = v = 0, average = the parameters.
-    optimizer(B& backend, const_vector_t<B> parameters, const adam_options& options) : options_(options) {
+    optimizer(B& b, const_vector_t<B> parameters, const adam_options& options) : options_(options) {
         constexpr auto* where = "train::optimizer";
         check_value(where, options.beta1 >= 0 && options.beta1 < 1, "beta1 must lie in [0, 1)");
         check_value(where, options.beta2 >= 0 && options.beta2 < 1, "beta2 must lie in [0, 1)");
         check_value(where, options.ema_decay >= 0 && options.ema_decay < 1, "ema_decay must lie in [0, 1)");
         check_value(where, options.eps > 0 && options.max_norm > 0, "eps and max_norm must be > 0");
         const index_t n = parameters.size();
-        for (auto* buffer : {&m_, &v_, &average_}) *buffer = batch<B>(backend, n, 1);
-        squared_norm_ = batch<B, double>(backend, 1, 1);
-        scale_ = batch<B, double>(backend, 1, 1);
-        backend.fill(m_.view(), 0);
-        backend.fill(v_.view(), 0);
-        backend.copy(as_batch(parameters), average_.view());
+        for (auto* buffer : {&m_, &v_, &average_}) *buffer = batch<B>(b, n, 1);
+        squared_norm_ = batch<B, double>(b, 1, 1);
+        scale_ = batch<B, double>(b, 1, 1);
+        b.fill(m_.view(), 0);
+        b.fill(v_.view(), 0);
+        b.copy(as_batch(parameters), average_.view());
     }
 
     /// One update of the parameters p with the gradient g. After the norm everything is one pass over the flat buffers, and
