@@ -183,7 +183,7 @@ def test_ctrl_c(tmp_path):
         digits = Digits()
         def started(lap, x):
             print("lap", lap["lap"], flush=True)
-        em = {{"laps": 100000, "sampler": {{"steps": 8}}, "training": {{"steps": 20, "batch": 32}}}}
+        em = {{"laps": 100000, "out_of_range": "clip", "sampler": {{"steps": 8}}, "training": {{"steps": 20, "batch": 32}}}}
         how = dict(network=NETWORK, gaussian=GAUSSIAN, em=em, folder={str(tmp_path / "run")!r}, callback=started)
         try:
             diem.fit(digits.y, digits.operator, 0.01, **how)

@@ -175,7 +175,8 @@ template <Backend B>
     check_size("nn::group_norm", "gamma.size()", to.gamma.size(), s.channels);
     check_size("nn::group_norm", "beta.size()", to.beta.size(), s.channels);
     check_value("nn::group_norm", x.contiguous(), "x is not contiguous");
-    for (const auto& each : {to.before, to.scale, to.shift}) {
+    const const_view_t<B> given[] = {to.before, to.scale, to.shift};
+    for (const const_view_t<B>& each : given) {
         if (each.features() == 0) continue;
         check_size("nn::group_norm", "modulation features", each.features(), s.channels);
         if (each.items() != 1) check_size("nn::group_norm", "modulation items", each.items(), x.items());
