@@ -59,7 +59,8 @@ template <Backend B, linop::NonlinearOperator<B> F>
         f.apply(b, moved.cview(), y.view());
         b.axpby(-2 * h, z.cview(), 1.0, moved.view());
         f.apply(b, moved.cview(), other.view());
-        b.axpby(-1 / (2 * h), other.cview(), 1 / (2 * h), y.view());
+        b.axpby(-1.0, other.cview(), 1.0, y.view());  // first, so that equal values leave nothing
+        b.axpby(0.0, y.cview(), 1 / (2 * h), y.view());
         const auto left = detail::dots(b, hz, u), right = detail::dots(b, y, u), uu = detail::dots(b, u, u),
                    dd = detail::dots(b, y, y);
         double worst = 0;
