@@ -59,8 +59,8 @@ prior::held_out_figures figures(B& b, const A& a, double noise, diffusion::gauss
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("with the true prior, intervals hold as many held-out measurements as they say", "[prior]",
-                   test::main_backend<float>, test::opaque_backend<float>) {
+TEMPLATE_TEST_CASE("with the true prior, intervals hold as many held-out measurements as they say",
+                   "[prior][statistics]", test::main_backend<float>, test::opaque_backend<float>) {
     using B = TestType;
     B b;
     const auto check = [](const prior::held_out_figures& f) {
@@ -92,7 +92,7 @@ TEMPLATE_TEST_CASE("with the true prior, intervals hold as many held-out measure
     }
 }
 
-TEST_CASE("a prior of the wrong variance or mean is told by held-out measurements", "[prior]") {
+TEST_CASE("a prior of the wrong variance or mean is told by held-out measurements", "[prior][statistics]") {
     using B = test::main_backend<float>;
     B b;
     const linop::identity everything(features);
