@@ -110,11 +110,9 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
         a.height = data.image->height;
         a.width = data.image->width;
         a.channels = data.image->channels;
-    }
-    if (data.image) {
-        g.height = data.image->height;
-        g.width = data.image->width;
-        g.channels = data.image->channels;
+        g.height = a.height;
+        g.width = a.width;
+        g.channels = a.channels;
     }
     if (g.basis == prior::gaussian_basis::frequencies) {
         if (!data.image) c.fail("gaussian.basis", "needs \"image\"");

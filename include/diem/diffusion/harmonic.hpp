@@ -147,22 +147,23 @@ public:
     void apply_scaled(B& b, double scale, const_view_t<B> x, view_t<B> y) const {
         check_shape("harmonic_covariance", "x", x, rows(), x.items());
         check_shape("harmonic_covariance", "y", y, rows(), x.items());
-        if (!basis()) return scaled_coefficients(b, scale, x, y);
-        batch<B> coefficients(b, rows(), x.items());
-        basis()->apply(b, x, coefficients.view());
-        scaled_coefficients(b, scale, coefficients.cview(), y);
-        basis()->apply(b, y, y);
+        in_coefficients(b, x, y, [&](const_view_t<B> from) { scaled_coefficients(b, scale, from, y); });
     }
     /// x_hat = mu + V / sigma^2 (x_t - mu), for the mu of the model that made this (of its coefficients).
     void denoise(B& b, const_vector_t<B> mu, const_view_t<B> x_t, view_t<B> x_hat) const {
-        if (!basis()) return denoise_coefficients(b, mu, x_t, x_hat);
-        batch<B> coefficients(b, rows(), x_t.items());
-        basis()->apply(b, x_t, coefficients.view());
-        denoise_coefficients(b, mu, coefficients.cview(), x_hat);
-        basis()->apply(b, x_hat, x_hat);
+        in_coefficients(b, x_t, x_hat, [&](const_view_t<B> from) { denoise_coefficients(b, mu, from, x_hat); });
     }
 
 private:
+    /// `f` makes y of x, or where there is a basis the coefficients of y of those of x.
+    template <class F>
+    void in_coefficients(B& b, const_view_t<B> x, view_t<B> y, const F& f) const {
+        if (!basis()) return f(x);
+        batch<B> coefficients(b, rows(), x.items());
+        basis()->apply(b, x, coefficients.view());
+        f(coefficients.cview());
+        basis()->apply(b, y, y);
+    }
     void scaled_coefficients(B& b, double scale, const_view_t<B> x, view_t<B> y) const {
         if constexpr (HasLowRank<B>)
             if (rank() > 0) {

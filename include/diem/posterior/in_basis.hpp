@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -65,24 +67,33 @@ public:
                                                                const linop::hartley& basis) {
         const auto variance = common_variance_of(b, observed.noise());
         if (!variance) return std::nullopt;
-        const auto& a = observed.forward_operator();
-        const index_t n = a.cols(), items = observed.items();
+        const index_t n = observed.forward_operator().cols(), items = observed.items();
         batch<B> g(b, n, items), s(b, n, items);
-        const auto normal = [&](view_t<B> z) {  // z = H A'A H z
-            basis.apply(b, z, s.view());
-            linop::normal(a).apply(b, s.cview(), z);
-            basis.apply(b, z, z);
-        };
-        batch<B> z(b, n, items), expected(b, n, items);
-        b.fill(g.view(), T(1));
-        normal(g.view());
-        b.fill_normal({.seed = 1}, z.view());
-        b.map(functors::product{}, expected.view(), z.cview(), g.cview());
-        normal(z.view());
-        b.axpby(-1.0, expected.cview(), 1.0, z.view());
-        if (!(square_of(b, z) <= 1e-8 * square_of(b, expected))) return std::nullopt;
-        a.apply_adjoint(b, observed.y(), s.view());
-        basis.apply(b, s.cview(), s.view());
+        double energy = 0, error = 0;
+        for (index_t first = 0; first < items;
+             first += block) {  // what is only needed on the way is never of all items
+            const index_t count = std::min(block, items - first);
+            const auto part = observed.items(first, count);
+            const auto& a = part.forward_operator();
+            const auto diagonal = g.view().item_range(first, count), value = s.view().item_range(first, count);
+            const auto normal = [&](view_t<B> z) {  // z = H A'A H z
+                basis.apply(b, z, value);
+                linop::normal(a).apply(b, const_view_t<B>(value), z);
+                basis.apply(b, z, z);
+            };
+            batch<B> z(b, n, count), expected(b, n, count);
+            b.fill(diagonal, T(1));
+            normal(diagonal);
+            b.fill_normal(random_key{.seed = 1}.skip_items(static_cast<std::uint32_t>(first)), z.view());
+            b.map(functors::product{}, expected.view(), z.cview(), const_view_t<B>(diagonal));
+            normal(z.view());
+            b.axpby(-1.0, expected.cview(), 1.0, z.view());
+            error += square_of(b, z);
+            energy += square_of(b, expected);
+            a.apply_adjoint(b, part.y(), value);
+            basis.apply(b, const_view_t<B>(value), value);
+        }
+        if (!(error <= 1e-8 * energy)) return std::nullopt;
         b.launch(items, 4 * n, detail::gain_and_value{n, 1e-4}, g.view().data(), s.view().data());
         return basis_observation(std::move(s), std::move(g), *variance);
     }
@@ -94,6 +105,8 @@ public:
     }
 
 private:
+    static constexpr index_t block = 64;
+
     basis_observation(batch<B> y, batch<B> gain, double variance)
         : y_(std::move(y)), gain_(std::move(gain)), variance_(variance) {}
     [[nodiscard]] static double square_of(B& b, const batch<B>& x) {
