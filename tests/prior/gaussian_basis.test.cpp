@@ -251,6 +251,7 @@ TEST_CASE("a Gaussian in a basis comes back from its file; what works on values 
     CHECK(to_host(b, h.mu()) == to_host(b, g.mu()));
     CHECK(to_host(b, h.d()) == to_host(b, g.d()));
     CHECK(to_host(b, h.u()) == to_host(b, g.u()));
+    CHECK_THROWS_AS(linop::hartley(index_t{1} << 40, index_t{1} << 40), shape_error);
     CHECK_THROWS_AS(posterior::elementwise_conditional<B>(b, g), value_error);
     CHECK_THROWS_AS(posterior::dense_conditional<B>(b, g), value_error);
     const linop::isotropic_covariance noise(n, 0.1);

@@ -12,7 +12,7 @@ namespace detail {
 inline index_t pixels_of(std::string_view where, index_t height, index_t width) {
     check_value(where, height >= 1 && width >= 1,
                 "an image is " + std::to_string(height) + " x " + std::to_string(width) + ", expected at least 1 x 1");
-    return height * width;
+    return checked_product(where, "height x width", height, width);
 }
 }  // namespace detail
 

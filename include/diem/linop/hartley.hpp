@@ -39,14 +39,13 @@ struct complex_to_hartley {
 /// y = H x, H = Re F - Im F with the centred orthonormal Fourier transform F: of each channel of images (height, width, channels).
 /// A real image has real coefficients, one for each frequency, in the order of F's. H is symmetric and orthogonal, so that it
 /// is its own inverse. The covariance of a stationary field (one that is the same everywhere, periodic) is diagonal in it.
-/// Throws value_error where a side is below 1. Source: R. V. L. Hartley, Proc. IRE 30 (1942).
+/// Throws value_error where a side or the number of channels is below 1. Source: R. V. L. Hartley, Proc. IRE 30 (1942).
 class hartley {
 public:
     using operator_tag = symmetric_tag;
-    hartley(index_t height, index_t width, index_t channels = 1)
-        : height_(height), width_(width), channels_(channels),
-          size_(channels * detail::pixels_of("hartley", height, width)) {
+    hartley(index_t height, index_t width, index_t channels = 1) : height_(height), width_(width), channels_(channels) {
         check_value("hartley", channels >= 1, "the number of channels is below 1");
+        size_ = checked_product("hartley", "pixels x channels", detail::pixels_of("hartley", height, width), channels);
     }
 
     [[nodiscard]] index_t height() const { return height_; }
@@ -75,7 +74,7 @@ public:
     }
 
 private:
-    index_t height_, width_, channels_, size_;
+    index_t height_, width_, channels_, size_ = 0;
 };
 
 }  // namespace diem::linop

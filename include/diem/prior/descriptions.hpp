@@ -176,9 +176,10 @@ void describe(V& v, gaussian_fit_options& o) {
     v.number("rank", o.ppca.rank, count(0, 1e6), "of the covariance's low-rank part");
     v.choice("rest", o.ppca.rest, names_of<rest>{{"isotropic", rest::isotropic}, {"diagonal", rest::diagonal}},
              "the noise term beside it");
-    v.choice("basis", o.basis,
-             names_of<gaussian_basis>{{"values", gaussian_basis::values}, {"frequencies", gaussian_basis::frequencies}},
-             "what the noise term is of; frequencies: images and e_step diffusion, a spectrum with rest diagonal");
+    v.choice(
+        "basis", o.basis,
+        names_of<gaussian_basis>{{"values", gaussian_basis::values}, {"frequencies", gaussian_basis::frequencies}},
+        "what the noise term is of; frequencies: of images, with rest diagonal a spectrum, e_step draws or diffusion");
     v.number("laps", o.fit.max_laps, count(0, 1e6), "of Gaussian EM");
     v.number("batch", o.batch, count(), "observations at once in exact E-steps");
     v.choice("e_step", o.e_step,

@@ -144,6 +144,8 @@ template <Backend B>
             in.fail(where + " is of " + std::to_string(basis.rows()) + " features, the prior of " +
                     std::to_string(features));
         return basis;
+    } catch (const shape_error& e) {  // no number holds that many
+        in.fail(where + ": " + e.what());
     } catch (const io::json::exception& e) {
         in.fail(where + ": " + e.what());
     }
