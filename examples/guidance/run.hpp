@@ -13,6 +13,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/io/cifar.hpp>
+#include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
 #include <diem/metrics/psnr.hpp>
@@ -97,6 +98,7 @@ public:
     /// The exit status.
     int run() {
         std::filesystem::create_directories(o_.out);
+        const io::folder_lock lock(o_.out);  // two runs in one folder would mix their files
         support::catch_interrupts();
         std::cout << s_.problems.size() << " problems, " << methods_.size() << " methods; "
                   << support::describe(o_.at, b_.threads()) << std::endl;
