@@ -70,8 +70,7 @@ template <Backend B, linop::NonlinearOperator<B> F>
                 "<u, H z> = <u, central difference along z>");
     }
     b.fill(other.view(), std::numeric_limits<scalar_t<B>>::quiet_NaN());
-    for (index_t k = 0; k < n; ++k)
-        f.items(k, 1).apply(b, x.cview().item_range(k, 1), other.view().item_range(k, 1));
+    for (index_t k = 0; k < n; ++k) f.items(k, 1).apply(b, x.cview().item_range(k, 1), other.view().item_range(k, 1));
     out.add("slices", detail::ratio(detail::largest_difference(to_host(b, other), expected), size), o.rounding * eps,
             "items(k, 1) does what the whole does there");
     return out;
