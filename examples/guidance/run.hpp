@@ -130,6 +130,7 @@ private:
                 {"zeta", s_.zeta},
                 {"lambda", s_.lambda},
                 {"iterations", s_.iterations},
+                {"known_samples", s_.exact.samples},
                 {"results", io::json::array()},
                 {"known", io::json::array()},
                 {"pictures", io::json::array()}};
@@ -141,7 +142,7 @@ private:
         if (!std::filesystem::exists(path)) return;
         auto old = io::load_json(path);
         for (const char* key : {"program", "images", "problems", "methods", "sigma_min", "sigma_max", "zeta", "lambda",
-                                "iterations", "seed"})
+                                "iterations", "known_samples", "seed"})
             if (old.contains(key) && old[key] != report_.json()[key])
                 throw config_error(path.string() + ": of a run with another \"" + key + "\"");
         for (const char* key : {"results", "known", "pictures"})
