@@ -30,7 +30,7 @@ struct settings {
     double zeta = 0.5, lambda = 8;  ///< of DPS, of DiffPIR
     index_t iterations = 5;         ///< of the solver of PiGDM, TMPD and DiffPIR
     std::vector<problem_settings> problems{
-        {"box", 2.0, 16}, {"random", 0.02}, {"motion", 0.2, 8}, {"super_resolution", 0.2, 4}};
+        {"box", 1.0, 16}, {"random", 0.01}, {"motion", 0.1, 8}, {"super_resolution", 0.1, 4}};
     struct {  ///< priors whose posterior is known
         index_t seeds = 4, samples = 512;
         std::vector<index_t> steps{10, 100};

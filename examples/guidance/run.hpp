@@ -13,10 +13,9 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/io/cifar.hpp>
+#include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
-#include <diem/metrics/psnr.hpp>
-#include <diem/metrics/ssim.hpp>
 #include <diem/nn/unet.hpp>
 #include <diem/prior/files.hpp>
 #include <diem/prior/moments.hpp>
@@ -31,16 +30,19 @@
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
 #include "support/interrupt.hpp"
+#include "support/posterior_figures.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 
 namespace guidance {
 
+inline constexpr support::image_shape shape{extent.height, extent.width, extent.channels};
+
 inline double mean_of(const std::vector<double>& v) {
     return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size());
 }
 
-/// How near restored images are to the truth; values are brought to [-2, 2] first, and what is not finite to -2.
+/// How near restored images are to the truth; values are brought to [-2, 2] first.
 template <Backend B>
 class judge {
 public:
@@ -54,15 +56,11 @@ public:
     /// PSNR (dB, range 4) and SSIM, means over images, and the squared distance of the classifier's features to those of the
     /// truth, in units of that between two images.
     [[nodiscard]] io::json operator()(const_view_t<B> x) {
-        batch<B> shown(b_, x.features(), x.items());
-        b_.copy(x, shown.view());
         const auto beyond = prior::outside<B>(b_, x, -1e6, 1e6);
-        prior::clip_samples<B>(b_, shown.view(), -2, 2);
+        const batch<B> shown = support::clipped(b_, x);
+        const auto near = support::mean_restoration(b_, shown.cview(), truth_, shape);
         io::json out{
-            {"psnr_db", mean_of(metrics::psnr(b_, shown.cview(), truth_, 4))},
-            {"ssim", mean_of(metrics::ssim(b_, shown.cview(), truth_, {extent.height, extent.width, extent.channels},
-                                           {.data_range = 4}))},
-            {"diverged", std::count(beyond.begin(), beyond.end(), 1)}};
+            {"psnr_db", near.psnr}, {"ssim", *near.ssim}, {"diverged", std::count(beyond.begin(), beyond.end(), 1)}};
         if (net_)
             out["feature_distance"] =
                 mean_square(to_host(b_, net_->forward(b_, shown.cview()).features), features_, 0) / scale_;
@@ -97,6 +95,7 @@ public:
     /// The exit status.
     int run() {
         std::filesystem::create_directories(o_.out);
+        const io::folder_lock lock(o_.out);  // two runs in one folder would mix their files
         support::catch_interrupts();
         std::cout << s_.problems.size() << " problems, " << methods_.size() << " methods; "
                   << support::describe(o_.at, b_.threads()) << std::endl;
@@ -131,6 +130,7 @@ private:
                 {"zeta", s_.zeta},
                 {"lambda", s_.lambda},
                 {"iterations", s_.iterations},
+                {"known_samples", s_.exact.samples},
                 {"results", io::json::array()},
                 {"known", io::json::array()},
                 {"pictures", io::json::array()}};
@@ -142,7 +142,7 @@ private:
         if (!std::filesystem::exists(path)) return;
         auto old = io::load_json(path);
         for (const char* key : {"program", "images", "problems", "methods", "sigma_min", "sigma_max", "zeta", "lambda",
-                                "iterations", "seed"})
+                                "iterations", "known_samples", "seed"})
             if (old.contains(key) && old[key] != report_.json()[key])
                 throw config_error(path.string() + ": of a run with another \"" + key + "\"");
         for (const char* key : {"results", "known", "pictures"})
@@ -208,8 +208,7 @@ private:
         }
         bar.finish();
         std::vector<support::image> picture;
-        for (const auto& row : rows)
-            picture.push_back(support::picture_row(b_, row.cview(), {extent.height, extent.width, extent.channels}, 2));
+        for (const auto& row : rows) picture.push_back(support::picture_row(b_, row.cview(), shape, 2));
         io::save_png(o_.out / "restored.png", support::stack(picture));
         std::string caption = "Rows: what is seen";
         for (const auto& m : methods_) caption += ", " + m.name;

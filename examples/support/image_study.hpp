@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <functional>
 #include <iostream>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,8 +15,6 @@
 #include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
-#include <diem/metrics/psnr.hpp>
-#include <diem/metrics/ssim.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/prior/learn.hpp>
 
@@ -82,12 +79,6 @@ struct study_settings {
     s.gaussian_mmps = c.gaussian.mmps;
     return s;
 }
-
-/// How near restored images are to the truth.
-struct restoration {
-    double psnr = 0;               ///< dB, range 4
-    std::optional<double> ssim{};  ///< with `full_figures`
-};
 
 /// `Images`: what is observed, as `masked_images`.
 template <diem::Backend B, class Net, class Images = masked_images<B>>
@@ -317,15 +308,7 @@ private:
     [[nodiscard]] restoration compare(diem::const_view_t<B> x, const Images& images) const {
         const auto truth = images.truth.cview();
         if (!s_.full_figures) return {psnr(b_, x, truth)};
-        diem::batch<B> shown(b_, x.features(), x.items());
-        b_.copy(x, shown.view());
-        diem::prior::clip_samples<B>(b_, shown.view(), -2, 2);
-        const auto mean = [](const std::vector<double>& each) {
-            return std::accumulate(each.begin(), each.end(), 0.0) / static_cast<double>(each.size());
-        };
-        const auto& [height, width, channels] = images.shape;
-        return {mean(diem::metrics::psnr(b_, shown.cview(), truth, 4)),
-                mean(diem::metrics::ssim(b_, shown.cview(), truth, {height, width, channels}, {.data_range = 4}))};
+        return mean_restoration(b_, clipped(b_, x).cview(), truth, images.shape);
     }
     /// A row of the table; returns the PSNR.
     double tell(std::string title, const restoration& r) {

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +15,8 @@
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
 #include <diem/metrics/calibration.hpp>
+#include <diem/metrics/psnr.hpp>
+#include <diem/metrics/ssim.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/diagnostics.hpp>
 #include <diem/prior/moments.hpp>
@@ -59,6 +63,32 @@ diem::prior::lap_diagnostics sample_held_out(B& b, Model& prior, const Images& d
     bar.finish();
     const auto beyond = diem::prior::outside<B>(b, x.cview(), -4, 4);
     return diem::prior::diagnostics_of(state, static_cast<double>(std::count(beyond.begin(), beyond.end(), 1)));
+}
+
+/// How near restored images are to the truth.
+struct restoration {
+    double psnr = 0;               ///< dB, range 4
+    std::optional<double> ssim{};  ///< where it was taken
+};
+
+/// A copy of x with values brought to [-2, 2].
+template <diem::Backend B>
+[[nodiscard]] diem::batch<B> clipped(B& b, diem::const_view_t<B> x) {
+    diem::batch<B> out(b, x.features(), x.items());
+    b.copy(x, out.view());
+    diem::prior::clip_samples<B>(b, out.view(), -2, 2);
+    return out;
+}
+
+/// Means over images, which are `clipped`.
+template <diem::Backend B>
+[[nodiscard]] restoration mean_restoration(B& b, diem::const_view_t<B> x, diem::const_view_t<B> truth,
+                                           const image_shape& shape) {
+    const auto mean = [](const std::vector<double>& each) {
+        return std::accumulate(each.begin(), each.end(), 0.0) / static_cast<double>(each.size());
+    };
+    return {mean(diem::metrics::psnr(b, x, truth, 4)),
+            mean(diem::metrics::ssim(b, x, truth, {shape.height, shape.width, shape.channels}, {.data_range = 4}))};
 }
 
 /// Samples in the order of diem::metrics: sample s of observation i is i r + s.

@@ -257,8 +257,7 @@ public:
     [[nodiscard]] auto linearize(B& b, const_view_t<B> x) const {
         auto inner = linop::linearize(b, a_, x);
         auto outer = linop::linearize(b, f_, inner.value.cview());
-        auto derivative = compose(std::remove_cvref_t<decltype(outer.derivative)>(outer.derivative),
-                                  std::remove_cvref_t<decltype(inner.derivative)>(inner.derivative));
+        auto derivative = compose(outer.derivative, inner.derivative);
         return linearized<B, decltype(derivative)>{std::move(outer.value), std::move(derivative)};
     }
 
