@@ -116,12 +116,11 @@ public:
                         merge(b, s, cur, kept[s.source], next);
                         kept[s.source] = batch<B>();
                         break;
-                    case kind::head: {
+                    case kind::head:
                         group_norm_jvp<B>(b, s.norm->shape, r.x, a.table, cur, cur);
                         b.map(functors::multiply{}, cur.view(), a.slope.cview());
                         s.conv->forward(b, cur, s.kernel[0].of(p), {}, next);
                         break;
-                    }
                 }
             });
             if (s.is_source) kept[k] = std::move(cur);
@@ -188,7 +187,7 @@ public:
         index_t each = 0, per_embedding = 0;
         for (const stage& s : layout_.stages) {
             if (keeps_input(s)) each += s.in.features();
-            if (s.block) per_embedding += (config_.scale_shift ? 2 : 1) * s.out.channels;
+            if (s.block) per_embedding += s.block->modulation_features();
             if (o.recompute) continue;
             if (s.block) each += s.block->saved_features();
             if (s.attention) each += s.attention->saved_features();
@@ -276,19 +275,17 @@ private:
         embedding_forward<B>(b, t, layout_.frequencies.of(p), noise);
         const bool early = config_.label_at == label_place::noise;
         if (early) noise = labelled(b, p, std::move(noise), items);
-        batch<B> e = linear_silu(b, p, layout_.map_0, noise);
-        batch<B> out(b, config_.embedding, e.items());
-        linear_forward<B>(b, e, layout_.map_1[0].of(p), layout_.map_1[1].of(p), out);
-        if (!early) out = labelled(b, p, std::move(out), items);
-        silu_forward<B>(b, out, out);
-        return out;
-    }
-    [[nodiscard]] batch<B> linear_silu(B& b, const_vector_t<B> p, const std::array<parameter, 2>& w,
-                                       const_view_t<B> x) const {
-        batch<B> y(b, config_.embedding, x.items());
-        linear_forward<B>(b, x, w[0].of(p), w[1].of(p), y);
-        silu_forward<B>(b, y, y);
-        return y;
+        const auto layer = [&](const std::array<parameter, 2>& w, const batch<B>& u) {
+            batch<B> v(b, config_.embedding, u.items());
+            linear_forward<B>(b, u, w[0].of(p), w[1].of(p), v);
+            return v;
+        };
+        batch<B> e = layer(layout_.map_0, noise);
+        silu_forward<B>(b, e, e);
+        e = layer(layout_.map_1, e);
+        if (!early) e = labelled(b, p, std::move(e), items);
+        silu_forward<B>(b, e, e);
+        return e;
     }
     [[nodiscard]] batch<B> labelled(B& b, const_vector_t<B> p, batch<B> e, index_t items) const {
         if (config_.labels == 0) return e;
