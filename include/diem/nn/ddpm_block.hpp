@@ -103,24 +103,15 @@ public:
         return m;
     }
     void forward(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, view_t<B> y, saved* keep) {
-        const index_t n = x.items();
         saved local;
-        saved& s = keep ? *keep : local;
-        s.table_0 = group_norm_table<B>(b, norm_0_.shape, x, norm_0_.map(p));
-        batch<B> u(b, in_.features(), n);
-        norm_silu<B>(b, norm_0_, x, s.table_0, u, keep ? &s.slope_0 : nullptr);
-        u = resampled(b, std::move(u));
-        s.h = batch<B>(b, out_.features(), n);
-        conv_0_.forward(b, u, kernel_0_[0].of(p), kernel_0_[1].of(p), s.h);
-        u = batch<B>();
-        s.table_1 = group_norm_table<B>(b, norm_1_.shape, s.h, modulated(p, m));
-        batch<B> z;
-        if (keep) z = batch<B>(b, out_.features(), n);
-        const view_t<B> to = keep ? z.view() : s.h.view();
-        norm_silu<B>(b, norm_1_, s.h, s.table_1, to, keep ? &s.slope_1 : nullptr);
+        const batch<B> z = inner(b, p, x, m, keep ? *keep : local, keep != nullptr);
         beside(b, p, x, y, true);
-        conv_1_.forward(b, to, kernel_1_[0].of(p), kernel_1_[1].of(p), y, update::accumulate);
+        conv_1_.forward(b, z, kernel_1_[0].of(p), kernel_1_[1].of(p), y, update::accumulate);
         scale_residual<B>(b, scale_, y);
+    }
+    /// What `forward` keeps, computed again.
+    void restore(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, saved& s) {
+        inner(b, p, x, m, s, true);
     }
     void jvp(B& b, const_vector_t<B> p, const_view_t<B> x, const saved& s, const_view_t<B> x_dot, view_t<B> y_dot) {
         batch<B> u(b, in_.features(), x.items()), z(b, out_.features(), x.items());
@@ -160,6 +151,22 @@ private:
         if (r == resampling::down) return {in.height / 2, in.width / 2, out};
         if (r == resampling::up) return {in.height * 2, in.width * 2, out};
         return {in.height, in.width, out};
+    }
+    /// silu(norm(conv(R silu(norm(x))))); s: what derivatives need, where `keep`.
+    batch<B> inner(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, saved& s, bool keep) {
+        const index_t n = x.items();
+        s.table_0 = group_norm_table<B>(b, norm_0_.shape, x, norm_0_.map(p));
+        batch<B> u(b, in_.features(), n);
+        norm_silu<B>(b, norm_0_, x, s.table_0, u, keep ? &s.slope_0 : nullptr);
+        u = resampled(b, std::move(u));
+        s.h = batch<B>(b, out_.features(), n);
+        conv_0_.forward(b, u, kernel_0_[0].of(p), kernel_0_[1].of(p), s.h);
+        u = batch<B>();
+        s.table_1 = group_norm_table<B>(b, norm_1_.shape, s.h, modulated(p, m));
+        batch<B> z;
+        if (keep) z = batch<B>(b, out_.features(), n);
+        norm_silu<B>(b, norm_1_, s.h, s.table_1, keep ? z.view() : s.h.view(), keep ? &s.slope_1 : nullptr);
+        return keep ? std::move(z) : std::move(s.h);
     }
     /// R x: what the first convolution sees.
     [[nodiscard]] image_shape between() const { return {out_.height, out_.width, in_.channels}; }
@@ -253,22 +260,18 @@ public:
     [[nodiscard]] index_t saved_features() const { return 3 * shape_.features() + 4 * shape_.channels; }
 
     void forward(B& b, const_vector_t<B> p, const_view_t<B> x, view_t<B> y, saved* keep) const {
-        const index_t n = x.items();
         saved local;
         saved& s = keep ? *keep : local;
-        s.table = group_norm_table<B>(b, norm_.shape, x, norm_.map(p));
-        group_norm_forward<B>(b, norm_.shape, x, s.table, y);
-        const auto project = [&](const std::array<parameter, 2>& w, batch<B>& to) {
-            to = batch<B>(b, shape_.features(), n);
-            linear_forward<B>(b, pixels(const_view_t<B>(y)), w[0].of(p), w[1].of(p), pixels(to.view()));
-        };
-        project(q_, s.q);
-        project(k_, s.k);
-        project(v_, s.v);
-        batch<B> result(b, shape_.features(), n);
+        project(b, p, x, y, s);
+        batch<B> result(b, shape_.features(), x.items());
         attention_forward<B>(b, attention_, s.q, s.k, s.v, result);
         linear_forward<B>(b, pixels(result.cview()), out_[0].of(p), out_[1].of(p), pixels(y));
         b.axpby(scale_, x, scale_, y);
+    }
+    /// What `forward` keeps, computed again.
+    void restore(B& b, const_vector_t<B> p, const_view_t<B> x, saved& s) const {
+        batch<B> normed(b, shape_.features(), x.items());
+        project(b, p, x, normed, s);
     }
     void jvp(B& b, const_vector_t<B> p, const_view_t<B> x, const saved& s, const_view_t<B> x_dot,
              view_t<B> y_dot) const {
@@ -301,6 +304,18 @@ private:
     template <class P>
     [[nodiscard]] batch_view<P> pixels(const batch_view<P>& v) const {
         return v.reshaped(shape_.channels, shape_.pixels() * v.items());
+    }
+    /// Fills s; `normed`: of the shape of x, overwritten.
+    void project(B& b, const_vector_t<B> p, const_view_t<B> x, view_t<B> normed, saved& s) const {
+        s.table = group_norm_table<B>(b, norm_.shape, x, norm_.map(p));
+        group_norm_forward<B>(b, norm_.shape, x, s.table, normed);
+        const auto part = [&](const std::array<parameter, 2>& w, batch<B>& to) {
+            to = batch<B>(b, shape_.features(), x.items());
+            linear_forward<B>(b, pixels(const_view_t<B>(normed)), w[0].of(p), w[1].of(p), pixels(to.view()));
+        };
+        part(q_, s.q);
+        part(k_, s.k);
+        part(v_, s.v);
     }
     image_shape shape_;
     attention_shape attention_;

@@ -252,21 +252,29 @@ private:
     template <class F>
     void with_saved(B& b, const_vector_t<B> p, const activations& saved, std::size_t k, const F& f) {
         const record& r = saved.records_[k];
-        const stage& s = layout_.stages[k];
+        stage& s = layout_.stages[k];
         if (!saved.recompute_ || !keeps_input(s)) return f(r);
         record again;
-        batch<B> y(b, s.out.features(), saved.items_);
-        act(b, p, layout_.stages[k], r.x, r.m, y, &again);
+        if (s.block)
+            s.block->restore(b, p, r.x, r.m, again.block);
+        else if (s.attention)
+            s.attention->restore(b, p, r.x, again.attention);
+        else
+            activated(b, p, s, r.x, &again);
         f(again);
     }
     /// The stages that are not linear.
     void act(B& b, const_vector_t<B> p, stage& s, const_view_t<B> x, const batch<B>& m, view_t<B> y, record* keep) {
         if (s.block) return s.block->forward(b, p, x, m, y, keep ? &keep->block : nullptr);
         if (s.attention) return s.attention->forward(b, p, x, y, keep ? &keep->attention : nullptr);
+        s.conv->forward(b, activated(b, p, s, x, keep), s.kernel[0].of(p), s.kernel[1].of(p), y);
+    }
+    /// What the convolution of the head sees.
+    static batch<B> activated(B& b, const_vector_t<B> p, const stage& s, const_view_t<B> x, record* keep) {
         batch<B> table = group_norm_table<B>(b, s.norm->shape, x, s.norm->map(p)), u(b, s.in.features(), x.items());
         norm_silu<B>(b, *s.norm, x, table, u, keep ? &keep->slope : nullptr);
-        s.conv->forward(b, u, s.kernel[0].of(p), s.kernel[1].of(p), y);
         if (keep) keep->table = std::move(table);
+        return u;
     }
 
     /// silu of the embedding of t and of the items' classes: E x (1 or items).
