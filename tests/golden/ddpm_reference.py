@@ -366,7 +366,7 @@ def networks(folder):
     def edm(name, kind, sigmas, labels, *a, classes=0, head_channels=8, **kw):
         torch.manual_seed(0)
         net = randomize(Edm(*a, labels=classes, head_channels=head_channels, **kw))
-        return net, kind, form(kind), convert.edm(source(net, name), "", head_channels), a[0], classes, sigmas, labels
+        return net, kind, form(kind), convert.edm(source(net, name), head_channels), a[0], classes, sigmas, labels
 
     yield "ddpm_plus", edm("ddpm_plus", "edm", [0.02, 0.7, 20], [-1] * 3, 8, 3, 8, [1, 2], 1, [4])
     yield "ddpm_plus_vp", edm("ddpm_plus_vp", "vp", [0.05, 1, 9], [1, -1, 0], 8, 2, 8, [1, 1], 1, [8], classes=3)

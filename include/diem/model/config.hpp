@@ -91,6 +91,30 @@ inline index_t level_of(const std::string& key) {
         throw config_error("model: network: key \"heads\" has \"" + key + "\", expected a level");
     return std::stol(key);
 }
+/// One of a few, by name.
+template <class Enum>
+struct named {
+    const char* name;
+    Enum value;
+};
+template <class Enum, std::size_t N>
+Enum get_choice(const nlohmann::json& j, const char* key, const named<Enum> (&choices)[N]) {
+    const auto name = get<std::string>(j, key);
+    std::string all;
+    for (const auto& c : choices) {
+        if (name == c.name) return c.value;
+        all += std::string(all.empty() ? "" : ", ") + c.name;
+    }
+    throw config_error(std::string("model: network: key \"") + key + "\" is \"" + name + "\", expected one of " + all);
+}
+template <class Enum, std::size_t N>
+const char* name_of(Enum value, const named<Enum> (&choices)[N]) {
+    for (const auto& c : choices)
+        if (c.value == value) return c.name;
+    return "";
+}
+inline constexpr named<nn::label_place> label_places[] = {{"noise", nn::label_place::noise},
+                                                          {"embedding", nn::label_place::embedding}};
 inline nn::ddpm_unet_config parse_ddpm_unet(const nlohmann::json& j) {
     check_keys(j, {"type",           "shape",          "stem",          "hid_channels",   "hid_blocks", "attention",
                    "attend_all",     "heads",          "head_channels", "noise_channels", "emb",        "scale_shift",
@@ -120,10 +144,7 @@ inline nn::ddpm_unet_config parse_ddpm_unet(const nlohmann::json& j) {
     c.skip_conv = get<bool>(j, "skip_conv");
     c.residual_input = get<bool>(j, "residual_input");
     c.labels = get_size(j, "labels");
-    const auto at = get<std::string>(j, "label_at");
-    if (at != "noise" && at != "embedding")
-        throw config_error("model: network: key \"label_at\" is \"" + at + "\", expected \"noise\" or \"embedding\"");
-    c.label_at = at == "noise" ? nn::label_place::noise : nn::label_place::embedding;
+    c.label_at = get_choice(j, "label_at", label_places);
     c.label = get_size(j, "label");
     return c;
 }
@@ -207,7 +228,7 @@ inline nn::ddpm_unet_config parse_ddpm_unet(const nlohmann::json& j) {
             {"skip_conv", c.skip_conv},
             {"residual_input", c.residual_input},
             {"labels", c.labels},
-            {"label_at", c.label_at == nn::label_place::noise ? "noise" : "embedding"},
+            {"label_at", detail::name_of(c.label_at, detail::label_places)},
             {"label", c.label}};
 }
 [[nodiscard]] inline nlohmann::json to_json(const network_config& c) {
@@ -215,11 +236,6 @@ inline nn::ddpm_unet_config parse_ddpm_unet(const nlohmann::json& j) {
 }
 
 namespace detail {
-template <class Enum>
-struct named {
-    const char* name;
-    Enum value;
-};
 inline constexpr named<prediction> predictions[] = {{"residual", prediction::residual},
                                                     {"noise", prediction::noise},
                                                     {"score", prediction::score},
@@ -230,22 +246,6 @@ inline constexpr named<input_scale> input_scales[] = {{"residual", input_scale::
                                                       {"exploding", input_scale::exploding}};
 inline constexpr named<noise_label> noise_labels[] = {
     {"logarithm", noise_label::logarithm}, {"linear_vp", noise_label::linear_vp}, {"table", noise_label::table}};
-template <class Enum, std::size_t N>
-Enum get_choice(const nlohmann::json& j, const char* key, const named<Enum> (&choices)[N]) {
-    const auto name = get<std::string>(j, key);
-    std::string all;
-    for (const auto& c : choices) {
-        if (name == c.name) return c.value;
-        all += std::string(all.empty() ? "" : ", ") + c.name;
-    }
-    throw config_error(std::string("model: network: key \"") + key + "\" is \"" + name + "\", expected one of " + all);
-}
-template <class Enum, std::size_t N>
-const char* name_of(Enum value, const named<Enum> (&choices)[N]) {
-    for (const auto& c : choices)
-        if (c.value == value) return c.name;
-    return "";
-}
 }  // namespace detail
 
 /// How a network trained elsewhere is seen as a denoiser:

@@ -107,8 +107,9 @@ private:
 ///
 ///     E[x | x_t] ~ c_skip x_t + c_out net(c_in x_t, embedding(c_noise))
 ///     c_skip = d^2 / (s^2 + d^2), c_out = s d / sqrt(s^2 + d^2), c_in = 1 / sqrt(s^2 + d^2), d = sigma_data
-/// with c_noise = log s (Karras: log(s) / 4), or as another `parameterization` has them. c_skip x_t is the denoiser of N(0, d^2 I); with `set_skip` that of a Gaussian
-/// estimate of the data takes its place, which leaves less to learn, and V = s^2 J' nearly right where s is large:
+/// with c_noise = log s (Karras: log(s) / 4), or as another `parameterization` has them. c_skip x_t is the denoiser of
+/// N(0, d^2 I); with `set_skip` that of a Gaussian estimate of the data takes its place, which leaves less to learn, and
+/// V = s^2 J' nearly right where s is large:
 ///     E[x | x_t] ~ mu + S (x_t - mu) + c_out net(c_in x_t, embedding(c_noise)),  S: see `gaussian_skip`
 /// Sharing one sigma, embedding and modulations are computed once for the batch.
 /// Not to be used from two threads at once: the network keeps prepared weights.
@@ -121,7 +122,7 @@ public:
 
     /// Weights uninitialised: see `initialize`.
     preconditioned(B& b, Net net, preconditioning options = {})
-        : net_(std::move(net)), options_(options), parameters_(b, net_.parameters().size(), 1) {
+        : net_(std::move(net)), options_(std::move(options)), parameters_(b, net_.parameters().size(), 1) {
         check_positive("model::preconditioned", "sigma_data", options_.sigma_data);
         check_parameterization(options_.form);
         for (const double s : options_.form.sigmas) logs_.push_back(std::log(s));

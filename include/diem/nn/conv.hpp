@@ -41,7 +41,7 @@ struct gather_patch {
     conv_shape s;
     index_t rows, columns;
     DIEM_HOST_DEVICE void operator()(index_t pixel, const T* x, T* patches) const {
-        const index_t line = pixel / columns, j = pixel - line * columns, item = line / rows, i = line - item * rows;
+        const auto [item, i, j] = pixel_at(pixel, rows, columns);
         const index_t c = s.in.channels;
         T* to = patches + pixel * s.depth();
         for (index_t p = 0; p < s.kernel; ++p)
@@ -64,8 +64,8 @@ struct gather_patch_adjoint {
     index_t rows, columns;
     bool add;
     DIEM_HOST_DEVICE void operator()(index_t pixel, const T* patches, T* x_bar) const {
-        const index_t line = pixel / s.in.width, v = pixel - line * s.in.width, item = line / s.in.height,
-                      u = line - item * s.in.height, c = s.in.channels;
+        const auto [item, u, v] = pixel_at(pixel, s.in.height, s.in.width);
+        const index_t c = s.in.channels;
         T* const to = x_bar + pixel * c;
         if (!add)
             for (index_t k = 0; k < c; ++k) to[k] = 0;

@@ -40,6 +40,12 @@ struct norm_layer {
     [[nodiscard]] group_norm_map<B> map(const_vector_t<B> p) const { return {gamma.of(p), beta.of(p)}; }
 };
 
+/// y = r y.
+template <Backend B>
+void scale_residual(B& b, double r, view_t<B> y) {
+    if (r != 1) b.axpby(0.0, const_view_t<B>(y), r, y);
+}
+
 /// y = silu(norm(x)), with the slope of silu where it is kept.
 template <Backend B>
 void norm_silu(B& b, const norm_layer<B>& norm, const_view_t<B> x, const batch<B>& table, view_t<B> y,
@@ -64,17 +70,16 @@ public:
     ddpm_block(parameter_table& table, const std::string& name, const ddpm_unet_config& c, image_shape in, index_t out,
                resampling r)
         : resampling_(r), in_(in), out_(result_of(in, out, r)), scale_shift_(c.scale_shift), scale_(c.residual_scale),
-          norm_0_(table, name + ".norm0", c, in),
-          conv_0_(conv_shape{{out_.height, out_.width, in.channels}, out, 3, 1}),
+          norm_0_(table, name + ".norm0", c, in), conv_0_(conv_shape{between(), out, 3, 1}),
           kernel_0_(add_conv(table, name + ".conv0", conv_0_.shape())),
-          affine_(add_linear(table, name + ".affine", c.embedding, c.scale_shift ? 2 * out : out)),
+          affine_(add_linear(table, name + ".affine", c.embedding, modulation_features())),
           norm_1_(table, name + ".norm1", c, out_), conv_1_(conv_shape{out_, out, 3, 1}),
           kernel_1_(add_conv(table, name + ".conv1", conv_1_.shape())) {
         const resample_filter f = resample_filter::of(c.filter);
         const image_shape& fine = r == resampling::up ? out_ : in;
         resample_ = {{fine.height, fine.width, in.channels}, f, f.margin()};
         if (in.channels != out || (r != resampling::none && c.skip_conv)) {
-            skip_.emplace(conv_shape{{out_.height, out_.width, in.channels}, out, 1, 1});
+            skip_.emplace(conv_shape{between(), out, 1, 1});
             kernel_skip_ = add_conv(table, name + ".skip", skip_->shape());
         }
     }
@@ -90,31 +95,23 @@ public:
         return in_.features() + 4 * in_.channels + 2 * out_.features() + 4 * out_.channels;
     }
 
+    [[nodiscard]] index_t modulation_features() const { return scale_shift_ ? 2 * out_.channels : out_.channels; }
     /// Of the embedding e (after its silu): C or 2 C x items of e.
     [[nodiscard]] batch<B> modulation(B& b, const_vector_t<B> p, const_view_t<B> e) const {
-        batch<B> m(b, scale_shift_ ? 2 * out_.channels : out_.channels, e.items());
+        batch<B> m(b, modulation_features(), e.items());
         linear_forward<B>(b, e, affine_[0].of(p), affine_[1].of(p), m);
         return m;
     }
     void forward(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, view_t<B> y, saved* keep) {
-        const index_t n = x.items();
         saved local;
-        saved& s = keep ? *keep : local;
-        s.table_0 = group_norm_table<B>(b, norm_0_.shape, x, norm_0_.map(p));
-        batch<B> u(b, in_.features(), n);
-        norm_silu<B>(b, norm_0_, x, s.table_0, u, keep ? &s.slope_0 : nullptr);
-        u = resampled(b, std::move(u));
-        s.h = batch<B>(b, out_.features(), n);
-        conv_0_.forward(b, u, kernel_0_[0].of(p), kernel_0_[1].of(p), s.h);
-        u = batch<B>();
-        s.table_1 = group_norm_table<B>(b, norm_1_.shape, s.h, modulated(p, m));
-        batch<B> z;
-        if (keep) z = batch<B>(b, out_.features(), n);
-        const view_t<B> to = keep ? z.view() : s.h.view();
-        norm_silu<B>(b, norm_1_, s.h, s.table_1, to, keep ? &s.slope_1 : nullptr);
+        const batch<B> z = inner(b, p, x, m, keep ? *keep : local, keep != nullptr);
         beside(b, p, x, y, true);
-        conv_1_.forward(b, to, kernel_1_[0].of(p), kernel_1_[1].of(p), y, update::accumulate);
-        scale(b, y);
+        conv_1_.forward(b, z, kernel_1_[0].of(p), kernel_1_[1].of(p), y, update::accumulate);
+        scale_residual<B>(b, scale_, y);
+    }
+    /// What `forward` keeps, computed again.
+    void restore(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, saved& s) {
+        inner(b, p, x, m, s, true);
     }
     void jvp(B& b, const_vector_t<B> p, const_view_t<B> x, const saved& s, const_view_t<B> x_dot, view_t<B> y_dot) {
         batch<B> u(b, in_.features(), x.items()), z(b, out_.features(), x.items());
@@ -126,17 +123,17 @@ public:
         b.map(functors::multiply{}, z.view(), s.slope_1.cview());
         beside(b, p, x_dot, y_dot, false);
         conv_1_.forward(b, z, kernel_1_[0].of(p), {}, y_dot, update::accumulate);
-        scale(b, y_dot);
+        scale_residual<B>(b, scale_, y_dot);
     }
     /// x_bar = J' g; g is overwritten.
     void vjp(B& b, const_vector_t<B> p, const_view_t<B> x, const saved& s, view_t<B> g, view_t<B> x_bar) {
         const index_t n = x.items();
-        scale(b, g);
+        scale_residual<B>(b, scale_, g);
         batch<B> z(b, out_.features(), n);
         conv_1_.vjp(b, g, kernel_1_[0].of(p), z);
         b.map(functors::multiply{}, z.view(), s.slope_1.cview());
         group_norm_vjp<B>(b, norm_1_.shape, s.h, s.table_1, z, z);
-        batch<B> u(b, out_.pixels() * in_.channels, n);
+        batch<B> u(b, between().features(), n);
         conv_0_.vjp(b, z, kernel_0_[0].of(p), u);
         z = batch<B>();
         u = resampled_adjoint(b, std::move(u));
@@ -144,7 +141,7 @@ public:
         group_norm_vjp<B>(b, norm_0_.shape, x, s.table_0, u, x_bar);
         if (!skip_) return add_resampled_adjoint(b, g, x_bar);
         if (resampling_ == resampling::none) return skip_->vjp(b, g, kernel_skip_[0].of(p), x_bar, update::accumulate);
-        batch<B> wide(b, out_.pixels() * in_.channels, n);
+        batch<B> wide(b, between().features(), n);
         skip_->vjp(b, g, kernel_skip_[0].of(p), wide);
         add_resampled_adjoint(b, wide, x_bar);
     }
@@ -155,6 +152,24 @@ private:
         if (r == resampling::up) return {in.height * 2, in.width * 2, out};
         return {in.height, in.width, out};
     }
+    /// silu(norm(conv(R silu(norm(x))))); s: what derivatives need, where `keep`.
+    batch<B> inner(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, saved& s, bool keep) {
+        const index_t n = x.items();
+        s.table_0 = group_norm_table<B>(b, norm_0_.shape, x, norm_0_.map(p));
+        batch<B> u(b, in_.features(), n);
+        norm_silu<B>(b, norm_0_, x, s.table_0, u, keep ? &s.slope_0 : nullptr);
+        u = resampled(b, std::move(u));
+        s.h = batch<B>(b, out_.features(), n);
+        conv_0_.forward(b, u, kernel_0_[0].of(p), kernel_0_[1].of(p), s.h);
+        u = batch<B>();
+        s.table_1 = group_norm_table<B>(b, norm_1_.shape, s.h, modulated(p, m));
+        batch<B> z;
+        if (keep) z = batch<B>(b, out_.features(), n);
+        norm_silu<B>(b, norm_1_, s.h, s.table_1, keep ? z.view() : s.h.view(), keep ? &s.slope_1 : nullptr);
+        return keep ? std::move(z) : std::move(s.h);
+    }
+    /// R x: what the first convolution sees.
+    [[nodiscard]] image_shape between() const { return {out_.height, out_.width, in_.channels}; }
     [[nodiscard]] group_norm_map<B> modulated(const_vector_t<B> p, const batch<B>& m) const {
         auto map = norm_1_.map(p);
         const index_t c = out_.channels;
@@ -174,7 +189,7 @@ private:
     }
     [[nodiscard]] batch<B> resampled(B& b, batch<B> x) const {
         if (resampling_ == resampling::none) return x;
-        batch<B> y(b, out_.pixels() * in_.channels, x.items());
+        batch<B> y(b, between().features(), x.items());
         resample(b, x, y);
         return y;
     }
@@ -194,22 +209,18 @@ private:
     }
     /// y = s(x), with the bias or without.
     void beside(B& b, const_vector_t<B> p, const_view_t<B> x, view_t<B> y, bool bias) {
-        batch<B> smaller;
+        batch<B> other;
         if (resampling_ != resampling::none) {
             if (!skip_) return resample(b, x, y);
-            smaller = batch<B>(b, out_.pixels() * in_.channels, x.items());
-            resample(b, x, smaller);
-            x = smaller;
+            other = batch<B>(b, between().features(), x.items());
+            resample(b, x, other);
+            x = other;
         }
         if (skip_)
             skip_->forward(b, x, kernel_skip_[0].of(p), bias ? kernel_skip_[1].of(p) : const_vector_t<B>(), y);
         else
             b.copy(x, y);
     }
-    void scale(B& b, view_t<B> y) const {
-        if (scale_ != 1) b.axpby(0.0, const_view_t<B>(y), scale_, y);
-    }
-
     resampling resampling_;
     image_shape in_, out_;
     bool scale_shift_;
@@ -249,22 +260,18 @@ public:
     [[nodiscard]] index_t saved_features() const { return 3 * shape_.features() + 4 * shape_.channels; }
 
     void forward(B& b, const_vector_t<B> p, const_view_t<B> x, view_t<B> y, saved* keep) const {
-        const index_t n = x.items();
         saved local;
         saved& s = keep ? *keep : local;
-        s.table = group_norm_table<B>(b, norm_.shape, x, norm_.map(p));
-        group_norm_forward<B>(b, norm_.shape, x, s.table, y);
-        const auto project = [&](const std::array<parameter, 2>& w, batch<B>& to) {
-            to = batch<B>(b, shape_.features(), n);
-            linear_forward<B>(b, pixels(const_view_t<B>(y)), w[0].of(p), w[1].of(p), pixels(to.view()));
-        };
-        project(q_, s.q);
-        project(k_, s.k);
-        project(v_, s.v);
-        batch<B> result(b, shape_.features(), n);
+        project(b, p, x, y, s);
+        batch<B> result(b, shape_.features(), x.items());
         attention_forward<B>(b, attention_, s.q, s.k, s.v, result);
         linear_forward<B>(b, pixels(result.cview()), out_[0].of(p), out_[1].of(p), pixels(y));
         b.axpby(scale_, x, scale_, y);
+    }
+    /// What `forward` keeps, computed again.
+    void restore(B& b, const_vector_t<B> p, const_view_t<B> x, saved& s) const {
+        batch<B> normed(b, shape_.features(), x.items());
+        project(b, p, x, normed, s);
     }
     void jvp(B& b, const_vector_t<B> p, const_view_t<B> x, const saved& s, const_view_t<B> x_dot,
              view_t<B> y_dot) const {
@@ -282,7 +289,7 @@ public:
     /// g: y_bar before, x_bar after.
     void vjp(B& b, const_vector_t<B> p, const_view_t<B> x, const saved& s, view_t<B> g) const {
         const index_t n = x.items();
-        b.axpby(0.0, const_view_t<B>(g), scale_, g);
+        scale_residual<B>(b, scale_, g);
         batch<B> q(b, shape_.features(), n), k(b, shape_.features(), n), v(b, shape_.features(), n),
             h(b, shape_.features(), n);
         linear_vjp<B>(b, pixels(const_view_t<B>(g)), out_[0].of(p), pixels(h.view()));
@@ -297,6 +304,18 @@ private:
     template <class P>
     [[nodiscard]] batch_view<P> pixels(const batch_view<P>& v) const {
         return v.reshaped(shape_.channels, shape_.pixels() * v.items());
+    }
+    /// Fills s; `normed`: of the shape of x, overwritten.
+    void project(B& b, const_vector_t<B> p, const_view_t<B> x, view_t<B> normed, saved& s) const {
+        s.table = group_norm_table<B>(b, norm_.shape, x, norm_.map(p));
+        group_norm_forward<B>(b, norm_.shape, x, s.table, normed);
+        const auto part = [&](const std::array<parameter, 2>& w, batch<B>& to) {
+            to = batch<B>(b, shape_.features(), x.items());
+            linear_forward<B>(b, pixels(const_view_t<B>(normed)), w[0].of(p), w[1].of(p), pixels(to.view()));
+        };
+        part(q_, s.q);
+        part(k_, s.k);
+        part(v_, s.v);
     }
     image_shape shape_;
     attention_shape attention_;

@@ -116,12 +116,11 @@ public:
                         merge(b, s, cur, kept[s.source], next);
                         kept[s.source] = batch<B>();
                         break;
-                    case kind::head: {
+                    case kind::head:
                         group_norm_jvp<B>(b, s.norm->shape, r.x, a.table, cur, cur);
                         b.map(functors::multiply{}, cur.view(), a.slope.cview());
                         s.conv->forward(b, cur, s.kernel[0].of(p), {}, next);
                         break;
-                    }
                 }
             });
             if (s.is_source) kept[k] = std::move(cur);
@@ -188,7 +187,7 @@ public:
         index_t each = 0, per_embedding = 0;
         for (const stage& s : layout_.stages) {
             if (keeps_input(s)) each += s.in.features();
-            if (s.block) per_embedding += (config_.scale_shift ? 2 : 1) * s.out.channels;
+            if (s.block) per_embedding += s.block->modulation_features();
             if (o.recompute) continue;
             if (s.block) each += s.block->saved_features();
             if (s.attention) each += s.attention->saved_features();
@@ -253,21 +252,29 @@ private:
     template <class F>
     void with_saved(B& b, const_vector_t<B> p, const activations& saved, std::size_t k, const F& f) {
         const record& r = saved.records_[k];
-        const stage& s = layout_.stages[k];
+        stage& s = layout_.stages[k];
         if (!saved.recompute_ || !keeps_input(s)) return f(r);
         record again;
-        batch<B> y(b, s.out.features(), saved.items_);
-        act(b, p, layout_.stages[k], r.x, r.m, y, &again);
+        if (s.block)
+            s.block->restore(b, p, r.x, r.m, again.block);
+        else if (s.attention)
+            s.attention->restore(b, p, r.x, again.attention);
+        else
+            activated(b, p, s, r.x, &again);
         f(again);
     }
     /// The stages that are not linear.
     void act(B& b, const_vector_t<B> p, stage& s, const_view_t<B> x, const batch<B>& m, view_t<B> y, record* keep) {
         if (s.block) return s.block->forward(b, p, x, m, y, keep ? &keep->block : nullptr);
         if (s.attention) return s.attention->forward(b, p, x, y, keep ? &keep->attention : nullptr);
+        s.conv->forward(b, activated(b, p, s, x, keep), s.kernel[0].of(p), s.kernel[1].of(p), y);
+    }
+    /// What the convolution of the head sees.
+    static batch<B> activated(B& b, const_vector_t<B> p, const stage& s, const_view_t<B> x, record* keep) {
         batch<B> table = group_norm_table<B>(b, s.norm->shape, x, s.norm->map(p)), u(b, s.in.features(), x.items());
         norm_silu<B>(b, *s.norm, x, table, u, keep ? &keep->slope : nullptr);
-        s.conv->forward(b, u, s.kernel[0].of(p), s.kernel[1].of(p), y);
         if (keep) keep->table = std::move(table);
+        return u;
     }
 
     /// silu of the embedding of t and of the items' classes: E x (1 or items).
@@ -276,19 +283,17 @@ private:
         embedding_forward<B>(b, t, layout_.frequencies.of(p), noise);
         const bool early = config_.label_at == label_place::noise;
         if (early) noise = labelled(b, p, std::move(noise), items);
-        batch<B> e = linear_silu(b, p, layout_.map_0, noise);
-        batch<B> out(b, config_.embedding, e.items());
-        linear_forward<B>(b, e, layout_.map_1[0].of(p), layout_.map_1[1].of(p), out);
-        if (!early) out = labelled(b, p, std::move(out), items);
-        silu_forward<B>(b, out, out);
-        return out;
-    }
-    [[nodiscard]] batch<B> linear_silu(B& b, const_vector_t<B> p, const std::array<parameter, 2>& w,
-                                       const_view_t<B> x) const {
-        batch<B> y(b, config_.embedding, x.items());
-        linear_forward<B>(b, x, w[0].of(p), w[1].of(p), y);
-        silu_forward<B>(b, y, y);
-        return y;
+        const auto layer = [&](const std::array<parameter, 2>& w, const batch<B>& u) {
+            batch<B> v(b, config_.embedding, u.items());
+            linear_forward<B>(b, u, w[0].of(p), w[1].of(p), v);
+            return v;
+        };
+        batch<B> e = layer(layout_.map_0, noise);
+        silu_forward<B>(b, e, e);
+        e = layer(layout_.map_1, e);
+        if (!early) e = labelled(b, p, std::move(e), items);
+        silu_forward<B>(b, e, e);
+        return e;
     }
     [[nodiscard]] batch<B> labelled(B& b, const_vector_t<B> p, batch<B> e, index_t items) const {
         if (config_.labels == 0) return e;

@@ -27,13 +27,22 @@ struct embedding_layout {
 template <class T>
 struct embedding_body {
     embedding_layout l;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* c, T* y_) const {
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* c, T* y) const {
+        fill(i, c, y, [&](index_t k) { return l.frequency(k); });
+    }
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* c, const T* frequencies, T* y) const {
+        fill(i, c, y, [&](index_t k) { return static_cast<double>(frequencies[k]); });
+    }
+
+private:
+    template <class F>
+    DIEM_HOST_DEVICE void fill(index_t i, const T* c, T* y_, const F& frequency) const {
         using std::cos;
         using std::sin;
         const double value = static_cast<double>(c[i * l.c_stride]);
         T* const y = y_ + i * l.y_stride;
         for (index_t k = 0; k < l.half; ++k) {
-            const double angle = l.frequency(k) * value;
+            const double angle = frequency(k) * value;
             put(y[k], static_cast<T>(sin(angle)), l.add);
             put(y[l.half + k], static_cast<T>(cos(angle)), l.add);
         }
@@ -86,6 +95,15 @@ void embedding_forward(B& b, const_view_t<B> c, view_t<B> y, update mode = updat
     const detail::embedding_layout l{y.features() / 2, c.stride(), 0, y.stride(), mode == update::accumulate};
     b.launch(c.items(), 16 * y.features(), detail::embedding_body<scalar_t<B>>{l}, c.data(), y.data());
 }
+/// y = (sin f_k c .., cos f_k c ..) with frequencies f that are given: those of Fourier features, or of any other spacing.
+template <Backend B>
+void embedding_forward(B& b, const_view_t<B> c, const_vector_t<B> frequencies, view_t<B> y) {
+    detail::check_embedding("nn::embedding", c, y);
+    check_size("nn::embedding", "frequencies.size()", frequencies.size(), y.features() / 2);
+    const detail::embedding_layout l{y.features() / 2, c.stride(), 0, y.stride(), false};
+    b.launch(c.items(), 16 * y.features(), detail::embedding_body<scalar_t<B>>{l}, c.data(), frequencies.data(),
+             y.data());
+}
 /// y_dot = (f cos(f c) c_dot, -f sin(f c) c_dot).
 template <Backend B>
 void embedding_jvp(B& b, const_view_t<B> c, const_view_t<B> c_dot, view_t<B> y_dot, update mode = update::overwrite) {
@@ -105,34 +123,6 @@ void embedding_vjp(B& b, const_view_t<B> c, const_view_t<B> y_bar, view_t<B> c_b
                                      mode == update::accumulate};
     b.launch(c.items(), 16 * y_bar.features(), detail::embedding_vjp_body<scalar_t<B>>{l}, c.data(), y_bar.data(),
              c_bar.data());
-}
-
-namespace detail {
-template <class T>
-struct frequencies_body {
-    index_t half, c_stride, y_stride;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* c, const T* frequencies, T* y_) const {
-        using std::cos;
-        using std::sin;
-        const double value = static_cast<double>(c[i * c_stride]);
-        T* const y = y_ + i * y_stride;
-        for (index_t k = 0; k < half; ++k) {
-            const double angle = static_cast<double>(frequencies[k]) * value;
-            y[k] = static_cast<T>(sin(angle));
-            y[half + k] = static_cast<T>(cos(angle));
-        }
-    }
-};
-}  // namespace detail
-
-/// y = (sin f_k c .., cos f_k c ..) with frequencies f that are given: those of Fourier features, or of any other spacing.
-template <Backend B>
-void embedding_forward(B& b, const_view_t<B> c, const_vector_t<B> frequencies, view_t<B> y) {
-    detail::check_embedding("nn::embedding", c, y);
-    check_size("nn::embedding", "frequencies.size()", frequencies.size(), y.features() / 2);
-    b.launch(c.items(), 16 * y.features(),
-             detail::frequencies_body<scalar_t<B>>{y.features() / 2, c.stride(), y.stride()}, c.data(),
-             frequencies.data(), y.data());
 }
 
 }  // namespace diem::nn

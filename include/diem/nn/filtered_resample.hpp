@@ -57,7 +57,7 @@ struct filter_down_body {  // one pixel of the coarse image
     T factor;
     bool add;
     DIEM_HOST_DEVICE void operator()(index_t i, const T* x, T* y_) const {
-        const index_t line = i / columns, v = i - line * columns, item = line / rows, u = line - item * rows;
+        const auto [item, u, v] = pixel_at(i, rows, columns);
         const index_t c = s.fine.channels;
         T* const y = y_ + i * c;
         if (!add)
@@ -80,8 +80,8 @@ struct filter_up_body {  // one pixel of the fine image
     T factor;
     bool add;
     DIEM_HOST_DEVICE void operator()(index_t i, const T* x, T* y_) const {
-        const index_t line = i / s.fine.width, t = i - line * s.fine.width, item = line / s.fine.height,
-                      r = line - item * s.fine.height, c = s.fine.channels;
+        const auto [item, r, t] = pixel_at(i, s.fine.height, s.fine.width);
+        const index_t c = s.fine.channels;
         T* const y = y_ + i * c;
         if (!add)
             for (index_t j = 0; j < c; ++j) y[j] = 0;

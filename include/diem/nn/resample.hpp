@@ -19,13 +19,22 @@ struct image_shape {
 };
 
 namespace detail {
+/// Where pixel i of a batch of images of rows x columns lies.
+struct pixel_place {
+    index_t item, row, column;
+};
+[[nodiscard]] DIEM_HOST_DEVICE constexpr pixel_place pixel_at(index_t i, index_t rows, index_t columns) {
+    const index_t line = i / columns, item = line / rows;
+    return {item, line - item * rows, i - line * columns};
+}
+
 template <class T>
 struct upsample_body {                // one pixel of y
     index_t height, width, channels;  // of x
     bool add;
     DIEM_HOST_DEVICE void operator()(index_t i, const T* x, T* y_) const {
-        const index_t row = i / (2 * width), column = i - row * 2 * width, item = row / (2 * height);
-        const T* const from = x + ((item * height + (row - item * 2 * height) / 2) * width + column / 2) * channels;
+        const auto [item, row, column] = pixel_at(i, 2 * height, 2 * width);
+        const T* const from = x + ((item * height + row / 2) * width + column / 2) * channels;
         T* const y = y_ + i * channels;
         if (add) {
             DIEM_IVDEP
@@ -108,11 +117,12 @@ struct depth_body {
     index_t deep_stride, wide_stride;         // between items
     bool add;
     DIEM_HOST_DEVICE void operator()(index_t i, const T* in, T* out) const {
-        const index_t row = i / width, column = i - row * width, item = row / height, r = row - item * height;
-        const index_t deep = item * deep_stride + (r * width + column) * factor * factor * channels;
+        const auto [item, row, column] = pixel_at(i, height, width);
+        const index_t deep = item * deep_stride + (row * width + column) * factor * factor * channels;
         for (index_t p = 0; p < factor; ++p) {
             // q and c together are contiguous on both sides.
-            const index_t wide = item * wide_stride + ((r * factor + p) * width * factor + column * factor) * channels;
+            const index_t wide =
+                item * wide_stride + ((row * factor + p) * width * factor + column * factor) * channels;
             const index_t part = deep + p * factor * channels;
             for (index_t k = 0; k < factor * channels; ++k) {
                 if constexpr (Inverse)

@@ -152,11 +152,12 @@ template <Backend B>
 }
 template <Backend B>
 [[nodiscard]] diffusion::gaussian<B> get_gaussian(B& b, checkpoint_reader<B>& in, index_t features, index_t rank,
-                                                  const std::string& prefix,
-                                                  const std::optional<linop::hartley>& basis = std::nullopt) {
+                                                  const std::string& name) {
+    const auto basis = get_basis(in, features, name + "_basis");
+    const auto prefix = name + "/";
     if (rank < 0 || rank > features) in.fail("state: the rank of " + prefix + " is out of range");
-    const auto read = [&](const std::string& name, index_t items) {
-        return to_backend(b, in.batch_as(name, features, items), features, items);
+    const auto read = [&](const std::string& tensor, index_t items) {
+        return to_backend(b, in.batch_as(tensor, features, items), features, items);
     };
     auto mu = read(prefix + "mu", 1), d = read(prefix + "d", 1), u = read(prefix + "u", rank);
     try {
@@ -226,20 +227,18 @@ template <Backend B, class Net, class Build>
     };
     const bool described = in.config().contains("sampler");
     if (kind == "gaussian_prior") {
-        learned<B, Net> p(b, get_gaussian(b, in, features, in.template state<index_t>("rank"), "estimate/",
-                                          get_basis(in, features, "estimate_basis")));
+        learned<B, Net> p(b, get_gaussian(b, in, features, in.template state<index_t>("rank"), "estimate"));
         if (described) p.drawing = config.drawing;
         if (in.state().contains("notes")) config.notes.update(in.template state<io::json>("notes"));  // of old files
         return finish(std::move(p));
     }
-    const auto read_gaussian = [&](const char* key,
-                                   const std::string& prefix) -> std::optional<diffusion::gaussian<B>> {
+    const auto read_gaussian = [&](const std::string& name) -> std::optional<diffusion::gaussian<B>> {
+        const auto key = name + "_rank";
         if (!in.state().contains(key)) return std::nullopt;
         const auto rank = in.template state<io::json>(key);
         if (rank.is_null()) return std::nullopt;
-        if (!rank.is_number_unsigned()) in.fail("state \"" + std::string(key) + "\" is not a size");
-        return get_gaussian(b, in, features, rank.template get<index_t>(), prefix,
-                            get_basis(in, features, prefix == "skip/" ? "skip_basis" : "estimate_basis"));
+        if (!rank.is_number_unsigned()) in.fail("state \"" + key + "\" is not a size");
+        return get_gaussian(b, in, features, rank.template get<index_t>(), name);
     };
     const auto network_of = [&] {
         model::preconditioned<B, Net> network(b, net(config.network), config.form);
@@ -255,7 +254,7 @@ template <Backend B, class Net, class Build>
             mean = read("mean", 1);
         else
             b.fill(mean.view(), scalar_t<B>(0));
-        learned<B, Net> p(network_of(), batch<B>(), std::move(mean), read_gaussian("estimate_rank", "estimate/"));
+        learned<B, Net> p(network_of(), batch<B>(), std::move(mean), read_gaussian("estimate"));
         p.drawing = config.drawing;
         return finish(std::move(p));
     }
@@ -268,7 +267,7 @@ template <Backend B, class Net, class Build>
     }
     if (!laps.is_number_unsigned() || laps.template get<std::size_t>() != history.size())
         in.fail("state \"laps\" is " + laps.dump() + ", its history has " + std::to_string(history.size()));
-    auto estimate = read_gaussian("estimate_rank", "estimate/");
+    auto estimate = read_gaussian("estimate");
     if (history.empty()) {  // before its first lap a run was kept with untrained weights
         if (!estimate) in.fail("its network is not trained: no lap is done yet");
         in.skip_prefix("last/"), in.skip_prefix("average/"), in.skip_prefix("skip/"), in.skip_prefix("mean");
@@ -277,7 +276,7 @@ template <Backend B, class Net, class Build>
         return finish(std::move(p));
     }
     auto network = network_of();
-    network.set_skip(b, read_gaussian("skip_rank", "skip/"));
+    network.set_skip(b, read_gaussian("skip"));
     auto last = to_backend(b, in.flat("last/", network.table()), network.table().size(), 1);
     learned<B, Net> p(std::move(network), std::move(last), read("mean", 1), std::move(estimate));
     p.history = std::move(history);

@@ -61,9 +61,10 @@ struct ddpm_stages {
         const auto wide = [&](index_t i) { return c.hid_channels[static_cast<std::size_t>(i)]; };
         image_shape at{c.height, c.width, c.channels};
         std::vector<std::size_t> skips;
-        const auto give = [&] {  // the input of the next stage
-            skips.push_back(stages.size());
-            sources_.push_back(stages.size());
+        const auto give = [&] { skips.push_back(stages.size()); };  // the input of the next stage
+        const auto take = [&](stage& s, std::size_t from) {
+            s.source = from;
+            stages[from].is_source = true;
         };
         const auto block = [&](const std::string& name, index_t out, resampling r) {
             stage& s = add(kind::block, at);
@@ -88,8 +89,7 @@ struct ddpm_stages {
                 block(level + ".shrink", at.channels, resampling::down);
                 if (c.residual_input) {
                     stage& s = add(kind::join, at);
-                    s.source = joined;
-                    if (joined > 0) sources_.push_back(joined);
+                    if (joined > 0) take(s, joined);
                     // As if the convolution went on beyond the image before its result is filtered.
                     const resample_filter f = resample_filter::of(c.filter);
                     const index_t m = f.margin();
@@ -120,7 +120,7 @@ struct ddpm_stages {
                 image_shape both = at;
                 both.channels += stages[from].in.channels;
                 stage& s = add(kind::merge, at);
-                s.source = from;
+                take(s, from);
                 at = s.out = both;
                 block(level + ".block" + std::to_string(k), wide(i), resampling::none);
                 if (c.attends(i) && (c.attend_all || k == c.hid_blocks)) attend(level + ".att" + std::to_string(k));
@@ -131,7 +131,6 @@ struct ddpm_stages {
         s.conv.emplace(conv_shape{at, c.channels, 3, 1});
         s.kernel = add_conv(table, "head.conv", s.conv->shape());
         s.out = s.conv->shape().result();
-        for (const std::size_t k : sources_) stages[k].is_source = true;
     }
 
 private:
@@ -139,7 +138,6 @@ private:
         stages.push_back(stage{what, shape, shape});
         return stages.back();
     }
-    std::vector<std::size_t> sources_;
 };
 
 }  // namespace diem::nn::detail
