@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -159,17 +160,19 @@ template <Communicator C>
     return {letters.begin(), letters.end()};
 }
 
-/// Batches of at most `most` items, one for each rank, of those from `first` on: rank r's has counts[r] items.
+/// Batches of at most `most` items, one for each rank, of those from `first` on: rank r's has counts[r] items. None goes over a
+/// multiple of `block`.
 struct round {
     std::vector<index_t> counts;
     index_t begin = 0, count = 0;  ///< this rank's
     index_t first = 0, end = 0;    ///< of all of them
 };
 template <Communicator C>
-[[nodiscard]] round next_round(const C& c, index_t first, index_t items, index_t most) {
+[[nodiscard]] round next_round(const C& c, index_t first, index_t items, index_t most,
+                               index_t block = std::numeric_limits<index_t>::max()) {
     round out{{}, 0, 0, first, first};
     for (int r = 0; r < c.size(); ++r) {
-        const index_t n = std::min(most, items - out.end);
+        const index_t n = std::min({most, items - out.end, block - out.end % block});
         if (r == c.rank()) {
             out.begin = out.end;
             out.count = n;
