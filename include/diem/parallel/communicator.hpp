@@ -108,15 +108,6 @@ template <Communicator C, class T>
 void broadcast(const C& c, std::vector<T>& values, int root, const char* what) {
     if (c.size() > 1) c.broadcast(std::as_writable_bytes(std::span<T>(values)), root, what);
 }
-/// The same in a backend's memory, by way of the host.
-template <Communicator C, Backend B, class T>
-void broadcast(const C& c, B& b, batch_view<T> v, int root, const char* what) {
-    if (c.size() == 1 || v.size() == 0) return;
-    using value_type = typename batch_view<T>::value_type;
-    auto values = to_host(b, v);
-    broadcast(c, values, root, what);
-    if (c.rank() != root) b.upload(host_view<const value_type>(values.data(), v.features(), v.items()), v);
-}
 
 /// counts[r] numbers of each rank r, after one another: all of them. Host memory.
 template <class T, Communicator C>
