@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small diffusion EM on the ranks of mpirun, for ranks_test.py: ranks OUT RESUME ACT AT. ACT is what rank size - 1 does at its progress
-// number AT: none, kill (itself), stop (hang), throw, cancel. With ACT = traffic nothing is learned: AT numbers of 8 parts are summed, and
-// rank 0 tells bytes that it sent, and seconds.
+// A small diffusion EM on the ranks of mpirun, for ranks_test.py: ranks OUT RESUME ACT AT. ACT is what rank size - 1 does
+// at its progress number AT: none, kill (itself), stop (hang), throw, cancel; draws: cancel, where the first E-step is by
+// exact draws. With ACT = traffic nothing is learned: AT numbers of 8 parts are summed, and rank 0 tells bytes that it
+// sent, and seconds.
 #include <signal.h>
 #include <unistd.h>
 
@@ -106,6 +107,10 @@ int main(int argc, char** argv) {
         o.seed = 6;
 
         const std::string act = argv[3];
+        if (act == "draws") {
+            o.initial_e_step = prior::gaussian_e_step::draws;
+            o.sampling.samples_per_observation = 2;
+        }
         std::atomic<bool> cancel = false;
         int left = std::atoi(argv[4]);
         prior::run<B, network> run;
@@ -119,7 +124,7 @@ int main(int argc, char** argv) {
             if (act == "kill") ::raise(SIGKILL);
             if (act == "stop") ::pause();
             if (act == "throw") throw io_error("y.npy: a bad file");
-            if (act == "cancel") cancel = true;
+            if (act == "cancel" || act == "draws") cancel = true;
         };
         const network net({.features = 4, .hidden = {16}, .embedding = 8});
         const auto result = prior::fit_diffusion(b, prior::learned<B, network>(b, prior::isotropic_gaussian(b, 4)), net,

@@ -55,4 +55,12 @@ with tempfile.TemporaryDirectory() as top:
     check("cancelled on one rank: all stop", status == 3, status, error)
     status, out, error, _ = run(1, folder, "resume")
     check("  and one rank goes on to the same numbers", status == 0 and out == alone, status, error)
+    status, alone, error, _ = run(1, os.path.join(top, "draws"), act="draws")
+    check("exact draws on one rank", status == 0 and len(alone.splitlines()) > 100, status, alone, error)
+    for ranks, at in ((2, 1), (3, 2)):  # of two sets of draws
+        folder = os.path.join(top, f"draws{ranks}")
+        status, out, error, _ = run(ranks, folder, act="draws", at=at)
+        check(f"exact draws, cancelled on one of {ranks} ranks: all stop", status == 3, status, error)
+        status, out, error, _ = run(ranks + 1, folder, "resume", act="draws")
+        check("  and more ranks go on to the same numbers", status == 0 and out == alone, status, error)
 sys.exit(1 if bad else 0)

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -107,15 +108,6 @@ template <Communicator C, class T>
 void broadcast(const C& c, std::vector<T>& values, int root, const char* what) {
     if (c.size() > 1) c.broadcast(std::as_writable_bytes(std::span<T>(values)), root, what);
 }
-/// The same in a backend's memory, by way of the host.
-template <Communicator C, Backend B, class T>
-void broadcast(const C& c, B& b, batch_view<T> v, int root, const char* what) {
-    if (c.size() == 1 || v.size() == 0) return;
-    using value_type = typename batch_view<T>::value_type;
-    auto values = to_host(b, v);
-    broadcast(c, values, root, what);
-    if (c.rank() != root) b.upload(host_view<const value_type>(values.data(), v.features(), v.items()), v);
-}
 
 /// counts[r] numbers of each rank r, after one another: all of them. Host memory.
 template <class T, Communicator C>
@@ -159,17 +151,19 @@ template <Communicator C>
     return {letters.begin(), letters.end()};
 }
 
-/// Batches of at most `most` items, one for each rank, of those from `first` on: rank r's has counts[r] items.
+/// Batches of at most `most` items, one for each rank, of those from `first` on: rank r's has counts[r] items. None goes over a
+/// multiple of `block`.
 struct round {
     std::vector<index_t> counts;
     index_t begin = 0, count = 0;  ///< this rank's
     index_t first = 0, end = 0;    ///< of all of them
 };
 template <Communicator C>
-[[nodiscard]] round next_round(const C& c, index_t first, index_t items, index_t most) {
+[[nodiscard]] round next_round(const C& c, index_t first, index_t items, index_t most,
+                               index_t block = std::numeric_limits<index_t>::max()) {
     round out{{}, 0, 0, first, first};
     for (int r = 0; r < c.size(); ++r) {
-        const index_t n = std::min(most, items - out.end);
+        const index_t n = std::min({most, items - out.end, block - out.end % block});
         if (r == c.rank()) {
             out.begin = out.end;
             out.count = n;

@@ -81,7 +81,7 @@ void all_reduce(const C& c, B& b, tree_sum<batch<B>>& own, index_t parts, vector
     std::vector<std::vector<T>> mine;
     for (const auto& node : own.nodes()) mine.push_back(to_host(b, node.value));
 
-    const auto [begin, length] = slice(static_cast<std::size_t>(c.rank()));
+    const std::size_t length = slice(static_cast<std::size_t>(c.rank())).second;
     std::vector<std::size_t> to(ranks), from(ranks), gathered(ranks);
     std::vector<T> sent;
     std::size_t incoming = 0;
@@ -112,7 +112,6 @@ void all_reduce(const C& c, B& b, tree_sum<batch<B>>& own, index_t parts, vector
     std::vector<T> all(static_cast<std::size_t>(n));
     c.all_gather(std::as_bytes(result), std::as_writable_bytes(std::span(all)), gathered, what);
     b.upload(host_view<const T>(all.data(), n, 1), as_batch(total));
-    static_cast<void>(begin);
 }
 
 }  // namespace diem::parallel

@@ -112,55 +112,37 @@ inline std::vector<bool> add_figures(const std::vector<double>& found, sample_st
     return finite;
 }
 
-/// Samples first .. first + count - 1 of a whole set, drawn at once; what came of them.
-struct batch_of_samples {
-    index_t first = 0, count = 0;
+/// What came of the samples that a rank drew at once.
+struct batch_figures {
     std::vector<double> figures{};
     decltype(sample_state::statuses) statuses{};
     double seconds = 0;
     bool finished = true;  ///< not where a cancellation ended it
 };
 
-/// The next batches from sample `done` on, one for each rank, fewer at the end.
-[[nodiscard]] inline std::vector<batch_of_samples> next_batches(index_t done, index_t total, index_t observations,
-                                                                index_t batch, int ranks) {
-    std::vector<batch_of_samples> out;
-    for (; done < total && static_cast<int>(out.size()) < ranks; done += out.back().count)
-        out.push_back({done, std::min(batch, observations - done % observations)});
-    return out;
-}
-
-/// What each rank drew of its batch, samples into x and figures, for all.
+/// What each rank drew of its batch of the round, samples into x and figures, for all.
 template <Backend B, parallel::Communicator C>
-void share(const C& c, B& b, std::vector<batch_of_samples>& batches, view_t<B> x) {
+void share(const C& c, B& b, const parallel::round& round, std::vector<batch_figures>& drawn, view_t<B> x) {
     if (c.size() == 1) return;
     constexpr const char* what = "samples of the E-step";
     constexpr auto counters = static_cast<index_t>(std::tuple_size_v<decltype(sample_state::statuses)>);
-    std::vector<index_t> items(static_cast<std::size_t>(c.size()), 0), sizes = items;
-    for (std::size_t r = 0; r < batches.size(); ++r) {
-        items[r] = batches[r].count;
-        sizes[r] = counters + 2 + 2 * items[r];
-    }
-    std::vector<double> own;
-    if (const auto r = static_cast<std::size_t>(c.rank()); r < batches.size()) {
-        const auto& drawn = batches[r];
-        own.assign(drawn.statuses.begin(), drawn.statuses.end());
-        own.insert(own.end(), {drawn.seconds, drawn.finished ? 1.0 : 0.0});
-        own.insert(own.end(), drawn.figures.begin(), drawn.figures.end());
-    }
+    std::vector<index_t> sizes;
+    for (const index_t count : round.counts) sizes.push_back(counters + 2 + 2 * count);
+    const auto& mine = drawn[static_cast<std::size_t>(c.rank())];
+    std::vector<double> own(mine.statuses.begin(), mine.statuses.end());
+    own.insert(own.end(), {mine.seconds, mine.finished ? 1.0 : 0.0});
+    own.insert(own.end(), mine.figures.begin(), mine.figures.end());
     const auto numbers = parallel::all_gather<double>(c, own, sizes, what);
     auto from = numbers.begin();
-    for (auto& drawn : batches) {
-        std::copy_n(from, counters, drawn.statuses.begin());
+    for (std::size_t r = 0; r < drawn.size(); ++r) {
+        std::copy_n(from, counters, drawn[r].statuses.begin());
         from += counters;
-        drawn.seconds = *from++;
-        drawn.finished = *from++ != 0;
-        drawn.figures.assign(from, from + 2 * drawn.count);
-        from += 2 * drawn.count;
+        drawn[r].seconds = *from++;
+        drawn[r].finished = *from++ != 0;
+        drawn[r].figures.assign(from, from + 2 * round.counts[r]);
+        from += 2 * round.counts[r];
     }
-    parallel::all_gather_items(
-        c, b, x.item_range(batches.front().first, batches.back().first + batches.back().count - batches.front().first),
-        items, what);
+    parallel::all_gather_items(c, b, x.item_range(round.first, round.end - round.first), round.counts, what);
 }
 
 }  // namespace detail
@@ -192,34 +174,35 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
     if (given) check_size("posterior::sample", "options.mean", options.mean.size(), prior.features());
     const const_vector_t<B> mean = given || options.estimate == nullptr ? options.mean : options.estimate->mu();
     while (state.done < total) {
-        auto batches = detail::next_batches(state.done, total, n, sampling.batch, ranks.size());
-        if (const auto own = static_cast<std::size_t>(ranks.rank()); own < batches.size()) {
-            auto& [first, count, figures, statuses, seconds, finished] = batches[own];
+        const auto round = parallel::next_round(ranks, state.done, total, sampling.batch, n);
+        std::vector<detail::batch_figures> batches(round.counts.size());
+        if (round.count > 0) {
+            auto& [figures, statuses, seconds, finished] = batches[static_cast<std::size_t>(ranks.rank())];
             const auto start = std::chrono::steady_clock::now();
-            const auto part = observed.items(first % n, count);
-            const view_t<B> out = x.item_range(first, count);
+            const auto part = observed.items(round.begin % n, round.count);
+            const view_t<B> out = x.item_range(round.begin, round.count);
             mmps denoiser(b, prior, part, options.mmps, options.estimate);
-            finished = diffusion::sample(b, denoiser, sampling, mean, key.skip_items(static_cast<std::uint32_t>(first)),
-                                         out, options.cancel);
+            finished = diffusion::sample(b, denoiser, sampling, mean,
+                                         key.skip_items(static_cast<std::uint32_t>(round.begin)), out, options.cancel);
             statuses = denoiser.tally().read(b).status;
             figures = detail::figures_of<B>(b, part, const_view_t<B>(out));
             seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         }
-        detail::share(ranks, b, batches, x);
+        detail::share(ranks, b, round, batches, x);
         double slowest = 0;
         for (const auto& drawn : batches) {
             if (!drawn.finished) return false;
             slowest = std::max(slowest, drawn.seconds);
         }
         state.seconds += slowest;
-        for (const auto& drawn : batches) {
+        for (std::size_t r = 0; r < batches.size() && round.counts[r] > 0; ++r) {
+            const auto& drawn = batches[r];
             for (std::size_t k = 0; k < drawn.statuses.size(); ++k) state.statuses[k] += drawn.statuses[k];
             const auto finite = detail::add_figures(drawn.figures, state);
-            state.done += drawn.count;
-            if constexpr (!std::is_same_v<std::remove_cvref_t<Observer>, no_observer>) {
-                const drawn_batch<B> seen{x.item_range(drawn.first, drawn.count), finite};
-                if (!observer(std::as_const(state), seen) && state.done < total) return false;
-            }
+            const view_t<B> part = x.item_range(state.done, round.counts[r]);
+            state.done += round.counts[r];
+            if constexpr (!std::is_same_v<std::remove_cvref_t<Observer>, no_observer>)
+                if (!observer(std::as_const(state), drawn_batch<B>{part, finite}) && state.done < total) return false;
         }
     }
     return true;

@@ -78,8 +78,8 @@ template <Backend B, class Observation>
 using conditional_for = std::conditional_t<is_elementwise<Observation>, posterior::elementwise_conditional<B>,
                                            posterior::dense_conditional<B>>;
 
-/// f(conditional, first, count, mean) on one batch of observations after another, which `ranks` share; returns the sum of
-/// log p(y_i), the same for every number of them.
+/// f(conditional, round, mean) on one batch of observations after another, which `ranks` share: round.count may be 0. Returns
+/// the sum of log p(y_i), the same for every number of them.
 template <Backend B, class Observation, class F, parallel::Communicator C = parallel::self>
 double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, index_t block, const F& f,
                       const C& ranks = {}) {
@@ -92,16 +92,15 @@ double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observati
     double total = 0;
     for (index_t done = 0; done < n;) {
         const auto round = parallel::next_round(ranks, done, n, block);
-        const index_t first = round.begin, count = round.count;
+        const auto m = mean.view().item_range(0, round.count);
         std::vector<double> own;
-        if (count > 0) {
-            const auto part = observed.items(first, count);
-            const auto m = mean.view().item_range(0, count);
-            const vector_t<B, double> logs = evidence.flat().range(0, count);
-            conditional.condition(b, part, first, m, logs);
+        if (round.count > 0) {
+            const auto part = observed.items(round.begin, round.count);
+            const vector_t<B, double> logs = evidence.flat().range(0, round.count);
+            conditional.condition(b, part, round.begin, m, logs);
             own = to_host(b, const_vector_t<B, double>(logs));
-            f(conditional, first, count, const_view_t<B>(m));
         }
+        f(conditional, round, const_view_t<B>(m));
         for (const double v : parallel::all_gather<double>(ranks, own, round.counts, "evidence of observations"))
             total += v;
         done = round.end;
@@ -134,7 +133,7 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
 [[nodiscard]] double log_evidence(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
                                   index_t block = 256, const C& ranks = {}) {
     return detail::for_each_batch(
-        b, prior, observed, block, [](auto&, index_t, index_t, const_view_t<B>) {}, ranks);
+        b, prior, observed, block, [](auto&, const parallel::round&, const_view_t<B>) {}, ranks);
 }
 
 /// The exact E-step: moments of p(x | y_i), summed over the observations. Element-wise A and Sigma_y (masks) cost
@@ -150,8 +149,8 @@ template <Backend B, class Observation>
     batch<B> means(b, features, n), weight(b, n, 1);
     b.fill(out.covariance.view(), T(0));
     out.log_evidence = detail::for_each_batch(b, prior, observed, block,
-                                              [&](auto& conditional, index_t first, index_t count, const_view_t<B> m) {
-                                                  b.copy(m, means.view().item_range(first, count));
+                                              [&](auto& conditional, const parallel::round& own, const_view_t<B> m) {
+                                                  b.copy(m, means.view().item_range(own.begin, own.count));
                                                   conditional.add_covariances(b, out.covariance.view());
                                               });
     const T each = T(1) / static_cast<T>(n);
@@ -167,8 +166,8 @@ template <Backend B, class Observation>
 void posterior_means(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, view_t<B> means,
                      index_t block = 256) {
     check_shape("prior::posterior_means", "means", means, prior.features(), observed.items());
-    detail::for_each_batch(b, prior, observed, block, [&](auto&, index_t first, index_t count, const_view_t<B> m) {
-        b.copy(m, means.item_range(first, count));
+    detail::for_each_batch(b, prior, observed, block, [&](auto&, const parallel::round& own, const_view_t<B> m) {
+        b.copy(m, means.item_range(own.begin, own.count));
     });
 }
 
@@ -179,16 +178,12 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
 double draw_posteriors(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, const random_key& key,
                        view_t<B> x, index_t block = 256, const C& ranks = {}) {
     check_shape("prior::draw_posteriors", "x", x, prior.features(), observed.items());
-    const auto draw = [&](auto& conditional, index_t first, index_t count, const_view_t<B> m) {
-        conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(first)), m, x.item_range(first, count));
+    const auto draw = [&](auto& conditional, const parallel::round& r, const_view_t<B> m) {
+        if (r.count > 0)
+            conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(r.begin)), m, x.item_range(r.begin, r.count));
+        parallel::all_gather_items(ranks, b, x.item_range(r.first, r.end - r.first), r.counts, "exact draws");
     };
-    const double evidence = detail::for_each_batch(b, prior, observed, block, draw, ranks);
-    for (index_t done = 0; ranks.size() > 1 && done < x.items();) {
-        const auto round = parallel::next_round(ranks, done, x.items(), block);
-        parallel::all_gather_items(ranks, b, x.item_range(done, round.end - done), round.counts, "exact draws");
-        done = round.end;
-    }
-    return evidence;
+    return detail::for_each_batch(b, prior, observed, block, draw, ranks);
 }
 
 /// The M-step: probabilistic PCA of moments or samples.

@@ -103,7 +103,7 @@ public:
         laps_ = record.lap + 1;
         evidence_.push_back(s.log_evidence);
         run_.tell({progress::stage_type::gaussian, record.lap, laps_, options_.fit.max_laps, s.log_evidence});
-        const bool cancelled = run_.cancelled(), stop = cancelled && laps_ < options_.fit.max_laps;
+        const bool stop = run_.cancelled() && laps_ < options_.fit.max_laps;
         if (stop || timer_.due() || laps_ == options_.fit.max_laps) save(next);
         return stop ? em::verdict{em::decision::stop, "cancelled"} : em::verdict{};
     }
@@ -154,7 +154,7 @@ template <Backend B, class Net = model::any_network<B>, class Observation>
     rest.fit.first_lap = laps.laps();
     rest.fit.max_laps = std::max<index_t>(0, options.fit.max_laps - laps.laps());
     auto fitted = fit_gaussian(b, std::move(start), observed, rest, laps, run);
-    const bool asked = run.cancelled(), cancelled = laps.laps() < options.fit.max_laps && asked;
+    const bool cancelled = laps.laps() < options.fit.max_laps && run.cancelled();
     if (cancelled) laps.save(fitted.prior);
     learn_result<B, Net> result{learned<B, Net>(b, std::move(fitted.prior))};
     result.prior.notes = laps.notes();

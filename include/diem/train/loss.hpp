@@ -3,10 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -179,26 +177,22 @@ void denoising_loss(B& b, M& model, Draw&& draw, index_t items, const random_key
     const auto begin = [&](index_t part) { return items * part / parts; };
     const auto begin_of = [&](int rank) { return begin(parallel::first_of(parts, rank, ranks.size())); };
     const index_t own = parallel::first_of(parts, ranks.rank(), ranks.size()),
-                  end = parallel::first_of(parts, ranks.rank() + 1, ranks.size()), first = begin(own);
-    batch<B, double> item_loss(b, begin(end) - first, 1);
+                  end = parallel::first_of(parts, ranks.rank() + 1, ranks.size());
+    batch<B, double> item_loss(b, 1, items);
     parallel::tree_sum<batch<B>> sum;
     for (index_t part = own; part < end; ++part) {
         batch<B> gradient(b, grad.size(), 1);
         const index_t from = begin(part), count = begin(part + 1) - from;
         denoising_loss_part<B>(b, model, draw, items, from, count, key, options, gradient.flat(),
-                               item_loss.flat().range(from - first, count));
+                               item_loss.flat().range(from, count));
         sum.push({part, 0, std::move(gradient)},
                  [&](batch<B>& l, batch<B>& r) { b.axpby(1.0, r.cview(), 1.0, l.view()); });
     }
     parallel::all_reduce(ranks, b, sum, parts, grad, what);
-    std::vector<std::size_t> counts;
-    for (int r = 0; r < ranks.size(); ++r)
-        counts.push_back(static_cast<std::size_t>(begin_of(r + 1) - begin_of(r)) * sizeof(double));
-    const auto mine = to_host(b, item_loss);
-    std::vector<double> all(static_cast<std::size_t>(items));
-    ranks.all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), counts, what);
-    const auto losses = to_backend(b, all, items, 1);
-    b.launch(1, items, detail::mean_of{items}, losses.cview().data(), loss.data());
+    std::vector<index_t> counts;
+    for (int r = 0; r < ranks.size(); ++r) counts.push_back(begin_of(r + 1) - begin_of(r));
+    parallel::all_gather_items(ranks, b, item_loss.view(), counts, what);
+    b.launch(1, items, detail::mean_of{items}, item_loss.cview().data(), loss.data());
 }
 
 }  // namespace diem::train
