@@ -16,10 +16,11 @@ inline int threads() {
     return value != nullptr ? std::atoi(value) : 0;
 }
 /// DIEM_PRODUCTS, or float32: what products of networks round to.
-inline diem::product_precision products() {
+inline std::string products_name() {
     const char* value = std::getenv("DIEM_PRODUCTS");
-    return diem::product_precision_of(value != nullptr ? value : "float32");
+    return value != nullptr ? value : "float32";
 }
+inline diem::product_precision products() { return diem::product_precision_of(products_name()); }
 /// DIEM_SMOKE is set: the smallest sizes.
 inline bool smoke() { return std::getenv("DIEM_SMOKE") != nullptr; }
 
@@ -57,7 +58,7 @@ double timed(benchmark::State& state, B& b, const F& f) {
 /// What every benchmark prints about itself: threads used, cores, compiler flags, commit.
 inline void add_context(int threads) {
     benchmark::AddCustomContext("threads", std::to_string(threads));
-    benchmark::AddCustomContext("products", std::getenv("DIEM_PRODUCTS") ? std::getenv("DIEM_PRODUCTS") : "float32");
+    benchmark::AddCustomContext("products", products_name());
     benchmark::AddCustomContext("cores", std::to_string(std::thread::hardware_concurrency()));
     benchmark::AddCustomContext("flags", DIEM_BUILD_FLAGS);
     benchmark::AddCustomContext("commit", DIEM_COMMIT);

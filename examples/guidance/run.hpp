@@ -121,6 +121,7 @@ private:
         return {{"program", "guidance"},
                 {"backend", o_.at.backend},
                 {"threads", b_.threads()},
+                {"products", o_.at.products},
                 {"seed", s_.seed},
                 {"images", s_.images},
                 {"problems", problems},

@@ -57,8 +57,9 @@ inline void add_products_option(CLI::App& app, place& at) {
         ->capture_default_str();
 }
 
-/// Settles what --backend left open; each rank of a machine takes a device of its own, as far as there are. Throws device_error where "cuda" is asked for and cannot be had, value_error where
-/// another option needs it; "auto" says on the terminal that a device is missing, and goes on.
+/// Settles what --backend left open; each rank of a machine takes a device of its own, as far as there are. Throws
+/// device_error where "cuda" is asked for and cannot be had, value_error where another option needs it; "auto" says on the
+/// terminal that a device is missing, and goes on.
 inline void choose(place& at) {
     std::string why = "there is none";
     if (const int devices = at.backend == "eigen" ? 0 : cuda_devices(why); devices > 0) {

@@ -170,12 +170,11 @@ public:
     void gemm(std::type_identity_t<S> alpha, const batch_view<U*>& a, op ta, const batch_view<W*>& b, op tb,
               std::type_identity_t<S> beta, const batch_view<S*>& c) {
         detail::check_gemm(a, ta, b, tb, c);
-        const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
-        const auto kernel = detail::eigen::choose_gemm(ta, tb, m, n, k);
-        split_product(m, n, k, [&](index_t i, index_t rows, index_t j, index_t cols) {
-            multiply<S>(kernel, alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
-                        b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
-                        c.data() + i + j * c.stride(), c.stride(), rows, cols, k);
+        const index_t k = ta == op::none ? a.items() : a.features();
+        const auto kernel = detail::eigen::choose_gemm(ta, tb, c.features(), c.items(), k);
+        split_product(a, ta, b, tb, c, k, [&](const S* from_a, const S* from_b, S* to, index_t rows, index_t cols) {
+            multiply<S>(kernel, alpha, from_a, a.stride(), ta, from_b, b.stride(), tb, beta, to, c.stride(), rows, cols,
+                        k);
         });
     }
     template <class U, class W, class S>
@@ -196,13 +195,12 @@ public:
                       const batch_view<T*>& c) {
         if (!rounds()) return gemm(alpha, a, ta, b, tb, beta, c);
         detail::check_gemm(a, ta, b, tb, c);
-        const index_t m = c.features(), n = c.items(), k = ta == op::none ? a.items() : a.features();
-        split_product(m, n, k, [&](index_t i, index_t rows, index_t j, index_t cols) {
+        const index_t k = ta == op::none ? a.items() : a.features();
+        split_product(a, ta, b, tb, c, k, [&](const T* from_a, const T* from_b, T* to, index_t rows, index_t cols) {
             auto workspace = allocate<T>(detail::eigen::multiply_rounded_workspace(rows));
-            detail::eigen::multiply_rounded<T>({alpha, a.data() + (ta == op::none ? i : i * a.stride()), a.stride(), ta,
-                                                b.data() + (tb == op::none ? j * b.stride() : j), b.stride(), tb, beta,
-                                                c.data() + i + j * c.stride(), c.stride(), rows, cols, k},
-                                               workspace.data());
+            detail::eigen::multiply_rounded<T>(
+                {alpha, from_a, a.stride(), ta, from_b, b.stride(), tb, beta, to, c.stride(), rows, cols, k},
+                workspace.data());
         });
     }
     void network_gemm_batched(T alpha, const matrix_batch<const T*>& a, op ta, const matrix_batch<const T*>& b, op tb,
@@ -275,10 +273,16 @@ private:
 
     [[nodiscard]] bool rounds() const { return std::is_same_v<T, float> && products_ != product_precision::float32; }
 
-    /// part(first row, rows, first column, columns) on parts of an m x n result.
-    template <class F>
-    void split_product(index_t m, index_t n, index_t k, const F& part) {
-        if (threads() == 1 || m * n * k < smallest_product) return part(index_t{0}, m, index_t{0}, n);
+    /// f(op(A) from its row, op(B) from its column, C from its element, rows, columns) for parts of C = op(A) op(B).
+    template <class U, class W, class S, class F>
+    void split_product(const batch_view<U*>& a, op ta, const batch_view<W*>& b, op tb, const batch_view<S*>& c,
+                       index_t k, const F& f) {
+        const index_t m = c.features(), n = c.items();
+        const auto part = [&](index_t i, index_t rows, index_t j, index_t cols) {
+            f(a.data() + (ta == op::none ? i : i * a.stride()), b.data() + (tb == op::none ? j * b.stride() : j),
+              c.data() + i + j * c.stride(), rows, cols);
+        };
+        if (threads() == 1 || m * n * k < smallest_product) return part(0, m, 0, n);
         // Two parts per thread, along the longer side, whole register blocks each (48: of every vector length, so that an
         // element is computed in the same way whatever the number of threads).
         const bool by_columns = n >= m;
@@ -286,7 +290,7 @@ private:
         const index_t piece = (length / (2 * threads()) + 48) / 48 * 48;
         threads_->run((length + piece - 1) / piece, 1, [&](index_t first, index_t last) {
             const index_t from = first * piece, to = std::min(length, last * piece);
-            by_columns ? part(index_t{0}, m, from, to - from) : part(from, to - from, index_t{0}, n);
+            by_columns ? part(0, m, from, to - from) : part(from, to - from, 0, n);
         });
     }
 

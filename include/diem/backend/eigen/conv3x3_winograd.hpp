@@ -14,6 +14,18 @@
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
+/// One panel of C (count x columns, rows ldc apart, whole vectors written) += A' B over `words` rows of A and of B. Of
+/// any M, so that it is compiled once for all.
+template <class T, class P>
+void add_outer_product(const T* a, index_t lda, index_t count, index_t words, const T* b, index_t ldb, index_t columns,
+                       T* c, index_t ldc) {
+    tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
+        tile_sums<T, R, V, P> sums(nullptr, 0);
+        sums.add_outer(a + r, lda, b, ldb, words);
+        sums.write([&](int i) { return c + (r + i) * ldc; }, simd<T>::panel, true);
+    });
+}
+
 template <class T, int M, class P = exact_factors<T>>
 struct conv3x3_winograd {
     using factors = P;
@@ -291,12 +303,8 @@ struct conv3x3_winograd {
             transform<M, true>(y_from, count, out, y_planes, y_plane);
             for (int k = 0; k < points; ++k)
                 for (index_t n = 0; n < out; n += S::panel)
-                    tile_blocks<T>(in, out - n, [&]<int R, int V>(index_t r) {
-                        tile_sums<T, R, V, P> tile(nullptr, 0);
-                        tile.add_outer(x_planes + k * x_plane + r, ldx, y_planes + k * y_plane + n, ldy,
-                                       P::words(count));
-                        tile.write([&](int i) { return sums + (k * in + r + i) * ldu + n; }, S::panel, true);
-                    });
+                    add_outer_product<T, P>(x_planes + k * x_plane, ldx, in, P::words(count),
+                                            y_planes + k * y_plane + n, ldy, out - n, sums + k * in * ldu + n, ldu);
             count = 0;
         };
         for_bands(g.height, 0, g.items * conv_bands(g.height), [&](index_t item, index_t begin, index_t end) {
