@@ -175,6 +175,7 @@ set(DIEM_HEADERS
     include/diem/prior/diffusion_em.hpp
     include/diem/prior/em_options.hpp
     include/diem/prior/files.hpp
+    include/diem/prior/gaussian_e_steps.hpp
     include/diem/prior/gaussian_fit.hpp
     include/diem/prior/gaussian_options.hpp
     include/diem/prior/guard.hpp

@@ -13,7 +13,7 @@
 #include <diem/em/fit.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/em_options.hpp>
-#include <diem/prior/gaussian_fit.hpp>
+#include <diem/prior/gaussian_e_steps.hpp>
 #include <diem/prior/guard.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>

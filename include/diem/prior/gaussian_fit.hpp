@@ -2,51 +2,21 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <limits>
-#include <type_traits>
+#include <optional>
 #include <utility>
-#include <vector>
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
-#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/em/fit.hpp>
-#include <diem/linop/concept.hpp>
-#include <diem/parallel/communicator.hpp>
-#include <diem/posterior/gaussian_conditional.hpp>
-#include <diem/posterior/gaussian_dense.hpp>
-#include <diem/posterior/in_basis.hpp>
-#include <diem/posterior/sample.hpp>
-#include <diem/prior/em_options.hpp>
+#include <diem/linop/hartley.hpp>
+#include <diem/prior/gaussian_e_steps.hpp>
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/train/ppca.hpp>
 
 /// A Gaussian prior N(mu, diag(d) + u u') learned by EM from observations alone: the method's first stage.
 namespace diem::prior {
-
-/// Sufficient statistics of an exact E-step: with m_i, C_i mean and covariance of p(x | y_i),
-/// mean = sum m_i / n, covariance = sum (C_i + (m_i - mean)(m_i - mean)') / n.
-template <Backend B>
-struct gaussian_moments {
-    batch<B> mean;            ///< D x 1
-    batch<B> covariance;      ///< D x D
-    double log_evidence = 0;  ///< sum_i log p(y_i)
-    index_t items = 0;
-};
-
-/// Samples of an E-step: sample s n + i belongs to observation i.
-template <Backend B>
-struct gaussian_samples {
-    batch<B> x;                 ///< D x (samples per observation n)
-    bool coefficients = false;  ///< x holds those in the prior's basis
-    /// sum_i log p(y_i); NaN where it was not computed.
-    double log_evidence = std::numeric_limits<double>::quiet_NaN();
-    posterior::sample_state state{};  ///< of sampling by diffusion
-};
 
 /// N(0, variance I) of rank 0: where Gaussian EM starts.
 template <Backend B>
@@ -70,44 +40,6 @@ template <Backend B>
 
 namespace detail {
 
-template <class Observation>
-inline constexpr bool is_elementwise = linop::ElementwiseOperator<typename Observation::operator_type> &&
-                                       linop::ElementwiseOperator<typename Observation::noise_type>;
-
-template <Backend B, class Observation>
-using conditional_for = std::conditional_t<is_elementwise<Observation>, posterior::elementwise_conditional<B>,
-                                           posterior::dense_conditional<B>>;
-
-/// f(conditional, round, mean) on one batch of observations after another, which `ranks` share: round.count may be 0. Returns
-/// the sum of log p(y_i), the same for every number of them.
-template <Backend B, class Observation, class F, parallel::Communicator C = parallel::self>
-double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, index_t block, const F& f,
-                      const C& ranks = {}) {
-    check_value("prior::gaussian_fit", block > 0, "batch must be > 0");
-    check_size("prior::gaussian_fit", "A.cols()", observed.forward_operator().cols(), prior.features());
-    const index_t n = observed.items();
-    conditional_for<B, Observation> conditional(b, prior);
-    batch<B> mean(b, prior.features(), std::min(block, n));
-    batch<B, double> evidence(b, std::min(block, n), 1);
-    double total = 0;
-    for (index_t done = 0; done < n;) {
-        const auto round = parallel::next_round(ranks, done, n, block);
-        const auto m = mean.view().item_range(0, round.count);
-        std::vector<double> own;
-        if (round.count > 0) {
-            const auto part = observed.items(round.begin, round.count);
-            const vector_t<B, double> logs = evidence.flat().range(0, round.count);
-            conditional.condition(b, part, round.begin, m, logs);
-            own = to_host(b, const_vector_t<B, double>(logs));
-        }
-        f(conditional, round, const_view_t<B>(m));
-        for (const double v : parallel::all_gather<double>(ranks, own, round.counts, "evidence of observations"))
-            total += v;
-        done = round.end;
-    }
-    return total;
-}
-
 template <Backend B>
 diffusion::gaussian<B> to_gaussian(B& b, train::ppca_result<B> p, const std::optional<linop::hartley>& basis) {
     if (basis) basis->apply(b, p.mean.cview(), p.mean.view());
@@ -127,64 +59,6 @@ bool as_start(B& b, const diffusion::gaussian<B>& prior, index_t rank, train::pp
 }
 
 }  // namespace detail
-
-/// sum_i log p(y_i) under the prior; `ranks` share the batches.
-template <Backend B, class Observation, parallel::Communicator C = parallel::self>
-[[nodiscard]] double log_evidence(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                  index_t block = 256, const C& ranks = {}) {
-    return detail::for_each_batch(
-        b, prior, observed, block, [](auto&, const parallel::round&, const_view_t<B>) {}, ranks);
-}
-
-/// The exact E-step: moments of p(x | y_i), summed over the observations. Element-wise A and Sigma_y (masks) cost
-/// 2 D r (D + r) per observation; any others are formed as matrices (rows x D per item of a batch), so keep them small.
-/// Needs D^2 numbers of memory.
-template <Backend B, class Observation>
-[[nodiscard]] gaussian_moments<B> exact_moments(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                                index_t block = 256) {
-    using T = scalar_t<B>;
-    const index_t n = observed.items(), features = prior.features();
-    check_value("prior::exact_moments", n > 0, "there are no observations");
-    gaussian_moments<B> out{batch<B>(b, features, 1), batch<B>(b, features, features), 0, n};
-    batch<B> means(b, features, n), weight(b, n, 1);
-    b.fill(out.covariance.view(), T(0));
-    out.log_evidence = detail::for_each_batch(b, prior, observed, block,
-                                              [&](auto& conditional, const parallel::round& own, const_view_t<B> m) {
-                                                  b.copy(m, means.view().item_range(own.begin, own.count));
-                                                  conditional.add_covariances(b, out.covariance.view());
-                                              });
-    const T each = T(1) / static_cast<T>(n);
-    b.fill(weight.view(), each);
-    b.gemm(T(1), means.cview(), op::none, weight.cview(), op::none, T(0), out.mean.view());
-    b.map(functors::subtract{}, means.view(), per_feature{const_vector_t<B>(out.mean.flat())});
-    b.gemm(each, means.cview(), op::none, means.cview(), op::transpose, each, out.covariance.view());
-    return out;
-}
-
-/// The mean E[x | y_i] of each observation, D x n.
-template <Backend B, class Observation>
-void posterior_means(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, view_t<B> means,
-                     index_t block = 256) {
-    check_shape("prior::posterior_means", "means", means, prior.features(), observed.items());
-    detail::for_each_batch(b, prior, observed, block, [&](auto&, const parallel::round& own, const_view_t<B> m) {
-        b.copy(m, means.item_range(own.begin, own.count));
-    });
-}
-
-/// One exact draw x_i ~ p(x | y_i) for each observation, by its closed form; element-wise A and Sigma_y only. Returns
-/// sum_i log p(y_i). Costs 2 D r^2 per observation. `ranks` share the batches, and all get all draws.
-template <Backend B, class Observation, parallel::Communicator C = parallel::self>
-    requires detail::is_elementwise<Observation>
-double draw_posteriors(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, const random_key& key,
-                       view_t<B> x, index_t block = 256, const C& ranks = {}) {
-    check_shape("prior::draw_posteriors", "x", x, prior.features(), observed.items());
-    const auto draw = [&](auto& conditional, const parallel::round& r, const_view_t<B> m) {
-        if (r.count > 0)
-            conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(r.begin)), m, x.item_range(r.begin, r.count));
-        parallel::all_gather_items(ranks, b, x.item_range(r.first, r.end - r.first), r.counts, "exact draws");
-    };
-    return detail::for_each_batch(b, prior, observed, block, draw, ranks);
-}
 
 /// The M-step: probabilistic PCA of moments or samples.
 template <Backend B>
@@ -217,73 +91,14 @@ struct read_log_evidence {
     }
 };
 
-/// What a fit asks of a `run`, where there is none.
-struct no_run {
-    parallel::self ranks{};
-    [[nodiscard]] static constexpr bool cancelled() { return false; }
-};
-
-/// What exact draws are made from: the observations themselves, or of coefficients in the Gaussian's basis. Refers to them.
-template <Backend B, class Observation>
-class exact_draws {
-public:
-    /// Throws value_error where there is no closed form.
-    exact_draws(B& b, const diffusion::gaussian<B>& prior, const Observation& observed) : observed_(observed) {
-        if (!prior.basis()) {
-            check_value("prior::exact_draws", is_elementwise<Observation>,
-                        "exact draws need an element-wise A and Sigma_y, such as a mask's");
-            return;
-        }
-        coefficients_ = posterior::basis_observation<B>::make(b, observed, *prior.basis());
-        check_value("prior::exact_draws", coefficients_.has_value(),
-                    "exact draws in this basis need noise of one variance and an A'A that is diagonal in it");
-    }
-    /// x or, where there is a basis, its coefficients; returns sum_i log p(y_i). `ranks`: see `draw_posteriors`.
-    template <parallel::Communicator C = parallel::self>
-    double operator()(B& b, const diffusion::gaussian<B>& prior, const random_key& key, view_t<B> x, index_t block,
-                      const C& ranks = {}) const {
-        if (coefficients_)
-            return draw_posteriors(b, prior.coefficients(b), coefficients_->observed(b), key, x, block, ranks);
-        if constexpr (is_elementwise<Observation>) return draw_posteriors(b, prior, observed_, key, x, block, ranks);
-        return 0;
-    }
-
-private:
-    const Observation& observed_;
-    std::optional<posterior::basis_observation<B>> coefficients_;
-};
-
-template <Backend B, class Observation, class Run>
-em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                                 const std::optional<exact_draws<B, Observation>>& exact,
-                                                 const gaussian_fit_options& o, index_t lap, const Run& run) {
-    const std::uint64_t seed = lap_seed(o.seed, lap, 0);
-    if (exact) {
-        gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items()), prior.basis().has_value()};
-        const random_key key{.seed = seed, .lane = random_lane::prior_sample};
-        s.log_evidence = (*exact)(b, prior, key, s.x.view(), o.batch, run.ranks);
-        return {std::move(s)};
-    }
-    gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items() * o.sampling.samples_per_observation)};
-    const auto go_on = [&](const posterior::sample_state&, const posterior::drawn_batch<B>&) {
-        return !run.cancelled();
-    };
-    if (!posterior::sample(b, prior, observed, posterior::sample_options<B>{o.sampling, o.mmps, &prior, prior.mu()},
-                           random_key{.seed = seed}, s.x.view(), s.state, go_on, run.ranks))
-        return em::verdict{em::decision::cancel, "cancelled"};
-    if constexpr (is_elementwise<Observation>)
-        if (o.measure_evidence && !prior.basis()) s.log_evidence = log_evidence(b, prior, observed, o.batch, run.ranks);
-    return {std::move(s)};  // the move is for nvcc
-}
-
 }  // namespace detail
 
-/// Learns N(mu, diag(d) + u u') from observations, in the basis of `start` and from there (see `isotropic_gaussian`). The objective recorded in
-/// the history is the log-evidence, sum_i log p(y_i), of the prior each lap began with, where it was measured. `monitor`
-/// sees gaussian_moments or gaussian_samples. Source: the initial stage of arXiv 2405.13712 with
-/// gaussian_e_step::diffusion; the exact E-steps are this library's. `run` (see run.hpp) cancels an E-step by diffusion after its batch,
-/// whose batches its ranks share, as those of exact draws; exact moments and the M-step each rank does alike.
-/// Throws value_error.
+/// Learns N(mu, diag(d) + u u') from observations, in the basis of `start` and from there (see `isotropic_gaussian`). The
+/// objective recorded in the history is the log-evidence, sum_i log p(y_i), of the prior each lap began with, where it was
+/// measured. `monitor` sees gaussian_moments or gaussian_samples. `run` (see run.hpp) cancels an E-step by diffusion after
+/// its batch. Its ranks share the batches of such an E-step and of exact draws; exact moments and the M-step each does
+/// alike. Throws value_error. Source: the initial stage of arXiv 2405.13712 with gaussian_e_step::diffusion; the exact
+/// E-steps are this library's.
 template <Backend B, class Observation, class Monitor = em::no_monitor, class Run = detail::no_run>
 [[nodiscard]] em::fit_result<diffusion::gaussian<B>> fit_gaussian(B& b, diffusion::gaussian<B> start,
                                                                   const Observation& observed,
