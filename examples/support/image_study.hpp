@@ -336,8 +336,8 @@ private:
     /// By reversing the diffusion, of any prior, shared by the ranks; always with the same random numbers.
     [[nodiscard]] diem::batch<B> unconditional(const prior_type& prior) const {
         diem::batch<B> x(b_, prior.features(), std::max(s_.free_samples, s_.pictures));
-        diem::diffusion::sample(b_, prior, s_.free, prior.mean(), {.seed = s_.free_seed}, x.view(), nullptr,
-                                s_.at.ranks);
+        diem::diffusion::sample(b_, prior, s_.free, {prior.mean(), prior.estimate()}, {.seed = s_.free_seed}, x.view(),
+                                nullptr, s_.at.ranks);
         return x;
     }
     [[nodiscard]] image row(diem::const_view_t<B> x) const { return picture_row(b_, x, train_.shape, s_.scale); }

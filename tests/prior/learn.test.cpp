@@ -264,6 +264,38 @@ TEST_CASE("the spread of x is told from y, whatever noise is hidden or kept wher
     CHECK(small.of_x == 0);  // the noise has more power than y
 }
 
+TEST_CASE("posterior samples keep the variance that no observation shows, from whatever sigma_max they start") {
+    using B = test::main_backend<float>;
+    B b;
+    const index_t d = 8, n = 2000;
+    const double spread = 891;  // 29 % of 3072 features' variance in one direction, as brightness has in images
+    const std::vector<float> u(d, static_cast<float>(std::sqrt(spread / d)));
+    const diffusion::gaussian<B> prior(b, to_backend(b, std::vector<float>(d, 2.0F), d, 1),
+                                       to_backend(b, std::vector<float>(d, 0.7F), d, 1), to_backend(b, u, d, 1));
+    const auto hidden = linop::mask<B>::shared(to_backend(b, std::vector<float>(d, 0.0F), d, 1));
+    batch<B> y(b, d, n), x(b, d, n);
+    b.fill(y.view(), 0.0F);
+    const auto observed = posterior::observe(b, y.cview(), hidden, linop::isotropic_covariance(d, 0.01));
+    posterior::sample_options<B> how;
+    how.sampling = {
+        .sampler = diffusion::sampler_choice::dpm_2m_sde, .steps = 256, .batch = n, .sigma_min = 5e-3, .sigma_max = 20};
+    how.estimate = &prior;
+    (void)posterior::sample(b, prior, observed, how, random_key{.seed = 7}, x.view());
+    const auto values = to_host(b, x);
+    double sum = 0, squares = 0;
+    for (std::size_t i = 0; i < values.size(); i += d) {
+        double along = 0;
+        for (std::size_t j = 0; j < d; ++j)
+            along += static_cast<double>(values[i + j]) / std::sqrt(static_cast<double>(d));
+        sum += along / n;
+        squares += along * along / n;
+    }
+    const double truth = spread + 0.7, mean = 2 * std::sqrt(static_cast<double>(d));
+    CHECK(std::abs(sum - mean) <= 5 * std::sqrt(truth / n));
+    // Without the covariance 0.52 of it is left: 1 - (l / (l + sigma_max^2))^2.
+    CHECK(std::abs((squares - sum * sum) / truth - 1) <= 5 * std::sqrt(2.0 / n));
+}
+
 TEST_CASE("data of any scale are learned at their scale") {
     using B = test::main_backend<float>;
     for (const double scale : {1e-3, 1.0, 300.0}) {

@@ -62,6 +62,12 @@ struct heun_update {  // x += rate_t (x - x_hat) + rate_s (x_new - x_hat_new)
         x = x + (T(rate_t) * (x - x_hat) + T(rate_s) * (x_new - x_hat_new));
     }
 };
+struct move_from {  // x += mean - mu
+    template <class V>
+    DIEM_HOST_DEVICE void operator()(V& x, const V& mean, const V& mu) const {
+        x = x + (mean - mu);
+    }
+};
 struct start_at {  // x = mean + sigma z, x holds z
     double sigma;
     template <class V>
@@ -232,9 +238,9 @@ template <Backend B>
 struct sample_options {
     index_t steps = 256;
     const_vector_t<B> mean{};  ///< of the prior, D numbers, where known: x_1 = mean + sigma(1) z; empty: zero
-    /// A Gaussian estimate of the prior, where known: x_1 ~ N(mu, Sigma + sigma^2 I), in the place of `mean`. Without it the
-    /// start lacks Sigma, and of a variance l there survives 1 - (l / (l + sigma^2))^2 (SDE) or sigma^2 / (l + sigma^2) (ODE),
-    /// sigma = sigma(1).
+    /// A Gaussian estimate of the prior, where known: x_1 ~ N(mean, Sigma + sigma^2 I), about its own mean where none is
+    /// given. Without it the start lacks Sigma, and of a variance l there survives 1 - (l / (l + sigma^2))^2 (SDE) or
+    /// sigma^2 / (l + sigma^2) (ODE), sigma = sigma(1).
     const gaussian<B>* estimate = nullptr;
     bool start_given = false;   ///< x holds x_1 already
     bool final_denoise = true;  ///< end by x = E[x | x_0], as in the paper: x_0 still carries noise sigma(0)
@@ -277,6 +283,10 @@ sample_result sample(B& b, M& model, const S& schedule, const Scheme& sampler, c
                 batch<B> z(b, options.estimate->rank(), x.items());
                 noise.draw(b, random_lane::sampler_start, 1, z.view());
                 options.estimate->color(b, sigma, z.cview(), x);
+                if (options.mean.size() > 0) {
+                    check_size("diffusion::sample", "options.mean.size()", options.mean.size(), x.features());
+                    b.map(detail::move_from{}, x, per_feature{options.mean}, per_feature{options.estimate->mu()});
+                }
             } else if (options.mean.size() > 0) {
                 check_size("diffusion::sample", "options.mean.size()", options.mean.size(), x.features());
                 b.map(detail::start_at{sigma}, x, per_feature{options.mean});

@@ -67,6 +67,13 @@ private:
     choice_type schedule_;
 };
 
+/// Where samplers start: see `sample_options`.
+template <Backend B>
+struct sampler_start {
+    const_vector_t<B> mean{};
+    const gaussian<B>* estimate = nullptr;
+};
+
 namespace detail {
 
 /// Any denoiser behind one function: what is chosen when the program runs is compiled once for all of them. One indirect call a
@@ -94,10 +101,10 @@ private:
 
 /// One batch.
 template <Backend B>
-bool sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options, const_vector_t<B> mean,
+bool sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options, const sampler_start<B>& from,
                    const random_key& key, view_t<B> x, const std::atomic<bool>* cancel) {
     const any_schedule schedule(options.schedule, options.sigma_min, options.sigma_max);
-    const sample_options<B> start{.steps = options.steps, .mean = mean};
+    const sample_options<B> start{.steps = options.steps, .mean = from.mean, .estimate = from.estimate};
     const auto run = [&](const auto& scheme) {
         return sample(b, model, schedule, scheme, start, key, x,
                       [&](index_t, index_t, double) { return cancel == nullptr || !cancel->load(); })
@@ -123,11 +130,11 @@ bool sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options,
 }  // namespace detail
 
 /// Fills x (D x n) with samples of the denoiser's distribution, `options.batch` at once; item i is a function of the key
-/// and its number. `mean` (D, or empty: zero) is where the sampler starts. `cancel` (or null) may be set by anyone, a signal
+/// and its number. `cancel` (or null) may be set by anyone, a signal
 /// handler say: sampling ends after the step, and the numbers of the batch are noisy. `ranks` share the batches: each time,
 /// each draws one, and all get all of them. Returns whether all are drawn. Throws shape_error, value_error.
 template <Backend B, Denoiser<B> Model, parallel::Communicator C = parallel::self>
-bool sample(B& b, Model& model, const sampling_options& options, const_vector_t<B> mean, const random_key& key,
+bool sample(B& b, Model& model, const sampling_options& options, const sampler_start<B>& from, const random_key& key,
             view_t<B> x, const std::atomic<bool>* cancel = nullptr, const C& ranks = {}) {
     constexpr const char* what = "samples of the prior";
     check_sampling(options);
@@ -135,7 +142,7 @@ bool sample(B& b, Model& model, const sampling_options& options, const_vector_t<
     for (index_t first = 0; first < x.items();) {
         const auto round = parallel::next_round(ranks, first, x.items(), options.batch);
         const bool finished =
-            round.count == 0 || detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, mean,
+            round.count == 0 || detail::sample_chosen<B>(b, detail::any_denoiser<B>(model), options, from,
                                                          key.skip_items(static_cast<std::uint32_t>(round.begin)),
                                                          x.item_range(round.begin, round.count), cancel);
         if (parallel::any_of(ranks, !finished, what)) return false;

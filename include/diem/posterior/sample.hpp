@@ -30,7 +30,9 @@ template <Backend B>
 struct sample_options {
     diffusion::sampling_options sampling{};
     mmps_options mmps{};
-    const diffusion::gaussian<B>* estimate = nullptr;  ///< of the prior, for `mmps` options that need one
+    /// Of the prior: sampling starts with its covariance, and some `mmps` options need it. Without it the start lacks variance
+    /// in directions that are not measured, see `diffusion::sample_options`.
+    const diffusion::gaussian<B>* estimate = nullptr;
     const_vector_t<B> mean{};                   ///< D: where the sampler starts; empty: at the estimate's mean, or zero
     const std::atomic<bool>* cancel = nullptr;  ///< see `diffusion::sample`
 };
@@ -170,9 +172,7 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
     check_value("posterior::sample", n > 0, "there are no observations");
     check_shape("posterior::sample", "x", x, prior.features(), total);
     check_value("posterior::sample", state.done >= 0 && state.done <= total, "state.done is out of range");
-    const bool given = options.mean.size() > 0;
-    if (given) check_size("posterior::sample", "options.mean", options.mean.size(), prior.features());
-    const const_vector_t<B> mean = given || options.estimate == nullptr ? options.mean : options.estimate->mu();
+    if (options.mean.size() > 0) check_size("posterior::sample", "options.mean", options.mean.size(), prior.features());
     while (state.done < total) {
         const auto round = parallel::next_round(ranks, state.done, total, sampling.batch, n);
         std::vector<detail::batch_figures> batches(round.counts.size());
@@ -182,7 +182,7 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
             const auto part = observed.items(round.begin % n, round.count);
             const view_t<B> out = x.item_range(round.begin, round.count);
             mmps denoiser(b, prior, part, options.mmps, options.estimate);
-            finished = diffusion::sample(b, denoiser, sampling, mean,
+            finished = diffusion::sample(b, denoiser, sampling, {options.mean, options.estimate},
                                          key.skip_items(static_cast<std::uint32_t>(round.begin)), out, options.cancel);
             statuses = denoiser.tally().read(b).status;
             figures = detail::figures_of<B>(b, part, const_view_t<B>(out));

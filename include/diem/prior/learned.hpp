@@ -227,7 +227,8 @@ using run = basic_run<learned<B, Net>, const_view_t<B>>;
 template <Backend B, class Net, parallel::Communicator C = parallel::self>
 bool sample(B& b, const learned<B, Net>& prior, const diffusion::sampling_options& sampling, const random_key& key,
             view_t<B> x, const std::atomic<bool>* cancel = nullptr, const C& ranks = {}) {
-    if (prior.has_network()) return diffusion::sample(b, prior, sampling, prior.mean(), key, x, cancel, ranks);
+    if (prior.has_network())
+        return diffusion::sample(b, prior, sampling, {prior.mean(), prior.estimate()}, key, x, cancel, ranks);
     prior.estimate()->sample(b, key.with_lane(random_lane::prior_sample), x);
     return true;
 }
