@@ -17,6 +17,7 @@
 #include <diem/linop/dense.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/model/preconditioned.hpp>
+#include <diem/nn/ddpm_unet.hpp>
 #include <diem/nn/mlp.hpp>
 #include <diem/nn/unet.hpp>
 #include <diem/posterior/mmps.hpp>
@@ -49,6 +50,19 @@ inline net cifar_256() {
     return n;
 }
 
+/// EDM's DDPM++ of CIFAR-10: 55.7 M parameters.
+struct ddpm_net {
+    nn::ddpm_unet_config config;
+    index_t items;
+};
+inline ddpm_net ddpmpp() {
+    nn::ddpm_unet_config c{.height = 32, .width = 32, .channels = 3};
+    if (smoke()) c.hid_channels = {16, 16}, c.hid_blocks = 1;
+    return {c, smoke() ? 1 : 4};
+}
+
+/// Work that is not counted.
+inline double flop(const nn::ddpm_unet_config&) { return 0; }
 /// 2 x multiply-adds of a forward pass of one item.
 inline double flop(const nn::unet_config& c) {
     const auto conv = [](double in, double out, double s) { return 18 * in * out * s * s; };
@@ -76,17 +90,25 @@ void finish(benchmark::State& state, const B& b, double work) {
         state.counters["gflops"] = benchmark::Counter(work * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-template <Backend B>
-auto make_unet(B& b, const net& n) {
-    model::preconditioned<B, nn::unet<B>> m(b, nn::unet<B>(n.config));
+template <Backend B, class Network>
+auto make_model(B& b, Network network) {
+    model::preconditioned<B, Network> m(b, std::move(network));
     m.initialize(b, random_key{3});
     return m;
+}
+template <Backend B>
+auto make_unet(B& b, const net& n) {
+    return make_model(b, nn::unet<B>(n.config));
+}
+template <Backend B>
+auto make_unet(B& b, const ddpm_net& n) {
+    return make_model(b, nn::ddpm_unet<B>(n.config));
 }
 
 enum class product { forward, vjp, jvp };
 
-template <Backend B>
-void derivative(benchmark::State& state, const net& n, product what) {
+template <Backend B, class Net>
+void derivative(benchmark::State& state, const Net& n, product what) {
     auto b = make_backend<B>();
     auto m = make_unet(b, n);
     const auto x = draw(b, m.features(), n.items, 0), u = draw(b, m.features(), n.items, 1);
@@ -116,8 +138,8 @@ void derivative(benchmark::State& state, const net& n, product what) {
     finish(state, b, static_cast<double>(n.items) * flop(n.config));
 }
 
-template <Backend B>
-void mmps_step(benchmark::State& state, const net& n, index_t iterations) {
+template <Backend B, class Net>
+void mmps_step(benchmark::State& state, const Net& n, index_t iterations) {
     auto b = make_backend<B>();
     auto m = make_unet(b, n);
     batch<B> mask(b, m.features(), n.items), y(b, m.features(), n.items), x_hat(b, m.features(), n.items);
@@ -207,14 +229,18 @@ void add_cases(const std::string& prefix) {
     std::vector<std::pair<std::string, net>> nets{{"small", small()}};
     if (!smoke()) nets.emplace_back("cifar", cifar());
     if (FineGrained<B> && !smoke()) nets.emplace_back("cifar_256", cifar_256());
+    const auto add_sampling = [&]<class Net>(const std::string& name, const Net& n) {
+        add("forward/" + name, derivative<B, Net>, n, product::forward);
+        add("vjp/" + name, derivative<B, Net>, n, product::vjp);
+        add("jvp/" + name, derivative<B, Net>, n, product::jvp);
+        add("mmps1/" + name, mmps_step<B, Net>, n, index_t{1});
+        add("mmps3/" + name, mmps_step<B, Net>, n, index_t{3});
+    };
     for (const auto& [name, n] : nets) {
-        add("forward/" + name, derivative<B>, n, product::forward);
-        add("vjp/" + name, derivative<B>, n, product::vjp);
-        add("jvp/" + name, derivative<B>, n, product::jvp);
-        add("mmps1/" + name, mmps_step<B>, n, index_t{1});
-        add("mmps3/" + name, mmps_step<B>, n, index_t{3});
+        add_sampling(name, n);
         add("train/" + name, train_unet<B>, n);
     }
+    if constexpr (!FineGrained<B>) add_sampling("ddpmpp", ddpmpp());
     add("pc_step/mlp", pc_step<B>);
     add("train/mlp", train_mlp<B>);
 }
