@@ -55,12 +55,6 @@ io::array<float> channels_last(io::array<float> a, layout l, const std::string& 
     return out;
 }
 
-void make_folder(const fs::path& folder) {
-    std::error_code code;
-    fs::create_directories(folder, code);
-    if (code) throw io_error(folder.string() + ": cannot create the folder: " + code.message());
-}
-
 namespace {
 
 /// Values of an image; -1 where they cannot be counted.

@@ -167,12 +167,12 @@ int observe(const observe_command& o) {
     auto d = load_description(o.description);
     if (!o.layout.empty()) d.order = layout_of(o.layout, "--layout");
     const auto sigma = sigma_source::of(o.sigma_y);
-    auto files = outputs("--out", o.out)
-                     .reads("the truth", o.truth)
-                     .reads("--operator", o.description)
-                     .reads("--sigma-y", sigma.file)
-                     .reads(d.where, d.files())
-                     .writes({"truth.npy", "y.npy", "operator.json"});
+    outputs files("--out", o.out);
+    files.reads("the truth", o.truth)
+        .reads("--operator", o.description)
+        .reads("--sigma-y", sigma.file)
+        .reads(d.where, d.files())
+        .writes({"truth.npy", "y.npy", "operator.json"});
     if (d.drawn()) files.writes({d.rows > 0 ? "matrices.npy" : "masks.npy"});
     files.check();
     const auto truth = load_truth(o, d.order);
