@@ -46,7 +46,7 @@ settings read_settings(const std::filesystem::path& path, const std::vector<std:
         c.optional("pictures", s.pictures).at_least(1).at_most(1000);
         numbers(c, "steps", s.steps);
         numbers(c, "mmps_iterations", s.mmps_iterations);
-        c.optional("sigma_min", s.sigma_min).at_least(support::least_level);
+        c.optional("sigma_min", s.sigma_min).at_least(support::least_level).at_most(support::most_level);
         c.optional("sigma_max", s.sigma_max).above(s.sigma_min).at_most(support::most_level);
         c.optional("zeta", s.zeta).at_least(0.0).at_most(support::most_level);
         c.optional("lambda", s.lambda).at_least(support::least_level).at_most(support::most_level);
