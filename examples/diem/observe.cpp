@@ -149,6 +149,9 @@ written_operator make_operator(cpu& b, const observe_command& o, const operator_
     io::shape_type shape = truth.shape;
     if (d.type == "averaging") shape = {items, features / (d.block * d.block)};
     if (!d.steps.empty()) {
+        if (const auto taken = d.steps.front().from.size(); taken != features)  // before it takes memory
+            throw shape_error(o.description.string() + ": the operator takes " + std::to_string(taken) +
+                              " values, items of " + o.truth.string() + " have " + std::to_string(features));
         shape = {items, d.steps.back().to.size()};
         support::make_files_absolute(description, o.description.parent_path());
     }

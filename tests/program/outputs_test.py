@@ -51,6 +51,15 @@ class Outputs(Case):
         for name in ("x.npy", "data/truth.npy"):
             self.unchanged(name, "--json.*reads", "evaluate", "x.npy", "data/truth.npy", "--json", name)
 
+    def test_convert_onto_its_input(self):
+        """Also where the input is a part of a file, or one of the two files of BART's."""
+        self.unchanged("x.npy", "OUT.*IN reads", "convert", "x.npy", "x.npy")
+        self.unchanged("x.npy", "OUT.*IN reads", "convert", "x.npy::part", "x.npy")
+        self.unchanged("x.npy", "OUT.*IN reads", "convert", "x.npy", "x.npy::part")
+        self.must("convert", "x.npy", "a.cfl", cwd=self.folder)
+        for one, other in (("a.hdr", "a.cfl"), ("a.cfl", "a.hdr"), ("a.cfl", "./a.cfl")):
+            self.unchanged("a.cfl", "OUT.*IN reads", "convert", one, other)
+
     def test_places_that_cannot_be_written(self):
         self.write("file", "")
         sample = ("sample", "run/prior.safetensors", "--count", "2", "--out")
