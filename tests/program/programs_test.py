@@ -128,6 +128,9 @@ class Absurd(Case):
         for shape in ((40, 8, 8), (300, 8), (0, 8, 8), (33, 8, 8)):
             save_bytes(self.folder / "digits" / "digits_8x8.npy", shape)
             self.fails("digits_8x8.npy: shape", "demo", "--smoke", "--data", ".", "--out", "out")
+        self.fails("digits_8x8.npy: has 33 digits", "learn", "digits/digits_8x8.npy")
+        self.fails("none.npy", "learn", "none.npy")
+        self.fails("", "learn", DATA / "digits/digits_8x8.npy", "many")
         save_bytes(self.folder / "digits" / "digits_8x8.npy", (300, 4, 4))
         self.fails("--rank: is 32, expected at most 16", "demo", "--smoke", "--data", ".", "--out", "out")
         save_bytes(self.folder / "slices.npy", (6, 32, 32))
