@@ -123,6 +123,11 @@ class Absurd(Case):
         self.refused("covariances", "sigmas", values=([], [0], [1e300], [1, -1]))
         self.fails("million terms", "manifold", "--smoke", "--set", "alpha=1e-5", "--out", "bad")
 
+    def test_entries_nested_too_deeply(self):
+        for name in ("manifold", "cifar", "mri", "guidance"):
+            for entry in ("a" + 60000 * ".a" + "=1", "em=" + 120000 * "[", "steps=" + 120000 * "["):
+                self.fails("nested too deeply|\"em\"|\"steps\"", name, *SMOKE[name], "--set", entry, "--out", "bad")
+
     def test_data_that_do_not_fit(self):
         (self.folder / "digits").mkdir()
         for shape in ((40, 8, 8), (300, 8), (0, 8, 8), (33, 8, 8)):
