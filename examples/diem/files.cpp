@@ -10,17 +10,21 @@
 #include <diem/io/any_array.hpp>
 #include <diem/io/config.hpp>
 
+#include "support/memory.hpp"
+
 namespace program {
 
 using namespace diem;
 namespace fs = std::filesystem;
 
 io::array<float> load_items(const fs::path& path, bool finite) {
+    support::check_file(io::detail::place_of(path).path);
     auto a = io::load_real_array<float>(path);
     check_items(a.shape, a.data, path.string(), finite);
     return a;
 }
 io::array<float> load_values(const fs::path& path, bool finite) {
+    support::check_file(io::detail::place_of(path).path);
     auto a = io::load_array<float>(path).values;
     check_items(a.shape, a.data, path.string(), finite);
     return a;

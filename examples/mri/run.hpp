@@ -15,13 +15,16 @@
 #include "mri/kspace_images.hpp"
 #include "mri/program.hpp"
 #include "support/image_study.hpp"
+#include "support/memory.hpp"
 
 namespace mri {
 
 /// Slices (n, height, width) of 8 bits, which become data in [-2, 2].
 class slice_file {
 public:
-    explicit slice_file(const std::filesystem::path& path) : path_(path), slices_(io::load_npy<std::uint8_t>(path)) {
+    explicit slice_file(const std::filesystem::path& path) : path_(path) {
+        support::check_file(path);
+        slices_ = io::load_npy<std::uint8_t>(path);
         if (slices_.shape.size() != 3 || slices_.size() == 0)
             throw io_error(path.string() + ": shape " + io::to_string(slices_.shape) +
                            ", expected (slices, height, width)");

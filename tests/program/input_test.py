@@ -100,6 +100,27 @@ class Absurd(Case):
         self.operator_refused("takes 1073741824 values, items of x.npy have 16",
                               {"type": "differences", "shape": [1 << 15, 1 << 15, 1]})
 
+    def test_files_larger_than_memory(self):
+        """4 TiB without a byte on the disk: named before they are read."""
+        head = "{'descr': '<f4', 'fortran_order': False, 'shape': (1048576, 1048576), }".ljust(117) + "\n"
+        for kind, what in (("<f4", "large.npy"), ("<c8", "k.npy")):
+            path = self.folder / what
+            path.write_bytes(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.replace("<f4", kind).encode())
+            try:
+                with open(path, "r+b") as file:
+                    file.truncate(128 + (1 << 40) * (4 if kind == "<f4" else 8))
+            except OSError as error:
+                self.skipTest(f"no files of 4 TiB here: {error}")
+        fits = "large.npy: reading it needs .* GiB of memory, there are .* GiB"
+        self.configure(self.folder / "large.json", observations="large.npy", operator={"type": "identity"})
+        for command in (("observe", "large.npy", "--operator", "keep.json", "--sigma-y", "0.1", "--out", "bad"),
+                        ("fit", "large.json", "--out", "bad"), ("evaluate", "large.npy", "x.npy"), ("evaluate", "x.npy", "large.npy"),
+                        ("convert", "large.npy", "bad/x.npy")):
+            self.fails(fits, *command)
+        self.fails("k.npy: reading it needs .* GiB of memory", "mri", "info", "k.npy")
+        for text in ({"type": "mask", "values": "large.npy"}, {"type": "dense", "matrix": "large.npy"}):
+            self.operator_refused(fits, text)
+
     def test_arrays_without_values(self):
         for shape in ([0, 4, 4], [0], [40, 0]):
             save(self.folder / "none.npy", shape, [])
