@@ -150,18 +150,18 @@ private:
                                 "iterations", "known_samples", "seed"})
             if (old.contains(key) && old[key] != report_.json()[key])
                 throw config_error(path.string() + ": of a run with another \"" + key + "\"");
-        for (const auto& [key, about] : std::vector<std::pair<const char*, std::vector<const char*>>>{
-                 {"results", {"problem", "method", "steps"}},
-                 {"known", {"prior", "seed", "method", "steps"}},
-                 {"pictures", {}}}) {
-            if (!old.contains(key)) continue;
+        const auto take = [&](const char* key, const std::vector<const char*>& about) {
+            if (!old.contains(key)) return;
             const auto complete = [&](const io::json& entry) {
                 return std::all_of(about.begin(), about.end(), [&](const char* name) { return entry.contains(name); });
             };
             if (!old[key].is_array() || !std::all_of(old[key].begin(), old[key].end(), complete))
                 throw io_error(path.string() + ": is no report of a run: \"" + key + "\"");
             report_.json()[key] = std::move(old[key]);
-        }
+        };
+        take("results", {"problem", "method", "steps"});
+        take("known", {"prior", "seed", "method", "steps"});
+        take("pictures", {});
     }
     /// Whether an entry of `list` says all of this.
     [[nodiscard]] bool has(const char* list, const io::json& about) {
