@@ -80,8 +80,11 @@ public:
         try {
             if (!where_.empty()) make_folder(where_);
             hold();
-            if (lock_) diem::io::remove_leftovers(where_);
-            for (const auto& name : names_) diem::io::probe_writable(where_ / name);
+            if (holds_) diem::io::remove_leftovers(where_);
+            for (const auto& name : names_) {
+                if (!holds_) diem::io::remove_leftovers(where_.empty() ? "." : where_, name);
+                diem::io::probe_writable(where_ / name);
+            }
         } catch (const diem::io_error& e) {
             throw diem::io_error(option_ + ": " + e.what());
         }

@@ -86,6 +86,14 @@ class Outputs(Case):
                         self.succeeds("info", file)
             self.assertIn(1, ended, command)
 
+    def test_leftovers_of_a_killed_writer(self):
+        """Of one file, those of that name alone; a process of that number must not run."""
+        for name in ("b.npy.tmp-999999999-0", "c.npy.tmp-999999999-0", "b.npy.tmp-1-0", "b.npy.tmp-mine", "b.npy.tmp-"):
+            self.write(name, "x")
+        self.succeeds("convert", "x.npy", "b.npy")
+        self.assertEqual(sorted(p.name for p in self.folder.glob("*.tmp-*")),
+                         ["b.npy.tmp-", "b.npy.tmp-1-0", "b.npy.tmp-mine", "c.npy.tmp-999999999-0"])
+
     def test_convert_onto_its_input(self):
         """Also where the input is a part of a file, or one of the two files of BART's."""
         self.unchanged("x.npy", "OUT.*IN reads", "convert", "x.npy", "x.npy")
