@@ -4,7 +4,6 @@
 // a Gaussian, then, where the configuration names a network, a diffusion prior by EM. With each, posterior samples of
 // masked test images.
 
-
 #include <CLI/CLI.hpp>
 
 #include <diem/core/check.hpp>

@@ -35,9 +35,9 @@ settings read_settings(const fs::path& path) {
         c.optional("thickness", s.thickness).satisfies(level(s.thickness), "a number from 1e-6 to 1e6");
         c.optional("sigma_y", s.sigma_y).satisfies(level(s.sigma_y), "a number from 1e-6 to 1e6");
         c.optional("sigmas", s.sigmas)
-            .satisfies(!s.sigmas.empty() && s.sigmas.size() <= 1000 &&
-                           std::all_of(s.sigmas.begin(), s.sigmas.end(), level),
-                       "1 to 1000 numbers from 1e-6 to 1e6");
+            .satisfies(
+                !s.sigmas.empty() && s.sigmas.size() <= 1000 && std::all_of(s.sigmas.begin(), s.sigmas.end(), level),
+                "1 to 1000 numbers from 1e-6 to 1e6");
         c.optional("points", s.points).at_least(2).at_most(covariances::most_points);
         c.object("sinkhorn", [&](io::config_object& o) {
             support::read_sinkhorn(o, s.sinkhorn);
@@ -64,7 +64,8 @@ int main(int argc, char** argv) {
         ->check(support::count_in(1, covariances::most_seeds));
     app.add_option("--points", points, "x_t of each posterior, instead of the configuration's")
         ->check(support::count_in(2, covariances::most_points));
-    app.add_option("--sigmas", sigmas, "noise levels, instead of the configuration's")->check(support::number_in(covariances::least_sigma, covariances::most_sigma));
+    app.add_option("--sigmas", sigmas, "noise levels, instead of the configuration's")
+        ->check(support::number_in(covariances::least_sigma, covariances::most_sigma));
     app.add_option("--iterations", iterations, "of Sinkhorn, instead of the configuration's")
         ->check(support::count_in(1, support::most_steps));
     support::add_place_options(app, o.at);

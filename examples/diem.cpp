@@ -109,8 +109,10 @@ void add_draw_options(CLI::App& c, draw_command& o) {
          "prior.safetensors of a fit, a file of its folder checkpoint/, or a network that tools/convert_network read")
         ->required();
     c.add_option("--out", o.out, "folder for the results")->required();
-    c.add_option("--steps", o.steps, "of the sampler, instead of the checkpoint's")->check(support::count_in(1, support::most_steps));
-    c.add_option("--batch", o.batch, "items at once, instead of the checkpoint's")->check(support::count_in(1, most_items));
+    c.add_option("--steps", o.steps, "of the sampler, instead of the checkpoint's")
+        ->check(support::count_in(1, support::most_steps));
+    c.add_option("--batch", o.batch, "items at once, instead of the checkpoint's")
+        ->check(support::count_in(1, most_items));
     c.add_option("--image", o.image, "height width channels, instead of the checkpoint's")
         ->expected(3)
         ->check(support::count_in(1, most_extent));
@@ -203,7 +205,9 @@ int main(int argc, char** argv) {
         ->delimiter(',')
         ->check(CLI::IsMember({"npy", "cfl", "hdf5"}))
         ->capture_default_str();
-    c->add_option("--samples", p.samples, "of each observation")->check(support::count_in(1, most_items))->capture_default_str();
+    c->add_option("--samples", p.samples, "of each observation")
+        ->check(support::count_in(1, most_items))
+        ->capture_default_str();
     c->callback([&] { command = [&] { return run(p); }; });
 
     evaluate_command e;

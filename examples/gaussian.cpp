@@ -3,7 +3,6 @@
 // The whole idea on one page. A correlated Gaussian in five dimensions is never seen: each observation shows two numbers,
 // random projections of one draw, with noise. EM recovers its mean and covariance.
 
-
 #include <CLI/CLI.hpp>
 
 #include "gaussian/program.hpp"

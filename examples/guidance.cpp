@@ -34,10 +34,9 @@ guidance::problem_settings read_problem(io::config_object& c) {
 settings read_settings(const std::filesystem::path& path, const std::vector<std::string>& changes) {
     settings s;
     const auto numbers = [](io::config_object& c, const char* key, std::vector<index_t>& v) {
-        c.optional(key, v)
-            .satisfies(!v.empty() && v.size() <= 100 && *std::min_element(v.begin(), v.end()) > 0 &&
-                           *std::max_element(v.begin(), v.end()) <= support::most_steps,
-                       "1 to 100 numbers from 1 to " + std::to_string(support::most_steps));
+        c.optional(key, v).satisfies(!v.empty() && v.size() <= 100 && *std::min_element(v.begin(), v.end()) > 0 &&
+                                         *std::max_element(v.begin(), v.end()) <= support::most_steps,
+                                     "1 to 100 numbers from 1 to " + std::to_string(support::most_steps));
     };
     const auto source = support::config_with(path, changes);
     io::read_config(source, [&](io::config_object& c) {

@@ -24,8 +24,8 @@ struct digits {
 digits observe(backend& b, const std::string& file, diem::index_t first, diem::index_t count, std::uint64_t seed) {
     const auto pixels = diem::io::load_npy<std::uint8_t>(file);
     diem::check_value("learn", pixels.size() >= 64 * (first + count),
-                      file + ": has " + std::to_string(pixels.size() / 64) + " digits of 8 x 8 pixels, expected at least " +
-                          std::to_string(first + count));
+                      file + ": has " + std::to_string(pixels.size() / 64) +
+                          " digits of 8 x 8 pixels, expected at least " + std::to_string(first + count));
     std::vector<float> values(static_cast<std::size_t>(64 * count));
     for (std::size_t k = 0; k < values.size(); ++k)
         values[k] = static_cast<float>(pixels.data[static_cast<std::size_t>(64 * first) + k]) / 4 - 2;

@@ -3,7 +3,6 @@
 // A prior of slices of the head from accelerated k-space alone: one coil, of which whole columns were measured. First a
 // Gaussian, then, where the configuration names a network, a diffusion prior by EM. With each, held-out slices are restored.
 
-
 #include <CLI/CLI.hpp>
 
 #include <diem/core/check.hpp>

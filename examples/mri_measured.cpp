@@ -3,7 +3,6 @@
 // A slice measured by a scanner with several coils: posterior samples with a prior of complex patches, judged by measured
 // frequencies that were hidden.
 
-
 #include "mri/measured_options.hpp"
 #include "support/program.hpp"
 

@@ -101,7 +101,8 @@ int run(B& b, Wide& wide, const settings& s, const program_options& o) {
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     };
     check_size("classifier", "network.classes", s.network.classes, 10);
-    check_value("network.shape", s.network.shape.height == 32 && s.network.shape.width == 32 && s.network.shape.channels == 3,
+    check_value("network.shape",
+                s.network.shape.height == 32 && s.network.shape.width == 32 && s.network.shape.channels == 3,
                 "images of CIFAR-10 are 32 x 32 x 3");
     support::outputs files("--out", o.out);
     files.reads("--config", o.config)

@@ -45,10 +45,8 @@ inline void add_options(CLI::App& app, prior_settings& s) {
     app.add_option("--slices", s.slices, "npy files of bytes, (slices, height, width)");
     app.add_option("--pixels", s.pixels, "of each file: pixels of its pictures for one of the measurement")
         ->check(support::number_in(1e-3, 1e3));
-    app.add_option("--shares", s.shares, "of each file: its share of the patches")
-        ->check(support::number_in(0, 1e6));
-    app.add_option("--first", s.first, "of each file: how many slices are used")
-        ->check(support::count_in(1));
+    app.add_option("--shares", s.shares, "of each file: its share of the patches")->check(support::number_in(0, 1e6));
+    app.add_option("--first", s.first, "of each file: how many slices are used")->check(support::count_in(1));
     app.add_option("--samples", s.samples, "samples.npy of a restoration, to learn from as well");
     app.add_option("--sample-share", s.sample_share, "share of the patches that are cut from them")
         ->check(support::number_in(0, 1))
@@ -62,7 +60,9 @@ inline void add_options(CLI::App& app, prior_settings& s) {
     app.add_option("--channels", s.channels, "of the network's levels")
         ->check(support::count_in(1, 1 << 16))
         ->capture_default_str();
-    app.add_option("--rate", s.rate, "of learning, at first")->check(support::number_in(1e-15, 1e3))->capture_default_str();
+    app.add_option("--rate", s.rate, "of learning, at first")
+        ->check(support::number_in(1e-15, 1e3))
+        ->capture_default_str();
     app.add_option("--texture", s.texture, "noise added to a patch, at most; 1 is half of a bright pixel")
         ->check(support::number_in(0, 1e3))
         ->capture_default_str();
@@ -84,17 +84,19 @@ inline void add_options(CLI::App& app, restore_settings& s) {
         ->check(support::count_in(2, 4096))
         ->capture_default_str();
     app.add_option("--batch", s.batch, "samples at once")->check(support::count_in(1))->capture_default_str();
-    app.add_option("--steps", s.steps, "of the sampler")->check(support::count_in(1, support::most_steps))->capture_default_str();
-    app.add_option("--iterations", s.iterations, "of the solver")->check(support::count_in(1, support::most_steps))->capture_default_str();
+    app.add_option("--steps", s.steps, "of the sampler")
+        ->check(support::count_in(1, support::most_steps))
+        ->capture_default_str();
+    app.add_option("--iterations", s.iterations, "of the solver")
+        ->check(support::count_in(1, support::most_steps))
+        ->capture_default_str();
     app.add_option("--noise", s.noise, "standard deviation of the noise, in units of the estimate, an upper bound")
         ->check(level)
         ->capture_default_str();
     app.add_option("--level", s.level, "to which the image's 99 % quantile is brought for the prior")
         ->check(level)
         ->capture_default_str();
-    app.add_option("--sigma-min", s.sigma_min, "last noise level of the sampler")
-        ->check(level)
-        ->capture_default_str();
+    app.add_option("--sigma-min", s.sigma_min, "last noise level of the sampler")->check(level)->capture_default_str();
     app.add_option("--sigma-max", s.sigma_max, "first noise level of the sampler, around CG-SENSE")
         ->check(level)
         ->capture_default_str();

@@ -57,10 +57,11 @@ struct settings : support::stage_settings {
                                *std::max_element(r.begin(), r.end()) <= most_extent,
                            "1 to 100 numbers from 1 to " + std::to_string(most_extent));
             o.optional("centres", s.evaluation.centres)
-                .satisfies(s.evaluation.centres.size() == r.size() &&
-                               *std::min_element(s.evaluation.centres.begin(), s.evaluation.centres.end()) >= 0 &&
-                               *std::max_element(s.evaluation.centres.begin(), s.evaluation.centres.end()) <= most_extent,
-                           "one number from 0 to " + std::to_string(most_extent) + " for each of \"accelerations\"");
+                .satisfies(
+                    s.evaluation.centres.size() == r.size() &&
+                        *std::min_element(s.evaluation.centres.begin(), s.evaluation.centres.end()) >= 0 &&
+                        *std::max_element(s.evaluation.centres.begin(), s.evaluation.centres.end()) <= most_extent,
+                    "one number from 0 to " + std::to_string(most_extent) + " for each of \"accelerations\"");
         });
     });
     return s;

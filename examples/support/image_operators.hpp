@@ -104,13 +104,15 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
     using diem::index_t;
     image_step s;
     const auto extents = [](const std::vector<index_t>& v, std::size_t count) {
-        return v.size() == count && std::all_of(v.begin(), v.end(), [](index_t n) { return n >= 1 && n <= most_image_extent; });
+        return v.size() == count &&
+               std::all_of(v.begin(), v.end(), [](index_t n) { return n >= 1 && n <= most_image_extent; });
     };
     const std::string range = ", 1 to " + std::to_string(most_image_extent);
     const auto check_values = [&](const char* key, const diem::linop::image_extent& e) {
         if (e.size() > most_image_values)
             c.fail(key, "images of " + std::to_string(e.height) + " x " + std::to_string(e.width) + " x " +
-                            std::to_string(e.channels) + " have more than " + std::to_string(most_image_values) + " values");
+                            std::to_string(e.channels) + " have more than " + std::to_string(most_image_values) +
+                            " values");
     };
     c.ignore("comment");
     c.required("type", s.type)
@@ -121,8 +123,7 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
         s.from = *before;
     } else {
         std::vector<index_t> shape;
-        c.required("shape", shape)
-            .satisfies(extents(shape, 3), "[height, width, channels]" + range);
+        c.required("shape", shape).satisfies(extents(shape, 3), "[height, width, channels]" + range);
         s.from = {shape[0], shape[1], shape[2]};
         check_values("shape", s.from);
     }
@@ -151,8 +152,7 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
         }
     } else if (s.type == "downsample") {
         std::string name = "box";
-        c.required("stride", s.stride)
-            .satisfies(extents(s.stride, 2), "[down, across]" + range);
+        c.required("stride", s.stride).satisfies(extents(s.stride, 2), "[down, across]" + range);
         c.optional("filter", name).one_of({"box", "bicubic"});
         s.filter = name == "box" ? diem::linop::filter::box : diem::linop::filter::bicubic;
         s.to.height = (s.from.height + s.stride[0] - 1) / s.stride[0];
@@ -170,8 +170,7 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
         s.border = border_from(kind);
         c.optional("top", s.top).at_least(-most_image_extent).at_most(most_image_extent);
         c.optional("left", s.left).at_least(-most_image_extent).at_most(most_image_extent);
-        c.required("size", size)
-            .satisfies(extents(size, 2), "[height, width]" + range);
+        c.required("size", size).satisfies(extents(size, 2), "[height, width]" + range);
         s.to.height = size[0];
         s.to.width = size[1];
     } else if (s.type == "mask") {
@@ -181,9 +180,11 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
     } else if (s.type == "radon") {
         index_t count = 0;
         if (c.contains("angles") == c.contains("degrees")) c.fail("angles", "expected either this or \"degrees\"");
-        c.optional("angles", count).satisfies(!c.contains("angles") || (count > 0 && count <= 100000), "a number of angles, 1 to 100000");
+        c.optional("angles", count)
+            .satisfies(!c.contains("angles") || (count > 0 && count <= 100000), "a number of angles, 1 to 100000");
         c.optional("degrees", s.numbers)
-            .satisfies(!c.contains("degrees") || (!s.numbers.empty() && s.numbers.size() <= 100000), "1 to 100000 angles");
+            .satisfies(!c.contains("degrees") || (!s.numbers.empty() && s.numbers.size() <= 100000),
+                       "1 to 100000 angles");
         c.optional("degrees_of_items", file)
             .satisfies(file.empty() || count > 0, "a file beside \"angles\", the number of them");
         for (index_t k = 0; k < count; ++k)

@@ -38,7 +38,8 @@ namespace support {
 struct study_settings {
     std::string program;
     std::filesystem::path out;
-    std::vector<std::pair<std::string, std::filesystem::path>> inputs;  ///< files by their options, which must not be overwritten
+    std::vector<std::pair<std::string, std::filesystem::path>>
+        inputs;  ///< files by their options, which must not be overwritten
     place at;
     bool resume = false, plan_only = false;
     double sigma_y = 1e-2;

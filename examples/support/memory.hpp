@@ -52,7 +52,8 @@ inline void check_memory(const std::string& what, double bytes, const std::strin
 inline void check_file(const std::filesystem::path& file) {
     std::error_code code;
     const auto bytes = std::filesystem::file_size(file, code);
-    if (!code) check_memory(file.string() + ": reading it", static_cast<double>(bytes), "fewer items at once need less");
+    if (!code)
+        check_memory(file.string() + ": reading it", static_cast<double>(bytes), "fewer items at once need less");
 }
 
 }  // namespace support
