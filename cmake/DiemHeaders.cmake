@@ -61,6 +61,7 @@ set(DIEM_HEADERS
     include/diem/io/cifar.hpp
     include/diem/io/config.hpp
     include/diem/io/content_hash.hpp
+    include/diem/io/detail/array_place.hpp
     include/diem/io/detail/input_file.hpp
     include/diem/io/dtype.hpp
     include/diem/io/file_kind.hpp

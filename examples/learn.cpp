@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,9 @@ struct digits {
 /// Digits first .. first + count - 1 in [-2, 2], half of their pixels, noise 0.01.
 digits observe(backend& b, const std::string& file, diem::index_t first, diem::index_t count, std::uint64_t seed) {
     const auto pixels = diem::io::load_npy<std::uint8_t>(file);
+    diem::check_value("learn", pixels.size() >= 64 * (first + count),
+                      file + ": has " + std::to_string(pixels.size() / 64) +
+                          " digits of 8 x 8 pixels, expected at least " + std::to_string(first + count));
     std::vector<float> values(static_cast<std::size_t>(64 * count));
     for (std::size_t k = 0; k < values.size(); ++k)
         values[k] = static_cast<float>(pixels.data[static_cast<std::size_t>(64 * first) + k]) / 4 - 2;
@@ -35,7 +39,7 @@ digits observe(backend& b, const std::string& file, diem::index_t first, diem::i
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
     if (argc < 2) {
         std::puts("usage: learn examples/data/digits/digits_8x8.npy [LAPS [STEPS]]");
         return 2;
@@ -82,4 +86,7 @@ int main(int argc, char** argv) {
     std::printf("first values %.2f %.2f %.2f ...\n", double(values[0]), double(values[1]), double(values[2]));
     std::printf("PSNR of one posterior sample of held-out digits: %.2f dB\n", psnr);
     return learned.status == diem::prior::run_status::completed && psnr >= 10 ? 0 : 1;
+} catch (const std::exception& e) {
+    std::fprintf(stderr, "learn: %s\n", e.what());
+    return 1;
 }

@@ -68,7 +68,7 @@ inline int stopped(const std::string& what, const path& file) {
 
 template <Backend B>
 int sample(B& b, const sample_command& o) {
-    auto files = outputs("--out", o.out);
+    outputs files("--out", o.out);
     files.reads("the checkpoint", o.checkpoint).writes({"samples.npy"});
     auto p = open(b, o);
     if (has_picture(p.image)) files.writes({"samples.png"});
@@ -182,7 +182,7 @@ int posterior(B& b, const posterior_command& o) {
     const auto sigma = sigma_source::of(o.sigma_y);
     result_files written{o.formats, description.mri && description.mri->complex, o.samples > 1};
     written.check();
-    auto files = outputs("--out", o.out);
+    outputs files("--out", o.out);
     files.reads("the checkpoint", o.checkpoint)
         .reads("the observations", o.observations)
         .reads("--operator", o.description)

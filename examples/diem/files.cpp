@@ -10,17 +10,21 @@
 #include <diem/io/any_array.hpp>
 #include <diem/io/config.hpp>
 
+#include "support/memory.hpp"
+
 namespace program {
 
 using namespace diem;
 namespace fs = std::filesystem;
 
 io::array<float> load_items(const fs::path& path, bool finite) {
+    support::check_file(io::detail::place_of(path).path);
     auto a = io::load_real_array<float>(path);
     check_items(a.shape, a.data, path.string(), finite);
     return a;
 }
 io::array<float> load_values(const fs::path& path, bool finite) {
+    support::check_file(io::detail::place_of(path).path);
     auto a = io::load_array<float>(path).values;
     check_items(a.shape, a.data, path.string(), finite);
     return a;
@@ -53,12 +57,6 @@ io::array<float> channels_last(io::array<float> a, layout l, const std::string& 
             for (index_t p = 0; p < pixels; ++p)
                 out[(i * pixels + p) * channels + c] = a[(i * channels + c) * pixels + p];
     return out;
-}
-
-void make_folder(const fs::path& folder) {
-    std::error_code code;
-    fs::create_directories(folder, code);
-    if (code) throw io_error(folder.string() + ": cannot create the folder: " + code.message());
 }
 
 namespace {

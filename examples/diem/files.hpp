@@ -26,7 +26,7 @@ namespace program {
 using diem::index_t;
 
 /// Counts beyond these are mistakes: random numbers tell 2^32 items apart, and sizes are multiplied with each other.
-inline constexpr index_t most_items = (index_t{1} << 32) - 1, most_steps = 1000000, most_extent = index_t{1} << 20;
+inline constexpr index_t most_items = (index_t{1} << 32) - 1, most_extent = index_t{1} << 20;
 
 /// Where a file has the channels of an image: (items, height, width, channels), or (items, channels, height, width).
 enum class layout { channels_last, channels_first };
@@ -74,9 +74,6 @@ private:
 
 /// The same of complex numbers, too: as a last axis (re, im).
 [[nodiscard]] diem::io::array<float> load_values(const std::filesystem::path& path, bool finite = true);
-
-/// With the folders above it. Throws io_error.
-void make_folder(const std::filesystem::path& folder);
 
 /// Items of `features` values, with the extents of the image where there is one.
 [[nodiscard]] diem::io::shape_type shape_of(index_t items, index_t features,

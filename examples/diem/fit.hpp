@@ -9,7 +9,7 @@
 #include <variant>
 #include <vector>
 
-#include <diem/io/folder_lock.hpp>
+#include <diem/io/atomic.hpp>
 #include <diem/io/png.hpp>
 #include <diem/prior/files.hpp>
 #include <diem/prior/run_folder.hpp>
@@ -41,7 +41,7 @@ public:
     /// what will be written there can be, and is no input.
     void prepare_folder() {
         namespace fs = std::filesystem;
-        auto files = outputs("--out", o_.out);
+        auto& files = files_.emplace("--out", o_.out);
         files.reads("the configuration", o_.config)
             .reads("\"observations\"", s_.observations)
             .reads("\"operator\"", s_.description.where)
@@ -51,14 +51,12 @@ public:
         if (has_picture(m_.image)) files.writes({"observed.png", "samples_gaussian.png", "samples_diffusion.png"});
         files.check();
         const auto checkpoint = o_.out / "checkpoint";
-        const bool there = fs::is_directory(o_.out);
-        if (there) lock_.emplace(o_.out);
+        files.hold();
         const bool used = fs::exists(gaussian_path()) || !prior::run_files(checkpoint).empty();
         if (used && !o_.resume && !o_.overwrite)
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
         files.prepare();
-        if (!there) lock_.emplace(o_.out);
         for (const auto& folder : {o_.out, checkpoint}) {
             if (!fs::is_directory(folder)) continue;
             io::remove_leftovers(folder);
@@ -124,7 +122,7 @@ private:
     fit_settings& s_;
     const measured<B>& m_;
     io::json notes_;
-    std::optional<io::folder_lock> lock_;
+    std::optional<outputs> files_;  ///< holds the folder
 };
 
 /// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.

@@ -12,6 +12,8 @@
 #include <diem/mri/espirit.hpp>
 #include <diem/mri/resize.hpp>
 
+#include "support/memory.hpp"
+
 namespace program {
 
 using namespace diem;
@@ -87,6 +89,7 @@ public:
 
     mri_part read(std::vector<std::string>& words) {
         const bool several = d_.espirit || !d_.coils.empty();
+        support::check_file(io::detail::place_of(file_).path);
         auto k = io::load_kspace(file_, several ? io::third_axis::coils : io::third_axis::slices);
         if (!several && k.coils() != 1)
             throw shape_error(file_.string() + ": k-space of " + std::to_string(k.coils()) + " coils: " + d_.where +

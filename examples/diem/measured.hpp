@@ -40,10 +40,10 @@ template <Backend B>
 template <Backend B>
 [[nodiscard]] support::any_operator<B> load_steps(B& b, const operator_description& d, index_t items, index_t rows,
                                                   const std::string& name) {
-    auto a = support::make_image_operator(b, d.steps, d.read);
-    if (a.rows() != rows)
-        throw diem::shape_error(d.where + ": the operator gives " + std::to_string(a.rows()) + " values, " + name +
+    if (const auto given = d.steps.back().to.size(); given != rows)  // before it takes memory
+        throw diem::shape_error(d.where + ": the operator gives " + std::to_string(given) + " values, " + name +
                                 " has " + std::to_string(rows) + " per item");
+    auto a = support::make_image_operator(b, d.steps, d.read);
     if (a.items() != diem::linop::any_items && a.items() != items)
         throw diem::shape_error(d.where + ": the operator is for " + std::to_string(a.items()) + " items, " + name +
                                 " has " + std::to_string(items));

@@ -17,6 +17,7 @@
 
 #include "diem/kspace.hpp"
 #include "diem/outputs.hpp"
+#include "support/memory.hpp"
 #include "support/report.hpp"
 #include "support/terminal.hpp"
 
@@ -30,6 +31,7 @@ using mri_backend = eigen_backend<float>;
 
 /// Without readout oversampling, as the operator mri takes it.
 io::kspace_data load_coils(const std::filesystem::path& file) {
+    support::check_file(io::detail::place_of(file).path);
     auto k = io::load_kspace(file, io::third_axis::coils);
     if (remove_oversampling(k, file)) std::cout << "readout oversampling removed: " << k.height() << " rows\n";
     return k;

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
-#include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
 #include <diem/posterior/mmps.hpp>
@@ -24,6 +23,7 @@
 #include "support/interrupt.hpp"
 #include "support/lap_log.hpp"
 #include "support/masked_images.hpp"
+#include "support/outputs.hpp"
 #include "support/place.hpp"
 #include "support/plan.hpp"
 #include "support/posterior_figures.hpp"
@@ -38,6 +38,8 @@ namespace support {
 struct study_settings {
     std::string program;
     std::filesystem::path out;
+    std::vector<std::pair<std::string, std::filesystem::path>>
+        inputs;  ///< files by their options, which must not be overwritten
     place at;
     bool resume = false, plan_only = false;
     double sigma_y = 1e-2;
@@ -65,6 +67,7 @@ struct study_settings {
     study_settings s;
     s.program = std::move(program);
     s.out = o.out;
+    s.inputs = {{"--config", o.config}, {"--data", o.data}};
     s.at = o.at;
     s.resume = o.resume;
     s.plan_only = o.plan_only;
@@ -114,11 +117,10 @@ public:
                 std::cerr << s_.program << ": warning: " << text << '\n';
         }
         if (s_.plan_only) return 0;
-        std::optional<diem::io::folder_lock> lock;  // two runs in one folder would mix their files
-        if (writes()) {
-            std::filesystem::create_directories(s_.out);
-            lock.emplace(s_.out);
-        }
+        outputs files("--out", s_.out);
+        for (const auto& [option, path] : s_.inputs) files.reads(option, path);
+        files.writes({"report.json", "report.html", "laps.json", "laps.png"});
+        if (writes()) files.prepare();
         begin_report(network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian");
         save_report("running");
         for (const auto& [name, images] : held_out_)

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <string>
+#include <system_error>
 
 #include <diem/core/error.hpp>
 
@@ -45,6 +47,13 @@ inline void check_memory(const std::string& what, double bytes, const std::strin
     const double there = memory_here();
     if (bytes > there)
         throw diem::memory_error(what + " needs " + gib(bytes) + " of memory, there are " + gib(there) + "; " + remedy);
+}
+/// Throws memory_error where a file that is to be read is larger than the memory there is; nothing where there is none.
+inline void check_file(const std::filesystem::path& file) {
+    std::error_code code;
+    const auto bytes = std::filesystem::file_size(file, code);
+    if (!code)
+        check_memory(file.string() + ": reading it", static_cast<double>(bytes), "fewer items at once need less");
 }
 
 }  // namespace support

@@ -7,6 +7,7 @@
 
 #include "diem/fit_settings.hpp"
 #include "prior.hpp"
+#include "support/outputs.hpp"
 
 namespace python {
 
@@ -29,7 +30,7 @@ nb::object copy_of(in x, const image& im, double scale) {
 }
 /// A folder that holds a run is gone on with, or refused; what a killed one left half-written goes.
 io::folder_lock open_folder(const fs::path& folder, bool resume) {
-    program::make_folder(folder);
+    support::make_folder(folder);
     io::folder_lock lock(folder);
     const fs::path both[] = {folder, folder / "checkpoint"};
     for (const auto& each : both) {

@@ -17,6 +17,7 @@
 #include <diem/core/error.hpp>
 #include <diem/io/array.hpp>
 #include <diem/io/cfl.hpp>
+#include <diem/io/detail/array_place.hpp>
 #include <diem/io/file_kind.hpp>
 #include <diem/io/npy.hpp>
 #if defined(DIEM_HAS_HDF5)
@@ -54,17 +55,6 @@ namespace diem::io {
 }
 
 namespace detail {
-/// FILE or FILE::NAME.
-struct array_place {
-    std::filesystem::path path;
-    std::string name;
-};
-[[nodiscard]] inline array_place place_of(const std::filesystem::path& given) {
-    const std::string text = given.string();
-    const auto at = text.rfind("::");
-    if (at == std::string::npos || at == 0) return {given, ""};
-    return {text.substr(0, at), text.substr(at + 2)};
-}
 [[nodiscard]] inline std::string lower_extension(const std::filesystem::path& path) {
     std::string extension = path.extension().string();
     for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
