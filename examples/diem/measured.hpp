@@ -23,6 +23,7 @@
 #include "support/any_operator.hpp"
 #include "support/image_batches.hpp"
 #include "support/report.hpp"
+#include "support/residual.hpp"
 
 /// What a user brings, in the memory of a backend.
 namespace program {
@@ -91,6 +92,7 @@ struct measured {
     double spread = 0;                              ///< about the root mean square of x
     double scale = 1;                               ///< y, its noise and x are those of the user divided by this
     bool measures_kspace = false;                   ///< operator mri: y is no image
+    std::vector<std::string> words{};               ///< what was done to bring files to one size
     [[nodiscard]] index_t items() const { return y.items(); }
     [[nodiscard]] index_t features() const { return a.cols(); }
     [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y, a, noise); }
@@ -113,7 +115,6 @@ template <Backend B>
                                             std::optional<support::image_shape> image) {
     using namespace diem;
     const auto m = load_mri(*d.mri, files);
-    for (const auto& words : m.words) std::cout << words << '\n';
     auto a = make_mri(b, m);
     const index_t rows = a.rows();
     index_t items = 0;
@@ -137,6 +138,7 @@ template <Backend B>
     const const_view_t<B> shown = y.cview();
     measured<B> out{std::move(y), shown, std::move(a), std::move(noise), image, m.share};
     out.measures_kspace = true;
+    out.words = m.words;
     examine(b, out, d.where);
     return out;
 }
@@ -170,7 +172,11 @@ template <Backend B>
 [[nodiscard]] measured<B> load_measured(B& b, const std::vector<std::filesystem::path>& files,
                                         const operator_description& d, const sigma_source& sigma,
                                         std::optional<support::image_shape> image) {
-    if (d.mri) return load_mri_measured(b, files, d, sigma, image);
+    if (d.mri) {
+        auto m = load_mri_measured(b, files, d, sigma, image);
+        for (const auto& words : m.words) std::cout << words << '\n';
+        return m;
+    }
     if (files.size() != 1)
         throw diem::config_error(d.where + ": " + std::to_string(files.size()) +
                                  " files of observations, expected one (several are for the operator mri)");
@@ -193,8 +199,18 @@ void rescale(B& b, measured<B>& m, const sigma_source& sigma, double scale) {
 }
 /// How samples of the observations fit them.
 struct data_fit {
+    double share = 1;        ///< what the residual of a good fit is near to
     double residual = 0;     ///< mean of (y - A x)' Sigma_y^-1 (y - A x) / rows over the finite ones
     index_t non_finite = 0;  ///< samples with a number that is not finite, or such a residual
+    [[nodiscard]] double ratio() const { return residual / share; }
+    [[nodiscard]] std::string words() const {
+        return "data residual " + support::number(residual, residual < 1e6 ? 2 : 0) + " (near " +
+               support::number(share) + " where samples fit the data): " + support::verdict_of(ratio());
+    }
+    /// For machines.
+    [[nodiscard]] diem::io::json facts() const {
+        return {{"observed_share", share}, {"data_residual", residual}, {"verdict", support::verdict_of(ratio())}};
+    }
 };
 /// Of x, sample s n + i of observation i.
 template <Backend B>
@@ -202,7 +218,7 @@ template <Backend B>
     using namespace diem;
     const index_t n = m.items(), rows = m.y.features(), features = m.features();
     batch<B> r(b, rows, n), s(b, rows, n);
-    data_fit f;
+    data_fit f{m.share};
     for (index_t first = 0; first < x.items(); first += n) {
         const index_t count = std::min(n, x.items() - first);
         const const_view_t<B> part = x.item_range(first, count);
