@@ -49,6 +49,7 @@ public:
             .reads("\"sigma_y\"", s_.sigma.file)
             .writes({"gaussian.safetensors", "prior.safetensors", "report.json", "report.html"});
         if (has_picture(m_.image)) files.writes({"observed.png", "samples_gaussian.png", "samples_diffusion.png"});
+        if (has_seen(m_)) files.writes({"seen.png"});
         files.check();
         const auto checkpoint = o_.out / "checkpoint";
         const bool there = fs::is_directory(o_.out);
@@ -208,6 +209,7 @@ int fit(B& b, const fit_command& o) {
     ranks.barrier("the folder of the results");
     if (has_picture(m.image) && ranks.rank() == 0)
         save_observed(b, o.out / "observed.png", m, fitting(*m.image, std::min(s.pictures, m.items())));
+    if (has_seen(m) && ranks.rank() == 0) save_seen(b, o.out / "seen.png", m);
     fit_report report(o, s, facts_of(m), b.threads());
     report.save("running");
     auto result = run.first_stage();

@@ -89,6 +89,8 @@ struct measured {
     std::optional<support::image_shape> image;  ///< of x
     double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
     index_t unseen_items = 0, unseen_features = 0;  ///< of which, or by which, the operator shows nothing
+    index_t seldom_features = 0;                    ///< the unseen ones too: see prior::recoverability_options
+    std::vector<double> seen{};                     ///< of masks: the share of observations that show a value of x
     double spread = 0;                              ///< about the root mean square of x
     double scale = 1;                               ///< y, its noise and x are those of the user divided by this
     bool measures_kspace = false;                   ///< operator mri: y is no image
@@ -101,9 +103,14 @@ struct measured {
 template <Backend B>
 void examine(B& b, measured<B>& m, const std::string& where) {
     using namespace diem;
-    const auto seen = prior::recoverability_of(b, m.a, m.items(), {.steps = 0});
+    auto seen = prior::recoverability_of(b, m.a, m.items(), {.steps = 0});
+    const auto count_of = [&](double share) {
+        return static_cast<index_t>(std::round(share * static_cast<double>(m.features())));
+    };
     m.unseen_items = seen.unseen_items;
-    m.unseen_features = static_cast<index_t>(std::round(seen.unseen_values * static_cast<double>(m.features())));
+    m.unseen_features = count_of(seen.unseen_values);
+    m.seldom_features = count_of(seen.seldom_values);
+    if (m.a.as_mask() != nullptr) m.seen = std::move(seen.seen);  // of other operators an estimate: too rough for a picture
     if (m.unseen_items == m.items())
         throw value_error(where + ": the operator is zero for every item: nothing was seen");
     m.spread = std::sqrt(prior::observed_variance_of(b, m.observed(b)).of_x);
@@ -303,13 +310,35 @@ void save_observed(B& b, const std::filesystem::path& file, const measured<B>& m
     diem::io::save_png(file, picture_of(b, m.y.item_range(0, count), *m.image, false, hidden.cview()));
 }
 
+/// Whether some pixels are seen more often than others, so that `save_seen` shows something.
+template <Backend B>
+[[nodiscard]] bool has_seen(const measured<B>& m) {
+    if (!has_picture(m.image) || m.seen.empty()) return false;
+    const auto [least, most] = std::minmax_element(m.seen.begin(), m.seen.end());
+    return *least < 0.99 * *most;
+}
+/// The share of observations that show each pixel of x, as a picture: black none, white the most.
+template <Backend B>
+void save_seen(B& b, const std::filesystem::path& file, const measured<B>& m) {
+    std::vector<float> grey(m.seen.begin(), m.seen.end());
+    auto image = *m.image;
+    if (is_complex(m.image)) {
+        grey = magnitudes_of(grey);
+        image.channels = 1;
+    }
+    const float most = *std::max_element(grey.begin(), grey.end());
+    for (float& v : grey) v = 4 * v / most - 2;
+    const auto x = diem::to_backend(b, grey, static_cast<index_t>(grey.size()), 1);
+    diem::io::save_png(file, picture_of(b, x.cview(), image));
+}
+
 /// For a report.
 template <Backend B>
 [[nodiscard]] diem::io::json facts_of(const measured<B>& m) {
     diem::io::json j{
         {"observations", m.items()}, {"rows", m.y.features()},         {"features", m.features()},
         {"observed_share", m.share}, {"unseen_items", m.unseen_items}, {"unseen_features", m.unseen_features},
-        {"scale", m.scale}};
+        {"seldom_features", m.seldom_features}, {"scale", m.scale}};
     if (m.image) j["image"] = {m.image->height, m.image->width, m.image->channels};
     return j;
 }

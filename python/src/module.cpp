@@ -2,6 +2,9 @@
 #include <exception>
 
 #include "prior.hpp"
+#include "support/instructions.hpp"
+
+const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 /// diem._core: what the package is made of. Errors of the library are Python's own, with the library's message.
 namespace python {

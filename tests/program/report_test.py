@@ -52,7 +52,7 @@ class Report(Case):
         for words in ("The run is complete", "40 observations", "Data residual", "Training loss", "fit net.json --out net",
                       "Most memory held", "em.sampler.steps", "config.network.type", "Every value of x is seen"):
             self.assertIn(words, page.text)
-        for title in ("Observations", "Of the Gaussian prior", "Of the diffusion prior", "Lap 0", "Lap 1"):
+        for title in ("Observations", "How often each pixel is seen", "Of the Gaussian prior", "Of the diffusion prior", "Lap 0", "Lap 1"):
             self.assertTrue(any(image["alt"].endswith(title) for image in page.images), title)
         self.assertNotIn('http-equiv="refresh"', text)
         self.succeeds("report", "net")
@@ -99,6 +99,7 @@ class Report(Case):
         self.assertIn("check 12 % of the values of x were never seen", text(unseen_features=12))
         self.assertIn("problem 60 % of the values of x were never seen", text(unseen_features=60))
         self.assertIn("check 5 % of the observations show nothing", text(unseen_items=2))
+        self.assertIn("note 7 % of the values of x were seldom seen", text(unseen_features=0, seldom_features=7))
         self.assertIn("good Samples fit the data", text(laps=[lap(0)]))
         self.assertIn("check Samples fit the data poorly", text(laps=[lap(0, data_residual=2)]))
         self.assertIn("problem Samples do not fit the data", text(laps=[lap(0, data_residual=20)]))

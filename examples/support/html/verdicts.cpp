@@ -47,6 +47,9 @@ void judge_coverage(list& v, const run_data& r) {
             v.push_back({share > 0.5 ? level::bad : level::warning,
                          percent(share) + " of the values of x were never seen",
                          "No observation shows them: what the prior says there is a guess."});
+        else if (const auto seldom = number_at(r.report, "seldom_features"); seldom && *seldom > 0)
+            v.push_back({level::note, percent(*seldom / *features) + " of the values of x were seldom seen",
+                         "Less than a hundredth as often as the others: there the prior is learned from few observations."});
         else
             v.push_back({level::good, "Every value of x is seen by some observation", ""});
     }
