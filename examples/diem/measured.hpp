@@ -110,7 +110,8 @@ void examine(B& b, measured<B>& m, const std::string& where) {
     m.unseen_items = seen.unseen_items;
     m.unseen_features = count_of(seen.unseen_values);
     m.seldom_features = count_of(seen.seldom_values);
-    if (m.a.as_mask() != nullptr) m.seen = std::move(seen.seen);  // of other operators an estimate: too rough for a picture
+    if (m.a.as_mask() != nullptr)
+        m.seen = std::move(seen.seen);  // of other operators an estimate: too rough for a picture
     if (m.unseen_items == m.items())
         throw value_error(where + ": the operator is zero for every item: nothing was seen");
     m.spread = std::sqrt(prior::observed_variance_of(b, m.observed(b)).of_x);
@@ -335,10 +336,14 @@ void save_seen(B& b, const std::filesystem::path& file, const measured<B>& m) {
 /// For a report.
 template <Backend B>
 [[nodiscard]] diem::io::json facts_of(const measured<B>& m) {
-    diem::io::json j{
-        {"observations", m.items()}, {"rows", m.y.features()},         {"features", m.features()},
-        {"observed_share", m.share}, {"unseen_items", m.unseen_items}, {"unseen_features", m.unseen_features},
-        {"seldom_features", m.seldom_features}, {"scale", m.scale}};
+    diem::io::json j{{"observations", m.items()},
+                     {"rows", m.y.features()},
+                     {"features", m.features()},
+                     {"observed_share", m.share},
+                     {"unseen_items", m.unseen_items},
+                     {"unseen_features", m.unseen_features},
+                     {"seldom_features", m.seldom_features},
+                     {"scale", m.scale}};
     if (m.image) j["image"] = {m.image->height, m.image->width, m.image->channels};
     return j;
 }

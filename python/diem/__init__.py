@@ -60,7 +60,7 @@ def fit(
     sigma_y    standard deviation of the noise: a number, or one for each row
     network    {"type": "mlp", "features": 64, "hidden": [256, 256], "emb": 64} or {"type": "unet", ...}; None: Gaussian
     gaussian, em, seed, image, scale, layout, mask    as in the configuration of `diem fit`, see docs/settings.md
-    folder     the run is kept here, so that `resume` goes on with it, to the bit
+    folder     the run is kept here, so that `resume` goes on with it, to the bit; report.html shows it meanwhile
     callback   called after each lap of the network as (diagnostics, samples); False ends the run
     progress   bars by tqdm; None: where tqdm is there and standard error is a terminal
 

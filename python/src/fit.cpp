@@ -5,7 +5,8 @@
 #include <diem/io/folder_lock.hpp>
 #include <diem/prior/files.hpp>
 
-#include "diem/fit_settings.hpp"
+#include "diem/fit_pictures.hpp"
+#include "diem/fit_report.hpp"
 #include "prior.hpp"
 
 namespace python {
@@ -47,21 +48,33 @@ prior_type* fit(const problem& given, const std::optional<fs::path>& folder, boo
     watch.warn(texts);
     std::optional<io::folder_lock> lock;
     if (folder) lock.emplace(open_folder(*folder, resume));
+    program::fit_command command;
+    command.at.backend = "eigen";
+    command.out = folder.value_or(fs::path());
+    const program::fit_pictures<backend> pictures(*b, command.out, m, settings.pictures);
+    program::fit_report report(command, settings, program::facts_of(m), b->threads());
+    pictures.observations();
+    report.save("running");
 
     program::run_type<backend> run;
     run.resume = resume;
     run.save_every = save_every;
     run.cancel = &watch.cancel;
     run.on_progress = [&](const prior::progress& p) { watch.tell(name_of(p.stage), p.lap, p.done, p.total, p.figure); };
-    run.on_lap = [&](const prior::lap_diagnostics& d, in x, const auto& /*prior*/) {
+    run.on_lap = [&](const prior::lap_diagnostics& d, in x, const auto& next) {
         const auto shape = program::shape_of(1, x.features(), m.image);
+        pictures.lap(d.lap, x, next);
+        report.laps(next.history);
+        report.save("running");
         watch.with_python([&] {
             return !on_lap || on_lap(text_of(prior::to_json(d)), view_of(x, {shape.begin() + 1, shape.end()}), m.scale);
         });
     };
-    if (folder) run.folder = *folder;
+    run.folder = command.out;
     auto result = program::gaussian_stage<backend>::fit(*b, settings.gaussian, m, run);
+    report.gaussian(result.prior.notes);
     program::add_notes(result.prior, m);
+    if (result.status == prior::run_status::completed) pictures.samples("samples_gaussian.png", result.prior);
     if (settings.network && settings.em.laps > 0 && result.status == prior::run_status::completed) {
         if (folder) run.folder = *folder / "checkpoint";
         result.prior.notes = io::json::object();
@@ -69,9 +82,13 @@ prior_type* fit(const problem& given, const std::optional<fs::path>& folder, boo
         result = program::network_stage<backend>::fit(
             *b, std::move(result.prior), program::network_type<backend>(*settings.network), m, settings.em, run);
     }
+    const bool ended = result.status != prior::run_status::cancelled, network = result.prior.has_network();
+    if (ended && network) pictures.samples("samples_diffusion.png", result.prior);
+    report.laps(result.prior.history);
+    report.json()["prior"] = network ? "diffusion" : "gaussian";
+    report.save(prior::to_string(result.status), result.report);
     watch.rethrow();
-    if (folder && result.status != prior::run_status::cancelled)
-        prior::save(*folder / "prior.safetensors", *b, result.prior);
+    if (folder && ended) prior::save(*folder / "prior.safetensors", *b, result.prior);
     if (result.status == prior::run_status::rejected) watch.warn({"a lap was rejected: " + result.report});
     return new prior_type{std::move(b), std::move(result.prior), to_string(result.status), result.report};
 }

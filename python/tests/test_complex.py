@@ -34,7 +34,8 @@ class Scan:
             return random.standard_normal(shape) + 1j * random.standard_normal(shape)
 
         rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-        maps = np.stack([np.exp(1j * c * columns / WIDTH) * (1 + 0.5 * np.cos(rows / HEIGHT + c)) for c in range(COILS)])
+        coils = np.arange(COILS)[:, None, None]
+        maps = np.exp(1j * coils * columns / WIDTH) * (1 + 0.5 * np.cos(rows / HEIGHT + coils))
         self.maps = (maps / np.sqrt((abs(maps) ** 2).sum(0))).astype(np.complex64)
         low = (abs(rows - HEIGHT // 2) < 3) & (abs(columns - WIDTH // 2) < 3)
         self.images = adjoint(noise(ITEMS, HEIGHT, WIDTH) * low).astype(np.complex64)
@@ -69,8 +70,8 @@ def of_program(folder, program, y, operator, **config):
     (folder / "fit.json").write_text(json.dumps(config))
     program("fit", folder / "fit.json", "--out", folder / "run")
     prior = folder / "run/prior.safetensors"
-    program("posterior", prior, folder / "y.npy", "--operator", folder / "operator.json", "--sigma-y", SIGMA, "--samples",
-            2, "--seed", 5, "--out", folder / "out")  # fmt: skip
+    program("posterior", prior, folder / "y.npy", "--operator", folder / "operator.json", "--sigma-y", SIGMA,
+            "--samples", 2, "--seed", 5, "--out", folder / "out")  # fmt: skip
     return load_tensors(prior), np.swapaxes(np.load(folder / "out/samples.npy"), 0, 1)
 
 
