@@ -8,24 +8,30 @@ import time
 import browser
 
 # What a reader looks for, and what must be among the results.
-SOUGHT = {"learn": "learn", "linearoperator": "LinearOperator", "espirit": "espirit", "load_npy": "load_npy_as", "mmps": "mmps"}
+SOUGHT = {"learn": "learn", "espirit": "espirit", "load_npy": "load_npy_as", "mmps": "mmps",
+          "linearop": "LinearOperator"}
 LINKS = "[...document.querySelectorAll('.contents a[href]')].map(a => a.href)"
 FOUND = ("[...document.querySelectorAll('.SRResult')].filter(e => e.style.display != 'none').map("
          "e => e.querySelector('.SRSymbol').textContent)")
 
 
+def until(page, expression):
+    """Its value when it holds something, or after ten seconds."""
+    for _ in range(100):
+        if value := page.value(expression):
+            break
+        time.sleep(0.1)
+    return value
+
+
 def found(page, folder, word):
     """The search box says where the results are; they are in a page of their own, shown in a frame."""
     page.open(folder / "index.html")
+    until(page, "document.getElementById('MSearchField') != null")  # the menu's script puts it there
     page.value(f"document.getElementById('MSearchField').value = '{word}'; searchBox.Search(); 0")
     results = (folder / page.value("searchBox.lastResultsPage")).resolve()
     page.ask("Page.navigate", url=f"{results.as_uri()}?{word}")
-    for _ in range(50):
-        time.sleep(0.1)
-        names = page.value(FOUND)
-        if names:
-            return names
-    return []
+    return until(page, FOUND)
 
 
 def main(folder):
