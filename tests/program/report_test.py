@@ -99,7 +99,7 @@ class Report(Case):
         self.assertIn("check 12 % of the values of x were never seen", text(unseen_features=12))
         self.assertIn("problem 60 % of the values of x were never seen", text(unseen_features=60))
         self.assertIn("check 5 % of the observations show nothing", text(unseen_items=2))
-        self.assertIn("note 7 % of the values of x were seldom seen", text(unseen_features=0, seldom_features=7))
+        self.assertIn("note 8 % of the values of x were seldom seen", text(unseen_features=0, seldom_features=8))
         self.assertIn("good Samples fit the data", text(laps=[lap(0)]))
         for share, words in ((0.79, "good Samples are spread as the truth is"), (0.7, "check Samples are spread too little"),
                              (0.5, "problem Samples are spread too little"), (0.9, "check Samples are spread too much")):
