@@ -10,7 +10,7 @@ import diem
 from test_program import load_tensors
 
 ITEMS, COILS, HEIGHT, WIDTH = 12, 3, 8, 10
-SIGMA = 0.02
+SIGMA = 0.1
 
 
 def transform(x):
@@ -53,7 +53,7 @@ def scan():
 
 GAUSSIAN = {"rank": 6, "laps": 3}
 NETWORK = {"type": "mlp", "features": 2 * HEIGHT * WIDTH, "hidden": [16], "emb": 8}
-EM = {"laps": 1, "sampler": {"steps": 4}, "training": {"steps": 5, "batch": 8}}
+EM = {"laps": 1, "sampler": {"steps": 16}, "training": {"steps": 100, "batch": 12}}
 
 
 def of_program(folder, program, y, operator, **config):
