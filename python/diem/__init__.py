@@ -72,11 +72,11 @@ def fit(
         layout=layout, mask=mask,
     )  # fmt: skip
 
-    def on_lap(lap: str, x: Floats, unit: float) -> bool:
-        return callback(json.loads(lap), in_units(x, unit)) is not False
+    def on_lap(lap: str, x: Any, unit: float) -> bool:
+        return callback is None or callback(json.loads(lap), in_units(x, unit)) is not False
 
     with bars(progress) as tell:
-        return Prior(_core.fit(given, folder, resume, save_every, tell, callback and on_lap, threads))
+        return Prior(_core.fit(given, folder, resume, save_every, tell, on_lap, threads))
 
 
 def load(path: Path, *, threads: int = 0) -> Prior:
@@ -139,7 +139,7 @@ def posterior(
     )
     x: Any = None
 
-    def make(shape: list[int]) -> Floats:
+    def make(shape: Sequence[int]) -> Floats:
         nonlocal x
         x = target(out, shape)
         return x

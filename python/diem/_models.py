@@ -184,7 +184,8 @@ def problem(
             raise ValueError(
                 "operator: two callables do not say the shape of x; give diem.Operator(apply, adjoint, shape)"
             )
-        operator = Operator(*operator, shape)
+        apply, adjoint = operator
+        operator = Operator(apply, adjoint, shape)
     if isinstance(operator, Operator):
         functions = operator._functions()
         if len(operator.shape) == 3 and operator.shape[2] <= 4:

@@ -67,7 +67,7 @@ prior_type* fit(const problem& given, const std::optional<fs::path>& folder, boo
         report.laps(next.history);
         report.save("running");
         watch.with_python([&] {
-            return !on_lap || on_lap(text_of(prior::to_json(d)), view_of(x, {shape.begin() + 1, shape.end()}), m.scale);
+            return on_lap(text_of(prior::to_json(d)), view_of(x, {shape.begin() + 1, shape.end()}), m.scale);
         });
     };
     run.folder = command.out;

@@ -42,8 +42,8 @@ NB_MODULE(_core, m) {
         .def(nb::init<const std::string&, problem::arrays_type, std::optional<problem::functions>>(), "config"_a,
              "arrays"_a, "operator"_a.none());
     bind_priors(m);
-    m.def("fit", &fit, "problem"_a, "folder"_a.none(), "resume"_a, "save_every"_a, "progress"_a.none(),
-          "callback"_a.none(), "threads"_a);
+    m.def("fit", &fit, "problem"_a, "folder"_a.none(), "resume"_a, "save_every"_a, "progress"_a.none(), "callback"_a,
+          "threads"_a);
 }
 
 }  // namespace python

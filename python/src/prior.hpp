@@ -61,7 +61,7 @@ struct model_type {
                         diem::posterior::sample_state& state, const go_on_function& go_on);
 };
 
-/// `on_lap`: diagnostics as JSON, a view of samples, their scale; returns whether to go on. May be null, as `progress`.
+/// `on_lap`: diagnostics as JSON, a view of samples, their scale; returns whether to go on. `progress` may be null.
 using lap_function = std::function<bool(std::string, nb::object, double)>;
 prior_type* fit(const problem& given, const std::optional<std::filesystem::path>& folder, bool resume,
                 double save_every, watcher::told progress, lap_function on_lap, int threads);
