@@ -179,6 +179,7 @@ std::vector<fs::path> operator_description::files() const {
 }
 
 operator_description describe(const io::json& value, const std::string& where, const fs::path& folder) {
+    if (value.is_string()) return load_description(folder / value.get<std::string>());
     operator_description d;
     d.where = where;
     if (support::is_image_operator(value)) {

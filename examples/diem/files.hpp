@@ -121,7 +121,7 @@ struct operator_description {
     /// The files that it names.
     [[nodiscard]] std::vector<std::filesystem::path> files() const;
 };
-/// Throws config_error, naming file and key.
+/// Of an object, or of the name of a file with one. Throws config_error, naming file and key.
 [[nodiscard]] operator_description describe(const diem::io::json& value, const std::string& where,
                                             const std::filesystem::path& folder);
 [[nodiscard]] operator_description load_description(const std::filesystem::path& path);

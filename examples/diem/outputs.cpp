@@ -23,9 +23,9 @@ bool is_numbered(std::string_view name, std::string_view before, std::string_vie
 
 bool fit_writes(const std::string& name, bool in_checkpoint) {
     if (in_checkpoint) return diem::prior::is_run_file(name);
-    constexpr std::array<std::string_view, 7> names{"gaussian.safetensors", "prior.safetensors", "report.json",
-                                                    "report.html",          "observed.png",      "samples_gaussian.png",
-                                                    "samples_diffusion.png"};
+    constexpr std::array<std::string_view, 8> names{
+        "gaussian.safetensors", "prior.safetensors",    "report.json",           "report.html",
+        "observed.png",         "samples_gaussian.png", "samples_diffusion.png", "seen.png"};
     for (const auto& each : names)
         if (name == each) return true;
     return is_numbered(name, "lap_", ".png") || is_numbered(name, "lap_", "_posterior.png");

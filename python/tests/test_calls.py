@@ -2,6 +2,7 @@
 """Callables of the user's, threads, signals, progress."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -285,3 +286,16 @@ def test_types_are_known():
         diem.Operator,
     ]:
         assert f.__doc__
+
+
+def test_processors_with_fewer_instructions():
+    """A message in the place of SIGILL, where the package was built for a newer processor."""
+    qemu = shutil.which("qemu-x86_64")
+    if qemu is None:
+        pytest.skip("no qemu-x86_64 (Debian: qemu-user): the module was not tried on lesser processors")
+    done = subprocess.run(
+        [qemu, "-cpu", "Nehalem", sys.executable, "-c", "import diem._core"], capture_output=True, text=True
+    )
+    if done.returncode == 0:
+        pytest.skip("this module was built for any processor")
+    assert done.returncode == 1 and "diem was built for processors with AVX" in done.stderr, done.stderr
