@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <type_traits>
+
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/core/view.hpp>
 
@@ -156,6 +158,14 @@ struct tile_sums {
         });
     }
 
+    /// The sums times alpha, where factors are rounded; exact ones are scaled before.
+    void scale([[maybe_unused]] T alpha) {
+        if constexpr (!std::is_same_v<P, exact_factors<T>>)
+            if (alpha != 1) {
+                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v) at[i][v] *= alpha;
+            }
+    }
+
     /// Row i, c + i ldc or c[i] + offset, (+)= the sums, of which `columns` exist.
     template <class Row>
     void write(Row row, index_t columns, bool accumulate) const {
@@ -168,11 +178,12 @@ struct tile_sums {
                     S::store(row(i) + v * S::width, at[i][v]);
             }
         } else {
-            T buffer[V * S::width];
-            DIEM_UNROLL for (int i = 0; i < R; ++i) {
-                DIEM_UNROLL for (int v = 0; v < V; ++v) S::store(buffer + v * S::width, at[i][v]);
+            T buffer[R][V * S::width];
+            DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
+                S::store(buffer[i] + v * S::width, at[i][v]);
+            for (int i = 0; i < R; ++i) {  // rolled up: rare, and compiled for each R
                 T* const c = row(i);
-                for (index_t n = 0; n < columns; ++n) c[n] = accumulate ? c[n] + buffer[n] : buffer[n];
+                for (index_t n = 0; n < columns; ++n) c[n] = accumulate ? c[n] + buffer[i][n] : buffer[i][n];
             }
         }
     }
@@ -195,19 +206,38 @@ void tile_blocks(index_t count, index_t columns, F&& f) {
         row_blocks<8>(0, count, [&]<int R>(index_t r) { f.template operator()<R, 1>(r); });
 }
 
-/// C (count x columns, rows ldc apart) (+)= A (count x depth, rows lda apart) B + bias (may be null), B packed. `depth` in words.
+/// What a product does with what stands in C: overwrites it, adds to it, or goes on with its sums, which were written whole.
+enum class update { overwrite, add, go_on };
+
+/// C (count x columns, rows ldc apart) (+)= alpha A (count x depth, rows lda apart) B + bias (may be null), B packed. `depth` in
+/// words; alpha of rounded factors alone. These two are compiled once for all that multiplies.
 template <class T, class P = exact_factors<T>>
 void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T* packed, index_t columns, const T* bias,
-                 T* c, index_t ldc, bool accumulate) {
+                 T* c, index_t ldc, update how, T alpha = 1) {
     using S = simd<T>;
     for (index_t n = 0; n < columns; n += S::panel, packed += depth * S::panel)
         tile_blocks<T>(count, columns - n, [&]<int R, int V>(index_t r) {
             const T* row[R];
             DIEM_UNROLL for (int i = 0; i < R; ++i) row[i] = a + (r + i) * lda;
+            const auto to = [&](int i) { return c + (r + i) * ldc + n; };
             tile_sums<T, R, V, P> sums(bias ? bias + n : nullptr, columns - n);
+            if (how == update::go_on) sums.read(to);
             sums.add(row, depth, packed);
-            sums.write([&](int i) { return c + (r + i) * ldc + n; }, columns - n, accumulate);
+            sums.scale(alpha);
+            sums.write(to, columns - n, how == update::add);
         });
+}
+
+/// One panel of C (count x columns, rows ldc apart) (+)= alpha A' B over `words` rows of A and of B.
+template <class T, class P = exact_factors<T>>
+void outer_packed(const T* a, index_t lda, index_t count, index_t words, const T* b, index_t ldb, index_t columns, T* c,
+                  index_t ldc, bool accumulate, T alpha = 1) {
+    tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
+        tile_sums<T, R, V, P> sums(nullptr, 0);
+        sums.add_outer(a + r, lda, b, ldb, words);
+        sums.scale(alpha);
+        sums.write([&](int i) { return c + (r + i) * ldc; }, columns, accumulate);
+    });
 }
 
 }  // namespace DIEM_SIMD_NAMESPACE
