@@ -103,7 +103,7 @@ template <class T, int M, class P = exact_factors<T>>
 struct conv3x3_winograd : winograd_tiles<T, M> {
     using factors = P;
     using tiles_type = winograd_tiles<T, M>;
-    using tiles_type::add_kernels, tiles_type::inverse, tiles_type::pad, tiles_type::place;
+    using tiles_type::add_kernels, tiles_type::inverse, tiles_type::pad;
     using S = simd<T>;
     using V = typename S::vec;
     using F = winograd_transform<M>;
@@ -285,10 +285,10 @@ struct conv3x3_winograd : winograd_tiles<T, M> {
         for_bands(rows, first, last, [&](index_t item, index_t begin, index_t end) {
             for (index_t i = begin; i < end; i += M)
                 for (index_t j = 0; j < columns; j += M) {
-                    place<size>(x + item * x_step, rows, columns, in, i - 1, j - 1, static_cast<const T*>(zeros),
-                                sources + count * size * size);
-                    place<M>(y + item * y_step, rows, columns, out, i, j, static_cast<T*>(nullptr),
-                             targets + count * M * M);
+                    tiles_type::template place<size>(x + item * x_step, rows, columns, in, i - 1, j - 1,
+                                                     static_cast<const T*>(zeros), sources + count * size * size);
+                    tiles_type::template place<M>(y + item * y_step, rows, columns, out, i, j, static_cast<T*>(nullptr),
+                                                  targets + count * M * M);
                     if (++count == limit) block();
                 }
         });
@@ -344,10 +344,10 @@ struct conv3x3_winograd : winograd_tiles<T, M> {
             for (index_t i = begin; i < end; i += M)
                 for (index_t j = 0; j < g.width; j += M) {
                     const T* const none = zeros;
-                    place<size>(x + item * g.x_step() + in_first, g.height, g.width, g.in, i - 1, j - 1, none,
-                                x_from + count * size * size);
-                    place<M>(y_bar + item * g.y_step() + out_first, g.height, g.width, g.out, i, j, none,
-                             y_from + count * M * M);
+                    tiles_type::template place<size>(x + item * g.x_step() + in_first, g.height, g.width, g.in, i - 1,
+                                                     j - 1, none, x_from + count * size * size);
+                    tiles_type::template place<M>(y_bar + item * g.y_step() + out_first, g.height, g.width, g.out, i, j,
+                                                  none, y_from + count * M * M);
                     if (++count == limit) block();
                 }
         });

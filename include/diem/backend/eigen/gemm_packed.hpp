@@ -103,6 +103,40 @@ struct exact_factors {
     }
 };
 
+/// Rows of a result: `step` apart, or pointers to them, all with an offset.
+template <class T>
+struct strided_rows {
+    T* first;
+    index_t step;
+    [[nodiscard]] T* operator()(index_t i) const { return first + i * step; }
+};
+template <class T>
+struct listed_rows {
+    T* const* pointers;
+    index_t offset;
+    [[nodiscard]] T* operator()(index_t i) const { return pointers[i] + offset; }
+};
+
+/// row(i) (+)= the sums of `count` rows of V vectors, of which `columns` exist. One function for tiles of all heights.
+template <class T, int V, class Rows>
+[[gnu::noinline]] void write_sums(const typename simd<T>::vec* sums, int count, const Rows& row, index_t columns,
+                                  bool accumulate) {
+    using S = simd<T>;
+    for (int i = 0; i < count; ++i, sums += V) {
+        T* const c = row(i);
+        if (columns >= V * S::width) {
+            DIEM_UNROLL for (int v = 0; v < V; ++v) {
+                T* const to = c + v * S::width;
+                S::store(to, accumulate ? S::load(to) + sums[v] : sums[v]);
+            }
+        } else {
+            T buffer[V * S::width];
+            DIEM_UNROLL for (int v = 0; v < V; ++v) S::store(buffer + v * S::width, sums[v]);
+            for (index_t n = 0; n < columns; ++n) c[n] = accumulate ? c[n] + buffer[n] : buffer[n];
+        }
+    }
+}
+
 /// Sums of R rows and V vectors of columns (a panel has two, its second one may be unused) of products of factors P.
 template <class T, int R, int V, class P = exact_factors<T>>
 struct tile_sums {
@@ -166,26 +200,10 @@ struct tile_sums {
             }
     }
 
-    /// Row i, c + i ldc or c[i] + offset, (+)= the sums, of which `columns` exist.
-    template <class Row>
-    void write(Row row, index_t columns, bool accumulate) const {
-        if (columns >= V * S::width) {
-            if (accumulate) {
-                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
-                    S::store(row(i) + v * S::width, S::load(row(i) + v * S::width) + at[i][v]);
-            } else {
-                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
-                    S::store(row(i) + v * S::width, at[i][v]);
-            }
-        } else {
-            T buffer[R][V * S::width];
-            DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
-                S::store(buffer[i] + v * S::width, at[i][v]);
-            for (int i = 0; i < R; ++i) {  // rolled up: rare, and compiled for each R
-                T* const c = row(i);
-                for (index_t n = 0; n < columns; ++n) c[n] = accumulate ? c[n] + buffer[i][n] : buffer[i][n];
-            }
-        }
+    /// The rows (+)= the sums, of which `columns` exist.
+    template <class Rows>
+    void write(const Rows& rows, index_t columns, bool accumulate) const {
+        write_sums<T, V>(&at[0][0], R, rows, columns, accumulate);
     }
 };
 
@@ -219,7 +237,7 @@ void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T*
         tile_blocks<T>(count, columns - n, [&]<int R, int V>(index_t r) {
             const T* row[R];
             DIEM_UNROLL for (int i = 0; i < R; ++i) row[i] = a + (r + i) * lda;
-            const auto to = [&](int i) { return c + (r + i) * ldc + n; };
+            const strided_rows<T> to{c + r * ldc + n, ldc};
             tile_sums<T, R, V, P> sums(bias ? bias + n : nullptr, columns - n);
             if (how == update::go_on) sums.read(to);
             sums.add(row, depth, packed);
@@ -236,7 +254,7 @@ void outer_packed(const T* a, index_t lda, index_t count, index_t words, const T
         tile_sums<T, R, V, P> sums(nullptr, 0);
         sums.add_outer(a + r, lda, b, ldb, words);
         sums.scale(alpha);
-        sums.write([&](int i) { return c + (r + i) * ldc; }, columns, accumulate);
+        sums.write(strided_rows<T>{c + r * ldc, ldc}, columns, accumulate);
     });
 }
 

@@ -111,7 +111,7 @@ private:
                 __builtin_prefetch(out + k * ldy + panel, 1);
             }
             sums.add(from, length, packed);
-            sums.write([=](int k) { return out + k * ldy; }, columns, false);
+            sums.write(strided_rows<T>{out, ldy}, columns, false);
         });
     }
 
