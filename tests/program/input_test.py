@@ -62,7 +62,7 @@ class Absurd(Case):
         self.assertGreater(len(keys), 60)
         mlp = {"type": "mlp", "features": 16, "hidden": [8], "emb": 8}
         for key, values in keys.items():
-            for value in (1 << 62, -(1 << 62), (1 << 64) - 1, 1e300, -1e300, 1e-300, "x", [], [1], {"x": 1}, None):
+            for value in ((1 << 64) - 1, -(1 << 62), 1e300, 1e-300, "x", [1], None):
                 for one in key.split(" or "):
                     path = key.split(" or ")[0].split(".")[:-1] + [one.split(".")[-1]]
                     content = value
