@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <diem/io/any_array.hpp>
+#include <diem/io/array_place.hpp>
 #include <diem/io/config.hpp>
 
 #include "support/memory.hpp"
@@ -18,13 +19,13 @@ using namespace diem;
 namespace fs = std::filesystem;
 
 io::array<float> load_items(const fs::path& path, bool finite) {
-    support::check_file(io::detail::place_of(path).path);
+    support::check_file(io::place_of(path).path);
     auto a = io::load_real_array<float>(path);
     check_items(a.shape, a.data, path.string(), finite);
     return a;
 }
 io::array<float> load_values(const fs::path& path, bool finite) {
-    support::check_file(io::detail::place_of(path).path);
+    support::check_file(io::place_of(path).path);
     auto a = io::load_array<float>(path).values;
     check_items(a.shape, a.data, path.string(), finite);
     return a;
@@ -64,7 +65,7 @@ namespace {
 /// Values of an image; -1 where they cannot be counted.
 index_t values_of(const support::image_shape& s) {
     index_t count = 0;
-    return io::detail::element_count({s.height, s.width, s.channels}, count) ? count : -1;
+    return io::element_count({s.height, s.width, s.channels}, count) ? count : -1;
 }
 
 }  // namespace

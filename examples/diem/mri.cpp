@@ -11,6 +11,7 @@
 
 #include <diem/backend/eigen.hpp>
 #include <diem/io/any_kspace.hpp>
+#include <diem/io/array_place.hpp>
 #include <diem/mri/measured.hpp>
 #include <diem/mri/scaling.hpp>
 #include <diem/mri/whitening.hpp>
@@ -31,7 +32,7 @@ using mri_backend = eigen_backend<float>;
 
 /// Without readout oversampling, as the operator mri takes it.
 io::kspace_data load_coils(const std::filesystem::path& file) {
-    support::check_file(io::detail::place_of(file).path);
+    support::check_file(io::place_of(file).path);
     auto k = io::load_kspace(file, io::third_axis::coils);
     if (remove_oversampling(k, file)) std::cout << "readout oversampling removed: " << k.height() << " rows\n";
     return k;
@@ -39,7 +40,7 @@ io::kspace_data load_coils(const std::filesystem::path& file) {
 
 /// Whether it is a file of BART; else it is npy. Throws io_error for another extension.
 bool as_cfl(const std::filesystem::path& out) {
-    const std::string extension = io::detail::lower_extension(out);
+    const std::string extension = io::lower_extension(out);
     if (extension != ".npy" && extension != ".cfl" && extension != ".hdr")
         throw io_error("--out: " + out.string() + ": expected a name that ends in .npy or .cfl");
     return extension != ".npy";

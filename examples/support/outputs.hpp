@@ -9,9 +9,9 @@
 #include <vector>
 
 #include <diem/core/error.hpp>
+#include <diem/io/array_place.hpp>
 #include <diem/io/atomic.hpp>
 #include <diem/io/cfl.hpp>
-#include <diem/io/detail/array_place.hpp>
 #include <diem/io/folder_lock.hpp>
 
 namespace support {
@@ -93,9 +93,9 @@ public:
 private:
     /// FILE of FILE::NAME; both files of BART's.
     [[nodiscard]] static std::vector<std::filesystem::path> files_of(const std::filesystem::path& given) {
-        const auto file = diem::io::detail::place_of(given).path;
+        const auto file = diem::io::place_of(given).path;
         if (file.extension() != ".cfl" && file.extension() != ".hdr") return {file};
-        return {diem::io::detail::cfl_path(file, ".cfl"), diem::io::detail::cfl_path(file, ".hdr")};
+        return {diem::io::cfl_path(file, ".cfl"), diem::io::cfl_path(file, ".hdr")};
     }
     struct input {
         std::string option;

@@ -16,8 +16,8 @@
 
 #include <diem/core/error.hpp>
 #include <diem/io/array.hpp>
+#include <diem/io/array_place.hpp>
 #include <diem/io/cfl.hpp>
-#include <diem/io/detail/array_place.hpp>
 #include <diem/io/file_kind.hpp>
 #include <diem/io/npy.hpp>
 #if defined(DIEM_HAS_HDF5)
@@ -55,11 +55,6 @@ namespace diem::io {
 }
 
 namespace detail {
-[[nodiscard]] inline std::string lower_extension(const std::filesystem::path& path) {
-    std::string extension = path.extension().string();
-    for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    return extension;
-}
 [[noreturn]] inline void not_built(const std::filesystem::path& path, const std::string& format,
                                    const std::string& package) {
     throw io_error(path.string() + ": is " + format + ", which this build cannot read or write: it was built without " +
@@ -72,9 +67,9 @@ namespace detail {
 /// Throws io_error, naming what the file is where it is none of these formats.
 template <class T>
 [[nodiscard]] numbers<T> load_array(const std::filesystem::path& given) {
-    const auto [path, name] = detail::place_of(given);
+    const auto [path, name] = place_of(given);
     std::error_code code;
-    const std::string extension = detail::lower_extension(path);
+    const std::string extension = lower_extension(path);
     if (std::filesystem::is_directory(path, code)) {
 #if defined(DIEM_HAS_PNG)
         const auto stack = load_png_stack(path);
@@ -144,8 +139,8 @@ struct pixel_range {
 /// Throws io_error for another extension, a format that this build does not know, or one without complex numbers.
 inline void save_array(const std::filesystem::path& given, const numbers<float>& data,
                        const std::optional<pixel_range>& range = std::nullopt) {
-    const auto [path, name] = detail::place_of(given);
-    const std::string extension = detail::lower_extension(path);
+    const auto [path, name] = place_of(given);
+    const std::string extension = lower_extension(path);
     const auto real_only = [&](const char* format) {
         if (data.complex) throw io_error(path.string() + ": " + format + " has no complex numbers");
     };

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <diem/io/any_array.hpp>
+#include <diem/io/array_place.hpp>
 #include <diem/io/kspace.hpp>
 #if defined(DIEM_HAS_HDF5)
 #include <diem/io/fastmri.hpp>
@@ -91,9 +92,9 @@ inline void require_finite(const array<std::complex<float>>& values, const std::
 /// (`kspace` at the top of an HDF5 file) and raw data of ISMRMRD (its group "dataset", or GROUP of FILE::GROUP). What was not
 /// measured is zero. Throws io_error with file and data set.
 [[nodiscard]] inline kspace_data load_kspace(const std::filesystem::path& given, third_axis third) {
-    const auto [path, name] = detail::place_of(given);
+    const auto [path, name] = place_of(given);
     std::error_code code;
-    const std::string extension = detail::lower_extension(path);
+    const std::string extension = lower_extension(path);
     const bool cfl = extension == ".cfl" || extension == ".hdr";
 #if defined(DIEM_HAS_HDF5)
     if (!cfl && !std::filesystem::is_directory(path, code) && kind_of(path) == file_kind::hdf5) {

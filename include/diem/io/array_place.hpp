@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <string>
 
-namespace diem::io::detail {
+namespace diem::io {
 
-/// FILE or FILE::NAME.
+/// FILE or FILE::NAME: a file, and which of its arrays.
 struct array_place {
     std::filesystem::path path;
     std::string name;
@@ -18,4 +18,11 @@ struct array_place {
     return {text.substr(0, at), text.substr(at + 2)};
 }
 
-}  // namespace diem::io::detail
+/// The extension in small letters, ".npy".
+[[nodiscard]] inline std::string lower_extension(const std::filesystem::path& path) {
+    std::string extension = path.extension().string();
+    for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    return extension;
+}
+
+}  // namespace diem::io
