@@ -49,7 +49,7 @@ class Absurd(Case):
                 self.fails(option, "evaluate", "x.npy", "x.npy", "--json", "bad", f"{option}={number}", code=2)
             for option in ("--threshold", "--crop"):
                 self.fails(option, "mri", "maps", "x.npy", "--out", "bad", f"{option}={number}", code=2)
-        for seed in ("-1", HUGE, "nan", "1.5", ""):
+        for seed in ("nan", "x", ""):
             self.fails("--seed", *self.SAMPLE, f"--seed={seed}", code=2)
         for low, high in (("nan", 1), (0, "nan"), ("-inf", 1), (1, 1), (2, 1), ("-1e308", "1e308")):
             self.fails("--range", "convert", "x.npy", "bad/x.png", "--range", low, high)
@@ -72,7 +72,7 @@ class Absurd(Case):
                     done = self.run_program("fit", "wrong.json", "--out", "bad", "--plan", cwd=self.folder)
                     what = f"{'.'.join(path)} = {value}: {done.returncode} {done.stderr}"
                     self.assertIn(done.returncode, (0, 1), what)
-                    said = [line for line in done.stderr.splitlines() if "warning" not in line]
+                    said = [line for line in done.stderr.splitlines() if line.startswith("diem: ") and "warning" not in line]
                     self.assertEqual(len(said), done.returncode, what)
                     if done.returncode == 0:
                         self.assertIsInstance(value, (int, float), what)
