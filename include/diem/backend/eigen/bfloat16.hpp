@@ -61,17 +61,16 @@ struct bfloat16_factors {
             sum += a.high * b.high;
             sum += a.low * b.low;
         }
-        // Called, not inlined dozens of times: where the processor rounds, these are not what runs.
-        [[gnu::noinline]] static void store_row(float* row, index_t k, vec v) {
+        static void store_row(float* row, index_t k, vec v) {
             store_halves(row + k / 2, __builtin_convertvector(rounded(v) >> 16U, halves));
         }
-        [[gnu::noinline]] static void store_columns(float* to, index_t k, vec v) {
+        static void store_columns(float* to, index_t k, vec v) {
             if (k % 2 == 0)
                 store_bits(to, rounded(v) >> 16U);
             else
                 store_bits(to, (rounded(v) & 0xffff0000U) | bits_at(to));
         }
-        [[gnu::noinline]] static void store_pair(float* to, vec even, vec odd) {
+        static void store_pair(float* to, vec even, vec odd) {
             store_bits(to, (rounded(even) >> 16U) | (rounded(odd) & 0xffff0000U));
         }
 

@@ -93,7 +93,7 @@ struct conv3x3_direct {
                 tile_sums<T, R, V> sums(bias ? bias + n : nullptr, columns - n);
                 for (index_t t = 0; t < taps; ++t)
                     sums.add(p.source + t * chunk + r, depth, packed + ids[t] * depth * S::panel);
-                sums.write(listed_rows<T>{p.target + r, n}, columns - n, accumulate);
+                sums.write([&](int i) { return p.target[r + i] + n; }, columns - n, accumulate);
             });
         p.count = 0;
     }
@@ -215,7 +215,7 @@ struct conv3x3_direct {
                         x_panel + ((m * (g.height + 2) + g.stride * i + tap / 3) * (g.width + 2) + tap % 3) * S::rows,
                         g.stride * S::rows, y_panel + (m * g.rows() + i) * g.columns() * S::panel, S::panel,
                         g.columns());
-            sums.write(strided_rows<T>{kernel_bar, g.out}, out, true);
+            sums.write([&](int i) { return kernel_bar + i * g.out; }, out, true);
         };
         row_blocks<S::rows>(0, in, [&]<int R>(index_t) {
             if (out > S::width)

@@ -14,100 +14,25 @@
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
-/// What does not depend on how factors are stored.
-template <class T, int M>
-struct winograd_tiles {
+/// One panel of C (count x columns, rows ldc apart, whole vectors written) += A' B over `words` rows of A and of B. Of
+/// any M, so that it is compiled once for all.
+template <class T, class P>
+void add_outer_product(const T* a, index_t lda, index_t count, index_t words, const T* b, index_t ldb, index_t columns,
+                       T* c, index_t ldc) {
+    tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
+        tile_sums<T, R, V, P> sums(nullptr, 0);
+        sums.add_outer(a + r, lda, b, ldb, words);
+        sums.write([&](int i) { return c + (r + i) * ldc; }, simd<T>::panel, true);
+    });
+}
+
+template <class T, int M, class P = exact_factors<T>>
+struct conv3x3_winograd {
+    using factors = P;
     using S = simd<T>;
     using V = typename S::vec;
     using F = winograd_transform<M>;
     static constexpr int tile = M, size = F::size, points = size * size;
-
-    /// Pointers to the extent^2 pixels from (i, j), `outside` where there is none.
-    template <int extent, class Pixel>
-    static void place(Pixel* image, index_t rows, index_t columns, index_t channels, index_t i, index_t j,
-                      Pixel* outside, Pixel** to) {
-        for (index_t u = i; u < i + extent; ++u)
-            for (index_t v = j; v < j + extent; ++v)
-                *to++ = u >= 0 && u < rows && v >= 0 && v < columns ? image + (u * columns + v) * channels : outside;
-    }
-
-    /// The last channels of `count` pixels, fewer than a vector has lanes, in whole vectors: rare, hence not unrolled.
-    static void pad(const T* const* pixels, int count, index_t first, index_t channels, T* padded) {
-        for (int k = 0; k < count; ++k, padded += S::width) {
-            std::copy_n(pixels[k] + first, channels, padded);
-            std::fill_n(padded + channels, S::width - channels, T(0));
-        }
-    }
-
-    /// targets (+)= A' m A + bias for `channels` channels from the n-th.
-    static void inverse(const T* sums, index_t plane, index_t ld, index_t count, index_t channels, const T* bias,
-                        T* const* targets, index_t n, bool accumulate) {
-        for (index_t t = 0; t < count; ++t, targets += M * M)
-            for (index_t c = 0; c < channels; c += S::width) {
-                const index_t lanes = channels - c;
-                V half[size * M];
-                DIEM_UNROLL for (int j = 0; j < size; ++j) {
-                    V m[size], column[M];
-                    DIEM_UNROLL for (int i = 0; i < size; ++i) m[i] =
-                        S::load(sums + (i * size + j) * plane + t * ld + c);
-                    F::template output<T>(m, column);
-                    DIEM_UNROLL for (int i = 0; i < M; ++i) half[i * size + j] = column[i];
-                }
-                V offset = {};
-                if (bias) offset = lanes >= S::width ? S::load(bias + c) : S::load(bias + c, lanes);
-                T rest[M * M * S::width];
-                DIEM_UNROLL for (int i = 0; i < M; ++i) {
-                    V y[M];
-                    F::template output<T>(half + i * size, y);
-                    DIEM_UNROLL for (int j = 0; j < M; ++j) {
-                        V value = y[j] + offset;
-                        if (lanes < S::width) {
-                            S::store(rest + (i * M + j) * S::width, value);
-                        } else if (T* const to = targets[i * M + j]) {
-                            if (accumulate) value += S::load(to + n + c);
-                            S::store(to + n + c, value);
-                        }
-                    }
-                }
-                for (int k = 0; lanes < S::width && k < M * M; ++k)  // as in `pad`
-                    if (T* const to = targets[k])
-                        for (index_t l = 0; l < lanes; ++l) {
-                            T& value = to[n + c + l];
-                            value = accumulate ? rest[k * S::width + l] + value : rest[k * S::width + l];
-                        }
-            }
-    }
-
-    /// kernel_bar += G' u G of in x out sums u, rows of which are `ld` apart, rows and taps of kernel_bar `row` and `tap`.
-    static void add_kernels(const T* sums, index_t in, index_t out, index_t ld, T* kernel_bar, index_t row,
-                            index_t tap) {
-        for (index_t c = 0; c < in; ++c)
-            for (index_t d = 0; d < out; d += S::width) {
-                V u[points], rows[3 * size], g_bar[9];
-                DIEM_UNROLL for (int i = 0; i < points; ++i) u[i] = S::load(sums + (i * in + c) * ld + d);
-                DIEM_UNROLL for (int j = 0; j < size; ++j) F::template kernel_adjoint<T>(u + j, rows + j, size);
-                DIEM_UNROLL for (int p = 0; p < 3; ++p)
-                    F::template kernel_adjoint<T>(rows + p * size, g_bar + 3 * p, 1);
-                for (int t = 0; t < 9; ++t) {
-                    T* const to = kernel_bar + t * tap + c * row + d;
-                    if (out - d >= S::width)
-                        S::store(to, S::load(to) + g_bar[t]);
-                    else
-                        S::store(to, S::load(to, out - d) + g_bar[t], out - d);
-                }
-            }
-    }
-};
-
-template <class T, int M, class P = exact_factors<T>>
-struct conv3x3_winograd : winograd_tiles<T, M> {
-    using factors = P;
-    using tiles_type = winograd_tiles<T, M>;
-    using tiles_type::add_kernels, tiles_type::inverse, tiles_type::pad;
-    using S = simd<T>;
-    using V = typename S::vec;
-    using F = winograd_transform<M>;
-    static constexpr int size = F::size, points = size * size;
     static constexpr index_t group = 2 * S::panel;  ///< result channels computed together
 
     static constexpr index_t tiles_min = 24, tiles_max = 96;  ///< tiles transformed together
@@ -215,22 +140,21 @@ struct conv3x3_winograd : winograd_tiles<T, M> {
             else
                 F::template output_adjoint<T>(from, to);
         };
-        T padded[extent * extent * S::width];
-        const T* padded_pixels[extent * extent];
-        for (int k = 0; k < extent * extent; ++k) padded_pixels[k] = padded + k * S::width;
         for (index_t t = 0; t < count; ++t, pointers += extent * extent)
             for (index_t c = 0; c < channels; c += S::width) {
                 V d[extent * size], v[points];
                 V in[extent], column[size];
-                const bool whole = channels - c >= S::width;
-                if (!whole) pad(pointers, extent * extent, c, channels - c, padded);
-                const T* const* const from = whole ? pointers : padded_pixels;
-                const index_t first = whole ? c : 0;
-                DIEM_UNROLL for (int j = 0; j < extent; ++j) {
-                    DIEM_UNROLL for (int i = 0; i < extent; ++i) in[i] = S::load(from[i * extent + j] + first);
-                    one(in, column);
-                    DIEM_UNROLL for (int i = 0; i < size; ++i) d[i * extent + j] = column[i];
-                }
+                const auto rows = [&](auto load) {
+                    DIEM_UNROLL for (int j = 0; j < extent; ++j) {
+                        DIEM_UNROLL for (int i = 0; i < extent; ++i) in[i] = load(pointers[i * extent + j]);
+                        one(in, column);
+                        DIEM_UNROLL for (int i = 0; i < size; ++i) d[i * extent + j] = column[i];
+                    }
+                };
+                if (channels - c >= S::width)
+                    rows([c](const T* p) { return S::load(p + c); });
+                else
+                    rows([c, n = channels - c](const T* p) { return S::load(p + c, n); });
                 DIEM_UNROLL for (int i = 0; i < size; ++i) {
                     one(d + i * extent, v + i * size);
                     DIEM_UNROLL for (int j = 0; j < size; ++j) {
@@ -276,8 +200,7 @@ struct conv3x3_winograd : winograd_tiles<T, M> {
                 const index_t channels = std::min(group, out - n);
                 for (int k = 0; k < points; ++k)
                     gemm_packed<T, P>(planes + k * plane, ld, count, depth, packed + k * factor + n * depth,
-                                      round_up(channels, S::width), nullptr, sums + k * sum_plane, ldm,
-                                      update::overwrite);
+                                      round_up(channels, S::width), nullptr, sums + k * sum_plane, ldm, false);
                 inverse(sums, sum_plane, ldm, count, channels, bias ? bias + n : nullptr, targets, n, accumulate);
             }
             count = 0;
@@ -285,14 +208,58 @@ struct conv3x3_winograd : winograd_tiles<T, M> {
         for_bands(rows, first, last, [&](index_t item, index_t begin, index_t end) {
             for (index_t i = begin; i < end; i += M)
                 for (index_t j = 0; j < columns; j += M) {
-                    tiles_type::template place<size>(x + item * x_step, rows, columns, in, i - 1, j - 1,
-                                                     static_cast<const T*>(zeros), sources + count * size * size);
-                    tiles_type::template place<M>(y + item * y_step, rows, columns, out, i, j, static_cast<T*>(nullptr),
-                                                  targets + count * M * M);
+                    place<size>(x + item * x_step, rows, columns, in, i - 1, j - 1, static_cast<const T*>(zeros),
+                                sources + count * size * size);
+                    place<M>(y + item * y_step, rows, columns, out, i, j, static_cast<T*>(nullptr),
+                             targets + count * M * M);
                     if (++count == limit) block();
                 }
         });
         if (count) block();
+    }
+
+    /// Pointers to the extent^2 pixels from (i, j), `outside` where there is none.
+    template <int extent, class Pixel>
+    static void place(Pixel* image, index_t rows, index_t columns, index_t channels, index_t i, index_t j,
+                      Pixel* outside, Pixel** to) {
+        for (index_t u = i; u < i + extent; ++u)
+            for (index_t v = j; v < j + extent; ++v)
+                *to++ = u >= 0 && u < rows && v >= 0 && v < columns ? image + (u * columns + v) * channels : outside;
+    }
+
+    /// targets (+)= A' m A + bias for `channels` channels from the n-th.
+    static void inverse(const T* sums, index_t plane, index_t ld, index_t count, index_t channels, const T* bias,
+                        T* const* targets, index_t n, bool accumulate) {
+        for (index_t t = 0; t < count; ++t, targets += M * M)
+            for (index_t c = 0; c < channels; c += S::width) {
+                const index_t lanes = channels - c;
+                V half[size * M];
+                DIEM_UNROLL for (int j = 0; j < size; ++j) {
+                    V m[size], column[M];
+                    DIEM_UNROLL for (int i = 0; i < size; ++i) m[i] =
+                        S::load(sums + (i * size + j) * plane + t * ld + c);
+                    F::template output<T>(m, column);
+                    DIEM_UNROLL for (int i = 0; i < M; ++i) half[i * size + j] = column[i];
+                }
+                V offset = {};
+                if (bias) offset = lanes >= S::width ? S::load(bias + c) : S::load(bias + c, lanes);
+                DIEM_UNROLL for (int i = 0; i < M; ++i) {
+                    V y[M];
+                    F::template output<T>(half + i * size, y);
+                    DIEM_UNROLL for (int j = 0; j < M; ++j) {
+                        T* const to = targets[i * M + j];
+                        if (!to) continue;
+                        V value = y[j] + offset;
+                        if (lanes >= S::width) {
+                            if (accumulate) value += S::load(to + n + c);
+                            S::store(to + n + c, value);
+                        } else {
+                            if (accumulate) value += S::load(to + n + c, lanes);
+                            S::store(to + n + c, value, lanes);
+                        }
+                    }
+                }
+            }
     }
 
     static void forward(const conv3x3_shape& g, const T* packed, const T* bias, const T* x, T* y, bool accumulate,
@@ -336,23 +303,37 @@ struct conv3x3_winograd : winograd_tiles<T, M> {
             transform<M, true>(y_from, count, out, y_planes, y_plane);
             for (int k = 0; k < points; ++k)
                 for (index_t n = 0; n < out; n += S::panel)
-                    outer_packed<T, P>(x_planes + k * x_plane, ldx, in, P::words(count), y_planes + k * y_plane + n,
-                                       ldy, round_up(out - n, S::width), sums + k * in * ldu + n, ldu, true);
+                    add_outer_product<T, P>(x_planes + k * x_plane, ldx, in, P::words(count),
+                                            y_planes + k * y_plane + n, ldy, out - n, sums + k * in * ldu + n, ldu);
             count = 0;
         };
         for_bands(g.height, 0, g.items * conv_bands(g.height), [&](index_t item, index_t begin, index_t end) {
             for (index_t i = begin; i < end; i += M)
                 for (index_t j = 0; j < g.width; j += M) {
                     const T* const none = zeros;
-                    tiles_type::template place<size>(x + item * g.x_step() + in_first, g.height, g.width, g.in, i - 1,
-                                                     j - 1, none, x_from + count * size * size);
-                    tiles_type::template place<M>(y_bar + item * g.y_step() + out_first, g.height, g.width, g.out, i, j,
-                                                  none, y_from + count * M * M);
+                    place<size>(x + item * g.x_step() + in_first, g.height, g.width, g.in, i - 1, j - 1, none,
+                                x_from + count * size * size);
+                    place<M>(y_bar + item * g.y_step() + out_first, g.height, g.width, g.out, i, j, none,
+                             y_from + count * M * M);
                     if (++count == limit) block();
                 }
         });
         if (count) block();
-        add_kernels(sums, in, out, ldu, kernel_bar + in_first * g.out + out_first, g.out, g.in * g.out);
+        for (index_t c = 0; c < in; ++c)
+            for (index_t d = 0; d < out; d += S::width) {
+                typename S::vec u[points], rows[3 * size], g_bar[9];
+                DIEM_UNROLL for (int i = 0; i < points; ++i) u[i] = S::load(sums + (i * in + c) * ldu + d);
+                DIEM_UNROLL for (int j = 0; j < size; ++j) F::template kernel_adjoint<T>(u + j, rows + j, size);
+                DIEM_UNROLL for (int p = 0; p < 3; ++p)
+                    F::template kernel_adjoint<T>(rows + p * size, g_bar + 3 * p, 1);
+                for (int t = 0; t < 9; ++t) {
+                    T* const to = kernel_bar + (t * g.in + in_first + c) * g.out + out_first + d;
+                    if (out - d >= S::width)
+                        S::store(to, S::load(to) + g_bar[t]);
+                    else
+                        S::store(to, S::load(to, out - d) + g_bar[t], out - d);
+                }
+            }
     }
 };
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <type_traits>
-
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/core/view.hpp>
 
@@ -103,40 +101,6 @@ struct exact_factors {
     }
 };
 
-/// Rows of a result: `step` apart, or pointers to them, all with an offset.
-template <class T>
-struct strided_rows {
-    T* first;
-    index_t step;
-    [[nodiscard]] T* operator()(index_t i) const { return first + i * step; }
-};
-template <class T>
-struct listed_rows {
-    T* const* pointers;
-    index_t offset;
-    [[nodiscard]] T* operator()(index_t i) const { return pointers[i] + offset; }
-};
-
-/// row(i) (+)= the sums of `count` rows of V vectors, of which `columns` exist. One function for tiles of all heights.
-template <class T, int V, class Rows>
-[[gnu::noinline]] void write_sums(const typename simd<T>::vec* sums, int count, const Rows& row, index_t columns,
-                                  bool accumulate) {
-    using S = simd<T>;
-    for (int i = 0; i < count; ++i, sums += V) {
-        T* const c = row(i);
-        if (columns >= V * S::width) {
-            DIEM_UNROLL for (int v = 0; v < V; ++v) {
-                T* const to = c + v * S::width;
-                S::store(to, accumulate ? S::load(to) + sums[v] : sums[v]);
-            }
-        } else {
-            T buffer[V * S::width];
-            DIEM_UNROLL for (int v = 0; v < V; ++v) S::store(buffer + v * S::width, sums[v]);
-            for (index_t n = 0; n < columns; ++n) c[n] = accumulate ? c[n] + buffer[n] : buffer[n];
-        }
-    }
-}
-
 /// Sums of R rows and V vectors of columns (a panel has two, its second one may be unused) of products of factors P.
 template <class T, int R, int V, class P = exact_factors<T>>
 struct tile_sums {
@@ -192,18 +156,25 @@ struct tile_sums {
         });
     }
 
-    /// The sums times alpha, where factors are rounded; exact ones are scaled before.
-    void scale([[maybe_unused]] T alpha) {
-        if constexpr (!std::is_same_v<P, exact_factors<T>>)
-            if (alpha != 1) {
-                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v) at[i][v] *= alpha;
+    /// Row i, c + i ldc or c[i] + offset, (+)= the sums, of which `columns` exist.
+    template <class Row>
+    void write(Row row, index_t columns, bool accumulate) const {
+        if (columns >= V * S::width) {
+            if (accumulate) {
+                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
+                    S::store(row(i) + v * S::width, S::load(row(i) + v * S::width) + at[i][v]);
+            } else {
+                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
+                    S::store(row(i) + v * S::width, at[i][v]);
             }
-    }
-
-    /// The rows (+)= the sums, of which `columns` exist.
-    template <class Rows>
-    void write(const Rows& rows, index_t columns, bool accumulate) const {
-        write_sums<T, V>(&at[0][0], R, rows, columns, accumulate);
+        } else {
+            T buffer[V * S::width];
+            DIEM_UNROLL for (int i = 0; i < R; ++i) {
+                DIEM_UNROLL for (int v = 0; v < V; ++v) S::store(buffer + v * S::width, at[i][v]);
+                T* const c = row(i);
+                for (index_t n = 0; n < columns; ++n) c[n] = accumulate ? c[n] + buffer[n] : buffer[n];
+            }
+        }
     }
 };
 
@@ -224,38 +195,19 @@ void tile_blocks(index_t count, index_t columns, F&& f) {
         row_blocks<8>(0, count, [&]<int R>(index_t r) { f.template operator()<R, 1>(r); });
 }
 
-/// What a product does with what stands in C: overwrites it, adds to it, or goes on with its sums, which were written whole.
-enum class update { overwrite, add, go_on };
-
-/// C (count x columns, rows ldc apart) (+)= alpha A (count x depth, rows lda apart) B + bias (may be null), B packed. `depth` in
-/// words; alpha of rounded factors alone. These two are compiled once for all that multiplies.
+/// C (count x columns, rows ldc apart) (+)= A (count x depth, rows lda apart) B + bias (may be null), B packed. `depth` in words.
 template <class T, class P = exact_factors<T>>
 void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T* packed, index_t columns, const T* bias,
-                 T* c, index_t ldc, update how, T alpha = 1) {
+                 T* c, index_t ldc, bool accumulate) {
     using S = simd<T>;
     for (index_t n = 0; n < columns; n += S::panel, packed += depth * S::panel)
         tile_blocks<T>(count, columns - n, [&]<int R, int V>(index_t r) {
             const T* row[R];
             DIEM_UNROLL for (int i = 0; i < R; ++i) row[i] = a + (r + i) * lda;
-            const strided_rows<T> to{c + r * ldc + n, ldc};
             tile_sums<T, R, V, P> sums(bias ? bias + n : nullptr, columns - n);
-            if (how == update::go_on) sums.read(to);
             sums.add(row, depth, packed);
-            sums.scale(alpha);
-            sums.write(to, columns - n, how == update::add);
+            sums.write([&](int i) { return c + (r + i) * ldc + n; }, columns - n, accumulate);
         });
-}
-
-/// One panel of C (count x columns, rows ldc apart) (+)= alpha A' B over `words` rows of A and of B.
-template <class T, class P = exact_factors<T>>
-void outer_packed(const T* a, index_t lda, index_t count, index_t words, const T* b, index_t ldb, index_t columns, T* c,
-                  index_t ldc, bool accumulate, T alpha = 1) {
-    tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
-        tile_sums<T, R, V, P> sums(nullptr, 0);
-        sums.add_outer(a + r, lda, b, ldb, words);
-        sums.scale(alpha);
-        sums.write(strided_rows<T>{c + r * ldc, ldc}, columns, accumulate);
-    });
 }
 
 }  // namespace DIEM_SIMD_NAMESPACE

@@ -54,7 +54,7 @@ public:
                     const T* const packed = columns_.data() + n * features_ + k * panel;
                     gemm_packed<T>(x.data() + first * x.stride() + k, x.stride(), last - first, length, packed,
                                    std::min(panel, rank_ - n), nullptr, t.data() + first * t.stride() + n, t.stride(),
-                                   k > 0 ? update::add : update::overwrite);
+                                   k > 0);
                 }
             }
         });
@@ -87,31 +87,30 @@ private:
                       const T* x, index_t ldx, T* y, index_t ldy) const {
         const index_t length = rank_;
         tile_blocks<T>(count, columns, [=]<int R, int V>(index_t r) {
-            const T* from[R];
-            DIEM_UNROLL for (int k = 0; k < R; ++k) from[k] = t + (r + k) * ldt;
-            const T* const in = x + r * ldx;
+            const T *from[R], *in[R];
+            DIEM_UNROLL for (int k = 0; k < R; ++k) {
+                from[k] = t + (r + k) * ldt;
+                in[k] = x + (r + k) * ldx;
+            }
             T* const out = y + r * ldy;
-            // The last columns in whole vectors.
-            const bool whole = columns >= V * S::width;
-            T padded[R * V * S::width];
-            for (int k = 0; !whole && k < R; ++k)
-                for (index_t j = 0; j < V * S::width; ++j)
-                    padded[k * V * S::width + j] = j < columns ? in[k * ldx + j] : T(0);
-            const T* const start = whole ? in : padded;
-            const index_t step = whole ? ldx : V * S::width;
             tile_sums<T, R, V> sums(nullptr, columns);
             DIEM_UNROLL for (int v = 0; v < V; ++v) {
                 const auto factor = S::load(diagonal + v * S::width);
-                DIEM_UNROLL for (int k = 0; k < R; ++k) sums.at[k][v] =
-                    factor * S::load(start + k * step + v * S::width);
+                if (columns >= V * S::width) {
+                    DIEM_UNROLL for (int k = 0; k < R; ++k) sums.at[k][v] = factor * S::load(in[k] + v * S::width);
+                } else {
+                    const index_t lanes = std::clamp<index_t>(columns - v * S::width, 0, S::width);
+                    DIEM_UNROLL for (int k = 0; k < R; ++k) sums.at[k][v] =
+                        factor * S::load(in[k] + v * S::width, lanes);
+                }
             }
             // Items lie far apart: what the next panel touches is asked for while this one is computed.
             DIEM_UNROLL for (int k = 0; k < R; ++k) {
-                __builtin_prefetch(in + k * ldx + panel);
+                __builtin_prefetch(in[k] + panel);
                 __builtin_prefetch(out + k * ldy + panel, 1);
             }
             sums.add(from, length, packed);
-            sums.write(strided_rows<T>{out, ldy}, columns, false);
+            sums.write([=](int k) { return out + k * ldy; }, columns, false);
         });
     }
 
