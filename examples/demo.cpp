@@ -42,7 +42,7 @@ int main(int argc, char** argv) {
     app.add_option("--rest", o.rest, "what stands beside the low rank")
         ->check(CLI::IsMember({"isotropic", "diagonal"}))
         ->capture_default_str();
-    app.add_option("--seed", o.seed, "of all random numbers")->capture_default_str();
+    app.add_option("--seed", o.seed, "of all random numbers")->check(support::any_seed())->capture_default_str();
     support::add_place_options(app, o.at);
     support::add_products_option(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");

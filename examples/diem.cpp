@@ -118,7 +118,7 @@ void add_draw_options(CLI::App& c, draw_command& o) {
         ->check(support::count_in(1, most_extent));
     c.add_option("--label", o.label, "class of what is drawn, of a network that was trained with classes")
         ->check(CLI::Range(diem::index_t{-1}, diem::index_t{most_extent}));
-    c.add_option("--seed", o.seed, "of the random numbers")->capture_default_str();
+    c.add_option("--seed", o.seed, "of the random numbers")->check(support::any_seed())->capture_default_str();
     support::add_place_options(c, o.at);
     support::add_products_option(c, o.at);
 }
@@ -284,7 +284,7 @@ int main(int argc, char** argv) {
         ->check(support::count_in(0, std::numeric_limits<diem::index_t>::max()))
         ->capture_default_str();
     c->add_option("--count", v.count, "items; all if left out")->check(support::count_in(1, most_items));
-    c->add_option("--seed", v.seed, "of the random numbers")->capture_default_str();
+    c->add_option("--seed", v.seed, "of the random numbers")->check(support::any_seed())->capture_default_str();
     add_json(c);
     c->callback([&] { command = [&] { return observe(v); }; });
 

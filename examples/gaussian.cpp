@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
     app.add_option("--items", o.items, "observations")->check(support::count_in(1));
     app.add_option("--laps", o.laps, "most EM iterations")->check(support::count_in(1, support::most_laps));
     support::add_place_options(app, o.at);
-    app.add_option("--seed", o.seed, "of all random numbers");
+    app.add_option("--seed", o.seed, "of all random numbers")->check(support::any_seed());
     return support::run_program(app, "gaussian", argc, argv, [&] {
         support::choose(o.at);
         if constexpr (support::has_cuda)

@@ -66,7 +66,7 @@ inline void add_options(CLI::App& app, prior_settings& s) {
     app.add_option("--texture", s.texture, "noise added to a patch, at most; 1 is half of a bright pixel")
         ->check(support::number_in(0, 1e3))
         ->capture_default_str();
-    app.add_option("--seed", s.seed, "of all random numbers")->capture_default_str();
+    app.add_option("--seed", s.seed, "of all random numbers")->check(support::any_seed())->capture_default_str();
     app.add_option("--threads", s.threads, "0: as many as the process may use")->check(support::count_in(0, 1024));
 }
 
@@ -103,7 +103,7 @@ inline void add_options(CLI::App& app, restore_settings& s) {
     app.add_option("--lambda", s.lambda, "of CG-SENSE")
         ->check(support::number_in(0, support::most_level))
         ->capture_default_str();
-    app.add_option("--seed", s.seed, "of the samples")->capture_default_str();
+    app.add_option("--seed", s.seed, "of the samples")->check(support::any_seed())->capture_default_str();
     app.add_option("--threads", s.threads, "0: as many as the process may use")->check(support::count_in(0, 1024));
 }
 

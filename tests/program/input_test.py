@@ -49,7 +49,7 @@ class Absurd(Case):
                 self.fails(option, "evaluate", "x.npy", "x.npy", "--json", "bad", f"{option}={number}", code=2)
             for option in ("--threshold", "--crop"):
                 self.fails(option, "mri", "maps", "x.npy", "--out", "bad", f"{option}={number}", code=2)
-        for seed in ("nan", "x", ""):
+        for seed in ("nan", "x", "", "-1", "1.5", "18446744073709551616", "1" * 310):
             self.fails("--seed", *self.SAMPLE, f"--seed={seed}", code=2)
         for low, high in (("nan", 1), (0, "nan"), ("-inf", 1), (1, 1), (2, 1), ("-1e308", "1e308")):
             self.fails("--range", "convert", "x.npy", "bad/x.png", "--range", low, high)

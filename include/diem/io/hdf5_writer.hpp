@@ -20,16 +20,15 @@
 
 namespace diem::io {
 
-/// Writes data sets into a new file, atomically: it is at its path after `commit`.
+/// Writes data sets into a new file, atomically: it is at its path after `commit`. Until then it is in memory, since the
+/// library does not bear a full disk.
 class hdf5_writer {
 public:
-    /// `user_block`: bytes before the HDF5 signature (0 or a power of two from 512 on), for what other programs put there.
-    explicit hdf5_writer(const std::filesystem::path& path, std::size_t user_block = 0) : path_(path), target_(path) {
+    explicit hdf5_writer(const std::filesystem::path& path) : path_(path), target_(path) {
         const detail::hdf5_silence silence;
-        const detail::hdf5_id creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
-        if (user_block > 0) H5Pset_userblock(creation.get(), user_block);
-        file_ = detail::hdf5_id(H5Fcreate(target_.temporary().c_str(), H5F_ACC_TRUNC, creation.get(), H5P_DEFAULT),
-                                H5Fclose);
+        const detail::hdf5_id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+        H5Pset_fapl_core(access.get(), std::size_t{1} << 20, false);
+        file_ = detail::hdf5_id(H5Fcreate(".in-memory", H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);
         if (!file_) fail("cannot be created");
     }
     /// Real numbers or complex ones. `dimensions`: the extents as HDF5 shall have them, of the same number of elements.
@@ -62,15 +61,16 @@ public:
         if (!attribute || H5Awrite(attribute.get(), type.get(), value.c_str()) < 0)
             fail("attribute \"" + name + "\" cannot be written");
     }
-    /// What stands in the user block.
+    /// `user_block`: what other programs want before the HDF5 signature, 0 bytes or a power of two from 512 on.
     void commit(const std::string& user_block = "") {
-        {
-            const detail::hdf5_silence silence;
-            const bool flushed = H5Fflush(file_.get(), H5F_SCOPE_GLOBAL) >= 0;
-            file_ = detail::hdf5_id();
-            if (!flushed) fail("cannot be flushed");
-        }
-        target_.write(user_block);  // at the start of the file
+        const detail::hdf5_silence silence;
+        const ssize_t size =
+            H5Fflush(file_.get(), H5F_SCOPE_GLOBAL) < 0 ? -1 : H5Fget_file_image(file_.get(), nullptr, 0);
+        std::vector<std::byte> image(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+        if (size < 0 || H5Fget_file_image(file_.get(), image.data(), image.size()) != size) fail("cannot be flushed");
+        file_ = detail::hdf5_id();
+        target_.write(user_block);
+        target_.write(image);
         target_.commit();
     }
 
@@ -79,7 +79,7 @@ private:
 
     std::filesystem::path path_;
     atomic_file target_;
-    detail::hdf5_id file_;  // closed before the temporary file goes
+    detail::hdf5_id file_;
 };
 
 }  // namespace diem::io

@@ -78,7 +78,7 @@ void save_matlab(const std::filesystem::path& path, const std::string& name, arr
     shape_type reversed(values.shape.rbegin(), values.shape.rend());
     array<T> turned(reversed, from_column_major(values.data, reversed));
     constexpr std::size_t block = 512;
-    hdf5_writer out(path, block);
+    hdf5_writer out(path);
     out.add(name, reversed, std::span<const T>(turned.data), "real", "imag");
     const bool wide = sizeof(T) == sizeof(double) * (is_complex_v<T> ? 2 : 1);
     out.text_attribute(name, "MATLAB_class", wide ? "double" : "single");
