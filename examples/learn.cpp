@@ -39,6 +39,12 @@ digits observe(backend& b, const std::string& file, diem::index_t first, diem::i
 
 }  // namespace
 
+diem::index_t number(const std::string& text) {
+    if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos)
+        throw diem::value_error("\"" + text + "\": expected a number");
+    return std::stol(text);
+}
+
 int main(int argc, char** argv) try {
     if (argc < 2) {
         std::puts("usage: learn examples/data/digits/digits_8x8.npy [LAPS [STEPS]]");
@@ -55,7 +61,7 @@ int main(int argc, char** argv) try {
     const auto others =
         diem::posterior::observe(b, test.y.cview(), diem::linop::mask<backend>::per_item(test.masks.view()),
                                  diem::linop::isotropic_covariance(64, 0.01 * 0.01));
-    const diem::index_t laps = argc > 2 ? std::stol(argv[2]) : 4, steps = argc > 3 ? std::stol(argv[3]) : 1000;
+    const diem::index_t laps = argc > 2 ? number(argv[2]) : 4, steps = argc > 3 ? number(argv[3]) : 1000;
 
     // [learn]
     diem::prior::learn_options options;  // the defaults work; the paper's settings are in diem::prior::presets

@@ -135,7 +135,7 @@ class Absurd(Case):
             self.fails("digits_8x8.npy: shape", "demo", "--smoke", "--data", ".", "--out", "out")
         self.fails("digits_8x8.npy: has 33 digits", "learn", "digits/digits_8x8.npy")
         self.fails("none.npy", "learn", "none.npy")
-        self.fails("", "learn", DATA / "digits/digits_8x8.npy", "many")
+        self.fails("\"many\": expected a number", "learn", DATA / "digits/digits_8x8.npy", "many")
         save_bytes(self.folder / "digits" / "digits_8x8.npy", (300, 4, 4))
         self.fails("--rank: is 32, expected at most 16", "demo", "--smoke", "--data", ".", "--out", "out")
         save_bytes(self.folder / "slices.npy", (6, 32, 32))
