@@ -37,13 +37,13 @@ digits observe(backend& b, const std::string& file, diem::index_t first, diem::i
     return d;
 }
 
-}  // namespace
-
 diem::index_t number(const std::string& text) {
     if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos)
         throw diem::value_error("\"" + text + "\": expected a number");
     return std::stol(text);
 }
+
+}  // namespace
 
 int main(int argc, char** argv) try {
     if (argc < 2) {
