@@ -6,7 +6,6 @@
 
 #include <diem/core/check.hpp>
 #include <diem/io/any_array.hpp>
-#include <diem/io/array_place.hpp>
 
 #include "diem/commands.hpp"
 #include "diem/outputs.hpp"
@@ -25,7 +24,7 @@ int convert(const convert_command& o) {
         check_value("--range", range->low < range->high && std::isfinite(range->high - range->low),
                     "expected two numbers, the first below the second");
     }
-    support::check_file(io::place_of(o.in).path);
+    support::check_file(o.in);
     const auto numbers = io::load_array<float>(o.in);
     place.prepare();
     io::save_array(o.out, numbers, range);

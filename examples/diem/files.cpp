@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <diem/io/any_array.hpp>
-#include <diem/io/array_place.hpp>
 #include <diem/io/config.hpp>
 
 #include "support/memory.hpp"
@@ -19,13 +18,13 @@ using namespace diem;
 namespace fs = std::filesystem;
 
 io::array<float> load_items(const fs::path& path, bool finite) {
-    support::check_file(io::place_of(path).path);
+    support::check_file(path);
     auto a = io::load_real_array<float>(path);
     check_items(a.shape, a.data, path.string(), finite);
     return a;
 }
 io::array<float> load_values(const fs::path& path, bool finite) {
-    support::check_file(io::place_of(path).path);
+    support::check_file(path);
     auto a = io::load_array<float>(path).values;
     check_items(a.shape, a.data, path.string(), finite);
     return a;

@@ -17,6 +17,7 @@
 #include <diem/linop/subsample.hpp>
 
 #include "diem/kspace.hpp"
+#include "support/bounds.hpp"
 #include "support/image_grid.hpp"
 #include "support/image_operators.hpp"
 
@@ -25,8 +26,9 @@ namespace program {
 
 using diem::index_t;
 
-/// Counts beyond these are mistakes: random numbers tell 2^32 items apart, and sizes are multiplied with each other.
-inline constexpr index_t most_items = (index_t{1} << 32) - 1, most_extent = index_t{1} << 20;
+using support::most_extent;
+/// Random numbers tell 2^32 items apart.
+inline constexpr index_t most_items = (index_t{1} << 32) - 1;
 
 /// Where a file has the channels of an image: (items, height, width, channels), or (items, channels, height, width).
 enum class layout { channels_last, channels_first };

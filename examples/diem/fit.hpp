@@ -59,10 +59,9 @@ public:
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
         files.prepare();
+        io::remove_leftovers(checkpoint);
         for (const auto& folder : {o_.out, checkpoint}) {
-            if (!fs::is_directory(folder)) continue;
-            io::remove_leftovers(folder);
-            if (!o_.overwrite) continue;
+            if (!o_.overwrite || !fs::is_directory(folder)) continue;
             std::vector<fs::path> old;  // nothing of a longer run before stays beside the new one
             for (const auto& e : fs::directory_iterator(folder))
                 if (fit_writes(e.path().filename().string(), folder == checkpoint)) old.push_back(e.path());

@@ -9,7 +9,6 @@
 
 #include <diem/backend/eigen.hpp>
 #include <diem/io/any_kspace.hpp>
-#include <diem/io/array_place.hpp>
 #include <diem/mri/espirit.hpp>
 #include <diem/mri/resize.hpp>
 
@@ -101,7 +100,7 @@ public:
         const bool several = d_.espirit || !d_.coils.empty();
         const auto third = several ? io::third_axis::coils : io::third_axis::slices;
         const auto given = d_.source(file_);
-        if (!given) support::check_file(io::place_of(file_).path);
+        if (!given) support::check_file(file_);
         auto k = given ? io::kspace_of(*given, third, file_.string()) : io::load_kspace(file_, third);
         if (!several && k.coils() != 1)
             throw shape_error(file_.string() + ": k-space of " + std::to_string(k.coils()) + " coils: " + d_.where +

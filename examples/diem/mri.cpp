@@ -32,7 +32,7 @@ using mri_backend = eigen_backend<float>;
 
 /// Without readout oversampling, as the operator mri takes it.
 io::kspace_data load_coils(const std::filesystem::path& file) {
-    support::check_file(io::place_of(file).path);
+    support::check_file(file);
     auto k = io::load_kspace(file, io::third_axis::coils);
     if (remove_oversampling(k, file)) std::cout << "readout oversampling removed: " << k.height() << " rows\n";
     return k;

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -37,10 +36,6 @@
 namespace guidance {
 
 inline constexpr support::image_shape shape{extent.height, extent.width, extent.channels};
-
-inline double mean_of(const std::vector<double>& v) {
-    return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size());
-}
 
 /// How near restored images are to the truth; values are brought to [-2, 2] first.
 template <Backend B>
@@ -279,7 +274,7 @@ private:
             if (!entry.contains(key) || entry[key].is_null()) return "";
             values.push_back(entry[key].template get<double>());
         }
-        return values.empty() ? "" : support::number(mean_of(values), digits);
+        return values.empty() ? "" : support::number(support::mean_of(values), digits);
     }
     void print() {
         if (!o_.prior.empty()) {

@@ -13,11 +13,12 @@
 #include <diem/io/npy.hpp>
 
 #include "mri/kspace_images.hpp"
+#include "support/bounds.hpp"
 #include "support/study_stages.hpp"
 
 namespace mri {
 
-inline constexpr index_t most_extent = index_t{1} << 20;
+using support::most_extent;
 
 /// Configuration of examples/mri; slices lie in [-2, 2].
 struct settings : support::stage_settings {

@@ -17,6 +17,7 @@
 #include <diem/linop/radon.hpp>
 
 #include "support/any_operator.hpp"
+#include "support/bounds.hpp"
 
 /// Operators on images from JSON: [{"type": "blur", "shape": [H, W, C], ...}, {"type": "downsample", ...}], applied
 /// from left to right; docs/command_line.md has the list.
@@ -39,8 +40,8 @@ struct image_step {
     std::vector<std::vector<image_step>> parts{};  ///< stack
 };
 
-/// Of each side of an image, and of all its values: so that no product wraps.
-inline constexpr diem::index_t most_image_extent = diem::index_t{1} << 20, most_image_values = diem::index_t{1} << 32;
+/// Of all values of an image.
+inline constexpr diem::index_t most_image_values = diem::index_t{1} << 32;
 
 inline constexpr const char* image_step_types[] = {"blur", "downsample",  "grey",  "window",
                                                    "mask", "differences", "radon", "stack"};
@@ -105,9 +106,9 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
     image_step s;
     const auto extents = [](const std::vector<index_t>& v, std::size_t count) {
         return v.size() == count &&
-               std::all_of(v.begin(), v.end(), [](index_t n) { return n >= 1 && n <= most_image_extent; });
+               std::all_of(v.begin(), v.end(), [](index_t n) { return n >= 1 && n <= most_extent; });
     };
-    const std::string range = ", 1 to " + std::to_string(most_image_extent);
+    const std::string range = ", 1 to " + std::to_string(most_extent);
     const auto check_values = [&](const char* key, const diem::linop::image_extent& e) {
         if (e.size() > most_image_values)
             c.fail(key, "images of " + std::to_string(e.height) + " x " + std::to_string(e.width) + " x " +
@@ -168,8 +169,8 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
         std::vector<index_t> size;
         c.optional("border", kind).one_of({"zero", "circular", "reflect"});
         s.border = border_from(kind);
-        c.optional("top", s.top).at_least(-most_image_extent).at_most(most_image_extent);
-        c.optional("left", s.left).at_least(-most_image_extent).at_most(most_image_extent);
+        c.optional("top", s.top).at_least(-most_extent).at_most(most_extent);
+        c.optional("left", s.left).at_least(-most_extent).at_most(most_extent);
         c.required("size", size).satisfies(extents(size, 2), "[height, width]" + range);
         s.to.height = size[0];
         s.to.width = size[1];
@@ -191,7 +192,7 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
             s.numbers.push_back(180.0 * static_cast<double>(k) / static_cast<double>(count));
         s.size = static_cast<index_t>(
             std::ceil(std::hypot(static_cast<double>(s.from.height), static_cast<double>(s.from.width))));
-        c.optional("detectors", s.size).at_least(1).at_most(4 * most_image_extent);
+        c.optional("detectors", s.size).at_least(1).at_most(4 * most_extent);
         s.to.height = static_cast<index_t>(s.numbers.size());
         s.to.width = s.size;
     } else {
