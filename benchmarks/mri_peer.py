@@ -7,8 +7,8 @@
 sense, normal: one complex 320x320 image behind 8 coils, random columns or positions, R = 4, with SigPy's linear operators.
 espirit: SigPy's EspiritCalib and `bart ecalib`, 8 coils, 230x180, of a made-up object or of KSPACE.npy (coils, height, width).
 pics: `bart pics` of that k-space, 30 iterations of conjugate gradients; its 30 products with A'A and a little more.
-BART's times are those of the program, with reading and writing: the clock's alone, as it is another process. Environment: THREADS, of all. REPEATS, timed calls; the
-median is printed.
+BART's times are those of the program, with reading and writing: the clock's alone, as it is another process. Environment:
+THREADS, of all. REPEATS, timed calls; the median is printed.
 """
 import os
 import pathlib
