@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small diffusion EM on the ranks of mpirun, for ranks_test.py: ranks OUT RESUME ACT AT. ACT is what rank size - 1 does
+// A small diffusion EM on the ranks of mpirun, for ranks_test.py: ranks OUT RESUME ACT AT [device]. ACT is what rank size - 1 does
 // at its progress number AT: none, kill (itself), stop (hang), throw, cancel; draws: cancel, where the first E-step is by
 // exact draws. With ACT = traffic nothing is learned: AT numbers of 8 parts are summed, and rank 0 tells bytes that it
-// sent, and seconds.
+// sent, and seconds. device: as if buffers lay in a device's memory, and MPI were given them.
 #include <signal.h>
 #include <unistd.h>
 
@@ -35,6 +35,7 @@ struct counted {
     std::size_t& sent;
     [[nodiscard]] int rank() const { return c.rank(); }
     [[nodiscard]] int size() const { return c.size(); }
+    [[nodiscard]] bool takes_device_memory() const { return c.takes_device_memory(); }
     [[nodiscard]] std::size_t others() const { return static_cast<std::size_t>(c.size() - 1); }
     void broadcast(parallel::bytes d, int root, const char* what) const {
         if (root == rank()) sent += d.size() * others();
@@ -80,8 +81,8 @@ void traffic(const parallel::any_communicator& ranks, index_t n) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 5) return 2;
-    const parallel::any_communicator ranks(parallel::mpi(5));
+    if (argc != 5 && argc != 6) return 2;
+    const parallel::any_communicator ranks(parallel::mpi(5, argc == 6));
     return parallel::guarded(ranks, [&] {
         if (std::string(argv[3]) == "traffic") {
             traffic(ranks, std::atol(argv[4]));

@@ -16,9 +16,9 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
 bad = 0
 
 
-def run(ranks, folder, resume="fresh", act="none", at=0):
+def run(ranks, folder, resume="fresh", act="none", at=0, memory=()):
     begun = time.monotonic()
-    done = subprocess.run([MPIEXEC, "-n", str(ranks), PROGRAM, folder, resume, act, str(at)], env=ENVIRONMENT,
+    done = subprocess.run([MPIEXEC, "-n", str(ranks), PROGRAM, folder, resume, act, str(at), *memory], env=ENVIRONMENT,
                           capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout, done.stderr, time.monotonic() - begun
 
@@ -37,6 +37,8 @@ with tempfile.TemporaryDirectory() as top:
     for ranks in (2, 3, 4, 9):  # of 7 batches and 5 parts
         status, out, error, _ = run(ranks, os.path.join(top, f"of{ranks}"))
         check(f"{ranks} ranks give the same numbers", status == 0 and out == alone, status, error)
+    status, out, error, _ = run(3, os.path.join(top, "device"), memory=["device"])
+    check("3 ranks whose buffers may lie on a device give the same numbers", status == 0 and out == alone, status, error)
     for ranks in (1, 2, 4):  # all that an all-reduce has to send: docs/scaling.md
         status, out, error, _ = run(ranks, top, act="traffic", at=1 << 16)
         check(f"{ranks} ranks send 2 n (R - 1) / R numbers", status == 0 and

@@ -13,6 +13,7 @@
 #include <diem/diffusion/concept.hpp>
 #include <diem/diffusion/sampler.hpp>
 #include <diem/diffusion/schedule.hpp>
+#include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>
 
 /// A sampler chosen when the program runs, in batches of bounded size.

@@ -31,11 +31,13 @@ using byte_counts = std::span<const std::size_t>;
 /// all_to_all    `sent` holds `to[r]` bytes for rank r after one another; `received` gets `from[r]` bytes of it
 /// barrier       all have come here; a model may end the program, naming who did not, after a deadline of its own
 /// abort         ends all ranks with the message and a status that is not 0
+/// takes_device_memory  whether all_gather and all_to_all take buffers in the memory of a device, beside the host's
 template <class C>
 concept Communicator =
     requires(const C& c, bytes to, const_bytes from, byte_counts counts, int root, const char* what) {
         { c.rank() } -> std::same_as<int>;
         { c.size() } -> std::same_as<int>;
+        { c.takes_device_memory() } -> std::same_as<bool>;
         c.broadcast(to, root, what);
         c.all_gather(from, to, counts, what);
         c.all_to_all(from, counts, to, counts, what);
@@ -47,6 +49,7 @@ concept Communicator =
 struct self {
     [[nodiscard]] static constexpr int rank() { return 0; }
     [[nodiscard]] static constexpr int size() { return 1; }
+    [[nodiscard]] static constexpr bool takes_device_memory() { return false; }
     static void broadcast(bytes, int, const char*) {}
     static void all_gather(const_bytes own, bytes all, byte_counts, const char*) {
         std::copy(own.begin(), own.end(), all.begin());
@@ -69,6 +72,7 @@ public:
         const auto shared = std::make_shared<const C>(std::move(c));
         rank_ = shared->rank();
         size_ = shared->size();
+        device_memory_ = shared->takes_device_memory();
         broadcast_ = [shared](bytes d, int root, const char* what) { shared->broadcast(d, root, what); };
         all_gather_ = [shared](const_bytes own, bytes all, byte_counts n, const char* what) {
             shared->all_gather(own, all, n, what);
@@ -81,6 +85,7 @@ public:
     }
     [[nodiscard]] int rank() const { return rank_; }
     [[nodiscard]] int size() const { return size_; }
+    [[nodiscard]] bool takes_device_memory() const { return device_memory_; }
     void broadcast(bytes d, int root, const char* what) const { broadcast_(d, root, what); }
     void all_gather(const_bytes own, bytes all, byte_counts n, const char* what) const {
         all_gather_(own, all, n, what);
@@ -93,6 +98,7 @@ public:
 
 private:
     int rank_ = 0, size_ = 1;
+    bool device_memory_ = false;
     std::function<void(bytes, int, const char*)> broadcast_;
     std::function<void(const_bytes, bytes, byte_counts, const char*)> all_gather_;
     std::function<void(const_bytes, byte_counts, bytes, byte_counts, const char*)> all_to_all_;
@@ -113,33 +119,17 @@ void broadcast(const C& c, std::vector<T>& values, int root, const char* what) {
 template <class T, Communicator C>
 [[nodiscard]] std::vector<T> all_gather(const C& c, std::span<const T> own, std::span<const index_t> counts,
                                         const char* what) {
-    if (c.size() == 1) return {own.begin(), own.end()};
+    std::vector<T> all(static_cast<std::size_t>(std::accumulate(counts.begin(), counts.end(), index_t{0})));
+    if (c.size() == 1) {
+        std::ranges::copy(own, all.begin());
+        return all;
+    }
     std::vector<std::size_t> sizes;
     for (const index_t n : counts) sizes.push_back(static_cast<std::size_t>(n) * sizeof(T));
-    std::vector<T> all(static_cast<std::size_t>(std::accumulate(counts.begin(), counts.end(), index_t{0})));
     c.all_gather(std::as_bytes(own), std::as_writable_bytes(std::span(all)), sizes, what);
     return all;
 }
-/// Of v (D x n) each rank r has the next counts[r] items: all of them to all, by way of the host.
-template <Communicator C, Backend B, class T>
-void all_gather_items(const C& c, B& b, batch_view<T> v, std::span<const index_t> counts, const char* what) {
-    using value_type = typename batch_view<T>::value_type;
-    if (c.size() == 1) return;
-    const auto rank = static_cast<std::size_t>(c.rank());
-    const auto sum = [](std::span<const index_t> of) { return std::accumulate(of.begin(), of.end(), index_t{0}); };
-    const index_t first = sum(counts.first(rank)), end = first + counts[rank], items = sum(counts);
-    std::vector<index_t> sizes;
-    for (const index_t n : counts) sizes.push_back(n * v.features());
-    const auto own = to_host(b, v.item_range(first, counts[rank]));
-    const auto all = all_gather<value_type>(c, own, sizes, what);
-    const auto upload = [&](index_t from, index_t to) {
-        if (from == to) return;
-        const auto* values = all.data() + from * v.features();
-        b.upload(host_view<const value_type>(values, v.features(), to - from), v.item_range(from, to - from));
-    };
-    upload(0, first);
-    upload(end, items);
-}
+
 /// A text of rank `root` to all.
 template <Communicator C>
 [[nodiscard]] std::string broadcast(const C& c, const std::string& text, int root, const char* what) {

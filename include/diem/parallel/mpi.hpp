@@ -18,15 +18,17 @@
 #include <diem/core/error.hpp>
 #include <diem/parallel/communicator.hpp>
 
-/// Ranks by MPI. Needs an MPI library (CMake: diem::mpi); buffers go through host memory.
+/// Ranks by MPI. Needs an MPI library (CMake: diem::mpi).
 namespace diem::parallel {
 
 /// All processes of `mpirun`. The first object starts MPI where nobody has, and its last copy ends it. A rank that others wait for
 /// longer than the deadline ends all of them, with its number and what was waited for.
 class mpi {
 public:
-    /// `deadline`: seconds.
-    explicit mpi(double deadline = 600) : deadline_(deadline) {
+    /// `deadline`: seconds. `device_memory`: the library is a GPU-aware one, and is given the addresses of buffers on a
+    /// device; never guessed, for with another one that ends the program.
+    explicit mpi(double deadline = 600, bool device_memory = false)
+        : deadline_(deadline), device_memory_(device_memory) {
         int started = 0;
         MPI_Initialized(&started);
         if (started == 0) {
@@ -43,13 +45,15 @@ public:
     }
     [[nodiscard]] int rank() const { return rank_; }
     [[nodiscard]] int size() const { return size_; }
+    [[nodiscard]] bool takes_device_memory() const { return device_memory_; }
 
     void broadcast(bytes data, int root, const char* what) const {
         std::size_t at = 0;
         do {
             const std::size_t n = std::min<std::size_t>(data.size() - at, std::size_t{1} << 30);
-            exchange(what, [&](MPI_Request* r) {
-                MPI_Ibcast(data.data() + at, static_cast<int>(n), MPI_BYTE, root, MPI_COMM_WORLD, r);
+            exchange(what, [&](std::vector<MPI_Request>& begun) {
+                MPI_Ibcast(data.data() + at, static_cast<int>(n), MPI_BYTE, root, MPI_COMM_WORLD,
+                           &begun.emplace_back());
             });
             at += n;
         } while (at < data.size());
@@ -65,20 +69,25 @@ public:
             return;
         }
         const layout to(counts);
-        exchange(what, [&](MPI_Request* r) {
+        exchange(what, [&](std::vector<MPI_Request>& begun) {
+            if (device_memory_) {
+                const std::vector<int> sizes(counts.size(), static_cast<int>(own.size())), zero(counts.size(), 0);
+                return each_to_each(own, sizes, zero, all, to.counts, to.at, begun);
+            }
             MPI_Iallgatherv(own.data(), static_cast<int>(own.size()), MPI_BYTE, all.data(), to.counts.data(),
-                            to.at.data(), MPI_BYTE, MPI_COMM_WORLD, r);
+                            to.at.data(), MPI_BYTE, MPI_COMM_WORLD, &begun.emplace_back());
         });
     }
     void all_to_all(const_bytes sent, byte_counts to, bytes received, byte_counts from, const char* what) const {
         const layout out(to), in(from);
-        exchange(what, [&](MPI_Request* r) {
+        exchange(what, [&](std::vector<MPI_Request>& begun) {
+            if (device_memory_) return each_to_each(sent, out.counts, out.at, received, in.counts, in.at, begun);
             MPI_Ialltoallv(sent.data(), out.counts.data(), out.at.data(), MPI_BYTE, received.data(), in.counts.data(),
-                           in.at.data(), MPI_BYTE, MPI_COMM_WORLD, r);
+                           in.at.data(), MPI_BYTE, MPI_COMM_WORLD, &begun.emplace_back());
         });
     }
     void barrier(const char* what) const {
-        exchange(what, [](MPI_Request* r) { *r = MPI_REQUEST_NULL; });
+        exchange(what, [](std::vector<MPI_Request>&) {});
     }
     void abort(const std::string& message) const {
         std::fprintf(stderr, "diem: rank %d of %d: %s\n", rank_, size_, message.c_str());
@@ -87,7 +96,7 @@ public:
     }
 
 private:
-    static constexpr int tag = 1;
+    static constexpr int tag = 1, data_tag = 2;
 
     /// Byte counts as MPI takes them.
     struct layout {
@@ -102,11 +111,23 @@ private:
             }
         }
     };
+    /// Messages of their own in place of a collective: GPU-aware libraries take a device's memory in these, and not in
+    /// collectives that do not block (Open MPI's list of unsupported calls).
+    void each_to_each(const_bytes sent, const std::vector<int>& to, const std::vector<int>& sent_at, bytes received,
+                      const std::vector<int>& from, const std::vector<int>& received_at,
+                      std::vector<MPI_Request>& begun) const {
+        for (int r = 0; r < size_; ++r) {
+            const auto k = static_cast<std::size_t>(r);
+            MPI_Irecv(received.data() + received_at[k], from[k], MPI_BYTE, r, data_tag, MPI_COMM_WORLD,
+                      &begun.emplace_back());
+            MPI_Isend(sent.data() + sent_at[k], to[k], MPI_BYTE, r, data_tag, MPI_COMM_WORLD, &begun.emplace_back());
+        }
+    }
     /// Beside what `start` begins goes an empty message from each to each: those whose message does not come are the ones that
     /// a complaint names.
     template <class Start>
     void exchange(const char* what, const Start& start) const {
-        std::vector<MPI_Request> here, sent(1);
+        std::vector<MPI_Request> here, sent;
         std::vector<int> of;
         char nothing = 0;
         for (int r = 0; r < size_; ++r) {
@@ -115,7 +136,7 @@ private:
             MPI_Irecv(&nothing, 0, MPI_BYTE, r, tag, MPI_COMM_WORLD, &here.emplace_back());
             MPI_Isend(&nothing, 0, MPI_BYTE, r, tag, MPI_COMM_WORLD, &sent.emplace_back());
         }
-        start(&sent.front());
+        start(sent);
         const auto all = [](std::vector<MPI_Request>& requests) {
             int done = 0;
             MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE);
@@ -148,6 +169,7 @@ private:
     [[nodiscard]] std::string seconds() const { return std::to_string(static_cast<long>(deadline_)) + " seconds"; }
 
     double deadline_;
+    bool device_memory_;
     int rank_ = 0, size_ = 1;
     std::shared_ptr<int> owned_;
 };

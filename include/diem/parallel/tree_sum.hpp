@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
-#include <span>
+#include <numeric>
 #include <utility>
 #include <vector>
 
+#include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>
 
 /// Sums whose order does not depend on the number of ranks.
@@ -72,46 +74,44 @@ void all_reduce(const C& c, B& b, tree_sum<batch<B>>& own, index_t parts, vector
     const auto ranks = static_cast<std::size_t>(c.size());
     const auto slice = [&](std::size_t r) {
         const index_t first = first_of(n, static_cast<int>(r), c.size());
-        return std::pair(static_cast<std::size_t>(first),
-                         static_cast<std::size_t>(first_of(n, static_cast<int>(r) + 1, c.size()) - first));
+        return std::pair(first, first_of(n, static_cast<int>(r) + 1, c.size()) - first);
     };
     std::vector<std::vector<std::pair<index_t, int>>> nodes;
     for (int r = 0; r < c.size(); ++r)
         nodes.push_back(detail::nodes_of(first_of(parts, r, c.size()), first_of(parts, r + 1, c.size())));
-    std::vector<std::vector<T>> mine;
-    for (const auto& node : own.nodes()) mine.push_back(to_host(b, node.value));
-
-    const std::size_t length = slice(static_cast<std::size_t>(c.rank())).second;
-    std::vector<std::size_t> to(ranks), from(ranks), gathered(ranks);
-    std::vector<T> sent;
-    std::size_t incoming = 0;
+    const auto here = static_cast<std::size_t>(c.rank()), mine = own.nodes().size();
+    const index_t length = slice(here).second;
+    std::vector<index_t> to, from, gathered;
+    for (std::size_t r = 0; r < ranks; ++r) {
+        const index_t count = slice(r).second;
+        to.push_back(static_cast<index_t>(mine) * count);
+        from.push_back(static_cast<index_t>(nodes[r].size()) * length);
+        gathered.push_back(count);
+    }
+    const index_t incoming = std::accumulate(from.begin(), from.end(), index_t{0});
+    batch<B> sent(b, std::max<index_t>(1, static_cast<index_t>(mine) * n), 1);
+    batch<B> received(b, std::max<index_t>(1, incoming), 1);
+    index_t at = 0;
     for (std::size_t r = 0; r < ranks; ++r) {
         const auto [first, count] = slice(r);
-        for (const auto& values : mine)
-            sent.insert(sent.end(), values.begin() + static_cast<std::ptrdiff_t>(first),
-                        values.begin() + static_cast<std::ptrdiff_t>(first + count));
-        to[r] = mine.size() * count * sizeof(T);
-        from[r] = nodes[r].size() * length * sizeof(T);
-        gathered[r] = count * sizeof(T);
-        incoming += nodes[r].size() * length;
+        for (const auto& node : own.nodes()) {
+            const const_vector_t<B> values = node.value.flat();
+            b.copy(as_batch(values.range(first, count)), as_batch(sent.flat().range(at, count)));
+            at += count;
+        }
     }
-    std::vector<T> received(incoming);
-    c.all_to_all(std::as_bytes(std::span(std::as_const(sent))), to, std::as_writable_bytes(std::span(received)), from,
-                 what);
-    const auto add = [](std::span<T> l, std::span<T> r) {
-        for (std::size_t i = 0; i < l.size(); ++i) l[i] += r[i];
+    all_to_all<T>(c, b, sent.flat().range(0, at), to, received.flat().range(0, incoming), from, what);
+    const auto add = [&](vector_t<B>& l, vector_t<B>& r) {
+        b.axpby(1.0, as_batch(const_vector_t<B>(r)), 1.0, as_batch(l));
     };
-    tree_sum<std::span<T>> sum;
-    std::span<T> rest(received);
+    tree_sum<vector_t<B>> sum;
+    at = 0;
     for (const auto& of_rank : nodes)
         for (const auto& [index, level] : of_rank) {
-            sum.push({index, level, rest.first(length)}, add);
-            rest = rest.subspan(length);
+            sum.push({index, level, received.flat().range(at, length)}, add);
+            at += length;
         }
-    const std::span<const T> result(sum.total(add));
-    std::vector<T> all(static_cast<std::size_t>(n));
-    c.all_gather(std::as_bytes(result), std::as_writable_bytes(std::span(all)), gathered, what);
-    b.upload(host_view<const T>(all.data(), n, 1), as_batch(total));
+    all_gather<T>(c, b, const_vector_t<B>(sum.total(add)), total, gathered, what);
 }
 
 }  // namespace diem::parallel

@@ -18,6 +18,7 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/diffusion/sampling.hpp>
 #include <diem/linop/covariance.hpp>
+#include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>

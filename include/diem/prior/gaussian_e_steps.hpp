@@ -17,6 +17,7 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/em/fit.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>
 #include <diem/posterior/gaussian_conditional.hpp>
 #include <diem/posterior/gaussian_dense.hpp>

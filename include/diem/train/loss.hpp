@@ -13,6 +13,7 @@
 #include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
+#include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>
 #include <diem/parallel/tree_sum.hpp>
 #include <diem/train/concept.hpp>
