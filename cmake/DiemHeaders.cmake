@@ -70,6 +70,7 @@ set(DIEM_HEADERS
     include/diem/io/ismrmrd_lines.hpp
     include/diem/io/json.hpp
     include/diem/io/kspace.hpp
+    include/diem/io/mapped.hpp
     include/diem/io/npy.hpp
     include/diem/io/safetensors.hpp
     include/diem/linop/compose.hpp

@@ -38,6 +38,7 @@
 #include <diem/io/ismrmrd_lines.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/kspace.hpp>
+#include <diem/io/mapped.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
 

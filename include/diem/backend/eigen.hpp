@@ -72,6 +72,10 @@ public:
         return {pool_, n};
     }
     [[nodiscard]] const pool& memory() const { return *pool_; }
+    /// Arrays of at least `least` bytes that are made from now on lie in blocks of `source`.
+    void large_blocks_from(std::size_t least, block_source source) {
+        pool_->raw().large_blocks_from(least, std::move(source));
+    }
     [[nodiscard]] int threads() const { return threads_ ? threads_->threads() : 1; }
     /// How many were asked for: more than threads() where the system gave fewer.
     [[nodiscard]] int requested_threads() const { return threads_ ? threads_->requested() : 1; }
