@@ -76,6 +76,11 @@ public:
     void large_blocks_from(std::size_t least, block_source source) {
         pool_->raw().large_blocks_from(least, std::move(source));
     }
+    /// Items of v will be read in any order, or in theirs again.
+    template <class U>
+    void random_access(const batch_view<U*>& v, bool on) {
+        pool_->raw().random_access(v.data(), on);
+    }
     [[nodiscard]] int threads() const { return threads_ ? threads_->threads() : 1; }
     /// How many were asked for: more than threads() where the system gave fewer.
     [[nodiscard]] int requested_threads() const { return threads_ ? threads_->requested() : 1; }

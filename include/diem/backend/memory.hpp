@@ -138,7 +138,7 @@ public:
         if (source_ && bytes >= least_) {
             auto block = source_(bytes);
             void* const place = block.get();
-            if (place != nullptr) elsewhere_.emplace(place, std::move(block));
+            if (place != nullptr) elsewhere_.emplace(place, held_block{std::move(block), bytes});
             return place;
         }
         const std::size_t alignment = bytes >= 2 * huge ? huge : 64;
@@ -152,11 +152,26 @@ public:
         if (elsewhere_.erase(p) == 0) std::free(p);
     }
     static std::string name() { return "the host's memory"; }
+    /// Whether a block from elsewhere that holds `place` is about to be read here and there, so that what lies beside it on a
+    /// disk is not to be read, too.
+    void random_access([[maybe_unused]] const void* place, [[maybe_unused]] bool on) const {
+#if defined(__linux__)
+        auto block = elsewhere_.upper_bound(const_cast<void*>(place));
+        if (block == elsewhere_.begin()) return;
+        const auto& [begin, held] = *--block;
+        if (static_cast<const std::byte*>(place) < static_cast<const std::byte*>(begin) + held.bytes)
+            madvise(begin, held.bytes, on ? MADV_RANDOM : MADV_NORMAL);
+#endif
+    }
 
 private:
+    struct held_block {
+        std::shared_ptr<void> owner;
+        std::size_t bytes;
+    };
     std::size_t least_ = 0;
     block_source source_{};
-    std::map<void*, std::shared_ptr<void>> elsewhere_;
+    std::map<void*, held_block, std::less<>> elsewhere_;
 };
 
 /// Owns `size` uninitialised elements taken from a pool, and gives them back at its end; or keeps alive what owns them.
