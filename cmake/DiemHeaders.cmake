@@ -5,6 +5,7 @@ set(DIEM_HEADERS
     include/diem/backend/batch.hpp
     include/diem/backend/capabilities.hpp
     include/diem/backend/concept.hpp
+    include/diem/backend/control_groups.hpp
     include/diem/backend/eigen.hpp
     include/diem/backend/eigen/bfloat16.hpp
     include/diem/backend/eigen/conv3x3.hpp

@@ -14,6 +14,7 @@
 #include <diem/backend/batch.hpp>
 #include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/control_groups.hpp>
 #include <diem/backend/fft.hpp>
 #include <diem/backend/functors.hpp>
 #include <diem/backend/memory.hpp>
