@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-# The CUDA backend: target diem::cuda, with cuDNN diem::cudnn, and what the project's own CUDA units are built with.
+# The CUDA backend: target diem::cuda, with cuDNN diem::cudnn, with NCCL diem::nccl, and what the project's own CUDA units are built with.
 #
 #   DIEM_CUDA       build the tests with nvcc, for a device
 #   DIEM_CUDNN      with DIEM_CUDA: find cuDNN (hint CUDNN_ROOT), build what is tested with it, and the programs with its convolutions
+#   DIEM_NCCL       with DIEM_CUDA: find NCCL (hint NCCL_ROOT), by which processes with a device each exchange what lies there
 #   DIEM_CUDA_HOST  build the same tests with the C++ compiler on the stand-in of tests/support/cuda_host: no CUDA needed
 option(DIEM_CUDA "Build with nvcc: the tests run on a CUDA device" OFF)
 option(DIEM_CUDNN "With DIEM_CUDA: find cuDNN, for convolutions" OFF)
+option(DIEM_NCCL "With DIEM_CUDA: find NCCL, for several processes with a device each" OFF)
 option(DIEM_CUDA_HOST "Run the tests of the CUDA backend on the host, without CUDA" OFF)
 if(DIEM_CUDA AND DIEM_CUDA_HOST)
     message(FATAL_ERROR "diem: DIEM_CUDA and DIEM_CUDA_HOST exclude one another")
 endif()
 if(DIEM_CUDNN AND NOT DIEM_CUDA)
     message(FATAL_ERROR "diem: DIEM_CUDNN needs DIEM_CUDA (DIEM_CUDA_HOST has its stand-in of cuDNN without it)")
+endif()
+if(DIEM_NCCL AND NOT DIEM_CUDA)
+    message(FATAL_ERROR "diem: DIEM_NCCL needs DIEM_CUDA")
 endif()
 
 # What runs on the CUDA backend links diem::cuda.
@@ -47,6 +52,12 @@ if(DIEM_CUDA)
         add_library(diem_cudnn INTERFACE)
         target_link_libraries(diem_cudnn INTERFACE diem_cuda CUDNN::cudnn)
         add_library(diem::cudnn ALIAS diem_cudnn)
+    endif()
+    if(DIEM_NCCL)
+        find_package(NCCL 2.18 REQUIRED)
+        add_library(diem_nccl INTERFACE)
+        target_link_libraries(diem_nccl INTERFACE diem_cuda NCCL::nccl)
+        add_library(diem::nccl ALIAS diem_nccl)
     endif()
 elseif(DIEM_CUDA_HOST)
     add_library(diem_cuda INTERFACE)

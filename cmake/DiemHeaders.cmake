@@ -5,6 +5,7 @@ set(DIEM_HEADERS
     include/diem/backend/batch.hpp
     include/diem/backend/capabilities.hpp
     include/diem/backend/concept.hpp
+    include/diem/backend/control_groups.hpp
     include/diem/backend/eigen.hpp
     include/diem/backend/eigen/bfloat16.hpp
     include/diem/backend/eigen/conv3x3.hpp
@@ -70,6 +71,7 @@ set(DIEM_HEADERS
     include/diem/io/ismrmrd_lines.hpp
     include/diem/io/json.hpp
     include/diem/io/kspace.hpp
+    include/diem/io/mapped.hpp
     include/diem/io/npy.hpp
     include/diem/io/safetensors.hpp
     include/diem/linop/compose.hpp
@@ -150,6 +152,7 @@ set(DIEM_HEADERS
     include/diem/nn/unet.hpp
     include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
+    include/diem/parallel/buffers.hpp
     include/diem/parallel/communicator.hpp
     include/diem/parallel/tree_sum.hpp
     include/diem/posterior/any_policies.hpp
@@ -242,5 +245,7 @@ set(DIEM_DEVICE_HEADERS
     include/diem/backend/cuda/thrust.cuh
     include/diem/cuda.cuh
     include/diem/cudnn.cuh
+    include/diem/parallel/detail/mpi_pulse.hpp
     include/diem/parallel/mpi.hpp
+    include/diem/parallel/nccl.cuh
     include/diem/thrust.cuh)

@@ -11,7 +11,7 @@ configure_package_config_file(cmake/diem-config.cmake.in "${PROJECT_BINARY_DIR}/
     INSTALL_DESTINATION "${diem_package_dir}")
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/diem-config-version.cmake"
     COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
-install(FILES "${PROJECT_BINARY_DIR}/diem-config.cmake" "${PROJECT_BINARY_DIR}/diem-config-version.cmake" cmake/FindCUDNN.cmake
+install(FILES "${PROJECT_BINARY_DIR}/diem-config.cmake" "${PROJECT_BINARY_DIR}/diem-config-version.cmake" cmake/FindCUDNN.cmake cmake/FindNCCL.cmake
     cmake/DiemInstantiated.cmake
     DESTINATION "${diem_package_dir}")
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -167,6 +167,10 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     c->add_option("--memory-limit", f.memory_limit, "GiB; what needs more is not begun (default: what there is)")
         ->check(support::number_in(1e-6, 1e6));
+    c->add_option("--scratch", f.scratch,
+                  "folder on a disk: observations and samples stay in files there, not in memory (default: in --out, "
+                  "where they are more than the memory limit)")
+        ->check(CLI::ExistingDirectory);
     add_json(c);
     c->add_flag("--plan", f.plan, "check everything, say what it will cost, and stop");
     c->callback([&] { command = [&] { return run(f); }; });

@@ -24,6 +24,7 @@ struct fit_command {
     bool resume = false, overwrite = false, plan = false;
     double save_every = 600;             ///< seconds
     std::optional<double> memory_limit;  ///< GiB; none: what there is
+    path scratch;                        ///< folder of large arrays; empty: that of `out`, where they do not fit
 };
 
 /// What `sample` and `posterior` share.

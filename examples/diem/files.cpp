@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iostream>
 #include <utility>
 #include <vector>
 
 #include <diem/io/any_array.hpp>
 #include <diem/io/config.hpp>
+#include <diem/io/mapped.hpp>
 
 #include "support/memory.hpp"
 
@@ -29,6 +31,31 @@ io::array<float> load_values(const fs::path& path, bool finite) {
     check_items(a.shape, a.data, path.string(), finite);
     return a;
 }
+host_items map_values(const fs::path& path, const host_memory_source& memory, bool finite) {
+    const auto load = [&](const std::string& why) {
+        std::cout << path.string() << ": " << why << ": it is loaded into memory; npy in C order is not" << std::endl;
+        auto a = load_values(path, finite);
+        const auto values = std::make_shared<std::vector<float>>(std::move(a.data));
+        return host_items(std::move(a.shape), *values, values, memory);
+    };
+    const auto place = io::place_of(path);
+    if (!place.name.empty() || io::lower_extension(path) == ".cfl" || io::kind_of(path) != io::file_kind::npy)
+        return load("is no npy");
+    const auto header = io::load_npy_header(path);
+    if (header.column_major && header.shape.size() > 1) return load("is in Fortran order");
+    if (io::can_map<float>(header)) {
+        auto mapped = io::map_npy<float>(path);
+        check_items(mapped.shape, mapped.values, path.string(), finite);
+        return {std::move(mapped.shape), mapped.values, std::move(mapped.file), memory};
+    }
+    auto shape = header.shape;
+    if (io::is_complex(header.type)) shape.push_back(2);
+    if (io::element_count(shape) == 0) check_items(shape, {}, path.string());
+    host_items items(std::move(shape), memory);
+    io::read_npy_into<float>(path, items.mutable_values());
+    check_items(items.shape(), items.values(), path.string(), finite);
+    return items;
+}
 void check_items(const io::shape_type& shape, std::span<const float> values, const std::string& name, bool finite) {
     if (shape.empty() || values.empty())
         throw io_error(name + ": shape " + io::to_string(shape) + ", expected (items, ...) with an item");
@@ -45,18 +72,34 @@ layout layout_of(const std::string& name, const std::string& where) {
     if (name == "channels_first") return layout::channels_first;
     throw config_error(where + ": is \"" + name + "\", expected \"channels_last\" or \"channels_first\"");
 }
-io::array<float> channels_last(io::array<float> a, layout l, const std::string& name) {
-    if (l == layout::channels_last) return a;
-    if (a.shape.size() != 4)
-        throw shape_error(name + ": shape " + io::to_string(a.shape) +
-                          ", expected (items, channels, height, width) for \"layout\": \"channels_first\"");
-    const index_t items = a.shape[0], channels = a.shape[1], pixels = a.shape[2] * a.shape[3];
-    io::array<float> out({items, a.shape[2], a.shape[3], channels});
+namespace {
+
+/// (items, channels, pixels) as (items, pixels, channels).
+void channels_to_the_end(std::span<const float> from, index_t items, index_t channels, index_t pixels,
+                         std::span<float> to) {
     for (index_t i = 0; i < items; ++i)
         for (index_t c = 0; c < channels; ++c)
             for (index_t p = 0; p < pixels; ++p)
-                out[(i * pixels + p) * channels + c] = a[(i * channels + c) * pixels + p];
+                to[static_cast<std::size_t>((i * pixels + p) * channels + c)] =
+                    from[static_cast<std::size_t>((i * channels + c) * pixels + p)];
+}
+
+}  // namespace
+
+host_items channels_last(host_items a, layout l, const std::string& name) {
+    if (l == layout::channels_last) return a;
+    const auto& s = a.shape();
+    if (s.size() != 4)
+        throw shape_error(name + ": shape " + io::to_string(s) +
+                          ", expected (items, channels, height, width) for \"layout\": \"channels_first\"");
+    host_items out({s[0], s[2], s[3], s[1]}, a.memory());
+    channels_to_the_end(a.values(), s[0], s[1], s[2] * s[3], out.mutable_values());
     return out;
+}
+io::array<float> channels_last(io::array<float> a, layout l, const std::string& name) {
+    if (l == layout::channels_last) return a;
+    const auto out = channels_last(host_items(a.shape, a.data), l, name);
+    return {out.shape(), {out.values().begin(), out.values().end()}};
 }
 
 namespace {
@@ -317,11 +360,13 @@ bool same_order(const io::shape_type& mask, io::shape_type y, index_t channels) 
 /// A mask of one value per `channels` rows, one for all items or one per item.
 operator_numbers load_mask(const operator_description& d, const observed_shape& y) {
     const index_t items = y.items(), rows = y.rows();
-    if (d.file.empty()) return {std::vector<float>(static_cast<std::size_t>(rows), 1.0F), rows, 1, rows, true};
-    auto a = d.read(d.file);
+    if (d.file.empty())
+        return {host_items(io::array<float>({rows}, std::vector<float>(static_cast<std::size_t>(rows), 1.0F))), rows, 1,
+                rows, true};
+    auto a = d.large ? map_values(d.file, d.large, true) : host_items(d.read(d.file));
     const auto& extents = y.shape;  // a mask of every entry may have its channels first as y had
     if (d.order == layout::channels_first && extents.size() == 4 &&
-        io::shape_type(a.shape.begin() + 1, a.shape.end()) == io::shape_type{extents[3], extents[1], extents[2]})
+        io::shape_type(a.shape().begin() + 1, a.shape().end()) == io::shape_type{extents[3], extents[1], extents[2]})
         a = channels_last(std::move(a), d.order, d.file.string());
     for (index_t k = 0; k < a.size(); ++k)
         if (a[k] != 0 && a[k] != 1)
@@ -329,18 +374,19 @@ operator_numbers load_mask(const operator_description& d, const observed_shape& 
                               std::to_string(a[k]));
     const auto fits = [&](index_t values) { return rows % d.channels == 0 && values == rows / d.channels; };
     const bool shared = fits(a.size()), each = a.items() == items && fits(a.features());
-    const std::string masks = d.file.string() + ": masks of shape " + io::to_string(a.shape) + " with " +
+    const std::string masks = d.file.string() + ": masks of shape " + io::to_string(a.shape()) + " with " +
                               std::to_string(d.channels) + " channels do not fit " + y.name;
     if (!shared && !each)
         throw shape_error(masks + ", " + std::to_string(items) + " items of " + std::to_string(rows) + " values");
     // (N, ...) with N = 1 item is one for all, too.
-    if (!same_order(axes_of(a.shape, each ? 1 : 0), axes_of(y.shape, 1), d.channels))
+    if (!same_order(axes_of(a.shape(), each ? 1 : 0), axes_of(y.shape, 1), d.channels))
         throw shape_error(masks + " of shape " + io::to_string(y.shape) +
                           ": the last axis of y must be the channels, and the axes before it those of the mask; for " +
                           "(items, channels, height, width) give the operator \"layout\": \"channels_first\"");
-    std::vector<float> values;
-    values.reserve(static_cast<std::size_t>(a.size() * d.channels));
-    for (const float v : a.data) values.insert(values.end(), static_cast<std::size_t>(d.channels), v);
+    if (d.channels == 1) return {std::move(a), rows, shared ? 1 : items, rows, shared};
+    host_items values({shared ? 1 : items, rows}, a.memory());
+    auto to = values.mutable_values().begin();
+    for (const float v : a.values()) to = std::fill_n(to, d.channels, v);
     return {std::move(values), rows, shared ? 1 : items, rows, shared};
 }
 
@@ -361,7 +407,7 @@ operator_numbers load_dense(const operator_description& d, const observed_shape&
         for (index_t r = 0; r < m; ++r)
             for (index_t c = 0; c < n; ++c)
                 values[static_cast<std::size_t>((i * n + c) * m + r)] = a[(i * m + r) * n + c];
-    return {std::move(values), m * n, count, n, axes == 2};
+    return {host_items(io::array<float>({count, n, m}, std::move(values))), m * n, count, n, axes == 2};
 }
 
 }  // namespace
@@ -371,14 +417,16 @@ operator_numbers load_numbers(const operator_description& d, const observed_shap
 }
 void hide_nan(operator_numbers& n, host_items& y) {
     if (n.shared) {
-        const auto one = n.values;
-        for (index_t i = 1; i < y.items(); ++i) n.values.insert(n.values.end(), one.begin(), one.end());
+        host_items each({y.items(), n.features}, y.memory());
+        auto to = each.mutable_values().begin();
+        for (index_t i = 0; i < y.items(); ++i) to = std::copy(n.values.values().begin(), n.values.values().end(), to);
+        n.values = std::move(each);
         n.items = y.items();
         n.shared = false;
     }
     for (index_t k = 0; k < y.size(); ++k) {
         if (!std::isnan(y[k])) continue;
-        n.values[static_cast<std::size_t>(k)] = 0;
+        n.values.set(k, 0);
         y.set(k, 0);
     }
 }
@@ -396,7 +444,7 @@ void check_given(const operator_description& d) {
                        (d.keep > 0 ? "values" : "matrix") + "\", the file that holds it");
 }
 
-double clear_hidden(host_items& y, const std::vector<float>& seen, const std::string& name) {
+double clear_hidden(host_items& y, std::span<const float> seen, const std::string& name) {
     const index_t rows = y.features();
     index_t hidden = 0;
     for (index_t k = 0; k < y.size(); ++k) {

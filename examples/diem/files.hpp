@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <complex>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -44,35 +46,72 @@ enum class layout { channels_last, channels_first };
 void check_items(const diem::io::shape_type& shape, std::span<const float> values, const std::string& name,
                  bool finite = true);
 
-/// Observations as they came, items first: a file's, or a caller's. Read where they lie, and copied when a value is changed.
+/// Memory of the host for so many numbers.
+using host_memory_source = std::function<std::shared_ptr<float>(std::size_t count)>;
+[[nodiscard]] inline std::shared_ptr<float> plain_memory(std::size_t count) {
+    auto values = std::make_shared<std::vector<float>>(count);
+    return {values, values->data()};
+}
+
+/// Items as they came, items first: a file's, or a caller's. Read where they lie, and copied when a value is changed.
 class host_items {
 public:
-    explicit host_items(diem::io::array<float> a)
-        : shape_(std::move(a.shape)), own_(std::move(a.data)), values_(own_) {}
-    /// Refers to `values`.
-    host_items(diem::io::shape_type shape, std::span<const float> values) : shape_(std::move(shape)), values_(values) {}
+    host_items() = default;
     host_items(host_items&&) noexcept = default;
     host_items& operator=(host_items&&) noexcept = default;
+    explicit host_items(diem::io::array<float> a) : shape_(std::move(a.shape)) {
+        auto values = std::make_shared<std::vector<float>>(std::move(a.data));
+        values_ = *values;
+        own_ = {values, values->data()};
+    }
+    /// Refers to `values`, which `file` keeps there; a copy of them would lie in `memory`.
+    host_items(diem::io::shape_type shape, std::span<const float> values, std::shared_ptr<const void> file = {},
+               host_memory_source memory = plain_memory)
+        : shape_(std::move(shape)), file_(std::move(file)), memory_(std::move(memory)), values_(values) {}
+    /// For the caller to fill.
+    host_items(diem::io::shape_type shape, host_memory_source memory)
+        : shape_(std::move(shape)), memory_(std::move(memory)) {
+        const auto count = static_cast<std::size_t>(diem::io::element_count(shape_));
+        own_ = memory_(count);
+        values_ = {own_.get(), count};
+    }
 
     [[nodiscard]] const diem::io::shape_type& shape() const { return shape_; }
     [[nodiscard]] std::span<const float> values() const { return values_; }
-    [[nodiscard]] index_t items() const { return shape_.front(); }
+    [[nodiscard]] index_t items() const { return shape_.empty() ? 1 : shape_.front(); }
     [[nodiscard]] index_t size() const { return static_cast<index_t>(values_.size()); }
     [[nodiscard]] index_t features() const { return size() / items(); }
     [[nodiscard]] float operator[](index_t k) const { return values_[static_cast<std::size_t>(k)]; }
-    void set(index_t k, float value) {
-        if (own_.empty()) values_ = own_ = copy();
-        own_[static_cast<std::size_t>(k)] = value;
+    /// The values, to be changed.
+    [[nodiscard]] std::span<float> mutable_values() {
+        if (!own_) {
+            own_ = memory_(values_.size());
+            std::copy(values_.begin(), values_.end(), own_.get());
+            values_ = {own_.get(), values_.size()};
+            file_.reset();
+        }
+        return {own_.get(), values_.size()};
     }
+    void set(index_t k, float value) { mutable_values()[static_cast<std::size_t>(k)] = value; }
     /// Whether the values are still the caller's.
-    [[nodiscard]] bool borrowed() const { return own_.empty(); }
-    [[nodiscard]] std::vector<float> copy() const { return {values_.begin(), values_.end()}; }
+    [[nodiscard]] bool borrowed() const { return !own_ && !file_; }
+    /// What keeps the values there; null: the caller.
+    [[nodiscard]] std::shared_ptr<const void> owner() const { return own_ ? own_ : file_; }
+    [[nodiscard]] const host_memory_source& memory() const { return memory_; }
 
 private:
     diem::io::shape_type shape_;
-    std::vector<float> own_{};
-    std::span<const float> values_;
+    std::shared_ptr<float> own_{};
+    std::shared_ptr<const void> file_{};
+    host_memory_source memory_ = plain_memory;
+    std::span<const float> values_{};
 };
+/// As channels_last of an array.
+[[nodiscard]] host_items channels_last(host_items a, layout l, const std::string& name);
+
+/// What is read without being loaded: a file of float32 in C order stays where it is, npy of other numbers is converted into
+/// `memory` a piece at a time, and other files are loaded, as is said on the terminal. Throws io_error as `load_values`.
+[[nodiscard]] host_items map_values(const std::filesystem::path& path, const host_memory_source& memory, bool finite);
 
 /// The same of complex numbers, too: as a last axis (re, im).
 [[nodiscard]] diem::io::array<float> load_values(const std::filesystem::path& path, bool finite = true);
@@ -118,7 +157,8 @@ struct operator_description {
     layout order = layout::channels_last;      ///< of y, and of truths
     bool nan_is_hidden = false;                ///< NaN in y: not seen
     support::array_reader read = [](const std::filesystem::path& p) { return load_items(p); };  ///< of what it names
-    std::optional<mri_description> mri{};                                                       ///< type "mri"
+    host_memory_source large{};            ///< where large arrays lie that are not loaded; empty: they are loaded
+    std::optional<mri_description> mri{};  ///< type "mri"
     [[nodiscard]] bool drawn() const { return keep > 0 || rows > 0 || (mri && mri->drawn); }
     /// The files that it names.
     [[nodiscard]] std::vector<std::filesystem::path> files() const;
@@ -145,7 +185,7 @@ struct sigma_source {
 
 /// The numbers of a mask or of matrices (column-major), of one item for all or of each, `features` of them.
 struct operator_numbers {
-    std::vector<float> values;
+    host_items values;
     index_t features, items, cols;
     bool shared;
 };
@@ -169,7 +209,7 @@ void check_given(const operator_description& d);
 
 /// Zeros in place of what is hidden, where `seen` (empty: everything; else repeated) is 0: there y may be anything, NaN too.
 /// The share of the rest. Throws io_error where a value of the rest is not finite.
-double clear_hidden(host_items& y, const std::vector<float>& seen, const std::string& name);
+double clear_hidden(host_items& y, std::span<const float> seen, const std::string& name);
 
 /// Throws shape_error where an image has not `features` values; `whose`: "the prior of FILE has ".
 void check_image(const std::optional<support::image_shape>& image, index_t features, const std::string& whose);

@@ -9,7 +9,12 @@
 #include <variant>
 #include <vector>
 
+#include <diem/backend/capabilities.hpp>
+#include <diem/io/array_place.hpp>
 #include <diem/io/atomic.hpp>
+#include <diem/io/config.hpp>
+#include <diem/io/file_kind.hpp>
+#include <diem/io/mapped.hpp>
 #include <diem/io/png.hpp>
 #include <diem/prior/files.hpp>
 #include <diem/prior/run_folder.hpp>
@@ -114,29 +119,82 @@ private:
     std::optional<outputs> files_;  ///< holds the folder
 };
 
+/// Bytes that a run may have, and whose word that is.
+struct memory_bound {
+    double bytes;
+    const char* source;
+    explicit memory_bound(const fit_command& o)
+        : bytes(o.memory_limit ? *o.memory_limit * 0x1p30 : support::memory_here() / o.at.ranks_here),
+          source(o.memory_limit ? "--memory-limit" : "this machine") {}
+    [[nodiscard]] std::string words() const { return std::string(source) + " has " + support::gib(bytes); }
+};
+
+/// Observations, masks and samples lie in files where --scratch asks for it, or where they do not fit into memory: in their own
+/// what is only read, and in ones that vanish with the process all else: those returned, none for memory. Says so.
+template <Backend B>
+[[nodiscard]] block_source keep_in_files(B& b, const fit_command& o, fit_settings& s) {
+    namespace fs = std::filesystem;
+    const auto bytes_of = [](const path& file) {
+        const auto place = io::place_of(file);
+        std::error_code code;
+        if (place.name.empty() && fs::is_regular_file(place.path, code) &&
+            io::kind_of(place.path) == io::file_kind::npy)
+            return 4.0 * static_cast<double>(io::element_count(io::load_npy_header(place.path).shape));
+        const auto bytes = fs::file_size(place.path, code);
+        return code ? 0.0 : static_cast<double>(bytes);
+    };
+    double y = 0;
+    for (const auto& file : s.observations) y += bytes_of(file);
+    const double masks = s.description.type == "mask" && !s.description.file.empty() ? bytes_of(s.description.file) : 0;
+    const double needed = 3 * y + masks;  // y, samples, and a copy of them where a Gaussian is fitted
+    const memory_bound bound(o);
+    if constexpr (HasLargeBlocks<B>) {
+        if (o.scratch.empty() && needed <= bound.bytes) return {};
+        path folder = o.scratch.empty() ? fs::absolute(o.out) : o.scratch;
+        while (!fs::is_directory(folder) && folder.has_relative_path()) folder = folder.parent_path();
+        std::cout << "Observations and samples, about " << support::gib(needed)
+                  << (o.scratch.empty() ? ", are more than " + bound.words() + ": they stay" : ", stay")
+                  << " in files of " << folder.string() << std::endl;
+        const block_source files = io::file_blocks(folder);
+        b.large_blocks_from(static_cast<std::size_t>(y), files);
+        s.description.large = [&b](std::size_t count) {
+            const auto values = std::make_shared<buffer_t<B>>(b.template allocate<float>(static_cast<index_t>(count)));
+            return std::shared_ptr<float>(values, values->data());
+        };
+        return files;
+    } else if (!o.scratch.empty()) {
+        throw value_error("--scratch: arrays of this backend lie on its device; --backend eigen has them in files");
+    }
+    return {};
+}
+
+template <Backend B>
+[[nodiscard]] double samples_bytes(const measured<B>& m, index_t each) {
+    return static_cast<double>(sizeof(scalar_t<B>)) * static_cast<double>(m.items() * each * m.features());
+}
+
 /// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.
 template <Backend B>
 void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured<B>& m) {
     auto& g = s.gaussian;
     const bool mask = m.a.as_mask() != nullptr;
     const auto bytes = [&](prior::gaussian_e_step e) {
-        return prior::gaussian_e_step_bytes(e, m.features(), m.y.features(), m.items(), g.ppca.rank,
-                                            gaussian_stage<B>::batch_of(g, m), mask, sizeof(scalar_t<B>));
+        const double all = prior::gaussian_e_step_bytes(e, m.features(), m.y.features(), m.items(), g.ppca.rank,
+                                                        gaussian_stage<B>::batch_of(g, m), mask, sizeof(scalar_t<B>));
+        return all - (s.description.large ? samples_bytes(m, 1) : 0);
     };
-    const double there = support::memory_here() / o.at.ranks_here,
-                 limit = o.memory_limit ? *o.memory_limit * 0x1p30 : there;
-    const char* const source = o.memory_limit ? "--memory-limit" : "this machine";
+    const memory_bound bound(o);
+    const double limit = bound.bytes;
     if (bytes(g.e_step) > limit && !s.e_step_given && g.e_step != prior::gaussian_e_step::diffusion) {
         std::cout << "Gaussian stage: " << name_of(g.e_step) << " would take " << support::gib(bytes(g.e_step)) << ", "
-                  << source << " has " << support::gib(limit) << ": going on with the E-step diffusion\n";
+                  << bound.words() << ": going on with the E-step diffusion\n";
         g.e_step = prior::gaussian_e_step::diffusion;
     }
     const double needed = bytes(g.e_step);
     std::cout << "Gaussian stage: E-step " << name_of(g.e_step) << ", about " << support::gib(needed) << " of "
               << support::gib(limit) << std::endl;
     if (needed > limit)
-        throw memory_error("the Gaussian stage needs about " + support::gib(needed) + ", " + source + " has " +
-                           support::gib(limit) + "; " +
+        throw memory_error("the Gaussian stage needs about " + support::gib(needed) + ", " + bound.words() + "; " +
                            (g.e_step == prior::gaussian_e_step::diffusion
                                 ? "fewer observations, or a smaller \"gaussian.sampler.batch\", need less"
                                 : "\"gaussian.e_step\": \"diffusion\" or a smaller \"gaussian.batch\" needs less"));
@@ -146,7 +204,14 @@ void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured
 template <Backend B>
 int fit(B& b, const fit_command& o) {
     const auto& ranks = o.at.ranks;
-    auto [s, m] = read_fit(b, o.config);
+    block_source files;
+    auto [s, m] = read_fit(b, io::load_config(o.config), o.config.parent_path(), [&](fit_settings& settings) {
+        files = keep_in_files(b, o, settings);
+        return load_measured(b, settings.observations, settings.description, settings.sigma, settings.image);
+    });
+    if constexpr (HasLargeBlocks<B>)  // samples may be smaller than observations
+        if (files && m.features() < m.y.features())
+            b.large_blocks_from(static_cast<std::size_t>(samples_bytes(m, 1)), files);
     const auto& em = s.em;
     if (const auto own = s.config.dump(); parallel::broadcast(ranks, own, 0, "configurations") != own)
         ranks.abort(o.config.string() + ": another configuration than rank 0's");
@@ -182,7 +247,7 @@ int fit(B& b, const fit_command& o) {
         support::print_plan(std::cout, plan, em);
         plan_bytes = static_cast<double>(std::max(plan.sampling_bytes, plan.training_bytes)) +
                      20.0 * static_cast<double>(plan.parameters) +
-                     4.0 * static_cast<double>(m.items() * em.sampling.samples_per_observation * m.features());
+                     (s.description.large ? 0 : samples_bytes(m, em.sampling.samples_per_observation));
     }
     if (o.memory_limit && plan_bytes > *o.memory_limit * 0x1p30)
         throw memory_error("the network's stages need about " + support::gib(plan_bytes) + ", --memory-limit has " +

@@ -57,13 +57,6 @@ template <Backend B, class Load>
     });
     return {std::move(settings), std::move(*m)};
 }
-/// Of a file, and the observations that it names.
-template <Backend B>
-[[nodiscard]] std::pair<fit_settings, measured<B>> read_fit(B& b, const std::filesystem::path& file) {
-    return read_fit(b, diem::io::load_config(file), file.parent_path(), [&](const fit_settings& s) {
-        return load_measured(b, s.observations, s.description, s.sigma, s.image);
-    });
-}
 
 /// Data far from the standard range are no error of a Gaussian fit, but laps of the network would be rejected, and pictures be
 /// wrong; samples of data near the least noise level are that noise. Throws value_error where EM from N(0, I) would not arrive.

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/png.hpp>
 #include <diem/linop/covariance.hpp>
@@ -55,8 +56,22 @@ template <Backend B>
 template <Backend B>
 struct loaded_operator {
     support::any_operator<B> a;
-    std::vector<float> seen{};  ///< of a mask: its values, to be repeated
+    host_items seen{};  ///< of a mask: its values, to be repeated
 };
+/// The values as features x items, without a copy where the backend's memory is the host's: then they are not to be changed.
+template <Backend B>
+[[nodiscard]] diem::batch<B> take(B& b, const host_items& v, index_t features, index_t items) {
+    const auto* values = v.values().data();
+    if constexpr (diem::HasLargeBlocks<B>) {
+        if (!v.borrowed()) {
+            const auto owner = std::const_pointer_cast<void>(v.owner());
+            return {diem::buffer_t<B>(owner, const_cast<float*>(values), v.size()), features, items};
+        }
+    }
+    diem::batch<B> own(b, features, items);
+    b.upload(diem::host_view<const float>(values, features, items), own.view());
+    return own;
+}
 /// For observations `y`, whose NaN may tell what is hidden (see hide_nan). Throws io_error, shape_error, config_error (a
 /// description that is to be drawn).
 template <Backend B>
@@ -70,11 +85,11 @@ template <Backend B>
     if (!d.steps.empty()) return {load_steps(b, d, shape.items(), shape.rows(), name)};
     auto n = load_numbers(d, shape);
     if (d.type == "dense") {
-        if (n.shared) return {linop::dense<B>::shared(to_backend(b, n.values, shape.rows(), n.cols))};
-        return {linop::dense<B>::per_item(to_backend(b, n.values, n.features, n.items), shape.rows(), n.cols)};
+        if (n.shared) return {linop::dense<B>::shared(take(b, n.values, shape.rows(), n.cols))};
+        return {linop::dense<B>::per_item(take(b, n.values, n.features, n.items), shape.rows(), n.cols)};
     }
     if (d.nan_is_hidden) hide_nan(n, y);
-    auto values = to_backend(b, n.values, n.features, n.items);
+    auto values = take(b, n.values, n.features, n.items);
     auto mask = n.shared ? linop::mask<B>::shared(std::move(values)) : linop::mask<B>::per_item(std::move(values));
     return {std::move(mask), std::move(n.values)};
 }
@@ -158,18 +173,16 @@ template <Backend B>
                                   std::optional<support::any_operator<B>> given = {},
                                   std::optional<diem::const_view_t<B>> there = {}) {
     const bool flat = values.shape().size() <= 2 && d.type != "identity" && d.type != "mask";  // rows, no image
-    if (!flat && d.order != layout::channels_last)
-        values = host_items(channels_last({values.shape(), values.copy()}, d.order, name));
+    if (!flat && d.order != layout::channels_last) values = channels_last(std::move(values), d.order, name);
     auto [a, seen] = given ? loaded_operator<B>{std::move(*given)} : load_operator(b, d, name, values);
     const index_t items = values.items(), rows = values.features();
-    const double share = clear_hidden(values, seen, name);
+    const double share = clear_hidden(values, seen.values(), name);
     image = shape_of_x(d, a.as_mask() != nullptr, values.shape(), a.cols(), image);
     const auto variances = load_variances(sigma, rows);
     auto noise = noise_type<B>::shared(b, to_backend(b, variances, rows, 1));
     diem::batch<B> own;
     if (!there || !values.borrowed()) {
-        own = diem::batch<B>(b, rows, items);
-        b.upload(diem::host_view<const float>(values.values().data(), rows, items), own.view());
+        own = take(b, values, rows, items);
         there = own.cview();
     }
     measured<B> m{std::move(own), *there, std::move(a), std::move(noise), image, share};
@@ -189,7 +202,8 @@ template <Backend B>
         throw diem::config_error(d.where + ": " + std::to_string(files.size()) +
                                  " files of observations, expected one (several are for the operator mri)");
     const auto& y = files.front();
-    return measure(b, host_items(load_values(y, false)), y.string(), d, sigma, image);
+    auto values = d.large ? map_values(y, d.large, false) : host_items(load_values(y, false));
+    return measure(b, std::move(values), y.string(), d, sigma, image);
 }
 /// In units of `scale`: y and its noise are divided by it.
 template <Backend B>

@@ -10,6 +10,7 @@
 #include <string>
 #include <system_error>
 
+#include <diem/backend/control_groups.hpp>
 #include <diem/core/error.hpp>
 #include <diem/io/array_place.hpp>
 
@@ -17,13 +18,15 @@
 
 namespace support {
 
-/// Bytes that this process may have: of the machine, its control group, and its own limit (ulimit -v).
+/// Bytes that this process may have: of the machine, its control groups, and its own limit (ulimit -v).
 [[nodiscard]] inline double memory_here() {
     double bytes = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
-    for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-        double limit = 0;
-        if (std::ifstream(file) >> limit && limit > 0) bytes = std::min(bytes, limit);
-    }
+    diem::for_each_control_group("", "memory", [&bytes](const std::string& folder) {
+        for (const char* file : {"/memory.max", "/memory.limit_in_bytes"}) {
+            double limit = 0;
+            if (std::ifstream(folder + file) >> limit && limit > 0) bytes = std::min(bytes, limit);
+        }
+    });
     struct rlimit limit {};
     if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         bytes = std::min(bytes, static_cast<double>(limit.rlim_cur));

@@ -15,6 +15,7 @@ struct place {
     diem::parallel::any_communicator ranks{};  ///< started by mpirun, see support/ranks.hpp; else this process alone
     int rank_here = 0, ranks_here = 1;         ///< number among the ranks on this machine, and how many they are
     double deadline = 600;                     ///< seconds that ranks wait for one another
+    std::string exchange = "mpi";              ///< how ranks exchange what lies on devices: gpu-aware-mpi and nccl, too
     std::string products = "float32";          ///< see diem::product_precision
 };
 

@@ -20,12 +20,15 @@ namespace support {
 inline constexpr bool has_cuda = true;
 /// See diem::cuda_device_count (support/cuda_place.cu).
 int cuda_devices(std::string& why);
+/// From now on `at.ranks` exchange what lies on devices by NCCL. Throws config_error where the program was built without it.
+void connect_devices(place& at);
 #else
 inline constexpr bool has_cuda = false;
 inline int cuda_devices(std::string& why) {
     why = "this program was built without CUDA";
     return 0;
 }
+inline void connect_devices(place&) {}
 #endif
 
 inline void add_place_options(CLI::App& app, place& at) {
@@ -45,6 +48,12 @@ inline void add_ranks_option(CLI::App& app, place& at) {
     app.add_option("--rank-deadline", at.deadline,
                    "seconds: under mpirun, a process that others wait for longer than this ends all of them")
         ->check(number_in(1, 1e7))
+        ->capture_default_str();
+    app.add_option(
+           "--exchange", at.exchange,
+           "how processes exchange what lies on CUDA devices: mpi, by way of the host; gpu-aware-mpi, with an MPI "
+           "that takes the memory of devices; nccl, each with a device of its own")
+        ->check(CLI::IsMember({"mpi", "gpu-aware-mpi", "nccl"}))
         ->capture_default_str();
 }
 
@@ -66,10 +75,17 @@ inline void choose(place& at) {
     if (const int devices = at.backend == "eigen" ? 0 : cuda_devices(why); devices > 0) {
         at.backend = "cuda";
         if (at.ranks.size() > 1) at.device = (at.device + at.rank_here) % devices;
+        if (at.exchange == "nccl") {
+            diem::check_value("--exchange nccl", at.ranks_here <= devices,
+                              std::to_string(at.ranks_here) + " processes on a machine with " +
+                                  std::to_string(devices) + " devices, expected at most one for each");
+            connect_devices(at);
+        }
         return;
     }
     if (at.backend == "cuda") throw diem::device_error("--backend cuda: no CUDA device (" + why + ")");
     diem::check_value("--products", at.products != "tf32", "is tf32, and this runs on the CPU");
+    diem::check_value("--exchange", at.exchange == "mpi", "is " + at.exchange + ", and this runs on the CPU");
     diem::check_value("--device", at.device == 0, "is " + std::to_string(at.device) + ", and this runs on the CPU");
     if (has_cuda && at.backend == "auto")
         std::cout << "no CUDA device (" << why << "): going on with Eigen" << std::endl;

@@ -63,7 +63,8 @@ struct neighbours {
 inline void join_ranks(place& at) {
     if (!is_rank()) return;
 #ifdef DIEM_HAS_MPI
-    at.ranks = diem::parallel::any_communicator(diem::parallel::mpi(at.deadline));
+    at.ranks = diem::parallel::any_communicator(
+        diem::parallel::mpi({.deadline = at.deadline, .device_memory = at.exchange == "gpu-aware-mpi"}));
     if (at.ranks.size() == 1) return;
     if (at.ranks.rank() != 0) talk(true, false);
     const auto own = environment().dump();

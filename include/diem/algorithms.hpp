@@ -14,6 +14,7 @@
 #include <diem/backend/batch.hpp>
 #include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/control_groups.hpp>
 #include <diem/backend/fft.hpp>
 #include <diem/backend/functors.hpp>
 #include <diem/backend/memory.hpp>
@@ -38,9 +39,11 @@
 #include <diem/io/ismrmrd_lines.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/kspace.hpp>
+#include <diem/io/mapped.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
 
+#include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>
 #include <diem/parallel/tree_sum.hpp>
 

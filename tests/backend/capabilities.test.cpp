@@ -20,6 +20,16 @@ static_assert(!FineGrained<plain> && !HostThreaded<plain> && !CacheBlocked<plain
 static_assert(!HasConv3x3<plain> && !HasLowRank<plain>);
 static_assert(!FineGrained<rich> && HostThreaded<rich> && CacheBlocked<rich> && BlockThreaded<rich>);
 static_assert(HasConv3x3<rich> && HasLowRank<rich>);
+static_assert(HasLargeBlocks<rich> && !HasLargeBlocks<plain>);
+
+struct large : plain {
+    void large_blocks_from(std::size_t, block_source);
+    void random_access(from, bool);
+};
+struct large_without_access : plain {
+    void large_blocks_from(std::size_t, block_source);
+};
+static_assert(HasLargeBlocks<large> && !HasLargeBlocks<large_without_access>);
 
 struct teams : plain {
     using fine_grained_tag = void;

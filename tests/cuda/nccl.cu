@@ -2,7 +2,7 @@
 
 // Sums and gathered items of the CUDA backend by NCCL: a unit that compiles it all. With NCCL and devices at hand it is run by mpirun,
 // see docs/scaling.md.
-#include <diem/cuda.cuh>
+#include <diem/backend/cuda/cuda_backend.cuh>
 #include <diem/parallel/nccl.cuh>
 #include <diem/parallel/tree_sum.hpp>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small diffusion EM on the ranks of mpirun, for ranks_test.py: ranks OUT RESUME ACT AT [device]. ACT is what rank size - 1 does
-// at its progress number AT: none, kill (itself), stop (hang), throw, cancel; draws: cancel, where the first E-step is by
+// A small diffusion EM on the ranks of mpirun, for ranks_test.py: ranks OUT RESUME ACT AT [device]. ACT is what rank size - 1
+// does at its progress number AT: none, kill (itself), stop (hang), freeze (as its machine would), throw, cancel; draws: cancel, where the first E-step is by
 // exact draws. With ACT = traffic nothing is learned: AT numbers of 8 parts are summed, and rank 0 tells bytes that it
 // sent, and seconds. device: as if buffers lay in a device's memory, and MPI were given them.
 #include <signal.h>
@@ -82,7 +82,9 @@ void traffic(const parallel::any_communicator& ranks, index_t n) {
 
 int main(int argc, char** argv) {
     if (argc != 5 && argc != 6) return 2;
-    const parallel::any_communicator ranks(parallel::mpi(5, argc == 6));
+    const bool freezes = std::string(argv[3]) == "freeze";  // what nobody waits for in vain is not to be what ends it
+    const parallel::any_communicator ranks(
+        parallel::mpi({.deadline = freezes ? 100.0 : 5.0, .silence = 3, .device_memory = argc == 6}));
     return parallel::guarded(ranks, [&] {
         if (std::string(argv[3]) == "traffic") {
             traffic(ranks, std::atol(argv[4]));
@@ -124,6 +126,7 @@ int main(int argc, char** argv) {
             if (ranks.rank() != ranks.size() - 1 || --left != 0) return;
             if (act == "kill") ::raise(SIGKILL);
             if (act == "stop") ::pause();
+            if (act == "freeze") ::raise(SIGSTOP);
             if (act == "throw") throw io_error("y.npy: a bad file");
             if (act == "cancel" || act == "draws") cancel = true;
         };

@@ -45,7 +45,8 @@ with tempfile.TemporaryDirectory() as top:
               int(out.split()[0]) == 4 * 2 * (1 << 16) * (ranks - 1) // ranks, status, out, error)
     # Progress numbers 1 .. 7 are the E-step's batches, 8 .. 11 reports of training.
     for act, at, said in (("kill", 3, "signal 9"), ("kill", 9, "signal 9"), ("throw", 5, "rank 2 of 3: y.npy: a bad file"),
-                          ("stop", 10, "rank 2 did not come to")):
+                          ("stop", 10, "rank 2 did not come to"),
+                          ("freeze", 10, "rank 2 has not been heard of for 3 seconds, while waiting for")):
         folder = os.path.join(top, f"{act}{at}")
         status, out, error, seconds = run(3, folder, act=act, at=at)
         check(f"{act} at {at}: all end, with a word", status not in (0, 3) and said in error and seconds < 60, status,

@@ -26,6 +26,9 @@ public:
         buffer_ = std::move(buffer);
     }
 
+    /// The first `items` of it alone, in the same memory. Unchecked.
+    void keep_items(index_t items) { items_ = items; }
+
     [[nodiscard]] view_t<B, T> view() { return {buffer_.data(), features_, items_}; }
     [[nodiscard]] const_view_t<B, T> view() const { return {buffer_.data(), features_, items_}; }
     [[nodiscard]] const_view_t<B, T> cview() const { return view(); }

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
+#include <type_traits>
 
 #include <diem/backend/concept.hpp>
+#include <diem/backend/memory.hpp>
 
 /// What a backend may have beyond `Backend`, for algorithms to take where it is there. All of it changes speed alone: the same
 /// algorithm is right without it.
@@ -25,6 +28,15 @@ struct row_functor {
     }
 };
 }  // namespace archetype
+
+/// Memory of the host whose large blocks may come from elsewhere, such as files (io/mapped.hpp): `large_blocks_from(least,
+/// source)`, see `block_source`; `random_access(view, on)` says how one of them is about to be read. Host code may read it.
+template <class B>
+concept HasLargeBlocks = Backend<B> && std::is_pointer_v<typename B::template pointer<scalar_t<B>>> &&
+                         requires(B& b, block_source from, const_view_t<B> v) {
+                             b.large_blocks_from(std::size_t{1}, from);
+                             b.random_access(v, true);
+                         };
 
 /// Very many threads, which want many short indices in `launch` rather than few long ones. Opt-in by
 /// `using fine_grained_tag = void`. `launch_teams(count, length, f, pointers...)` calls f(i, team, raw pointers...) for rows of

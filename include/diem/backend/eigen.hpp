@@ -72,6 +72,15 @@ public:
         return {pool_, n};
     }
     [[nodiscard]] const pool& memory() const { return *pool_; }
+    /// Arrays of at least `least` bytes that are made from now on lie in blocks of `source`.
+    void large_blocks_from(std::size_t least, block_source source) {
+        pool_->raw().large_blocks_from(least, std::move(source));
+    }
+    /// Items of v will be read in any order, or in theirs again.
+    template <class U>
+    void random_access(const batch_view<U*>& v, bool on) {
+        pool_->raw().random_access(v.data(), on);
+    }
     [[nodiscard]] int threads() const { return threads_ ? threads_->threads() : 1; }
     /// How many were asked for: more than threads() where the system gave fewer.
     [[nodiscard]] int requested_threads() const { return threads_ ? threads_->requested() : 1; }
@@ -282,21 +291,26 @@ private:
             f(a.data() + (ta == op::none ? i : i * a.stride()), b.data() + (tb == op::none ? j * b.stride() : j),
               c.data() + i + j * c.stride(), rows, cols);
         };
-        if (threads() == 1 || m * n * k < smallest_product) return part(0, m, 0, n);
+        const bool by_columns = n >= m, tall = !by_columns && m > most_rows;
+        if (!tall && (threads() == 1 || m * n * k < smallest_product)) return part(0, m, 0, n);
         // Two parts per thread, along the longer side, whole register blocks each (48: of every vector length, so that an
         // element is computed in the same way whatever the number of threads).
-        const bool by_columns = n >= m;
-        const index_t length = by_columns ? n : m;
-        const index_t piece = (length / (2 * threads()) + 48) / 48 * 48;
-        threads_->run((length + piece - 1) / piece, 1, [&](index_t first, index_t last) {
-            const index_t from = first * piece, to = std::min(length, last * piece);
-            by_columns ? part(0, m, from, to - from) : part(from, to - from, 0, n);
+        const index_t length = by_columns ? n : m, even = (length / (2 * threads()) + 48) / 48 * 48,
+                      piece = tall ? std::min(even, most_rows) : even;
+        const index_t cost = m * n * k < smallest_product ? 1 : smallest_job;
+        parallel((length + piece - 1) / piece, cost, [&](index_t first, index_t last) {
+            for (index_t from = first * piece; from < std::min(length, last * piece); from += piece) {
+                const index_t count = std::min(piece, length - from);
+                by_columns ? part(0, m, from, count) : part(from, count, 0, n);
+            }
         });
     }
 
     // Measured: waking a thread costs a few microseconds, as long as about this many elements take.
     static constexpr index_t smallest_job = 1 << 13;
     static constexpr index_t smallest_product = 1 << 17;
+    // The library copies all rows of A before it multiplies, of however many: not more than these at a time.
+    static constexpr index_t most_rows = 4080;
     static constexpr index_t dot_block = index_t{1} << 16;
 
     template <class G>

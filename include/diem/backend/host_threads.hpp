@@ -14,6 +14,8 @@
 #include <sched.h>
 #endif
 
+#include <diem/backend/control_groups.hpp>
+
 /// How many threads this process may use: the cores that it may run on, and the share of them that its control groups give
 /// it. A process in a container, or under a batch system, often has fewer than the machine.
 namespace diem {
@@ -49,57 +51,16 @@ inline double cores_of_group(const std::string& folder) {
     return cores_of_quota(first_line(folder + "/cpu.cfs_quota_us"), first_line(folder + "/cpu.cfs_period_us"));
 }
 
-/// The least limit of the group `path` under `mount` and of all above it; 0: none.
-inline double cores_of_path(const std::string& mount, std::string path) {
-    double least = 0;
-    for (;;) {
-        const double cores = cores_of_group(mount + path);
-        if (cores > 0 && (least == 0 || cores < least)) least = cores;
-        const auto slash = path.find_last_of('/');
-        if (slash == std::string::npos) return least;
-        path.resize(slash);
-    }
-}
-
-/// Whether "cpu" is among the names between commas.
-inline bool names_cpu(std::string_view names) {
-    while (!names.empty()) {
-        const auto comma = std::min(names.find(','), names.size());
-        if (names.substr(0, comma) == "cpu") return true;
-        names.remove_prefix(std::min(comma + 1, names.size()));
-    }
-    return false;
-}
-
 }  // namespace detail
 
-/// The cores that the control groups of this process grant it, e.g. 1.5; 0 where they set no limit. Read from
-/// `root`/proc/self/cgroup (lines "ID:CONTROLLERS:PATH") and `root`/sys/fs/cgroup.
-///
-/// Inside a container the path may be one of the host's, which is not seen there; the container's own group is then the
-/// root of what is seen.
+/// The cores that the control groups of this process grant it, e.g. 1.5; 0 where they set no limit. `root`: see
+/// `for_each_control_group`.
 inline double cgroup_cores(const std::string& root = "") {
-    const std::string mount = root + "/sys/fs/cgroup";
     double least = 0;
-    const auto limit = [&least](double cores) {
+    for_each_control_group(root, "cpu", [&least](const std::string& folder) {
+        const double cores = detail::cores_of_group(folder);
         if (cores > 0 && (least == 0 || cores < least)) least = cores;
-    };
-    std::ifstream file(root + "/proc/self/cgroup");
-    for (std::string line; std::getline(file, line);) {
-        const auto first = line.find(':');
-        const auto second = first == std::string::npos ? first : line.find(':', first + 1);
-        if (second == std::string::npos) continue;
-        const std::string controllers = line.substr(first + 1, second - first - 1);
-        std::string path = line.substr(second + 1);
-        if (path.find("/..") != std::string::npos) path = "";  // outside of what this process sees
-        while (!path.empty() && path.back() == '/') path.pop_back();
-        if (controllers.empty()) {
-            limit(detail::cores_of_path(mount, path));
-        } else if (detail::names_cpu(controllers)) {  // version 1: each set of controllers has a folder of its own
-            limit(detail::cores_of_path(mount + "/" + controllers, path));
-            limit(detail::cores_of_path(mount + "/cpu", path));
-        }
-    }
+    });
     return least;
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -39,8 +40,8 @@ inline std::string gibibytes(double bytes) {
 /// Keeps blocks that were given back and serves them again, so that a loop allocates only in its first lap.
 /// Sizes are rounded up to one of eight steps per power of two. Safe to use from several threads.
 ///
-/// `Raw` has static `void* allocate(std::size_t bytes)`, null when there is none, `void deallocate(void*)`, and
-/// `std::string name()` for messages.
+/// `Raw` has `void* allocate(std::size_t bytes)`, null when there is none, `void deallocate(void*)`, and
+/// `std::string name()` for messages; static ones, or of an object of its own.
 template <class Raw>
 class caching_pool {
 public:
@@ -49,8 +50,11 @@ public:
     caching_pool& operator=(const caching_pool&) = delete;
     ~caching_pool() {
         for (auto& [bytes, blocks] : free_)
-            for (void* p : blocks) Raw::deallocate(p);
+            for (void* p : blocks) raw_.deallocate(p);
     }
+
+    /// Where the blocks come from.
+    [[nodiscard]] Raw& raw() { return raw_; }
 
     [[nodiscard]] static std::size_t rounded(std::size_t bytes) {
         std::size_t step = 64;
@@ -96,30 +100,47 @@ public:
 private:
     /// From the system; where it has no more, what is kept for later goes back first.
     void* fresh(std::size_t bytes) {
-        if (void* p = Raw::allocate(bytes)) return p;
+        if (void* p = raw_.allocate(bytes)) return p;
         for (auto& [size, blocks] : free_) {
-            for (void* p : blocks) Raw::deallocate(p);
+            for (void* p : blocks) raw_.deallocate(p);
             owned_[size] -= blocks.size();
             blocks.clear();
         }
-        if (void* p = Raw::allocate(bytes)) return p;
+        if (void* p = raw_.allocate(bytes)) return p;
         refuse(static_cast<double>(bytes));
     }
     [[noreturn]] void refuse(double bytes) const {
         throw memory_error("out of memory: " + detail::gibibytes(bytes) + " asked for at once, beside " +
-                           detail::gibibytes(static_cast<double>(in_use_)) + " in use, of " + Raw::name());
+                           detail::gibibytes(static_cast<double>(in_use_)) + " in use, of " + raw_.name());
     }
 
+    Raw raw_;
     std::mutex mutex_;
     std::map<std::size_t, std::vector<void*>> free_;
     std::map<std::size_t, std::size_t> owned_;
     std::size_t in_use_ = 0, peak_ = 0, allocations_ = 0;
 };
 
+/// Memory from elsewhere, such as a file that is mapped: aligned as a page; null where there is no more. Throws what says why.
+using block_source = std::function<std::shared_ptr<void>(std::size_t bytes)>;
+
 /// Aligned host memory; large blocks ask for huge pages, since touching fresh small pages can cost more than the work.
-struct host_memory {
+class host_memory {
+public:
     static constexpr std::size_t huge = std::size_t{1} << 21;
-    static void* allocate(std::size_t bytes) {
+
+    /// From now on blocks of at least `least` bytes come from there.
+    void large_blocks_from(std::size_t least, block_source source) {
+        least_ = least;
+        source_ = std::move(source);
+    }
+    void* allocate(std::size_t bytes) {
+        if (source_ && bytes >= least_) {
+            auto block = source_(bytes);
+            void* const place = block.get();
+            if (place != nullptr) elsewhere_.emplace(place, held_block{std::move(block), bytes});
+            return place;
+        }
         const std::size_t alignment = bytes >= 2 * huge ? huge : 64;
         void* p = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
@@ -127,8 +148,30 @@ struct host_memory {
 #endif
         return p;
     }
-    static void deallocate(void* p) { std::free(p); }
+    void deallocate(void* p) {
+        if (elsewhere_.erase(p) == 0) std::free(p);
+    }
     static std::string name() { return "the host's memory"; }
+    /// Whether a block from elsewhere that holds `place` is about to be read here and there, so that what lies beside it on a
+    /// disk is not to be read, too.
+    void random_access([[maybe_unused]] const void* place, [[maybe_unused]] bool on) const {
+#if defined(__linux__)
+        auto block = elsewhere_.upper_bound(const_cast<void*>(place));
+        if (block == elsewhere_.begin()) return;
+        const auto& [begin, held] = *--block;
+        if (static_cast<const std::byte*>(place) < static_cast<const std::byte*>(begin) + held.bytes)
+            madvise(begin, held.bytes, on ? MADV_RANDOM : MADV_NORMAL);
+#endif
+    }
+
+private:
+    struct held_block {
+        std::shared_ptr<void> owner;
+        std::size_t bytes;
+    };
+    std::size_t least_ = 0;
+    block_source source_{};
+    std::map<void*, held_block, std::less<>> elsewhere_;
 };
 
 /// Owns `size` uninitialised elements taken from a pool, and gives them back at its end; or keeps alive what owns them.

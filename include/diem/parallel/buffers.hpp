@@ -73,8 +73,7 @@ template <class T, Backend B, Communicator C>
 void all_to_all(const C& c, B& b, const_vector_t<B, T> sent, std::span<const index_t> to, vector_t<B, T> received,
                 std::span<const index_t> from, const char* what) {
     const auto out = detail::byte_counts_of<T>(to), in = detail::byte_counts_of<T>(from);
-    detail::on_bytes<T>(c, b, sent, received,
-                        [&](const_bytes s, bytes r) { c.all_to_all(s, out, r, in, what); });
+    detail::on_bytes<T>(c, b, sent, received, [&](const_bytes s, bytes r) { c.all_to_all(s, out, r, in, what); });
 }
 
 /// Of v (D x n) each rank r has the next counts[r] items: all of them to all.

@@ -11,41 +11,41 @@
 #include <exception>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include <diem/core/error.hpp>
 #include <diem/parallel/communicator.hpp>
+#include <diem/parallel/detail/mpi_pulse.hpp>
 
 /// Ranks by MPI. Needs an MPI library (CMake: diem::mpi).
 namespace diem::parallel {
 
-/// All processes of `mpirun`. The first object starts MPI where nobody has, and its last copy ends it. A rank that others wait for
-/// longer than the deadline ends all of them, with its number and what was waited for.
+struct mpi_options {
+    double deadline = 600;       ///< seconds that others wait for a rank
+    double silence = 60;         ///< seconds that a rank may not be heard of
+    bool device_memory = false;  ///< the library is GPU-aware: it is given the addresses of buffers on a device
+};
+
+/// All processes of `mpirun`. The first object starts MPI where nobody has, and its last copy ends it. What ends all of them, with
+/// the rank's number and what was waited for: a rank that others wait for longer than the deadline, and one that is not heard of for
+/// a minute (or the deadline, if that is less), however long its work takes, as its machine, or it itself, has stopped. The second
+/// needs an MPI that takes calls of several threads.
 class mpi {
 public:
-    /// `deadline`: seconds. `device_memory`: the library is a GPU-aware one, and is given the addresses of buffers on a
-    /// device; never guessed, for with another one that ends the program.
-    explicit mpi(double deadline = 600, bool device_memory = false)
-        : deadline_(deadline), device_memory_(device_memory) {
-        int started = 0;
-        MPI_Initialized(&started);
-        if (started == 0) {
-            int provided = 0;
-            MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
-            owned_ = std::shared_ptr<int>(new int(std::uncaught_exceptions()), [](int* before) {
-                // The others wait somewhere else when an exception leaves: ending MPI would wait for them.
-                std::uncaught_exceptions() > *before ? MPI_Abort(MPI_COMM_WORLD, 1) : MPI_Finalize();
-                delete before;
-            });
-        }
+    explicit mpi(mpi_options options = {}) : options_(options), state_(std::make_shared<state>()) {
         MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
         MPI_Comm_size(MPI_COMM_WORLD, &size_);
+        if (state_->threads == MPI_THREAD_MULTIPLE && size_ > 1)
+            state_->pulse.emplace(
+                std::min(options.deadline, options.silence),
+                [rank = rank_, size = size_](const std::string& message) { end_all(rank, size, message); });
     }
     [[nodiscard]] int rank() const { return rank_; }
     [[nodiscard]] int size() const { return size_; }
-    [[nodiscard]] bool takes_device_memory() const { return device_memory_; }
+    [[nodiscard]] bool takes_device_memory() const { return options_.device_memory; }
 
     void broadcast(bytes data, int root, const char* what) const {
         std::size_t at = 0;
@@ -70,7 +70,7 @@ public:
         }
         const layout to(counts);
         exchange(what, [&](std::vector<MPI_Request>& begun) {
-            if (device_memory_) {
+            if (options_.device_memory) {
                 const std::vector<int> sizes(counts.size(), static_cast<int>(own.size())), zero(counts.size(), 0);
                 return each_to_each(own, sizes, zero, all, to.counts, to.at, begun);
             }
@@ -81,7 +81,8 @@ public:
     void all_to_all(const_bytes sent, byte_counts to, bytes received, byte_counts from, const char* what) const {
         const layout out(to), in(from);
         exchange(what, [&](std::vector<MPI_Request>& begun) {
-            if (device_memory_) return each_to_each(sent, out.counts, out.at, received, in.counts, in.at, begun);
+            if (options_.device_memory)
+                return each_to_each(sent, out.counts, out.at, received, in.counts, in.at, begun);
             MPI_Ialltoallv(sent.data(), out.counts.data(), out.at.data(), MPI_BYTE, received.data(), in.counts.data(),
                            in.at.data(), MPI_BYTE, MPI_COMM_WORLD, &begun.emplace_back());
         });
@@ -89,14 +90,40 @@ public:
     void barrier(const char* what) const {
         exchange(what, [](std::vector<MPI_Request>&) {});
     }
-    void abort(const std::string& message) const {
-        std::fprintf(stderr, "diem: rank %d of %d: %s\n", rank_, size_, message.c_str());
-        std::fflush(stderr);
-        MPI_Abort(MPI_COMM_WORLD, 1);
-    }
+    void abort(const std::string& message) const { end_all(rank_, size_, message); }
 
 private:
     static constexpr int tag = 1, data_tag = 2;
+
+    /// What copies share.
+    struct state {
+        bool owned = false;  ///< MPI was started here
+        int exceptions = std::uncaught_exceptions(), threads = MPI_THREAD_SINGLE;
+        std::optional<detail::mpi_pulse> pulse{};
+
+        state() {
+            int started = 0;
+            MPI_Initialized(&started);
+            owned = started == 0;
+            if (owned)
+                MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &threads);
+            else
+                MPI_Query_thread(&threads);
+        }
+        state(const state&) = delete;
+        state& operator=(const state&) = delete;
+        ~state() {
+            // The others wait somewhere else when an exception leaves: ending MPI would wait for them.
+            if (std::uncaught_exceptions() > exceptions) MPI_Abort(MPI_COMM_WORLD, 1);
+            pulse.reset();
+            if (owned) MPI_Finalize();
+        }
+    };
+    static void end_all(int rank, int size, const std::string& message) {
+        std::fprintf(stderr, "diem: rank %d of %d: %s\n", rank, size, message.c_str());
+        std::fflush(stderr);
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    }
 
     /// Byte counts as MPI takes them.
     struct layout {
@@ -137,12 +164,18 @@ private:
             MPI_Isend(&nothing, 0, MPI_BYTE, r, tag, MPI_COMM_WORLD, &sent.emplace_back());
         }
         start(sent);
+        const auto waits_for = [&](const char* for_what) {
+            if (state_->pulse) state_->pulse->waits_for(for_what);
+        };
+        waits_for(what);
         const auto all = [](std::vector<MPI_Request>& requests) {
             int done = 0;
             MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE);
             return done != 0;
         };
-        if (until([&] { return all(sent) && all(here); })) return;
+        const bool done_in_time = until([&] { return all(sent) && all(here); });
+        waits_for(nullptr);
+        if (done_in_time) return;
         std::string missing;
         for (std::size_t k = 0; k < here.size(); ++k) {
             int done = 0;
@@ -160,18 +193,19 @@ private:
         const auto start = std::chrono::steady_clock::now();
         for (long turn = 0; !f(); ++turn) {
             if (turn < 1000) continue;
-            if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > deadline_)
+            if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > options_.deadline)
                 return false;
             turn < 10000 ? std::this_thread::yield() : std::this_thread::sleep_for(std::chrono::microseconds(200));
         }
         return true;
     }
-    [[nodiscard]] std::string seconds() const { return std::to_string(static_cast<long>(deadline_)) + " seconds"; }
+    [[nodiscard]] std::string seconds() const {
+        return std::to_string(static_cast<long>(options_.deadline)) + " seconds";
+    }
 
-    double deadline_;
-    bool device_memory_;
+    mpi_options options_;
+    std::shared_ptr<state> state_;
     int rank_ = 0, size_ = 1;
-    std::shared_ptr<int> owned_;
 };
 static_assert(Communicator<mpi>);
 

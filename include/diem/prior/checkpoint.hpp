@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/core/check.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/safetensors.hpp>
@@ -53,8 +54,12 @@ public:
             writer_.add(prefix + p.name, p.shape,
                         values.subspan(static_cast<std::size_t>(p.offset), static_cast<std::size_t>(p.size)));
     }
-    /// A batch as (items, features).
+    /// A batch as (items, features). Where host code may read its memory it is not copied, and must live until `write`.
     void batch_as(B& b, const std::string& name, const_view_t<B> v) {
+        if constexpr (HasLargeBlocks<B>)
+            if (v.contiguous())
+                return writer_.add(name, {v.items(), v.features()},
+                                   std::span<const T>(v.data(), static_cast<std::size_t>(v.size())));
         const auto& values = arrays_.emplace_back(to_host(b, v));
         writer_.add(name, {v.items(), v.features()}, std::span<const T>(values));
     }
@@ -133,10 +138,17 @@ public:
             fail("tensor \"" + name + "\" has shape " + io::to_string(file_.at(name).shape) + ", expected " +
                  io::to_string(shape));
         std::vector<T> values(static_cast<std::size_t>(features * items));
-        file_.read_into(name, shape, std::span<T>(values));
-        check_finite(name, values);
-        known_.insert(name);
+        read_batch(name, shape, values);
         return values;
+    }
+    /// The same into a batch of its size.
+    void batch_into(B& b, const std::string& name, view_t<B> to) {
+        if constexpr (HasLargeBlocks<B>)
+            if (to.contiguous())
+                return read_batch(name, {to.items(), to.features()},
+                                  std::span<T>(to.data(), static_cast<std::size_t>(to.size())));
+        const auto values = batch_as(name, to.features(), to.items());
+        b.upload(host_view<const T>(values.data(), to.features(), to.items()), to);
     }
     /// Tensors whose names begin so are known, and not read.
     void skip_prefix(const std::string& prefix) {
@@ -152,6 +164,11 @@ public:
     [[noreturn]] void fail(const std::string& what) const { throw io_error(path().string() + ": " + what); }
 
 private:
+    void read_batch(const std::string& name, const io::shape_type& shape, std::span<T> values) {
+        file_.read_into(name, shape, values);
+        check_finite(name, values);
+        known_.insert(name);
+    }
     void check_finite(const std::string& name, std::span<const T> values) const {
         for (std::size_t k = 0; k < values.size(); ++k)
             if (!std::isfinite(values[k]))

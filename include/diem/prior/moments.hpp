@@ -42,22 +42,31 @@ struct is_outside {
     }
 };
 
-/// Mean and standard deviation of feature j over the samples.
+/// Adds feature j of `items` samples, less those of the first sample of all, to its sums: of values and of squares.
 template <class T>
-struct feature_moments {
+struct add_to_moments {
     index_t items, stride;
-    DIEM_HOST_DEVICE void operator()(index_t j, const T* x, T* mean, T* deviation) const {
-        using std::sqrt;
-        double sum = 0, squares = 0;
-        const double shift = items > 0 ? static_cast<double>(x[j]) : 0;
+    DIEM_HOST_DEVICE void operator()(index_t j, const T* x, const T* first, double* sums) const {
+        const auto shift = static_cast<double>(first[j]);
+        double sum = sums[2 * j], squares = sums[2 * j + 1];
         for (index_t i = 0; i < items; ++i) {
             const double v = static_cast<double>(x[j + i * stride]) - shift;
             sum += v;
             squares += v * v;
         }
+        sums[2 * j] = sum;
+        sums[2 * j + 1] = squares;
+    }
+};
+/// Mean and standard deviation of feature j from its sums over n samples.
+template <class T>
+struct finish_moments {
+    index_t items;
+    DIEM_HOST_DEVICE void operator()(index_t j, const T* first, const double* sums, T* mean, T* deviation) const {
+        using std::sqrt;
         const auto n = static_cast<double>(items);
-        const double m = sum / n, variance = squares / n - m * m;
-        mean[j] = static_cast<T>(shift + m);
+        const double m = sums[2 * j] / n, variance = sums[2 * j + 1] / n - m * m;
+        mean[j] = static_cast<T>(static_cast<double>(first[j]) + m);
         deviation[j] = static_cast<T>(variance > 0 ? sqrt(variance) : 0);
     }
 };
@@ -72,9 +81,18 @@ struct sample_moments {
 template <Backend B>
 [[nodiscard]] sample_moments<B> moments_of(B& b, const_view_t<B> x) {
     check_value("prior::moments_of", x.items() > 0, "there are no samples");
-    sample_moments<B> m{batch<B>(b, x.features(), 1), batch<B>(b, x.features(), 1)};
-    b.launch(x.features(), 4 * x.items(), detail::feature_moments<scalar_t<B>>{x.items(), x.stride()}, x.data(),
-             m.mean.view().data(), m.deviation.view().data());
+    constexpr index_t block = 256;  // one pass over x, which may lie on a disk
+    const index_t d = x.features(), n = x.items();
+    sample_moments<B> m{batch<B>(b, d, 1), batch<B>(b, d, 1)};
+    batch<B, double> sums(b, 2 * d, 1);
+    b.fill(sums.view(), 0.0);
+    for (index_t first = 0; first < n; first += block) {
+        const index_t count = std::min(block, n - first);
+        b.launch(d, 4 * count, detail::add_to_moments<scalar_t<B>>{count, x.stride()},
+                 x.item_range(first, count).data(), x.data(), sums.view().data());
+    }
+    b.launch(d, 8, detail::finish_moments<scalar_t<B>>{n}, x.data(), sums.cview().data(), m.mean.view().data(),
+             m.deviation.view().data());
     return m;
 }
 
@@ -115,7 +133,8 @@ template <Backend B>
 [[nodiscard]] batch<B> remove_outside(B& b, const_view_t<B> x, double low, double high) {
     const auto drop = outside<B>(b, x, low, high);
     const index_t n = x.items(), kept = n - std::count(drop.begin(), drop.end(), 1);
-    batch<B> out(b, x.features(), kept);
+    batch<B> out(b, x.features(), n);  // as large as x, so that it lies where x does
+    out.keep_items(kept);
     for (index_t from = 0, to = 0; from < n;) {  // runs of samples that stay
         const auto at = drop.begin() + from;
         const index_t run = std::find(at, drop.end(), 1) - at;

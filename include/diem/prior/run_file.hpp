@@ -153,8 +153,7 @@ private:
         if (s.state.done < 0 || s.state.done > total_ || stored < 0 || stored > total_)
             in.fail("state \"run\": the number of samples is out of range");
         s.x = batch<B>(b, features, ready ? stored : total_);
-        const auto drawn = in.batch_as("samples", features, stored);
-        b.upload(host_view<const T>(drawn.data(), features, stored), s.x.view().item_range(0, stored));
+        in.batch_into(b, "samples", s.x.view().item_range(0, stored));
         sampling_.emplace(std::move(s));
     }
     /// `training`: its counters, null where there is none; `add` adds tensors.

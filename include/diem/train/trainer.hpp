@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 #include <diem/parallel/communicator.hpp>
@@ -105,6 +106,27 @@ struct no_callback {
     void operator()(const training_progress&) const {}
 };
 
+namespace detail {
+
+/// Training reads items in a shuffled order, as long as this lives: for data that lie on a disk.
+template <Backend B>
+class shuffled_reads {
+public:
+    shuffled_reads(B& b, const_view_t<B> data) : b_(b), data_(data) { tell(true); }
+    shuffled_reads(const shuffled_reads&) = delete;
+    shuffled_reads& operator=(const shuffled_reads&) = delete;
+    ~shuffled_reads() { tell(false); }
+
+private:
+    void tell([[maybe_unused]] bool on) {
+        if constexpr (HasLargeBlocks<B>) b_.random_access(data_, on);
+    }
+    B& b_;
+    const_view_t<B> data_;
+};
+
+}  // namespace detail
+
 /// Goes on with a training until `options.steps` steps are done: the weights of `model` are the last ones, the averaged
 /// ones are `state.adam.average()`. `callback(progress)` may return false to stop after that step; calling again with the
 /// same arguments goes on as if there had been no stop, equal to the bit. `data` is D x items. The ranks share the parts of each
@@ -119,6 +141,7 @@ training_report fit_denoiser(B& b, M& model, const_view_t<B> data, const trainin
     batch<B> grad(b, std::as_const(model).parameters().size(), 1);
     batch<B, double> loss(b, 1, 1);
     const item_stream stream{state.seed, data.items()};
+    const detail::shuffled_reads<B> on_disk(b, data);
     training_report report{training_status::completed, state.adam.step(), state.recent_loss};
     while (report.step < options.steps) {
         const index_t step = report.step;
