@@ -20,7 +20,9 @@ static_assert(diem::parallel::Communicator<diem::parallel::nccl<host_ranks>>);
 
 int main() {
     const host_ranks host;
-    const int device = host.rank() % diem::cuda_device_count();
+    const int devices = diem::cuda_device_count();
+    if (devices == 0) return 77;
+    const int device = host.rank() % devices;
     const diem::parallel::nccl<host_ranks> ranks(host, device);
     backend b({.device = device});
     constexpr diem::index_t parts = 5, n = 1000;
