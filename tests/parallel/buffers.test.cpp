@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exchanges of a backend's memory, where it is handed over and where copies on the host are.
-#include <array>
 #include <vector>
 
 #include <diem/parallel/buffers.hpp>
@@ -13,13 +12,6 @@
 using namespace diem;
 
 namespace {
-
-/// Whether threads of the host may be given the addresses of the tested backends' buffers: not those of a device, nor of its stand-in.
-#if defined(DIEM_TEST_CUDA)
-constexpr std::array handed_over{false};
-#else
-constexpr std::array handed_over{false, true};
-#endif
 
 /// Part k of a sum whose value depends on its order.
 std::vector<float> part(index_t k, index_t n) {
@@ -50,7 +42,7 @@ TEMPLATE_TEST_CASE("a sum over ranks is that of one rank, to the bit", "", test:
         for (const index_t n : {2, 13}) {
             const auto alone = sum_of<TestType>(parallel::self{}, parts, n);
             for (const int ranks : {2, 3, 8})  // more than parts, and than numbers
-                for (const bool device_memory : handed_over) {
+                for (const bool device_memory : {false, true}) {
                     std::vector<std::vector<float>> sums(static_cast<std::size_t>(ranks));
                     test::on_thread_ranks(ranks, device_memory, [&](const test::thread_ranks& c) {
                         sums[static_cast<std::size_t>(c.rank())] = sum_of<TestType>(c, parts, n);
@@ -63,7 +55,7 @@ TEMPLATE_TEST_CASE("a sum over ranks is that of one rank, to the bit", "", test:
 TEMPLATE_TEST_CASE("items of all ranks come to all, also into a gapped view", "", test::main_backend<float>,
                    test::opaque_backend<float>) {
     const std::vector<index_t> counts{2, 0, 3};
-    for (const bool device_memory : handed_over) {
+    for (const bool device_memory : {false, true}) {
         std::vector<std::vector<float>> got(3);
         test::on_thread_ranks(3, device_memory, [&](const test::thread_ranks& c) {
             TestType b;
