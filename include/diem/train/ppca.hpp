@@ -107,6 +107,7 @@ void set_factor(B& b, const eigenpairs<B>& e, const std::vector<double>& square_
 template <Backend B, class Covariance>
 void diagonal_rest(B& b, const Covariance& c, const ppca_options& o, const ppca_result<B>* start, ppca_result<B>& out) {
     const index_t n = out.factor.features();
+    if (o.rank == n) return;  // C is in the factor; beside a rest of next to nothing updates get lost in rounding
     batch<B> variance(b, n, 1);
     if (start != nullptr) {
         check_shape("train::ppca", "start.factor", start->factor.view(), n, o.rank);
