@@ -8,19 +8,15 @@ CASE: forward, vjp (all by default); one alone for its own peak of memory. The n
 tests/golden/ddpm_reference.py has it, random weights, float32, 4 images. Environment: THREADS. REPEATS, timed calls; the
 median is printed. LAYOUT=contiguous: another order in memory. AUTOCAST=1: bfloat16.
 """
-import json
 import os
 import pathlib
-import resource
 import sys
-import time
 
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/golden"))
 from ddpm_reference import Edm
-
-REPEATS = int(os.environ.get("REPEATS", 5))
+from peer_times import measure
 
 
 def main(cases):
@@ -43,15 +39,8 @@ def main(cases):
         runs["vjp"] = lambda: torch.autograd.grad(y, z, v, retain_graph=True)[0]
     for case in cases:
         assert torch.isfinite(runs[case]()).all()
-        times = []
-        for _ in range(REPEATS):
-            begin = time.perf_counter(), time.process_time()
-            runs[case]()
-            times.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
-        real, cpu = (1e3 * sorted(t[k] for t in times)[REPEATS // 2] for k in (0, 1))
-        print(json.dumps({"peer": "PyTorch " + torch.__version__, "case": case + "/ddpmpp", "ms": round(real, 1),
-                          "processor_ms": round(cpu, 1), "parameters": sum(p.numel() for p in net.parameters()),
-                          "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}), flush=True)
+        measure("PyTorch " + torch.__version__, case + "/ddpmpp", runs[case],
+                parameters=sum(p.numel() for p in net.parameters()))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ One step: E[x | x_t] of eight images of 128x128 and deepinv's MomentMatchingData
 gradients; masked k-space, R = 6. The network has the channels, blocks and embedding of `small` (mri/cases.hpp), random weights.
 Environment: THREADS. REPEATS, timed calls; the median is printed. LAYOUT=contiguous: another order in memory.
 """
-import json
 import os
-import time
 
 import deepinv
 import torch
@@ -18,8 +16,9 @@ from deepinv.sampling import MomentMatchingDataFidelity
 from torch import nn
 from torch.nn import functional as F
 
+from peer_times import measure
+
 SIDE, PATCH, CHANNELS, BLOCKS, EMBEDDING, ITEMS, SIGMA = 128, 4, (64, 128, 256), 2, 128, 8, 1.0
-REPEATS = int(os.environ.get("REPEATS", 5))
 LAYOUT = torch.contiguous_format if os.environ.get("LAYOUT") == "contiguous" else torch.channels_last
 
 
@@ -92,14 +91,8 @@ def main():
         step = lambda: fidelity.grad(x, y, physics, SIGMA, get_model_outputs=True)
         gradient, denoised = step()
         assert torch.isfinite(denoised - SIGMA**2 * gradient).all()
-        times = []
-        for _ in range(REPEATS):
-            begin = time.perf_counter()
-            step()
-            times.append(time.perf_counter() - begin)
-        print(json.dumps({"peer": "deepinv " + deepinv.__version__, "case": f"mmps{iterations}/small",
-                          "parameters": sum(p.numel() for p in net.parameters()),
-                          "ms": round(1e3 * sorted(times)[REPEATS // 2], 1)}), flush=True)
+        measure("deepinv " + deepinv.__version__, f"mmps{iterations}/small", step,
+                parameters=sum(p.numel() for p in net.parameters()))
 
 
 if __name__ == "__main__":

@@ -7,17 +7,15 @@
 sense, normal: one complex 320x320 image behind 8 coils, random columns or positions, R = 4, with SigPy's linear operators.
 espirit: SigPy's EspiritCalib and `bart ecalib`, 8 coils, 230x180, of a made-up object or of KSPACE.npy (coils, height, width).
 pics: `bart pics` of that k-space, 30 iterations of conjugate gradients; its 30 products with A'A and a little more.
-BART's times are those of the program, with reading and writing. Environment: THREADS, of all. REPEATS, timed calls; the
-median is printed.
+BART's times are those of the program, with reading and writing: the clock's alone, as it is another process. Environment:
+THREADS, of all. REPEATS, timed calls; the median is printed.
 """
-import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 THREADS = os.environ.get("THREADS")
 if THREADS:
@@ -28,17 +26,7 @@ import numpy as np
 import sigpy as sp
 import sigpy.mri as mr
 
-REPEATS = int(os.environ.get("REPEATS", 5))
-
-
-def measure(peer, case, run):
-    run()
-    times = []
-    for _ in range(REPEATS):
-        begin = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begin)
-    print(json.dumps({"peer": peer, "case": case, "ms": round(1e3 * sorted(times)[REPEATS // 2], 2)}), flush=True)
+from peer_times import measure
 
 
 def complex_normal(rng, *shape):

@@ -56,6 +56,7 @@ set(DIEM_HEADERS
     include/diem/io/any_array.hpp
     include/diem/io/any_kspace.hpp
     include/diem/io/array.hpp
+    include/diem/io/array_place.hpp
     include/diem/io/atomic.hpp
     include/diem/io/cfl.hpp
     include/diem/io/cifar.hpp
@@ -220,6 +221,7 @@ set(DIEM_OPTIONAL_HEADERS
     include/diem/io/detail/hdf5.hpp
     include/diem/io/fastmri.hpp
     include/diem/io/fits.hpp
+    include/diem/io/hdf5_writer.hpp
     include/diem/io/ismrmrd.hpp
     include/diem/io/matlab.hpp
     include/diem/io/png.hpp

@@ -4,15 +4,13 @@
 // a Gaussian, then, where the configuration names a network, a diffusion prior by EM. With each, posterior samples of
 // masked test images.
 
-#include <exception>
-#include <iostream>
-
 #include <CLI/CLI.hpp>
 
 #include <diem/core/check.hpp>
 
 #include "cifar/program.hpp"
 #include "support/cifar_files.hpp"
+#include "support/program.hpp"
 #include "support/ranks.hpp"
 #include "support/study_options.hpp"
 
@@ -26,8 +24,7 @@ int main(int argc, char** argv) {
                    "of examples/classifier: also compares its features of samples and images")
         ->check(CLI::ExistingFile);
     support::add_study_options(app, o, "em.posterior.solver=cg");
-    CLI11_PARSE(app, argc, argv);
-    try {
+    return support::run_program(app, "cifar", argc, argv, [&] {
         return support::on_ranks(o.at, [&] {
             auto s = support::read_cifar_settings(o.config, o.changes);
             if (o.smoke) {
@@ -42,8 +39,5 @@ int main(int argc, char** argv) {
                 if (o.at.backend == "cuda") return cifar::run_on_cuda(s, o);
             return cifar::run_on_eigen(s, o);
         });
-    } catch (const std::exception& e) {
-        std::cerr << "cifar: " << e.what() << '\n';
-        return 1;
-    }
+    });
 }

@@ -4,9 +4,7 @@
 // samples with those of test images. A stand-in for Inception-v3: what comes of it is neither FID nor Inception score.
 
 #include <algorithm>
-#include <exception>
 #include <filesystem>
-#include <iostream>
 
 #include <CLI/CLI.hpp>
 
@@ -16,7 +14,9 @@
 #include "support/cifar_files.hpp"
 #include "support/classifier_file.hpp"
 #include "support/em_settings.hpp"
+#include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
+#include "support/program.hpp"
 
 using namespace diem;
 using classify::settings;
@@ -59,8 +59,7 @@ int main(int argc, char** argv) {
     support::add_place_options(app, o.at);
     support::add_products_option(app, o.at);
     app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up images");
-    CLI11_PARSE(app, argc, argv);
-    try {
+    return support::run_program(app, "classifier", argc, argv, [&] {
         auto s = read_settings(o.config);
         if (o.smoke) {
             shrink(s);
@@ -71,8 +70,5 @@ int main(int argc, char** argv) {
         if constexpr (support::has_cuda)
             if (o.at.backend == "cuda") return classify::run_on_cuda(s, o);
         return classify::run_on_eigen(s, o);
-    } catch (const std::exception& e) {
-        std::cerr << "classifier: " << e.what() << '\n';
-        return 1;
-    }
+    });
 }

@@ -4,9 +4,8 @@
 // q(y | x_t) = N(y; A x_hat, Sigma_y + A V A') for each choice of V, against the exact p(x_t | y), over noise levels. The prior
 // is a mixture on a random curve in R^3, so that all of them have closed forms. Figure 2 of arXiv 2405.13712.
 
-#include <exception>
+#include <algorithm>
 #include <filesystem>
-#include <iostream>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -15,7 +14,9 @@
 
 #include "covariances/program.hpp"
 #include "support/curve.hpp"
+#include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
+#include "support/program.hpp"
 
 using namespace diem;
 using covariances::settings;
@@ -28,14 +29,16 @@ settings read_settings(const fs::path& path) {
     if (path.empty()) return s;
     io::read_config(io::load_config(path), [&](io::config_object& c) {
         c.ignore("comment");
-        c.optional("seeds", s.seeds).at_least(1);
-        c.optional("components", s.components).at_least(1);
-        c.optional("thickness", s.thickness).above(0.0);
-        c.optional("sigma_y", s.sigma_y).above(0.0);
-        c.optional("sigmas", s.sigmas);
-        for (const double sigma : s.sigmas)
-            if (!(sigma > 0)) c.fail("sigmas", "expected numbers above 0");
-        c.optional("points", s.points).at_least(2);
+        c.optional("seeds", s.seeds).at_least(1).at_most(covariances::most_seeds);
+        c.optional("components", s.components).at_least(1).at_most(covariances::most_points);
+        const auto level = [](double v) { return v >= covariances::least_sigma && v <= covariances::most_sigma; };
+        c.optional("thickness", s.thickness).satisfies(level(s.thickness), "a number from 1e-6 to 1e6");
+        c.optional("sigma_y", s.sigma_y).satisfies(level(s.sigma_y), "a number from 1e-6 to 1e6");
+        c.optional("sigmas", s.sigmas)
+            .satisfies(
+                !s.sigmas.empty() && s.sigmas.size() <= 1000 && std::all_of(s.sigmas.begin(), s.sigmas.end(), level),
+                "1 to 1000 numbers from 1e-6 to 1e6");
+        c.optional("points", s.points).at_least(2).at_most(covariances::most_points);
         c.object("sinkhorn", [&](io::config_object& o) {
             support::read_sinkhorn(o, s.sinkhorn);
             o.optional("scaled", s.scaled);
@@ -50,25 +53,26 @@ settings read_settings(const fs::path& path) {
 
 int main(int argc, char** argv) {
     covariances::program_options o;
-    fs::path config;
     index_t seeds = 0, points = 0;
     int iterations = 0;
     std::vector<double> sigmas;
     bool smoke = false;
     CLI::App app("Compares covariances for the likelihood of an observation given a noisy point");
-    app.add_option("--config", config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
+    app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
     app.add_option("--out", o.out, "folder for report.json")->capture_default_str();
-    app.add_option("--seeds", seeds, "instead of the configuration's");
+    app.add_option("--seeds", seeds, "instead of the configuration's")
+        ->check(support::count_in(1, covariances::most_seeds));
     app.add_option("--points", points, "x_t of each posterior, instead of the configuration's")
-        ->check(CLI::Range(2, 1 << 20));
-    app.add_option("--sigmas", sigmas, "noise levels, instead of the configuration's")->check(CLI::PositiveNumber);
-    app.add_option("--iterations", iterations, "of Sinkhorn, instead of the configuration's");
+        ->check(support::count_in(2, covariances::most_points));
+    app.add_option("--sigmas", sigmas, "noise levels, instead of the configuration's")
+        ->check(support::number_in(covariances::least_sigma, covariances::most_sigma));
+    app.add_option("--iterations", iterations, "of Sinkhorn, instead of the configuration's")
+        ->check(support::count_in(1, support::most_steps));
     support::add_place_options(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the state in --out, where there is one");
     app.add_flag("--smoke", smoke, "a small run that takes seconds");
-    CLI11_PARSE(app, argc, argv);
-    try {
-        settings s = read_settings(config);
+    return support::run_program(app, "covariances", argc, argv, [&] {
+        settings s = read_settings(o.config);
         if (seeds > 0) s.seeds = seeds;
         if (points > 0) s.points = points;
         if (iterations > 0) s.sinkhorn.iterations = iterations;
@@ -83,8 +87,5 @@ int main(int argc, char** argv) {
         if constexpr (support::has_cuda)
             if (o.at.backend == "cuda") return covariances::run_on_cuda(s, o);
         return covariances::run_on_eigen(s, o);
-    } catch (const std::exception& e) {
-        std::cerr << "covariances: " << e.what() << '\n';
-        return 1;
-    }
+    });
 }

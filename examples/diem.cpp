@@ -3,11 +3,9 @@
 // The library as a program, for data of one's own: observations as npy, operators and settings as JSON; fits a prior, draws
 // from it and from its posteriors, compares. docs/command_line.md is its guide.
 
-#include <algorithm>
-#include <exception>
 #include <functional>
 #include <iostream>
-#include <new>
+#include <limits>
 #include <string>
 #include <type_traits>
 
@@ -18,9 +16,10 @@
 #include "diem/mri.hpp"
 #include "support/completion.hpp"
 #include "support/instructions.hpp"
-#include "support/interrupt.hpp"
 #include "support/man_page.hpp"
+#include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
+#include "support/program.hpp"
 #include "support/ranks.hpp"
 #include "support/report.hpp"
 #include "support/simd_note.hpp"
@@ -83,22 +82,11 @@ constexpr const char* fit_help =
 
 constexpr const char* draw_files = "samples.npy, samples.png";
 
-/// What would need less memory; the programs' largest arrays grow with these.
-constexpr const char* less_memory =
-    "a smaller --batch, fewer samples or observations at once, or a smaller network need less";
-
 std::string version_text() {
     const auto e = support::environment();
     return "diem " + e["diem"].get<std::string>() + " (" + e["compiler"].get<std::string>() + ", " +
            e["instructions"].get<std::string>() + (e["assertions"].get<bool>() ? ", assertions" : "") +
            "; backends: eigen" + (support::has_cuda ? ", cuda)" : ")");
-}
-
-/// One line: CLI11's messages may have several.
-std::string one_line(std::string text) {
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    std::replace(text.begin(), text.end(), '\n', ' ');
-    return text;
 }
 
 /// Where --backend says.
@@ -115,22 +103,22 @@ int run(Command& o) {
     });
 }
 
-CLI::Range from_1_to(diem::index_t most) { return {diem::index_t{1}, most}; }
-
 void add_draw_options(CLI::App& c, draw_command& o) {
     c.add_option(
          "checkpoint", o.checkpoint,
          "prior.safetensors of a fit, a file of its folder checkpoint/, or a network that tools/convert_network read")
         ->required();
     c.add_option("--out", o.out, "folder for the results")->required();
-    c.add_option("--steps", o.steps, "of the sampler, instead of the checkpoint's")->check(from_1_to(most_steps));
-    c.add_option("--batch", o.batch, "items at once, instead of the checkpoint's")->check(from_1_to(most_items));
+    c.add_option("--steps", o.steps, "of the sampler, instead of the checkpoint's")
+        ->check(support::count_in(1, support::most_steps));
+    c.add_option("--batch", o.batch, "items at once, instead of the checkpoint's")
+        ->check(support::count_in(1, most_items));
     c.add_option("--image", o.image, "height width channels, instead of the checkpoint's")
         ->expected(3)
-        ->check(from_1_to(most_extent));
+        ->check(support::count_in(1, most_extent));
     c.add_option("--label", o.label, "class of what is drawn, of a network that was trained with classes")
         ->check(CLI::Range(diem::index_t{-1}, diem::index_t{most_extent}));
-    c.add_option("--seed", o.seed, "of the random numbers")->capture_default_str();
+    c.add_option("--seed", o.seed, "of the random numbers")->check(support::any_seed())->capture_default_str();
     support::add_place_options(c, o.at);
     support::add_products_option(c, o.at);
 }
@@ -175,10 +163,10 @@ int main(int argc, char** argv) {
     auto* resume = c->add_flag("--resume", f.resume, "go on with the run in --out");
     c->add_flag("--overwrite", f.overwrite, "begin anew in --out, where there is a run")->excludes(resume);
     c->add_option("--save-every", f.save_every, "seconds between checkpoints inside a lap")
-        ->check(CLI::Range(0.0, 1e9))
+        ->check(support::number_in(0, 1e9))
         ->capture_default_str();
     c->add_option("--memory-limit", f.memory_limit, "GiB; what needs more is not begun (default: what there is)")
-        ->check(CLI::Range(1e-6, 1e6));
+        ->check(support::number_in(1e-6, 1e6));
     add_json(c);
     c->add_flag("--plan", f.plan, "check everything, say what it will cost, and stop");
     c->callback([&] { command = [&] { return run(f); }; });
@@ -189,7 +177,7 @@ int main(int argc, char** argv) {
               " (the first 64), where x is an image.");
     add_draw_options(*c, s);
     add_json(c);
-    c->add_option("--count", s.count, "samples")->check(from_1_to(most_items))->capture_default_str();
+    c->add_option("--count", s.count, "samples")->check(support::count_in(1, most_items))->capture_default_str();
     c->callback([&] { command = [&] { return run(s); }; });
 
     posterior_command p;
@@ -217,7 +205,9 @@ int main(int argc, char** argv) {
         ->delimiter(',')
         ->check(CLI::IsMember({"npy", "cfl", "hdf5"}))
         ->capture_default_str();
-    c->add_option("--samples", p.samples, "of each observation")->check(from_1_to(most_items))->capture_default_str();
+    c->add_option("--samples", p.samples, "of each observation")
+        ->check(support::count_in(1, most_items))
+        ->capture_default_str();
     c->callback([&] { command = [&] { return run(p); }; });
 
     evaluate_command e;
@@ -235,11 +225,13 @@ int main(int argc, char** argv) {
     c->add_option("samples", e.samples, "npy")->required();
     c->add_option("truth", e.truth, "npy, items first")->required();
     c->add_option("--data-range", e.data_range, "greatest minus least possible value: 4 for data in [-2, 2]")
+        ->check(support::number_in(support::least_level, support::most_level))
         ->capture_default_str();
     c->add_option("--image", e.image, "height width channels, instead of the truth's shape")
         ->expected(3)
-        ->check(from_1_to(most_extent));
+        ->check(support::count_in(1, most_extent));
     c->add_option("--regularization", e.regularization, "of the Sinkhorn divergence, squared distance")
+        ->check(support::number_in(support::least_level, support::most_level))
         ->capture_default_str();
     c->add_flag("--unpaired", e.unpaired, "samples of the prior: no sample belongs to an item of the truth");
     c->add_flag("--full", e.full, "also what takes long: both distances in any number of dimensions");
@@ -288,9 +280,11 @@ int main(int argc, char** argv) {
     add_observation_options(*c, v.description, v.sigma_y, v.layout);
     c->add_option("--out", v.out, "folder for the results")->required();
     c->add_option("--range", v.range, "the truth's values from LOW to HIGH are brought to [-2, 2]")->expected(2);
-    c->add_option("--first", v.first, "item to begin with")->check(CLI::NonNegativeNumber)->capture_default_str();
-    c->add_option("--count", v.count, "items; all if left out")->check(from_1_to(most_items));
-    c->add_option("--seed", v.seed, "of the random numbers")->capture_default_str();
+    c->add_option("--first", v.first, "item to begin with")
+        ->check(support::count_in(0, std::numeric_limits<diem::index_t>::max()))
+        ->capture_default_str();
+    c->add_option("--count", v.count, "items; all if left out")->check(support::count_in(1, most_items));
+    c->add_option("--seed", v.seed, "of the random numbers")->check(support::any_seed())->capture_default_str();
     add_json(c);
     c->callback([&] { command = [&] { return observe(v); }; });
 
@@ -325,14 +319,14 @@ int main(int argc, char** argv) {
     };
     c = add_mri("maps", "sensitivities of the coils, by ESPIRiT", "diem mri maps scan.h5 --out maps.npy", mri_maps);
     c->add_option("--calibration", k.calibration, "side of the square in the centre of k-space, at most")
-        ->check(from_1_to(most_extent))
+        ->check(support::count_in(1, most_extent))
         ->capture_default_str();
-    c->add_option("--kernel", k.kernel, "side of the kernels")->check(from_1_to(64))->capture_default_str();
+    c->add_option("--kernel", k.kernel, "side of the kernels")->check(support::count_in(1, 64))->capture_default_str();
     c->add_option("--threshold", k.threshold, "of singular values")
-        ->check(CLI::Range(1e-6, 0.999))
+        ->check(support::number_in(1e-6, 0.999))
         ->capture_default_str();
     c->add_option("--crop", k.crop, "of eigenvalues: maps are zero below")
-        ->check(CLI::Range(0.0, 1.0))
+        ->check(support::number_in(0, 1))
         ->capture_default_str();
     c = add_mri("whiten", "make the noise of the coils white", "diem mri whiten scan.h5 --out white.cfl", mri_whiten);
     c->add_option("--noise", k.noise, "a noise scan, complex (coils, samples), instead of the file's own");
@@ -357,37 +351,8 @@ int main(int argc, char** argv) {
         };
     });
 
-    int status = 0;
-    const auto complain = [&](const std::string& text, int code) {
-        std::cerr << "diem: " << one_line(text) << '\n';
-        status = code;
-    };
-    support::keep_standard_streams();
-    try {
-        try {
-            app.parse(argc, argv);
-        } catch (const CLI::Success& done) {  // --help, --version
-            status = app.exit(done);
-        }
-        if (command) {
-            support::talk(quiet, json || e.json == "-");
-            support::exit_on_interrupts();
-            status = command();
-        }
-    } catch (const CLI::ParseError& error) {
-        complain(std::string(error.what()) + " (diem --help explains)", 2);
-    } catch (const diem::memory_error& error) {
-        const std::string text = error.what();
-        complain(text.find("; ") == std::string::npos ? text + "; " + less_memory : text, 1);
-    } catch (const std::bad_alloc&) {
-        complain(std::string("out of memory: ") + less_memory, 1);
-    } catch (const std::exception& error) {
-        complain(error.what(), 1);
-    }
-    try {
-        support::finish_talking();
-    } catch (const diem::io_error& error) {
-        if (status == 0) complain(error.what(), 1);
-    }
-    return status;
+    return support::run_program(app, "diem", argc, argv, [&] {
+        support::talk(quiet, json || e.json == "-");
+        return command();
+    });
 }

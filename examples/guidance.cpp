@@ -4,8 +4,6 @@
 // seen in part, with a prior that cifar learned from clean ones, and of priors whose posterior is known.
 
 #include <algorithm>
-#include <exception>
-#include <iostream>
 
 #include <CLI/CLI.hpp>
 
@@ -15,7 +13,9 @@
 #include "guidance/program.hpp"
 #include "support/cifar_files.hpp"
 #include "support/em_settings.hpp"
+#include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
+#include "support/program.hpp"
 
 using namespace diem;
 using guidance::settings;
@@ -25,7 +25,7 @@ namespace {
 guidance::problem_settings read_problem(io::config_object& c) {
     guidance::problem_settings p;
     c.required("type", p.type).one_of({"box", "random", "motion", "super_resolution"});
-    c.required("sigma_y", p.sigma_y).above(0.0);
+    c.required("sigma_y", p.sigma_y).at_least(support::least_level).at_most(support::most_level);
     c.optional("size", p.size).at_least(1).at_most(32);
     c.optional("keep", p.keep).above(0.0).at_most(1.0);
     return p;
@@ -34,24 +34,27 @@ guidance::problem_settings read_problem(io::config_object& c) {
 settings read_settings(const std::filesystem::path& path, const std::vector<std::string>& changes) {
     settings s;
     const auto numbers = [](io::config_object& c, const char* key, std::vector<index_t>& v) {
-        c.optional(key, v).satisfies(!v.empty() && *std::min_element(v.begin(), v.end()) > 0, "numbers above 0");
+        c.optional(key, v).satisfies(!v.empty() && v.size() <= 100 && *std::min_element(v.begin(), v.end()) > 0 &&
+                                         *std::max_element(v.begin(), v.end()) <= support::most_steps,
+                                     "1 to 100 numbers from 1 to " + std::to_string(support::most_steps));
     };
     const auto source = support::config_with(path, changes);
     io::read_config(source, [&](io::config_object& c) {
         c.ignore("comment");
         c.optional("images", s.images).at_least(2).at_most(10000);
-        c.optional("pictures", s.pictures).at_least(1);
+        c.optional("pictures", s.pictures).at_least(1).at_most(1000);
         numbers(c, "steps", s.steps);
         numbers(c, "mmps_iterations", s.mmps_iterations);
-        c.optional("sigma_min", s.sigma_min).above(0.0);
-        c.optional("sigma_max", s.sigma_max).above(s.sigma_min);
-        c.optional("zeta", s.zeta).at_least(0.0);
-        c.optional("lambda", s.lambda).above(0.0);
-        c.optional("iterations", s.iterations).at_least(1);
+        c.optional("sigma_min", s.sigma_min).at_least(support::least_level).at_most(support::most_level);
+        c.optional("sigma_max", s.sigma_max).above(s.sigma_min).at_most(support::most_level);
+        c.optional("zeta", s.zeta).at_least(0.0).at_most(support::most_level);
+        c.optional("lambda", s.lambda).at_least(support::least_level).at_most(support::most_level);
+        c.optional("iterations", s.iterations).at_least(1).at_most(support::most_steps);
         io::json problems;
         c.optional("problems", problems);
         if (!problems.is_null()) {
-            if (!problems.is_array() || problems.empty()) c.fail("problems", "expected a list of problems");
+            if (!problems.is_array() || problems.empty() || problems.size() > 100)
+                c.fail("problems", "expected a list of 1 to 100 problems");
             s.problems.clear();
             for (std::size_t k = 0; k < problems.size(); ++k) {
                 io::config_object one(problems[k], source.where, "problems[" + std::to_string(k) + "]");
@@ -60,8 +63,8 @@ settings read_settings(const std::filesystem::path& path, const std::vector<std:
             }
         }
         c.object("exact", [&](io::config_object& e) {
-            e.optional("seeds", s.exact.seeds).at_least(1);
-            e.optional("samples", s.exact.samples).at_least(2);
+            e.optional("seeds", s.exact.seeds).at_least(1).at_most(support::most_samples);
+            e.optional("samples", s.exact.samples).at_least(2).at_most(1 << 20);
             numbers(e, "steps", s.exact.steps);
         });
         c.optional("seed", s.seed);
@@ -82,7 +85,6 @@ void shrink(settings& s) {
 
 int main(int argc, char** argv) {
     guidance::program_options o;
-    std::filesystem::path config;
     std::vector<std::string> changes;
     bool smoke = false;
     CLI::App app("Compares MMPS with other methods of guidance, on images and where the posterior is known");
@@ -92,16 +94,15 @@ int main(int argc, char** argv) {
         ->check(CLI::ExistingFile);
     app.add_option("--classifier", o.classifier, "of examples/classifier: also compares its features")
         ->check(CLI::ExistingFile);
-    app.add_option("--config", config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
+    app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
     app.add_option("--set", changes, "KEY=VALUE: an entry instead of the configuration's, as images=8; repeatable");
     app.add_option("--out", o.out, "folder for report.json and pictures")->capture_default_str();
     support::add_place_options(app, o.at);
     support::add_products_option(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the report in --out, where there is one");
     app.add_flag("--smoke", smoke, "a small run that takes seconds; without --data on made-up images");
-    CLI11_PARSE(app, argc, argv);
-    try {
-        auto s = read_settings(config, changes);
+    return support::run_program(app, "guidance", argc, argv, [&] {
+        auto s = read_settings(o.config, changes);
         if (smoke) {
             shrink(s);
             if (o.data.empty() && !o.prior.empty()) support::write_cifar_stand_in(o.data = o.out / "stand-in");
@@ -111,8 +112,5 @@ int main(int argc, char** argv) {
         if constexpr (support::has_cuda)
             if (o.at.backend == "cuda") return guidance::run_on_cuda(s, o);
         return guidance::run_on_eigen(s, o);
-    } catch (const std::exception& e) {
-        std::cerr << "guidance: " << e.what() << '\n';
-        return 1;
-    }
+    });
 }

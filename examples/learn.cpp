@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,9 @@ struct digits {
 /// Digits first .. first + count - 1 in [-2, 2], half of their pixels, noise 0.01.
 digits observe(backend& b, const std::string& file, diem::index_t first, diem::index_t count, std::uint64_t seed) {
     const auto pixels = diem::io::load_npy<std::uint8_t>(file);
+    diem::check_value("learn", pixels.size() >= 64 * (first + count),
+                      file + ": has " + std::to_string(pixels.size() / 64) +
+                          " digits of 8 x 8 pixels, expected at least " + std::to_string(first + count));
     std::vector<float> values(static_cast<std::size_t>(64 * count));
     for (std::size_t k = 0; k < values.size(); ++k)
         values[k] = static_cast<float>(pixels.data[static_cast<std::size_t>(64 * first) + k]) / 4 - 2;
@@ -33,9 +37,15 @@ digits observe(backend& b, const std::string& file, diem::index_t first, diem::i
     return d;
 }
 
+diem::index_t number(const std::string& text) {
+    if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos)
+        throw diem::value_error("\"" + text + "\": expected a number");
+    return std::stol(text);
+}
+
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
     if (argc < 2) {
         std::puts("usage: learn examples/data/digits/digits_8x8.npy [LAPS [STEPS]]");
         return 2;
@@ -51,7 +61,7 @@ int main(int argc, char** argv) {
     const auto others =
         diem::posterior::observe(b, test.y.cview(), diem::linop::mask<backend>::per_item(test.masks.view()),
                                  diem::linop::isotropic_covariance(64, 0.01 * 0.01));
-    const diem::index_t laps = argc > 2 ? std::stol(argv[2]) : 4, steps = argc > 3 ? std::stol(argv[3]) : 1000;
+    const diem::index_t laps = argc > 2 ? number(argv[2]) : 4, steps = argc > 3 ? number(argv[3]) : 1000;
 
     // [learn]
     diem::prior::learn_options options;  // the defaults work; the paper's settings are in diem::prior::presets
@@ -82,4 +92,7 @@ int main(int argc, char** argv) {
     std::printf("first values %.2f %.2f %.2f ...\n", double(values[0]), double(values[1]), double(values[2]));
     std::printf("PSNR of one posterior sample of held-out digits: %.2f dB\n", psnr);
     return learned.status == diem::prior::run_status::completed && psnr >= 10 ? 0 : 1;
+} catch (const std::exception& e) {
+    std::fprintf(stderr, "learn: %s\n", e.what());
+    return 1;
 }

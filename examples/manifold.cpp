@@ -4,9 +4,7 @@
 // point; no point is ever seen whole. The low-dimensional experiment of arXiv 2405.13712.
 
 #include <algorithm>
-#include <exception>
 #include <filesystem>
-#include <iostream>
 #include <string>
 #include <vector>
 
@@ -18,7 +16,9 @@
 #include "manifold/program.hpp"
 #include "support/curve.hpp"
 #include "support/em_settings.hpp"
+#include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
+#include "support/program.hpp"
 
 using namespace diem;
 using manifold::settings;
@@ -37,10 +37,10 @@ settings read_settings(const fs::path& path, const std::vector<std::string>& cha
     s.gaussian.measure_evidence = false;
     io::read_config(support::config_with(path, changes), [&](io::config_object& c) {
         c.ignore("comment");
-        c.optional("observations", s.observations).at_least(1);
-        c.optional("rows", s.rows).at_least(1);
-        c.optional("sigma_y", s.sigma_y).above(0.0);
-        c.optional("alpha", s.alpha).above(0.0);
+        c.optional("observations", s.observations).at_least(1).at_most(support::most_count);
+        c.optional("rows", s.rows).at_least(1).at_most(1 << 20);
+        c.optional("sigma_y", s.sigma_y).at_least(support::least_level).at_most(support::most_level);
+        c.optional("alpha", s.alpha).above(0.0).at_most(1000.0);
         c.optional("epsilon", s.epsilon).above(0.0).below(1.0);
         support::read_network(c, "network", "an mlp", s.net);
         s.gaussian.ppca.rank = s.net.features;
@@ -48,7 +48,7 @@ settings read_settings(const fs::path& path, const std::vector<std::string>& cha
         em.initial_mmps->max_iterations = s.rows;
         support::read_object(c, "em", em, s.observations);
         c.object("evaluation", [&](io::config_object& o) {
-            o.optional("samples", s.samples).at_least(2);
+            o.optional("samples", s.samples).at_least(2).at_most(1 << 20);
             support::read_sinkhorn(o, s.sinkhorn);
         });
         c.optional("seed", em.seed);
@@ -60,11 +60,10 @@ settings read_settings(const fs::path& path, const std::vector<std::string>& cha
 
 int main(int argc, char** argv) {
     manifold::program_options o;
-    fs::path config;
     std::vector<std::string> changes;
     bool smoke = false;
     CLI::App app("Learns a prior of points on a curve from random projections of them");
-    app.add_option("--config", config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
+    app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
     app.add_option("--out", o.out, "folder for report.json, samples and the checkpoint")->capture_default_str();
     app.add_option("--set", changes,
                    "KEY=VALUE: an entry instead of the configuration's, as posterior.solver=cg; repeatable");
@@ -72,9 +71,8 @@ int main(int argc, char** argv) {
     support::add_products_option(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
     app.add_flag("--smoke", smoke, "a small run that takes seconds");
-    CLI11_PARSE(app, argc, argv);
-    try {
-        settings s = read_settings(config, changes);
+    return support::run_program(app, "manifold", argc, argv, [&] {
+        settings s = read_settings(o.config, changes);
         if (smoke) {
             s.observations = s.samples = 128;
             s.net.hidden = {32, 32};
@@ -90,8 +88,5 @@ int main(int argc, char** argv) {
         if constexpr (support::has_cuda)
             if (o.at.backend == "cuda") return manifold::run_on_cuda(s, o);
         return manifold::run_on_eigen(s, o);
-    } catch (const std::exception& e) {
-        std::cerr << "manifold: " << e.what() << '\n';
-        return 1;
-    }
+    });
 }

@@ -3,14 +3,12 @@
 // A prior of slices of the head from accelerated k-space alone: one coil, of which whole columns were measured. First a
 // Gaussian, then, where the configuration names a network, a diffusion prior by EM. With each, held-out slices are restored.
 
-#include <exception>
-#include <iostream>
-
 #include <CLI/CLI.hpp>
 
 #include <diem/core/check.hpp>
 
 #include "mri/program.hpp"
+#include "support/program.hpp"
 #include "support/ranks.hpp"
 #include "support/study_options.hpp"
 
@@ -19,8 +17,7 @@ int main(int argc, char** argv) {
     CLI::App app("Learns a prior of slices from accelerated k-space, and restores held-out ones");
     app.add_option("--data", o.data, "npy of slices, (n, height, width) of 8 bits")->check(CLI::ExistingFile);
     support::add_study_options(app, o, "mask.acceleration=8");
-    CLI11_PARSE(app, argc, argv);
-    try {
+    return support::run_program(app, "mri", argc, argv, [&] {
         return support::on_ranks(o.at, [&] {
             auto s = mri::read_settings(o.config, o.changes);
             if (o.smoke) {
@@ -36,8 +33,5 @@ int main(int argc, char** argv) {
                 if (o.at.backend == "cuda") return mri::run_on_cuda(s, o);
             return mri::run_on_eigen(s, o);
         });
-    } catch (const std::exception& e) {
-        std::cerr << "mri: " << e.what() << '\n';
-        return 1;
-    }
+    });
 }

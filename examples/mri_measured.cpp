@@ -3,10 +3,8 @@
 // A slice measured by a scanner with several coils: posterior samples with a prior of complex patches, judged by measured
 // frequencies that were hidden.
 
-#include <exception>
-#include <iostream>
-
 #include "mri/measured_options.hpp"
+#include "support/program.hpp"
 
 int main(int argc, char** argv) {
     measured::prior_settings prior;
@@ -20,12 +18,8 @@ int main(int argc, char** argv) {
     measured::add_options(learn, prior);
     measured::add_options(restore, restoration);
     smoke.add_option("--out", folder, "folder for what it makes")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
-    try {
+    return support::run_program(app, "mri_measured", argc, argv, [&] {
         if (smoke) return measured::smoke(folder, 0);
         return learn ? measured::learn_prior(prior) : measured::restore(restoration);
-    } catch (const std::exception& e) {
-        std::cerr << "mri_measured: " << e.what() << '\n';
-        return 1;
-    }
+    });
 }

@@ -57,7 +57,7 @@ struct ddpm_net {
 };
 inline ddpm_net ddpmpp() {
     nn::ddpm_unet_config c{.height = 32, .width = 32, .channels = 3};
-    if (smoke()) c.hid_channels = {16, 16}, c.hid_blocks = 1;
+    if (smoke()) c.stem = 32, c.hid_channels = {32, 32}, c.hid_blocks = 1;
     return {c, smoke() ? 1 : 4};
 }
 

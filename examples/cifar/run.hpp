@@ -23,6 +23,7 @@ inline constexpr support::image_shape shape{32, 32, 3};
 
 inline support::study_settings settings_of(const support::cifar_settings& c, const program_options& o) {
     auto s = support::study_of("cifar", o, c);
+    s.inputs.emplace_back("--classifier", o.classifier);
     s.observed = support::deleted_pixels(c.keep);
     s.facts = {{"keep", c.keep}};
     s.judged.samples_per_observation = c.evaluation.samples;
@@ -38,7 +39,6 @@ inline support::study_settings settings_of(const support::cifar_settings& c, con
 /// The program on a backend; `wide` is one in double precision, for figures.
 template <Backend B, Backend Wide>
 int run(B& b, Wide& wide, const support::cifar_settings& s, const program_options& o) {
-    std::filesystem::create_directories(o.out);
     const auto masked = [&](const std::vector<std::filesystem::path>& files, index_t count, std::uint32_t purpose) {
         return support::mask_images(b, support::load_cifar(b, files, count).x, shape, s.keep, s.sigma_y, s.seed,
                                     purpose);

@@ -23,6 +23,7 @@
 #include "support/cifar_files.hpp"
 #include "support/classifier_file.hpp"
 #include "support/masked_images.hpp"
+#include "support/outputs.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 #include "support/sample_figures.hpp"
@@ -100,7 +101,15 @@ int run(B& b, Wide& wide, const settings& s, const program_options& o) {
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     };
     check_size("classifier", "network.classes", s.network.classes, 10);
-    std::filesystem::create_directories(o.out);
+    check_value("network.shape",
+                s.network.shape.height == 32 && s.network.shape.width == 32 && s.network.shape.channels == 3,
+                "images of CIFAR-10 are 32 x 32 x 3");
+    support::outputs files("--out", o.out);
+    files.reads("--config", o.config)
+        .reads("--data", io::cifar10_train_files(o.data))
+        .reads("--data", io::cifar10_test_files(o.data))
+        .writes({"classifier.safetensors", "report.json"});
+    files.prepare();
     support::classifier<B> net(b, s.network, {.seed = s.seed});
     const auto train = support::load_cifar(b, io::cifar10_train_files(o.data), s.train_images);
     const auto test = support::load_cifar(b, io::cifar10_test_files(o.data), s.test_images);

@@ -12,6 +12,10 @@
 
 namespace covariances {
 
+/// Counts have upper bounds, so that no product of them wraps; noise levels lie where squares of squares are numbers.
+inline constexpr diem::index_t most_seeds = 1000000, most_points = 1 << 20;
+inline constexpr double least_sigma = 1e-6, most_sigma = 1e6;
+
 /// Units: thickness, sigma_y and sigmas are standard deviations in data units, the curve lies in [-2, 2]^3.
 struct settings {
     diem::index_t seeds = 64, components = 256, features = 3;
@@ -24,7 +28,7 @@ struct settings {
 };
 
 struct program_options {
-    std::filesystem::path out = "out/covariances";
+    std::filesystem::path config, out = "out/covariances";
     support::place at;  ///< chosen, for `run_on_...`
     bool resume = false;
 };

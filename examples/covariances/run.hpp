@@ -14,6 +14,7 @@
 
 #include "covariances/problem.hpp"
 #include "support/interrupt.hpp"
+#include "support/outputs.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 
@@ -28,6 +29,24 @@ inline double quantile(std::vector<double> values, double p) {
     return values[k] + (at - static_cast<double>(k)) * (values[k + 1] - values[k]);
 }
 
+/// What a run that is resumed has found already, `total` entries. Throws config_error where it is of other settings, io_error
+/// where it is no such state.
+inline std::vector<finding> load_state(const std::filesystem::path& path, const io::json& settings, std::size_t total) {
+    const auto stored = io::load_json(path);
+    std::vector<finding> found;
+    try {
+        if (stored.at("settings") != settings) throw config_error(path.string() + ": of a run with other settings");
+        found = stored.at("found").get<std::vector<finding>>();
+    } catch (const io::json::exception& e) {
+        throw io_error(path.string() + ": is no state of a run: " + e.what());
+    }
+    const bool fits = found.size() == total && std::all_of(found.begin(), found.end(), [](const finding& f) {
+                          return f.divergence.empty() || f.divergence.size() == choices.size();
+                      });
+    if (!fits) throw io_error(path.string() + ": is no state of a run: \"found\" does not fit its settings");
+    return found;
+}
+
 /// What must be the same when a run is resumed.
 inline io::json fingerprint(const settings& s) {
     const auto& o = s.sinkhorn;
@@ -38,7 +57,9 @@ inline io::json fingerprint(const settings& s) {
 template <Backend B>
 int run(B& b, const settings& s, const program_options& o) {
     const auto start = std::chrono::steady_clock::now();
-    std::filesystem::create_directories(o.out);
+    support::outputs files("--out", o.out);
+    files.reads("--config", o.config).writes({"state.json", "report.json"});
+    files.prepare();
     std::cout << s.seeds << " mixtures of " << s.components << " components, " << s.sigmas.size() << " noise levels, "
               << s.points << " points each; " << support::describe(o.at, b.threads()) << std::endl;
     const auto levels = static_cast<index_t>(s.sigmas.size()), total = s.seeds * levels;
@@ -48,9 +69,7 @@ int run(B& b, const settings& s, const program_options& o) {
     const auto state = o.out / "state.json";
     index_t done = 0;
     if (o.resume && std::filesystem::exists(state)) {
-        const auto stored = io::load_json(state);
-        if (stored.at("settings") != key) throw config_error(state.string() + ": of a run with other settings");
-        found = stored.at("found").template get<std::vector<finding>>();
+        found = load_state(state, key, found.size());
         for (const auto& f : found) done += f.divergence.empty() ? 0 : 1;
     }
     const auto store = [&] { io::save_json(state, {{"settings", key}, {"found", found}}); };

@@ -29,11 +29,15 @@ template <Backend B>
 digits<B> load_digits(B& b, const program_options& o) {
     const auto folder = std::filesystem::is_directory(o.data / "digits") ? o.data / "digits" : o.data;
     const auto pixels = io::load_npy<std::uint8_t>(folder / "digits_8x8.npy");
-    if (pixels.shape.size() != 3 || pixels.shape[0] <= o.held_out)
+    const index_t least = o.held_out + (o.smoke ? 256 : 1);
+    if (pixels.shape.size() != 3 || pixels.size() == 0 || pixels.shape[0] < least)
         throw io_error((folder / "digits_8x8.npy").string() + ": shape " + io::to_string(pixels.shape) +
-                       ", expected (more than " + std::to_string(o.held_out) + ", height, width)");
+                       ", expected (at least " + std::to_string(least) + ", height, width)");
     const support::image_shape shape{pixels.shape[1], pixels.shape[2], 1};
     const index_t n = shape.height * shape.width, train = o.smoke ? 256 : pixels.shape[0] - o.held_out;
+    if (o.rank > n)
+        throw value_error("--rank: is " + std::to_string(o.rank) + ", expected at most " + std::to_string(n) +
+                          ", the number of pixels");
     std::vector<float> values(pixels.data.size());
     for (std::size_t k = 0; k < values.size(); ++k) values[k] = static_cast<float>(pixels.data[k]) / 4 - 2;
     const auto part = [&](index_t first, index_t count) {
@@ -90,7 +94,6 @@ inline support::study_settings settings_of(const program_options& o) {
 
 template <Backend B, Backend Wide>
 int run(B& b, Wide& wide, const program_options& o) {
-    std::filesystem::create_directories(o.out);
     auto data = load_digits(b, o);
     const index_t features = data.train.truth.features();
     batch<B> truth(b, features, data.held_out.items());

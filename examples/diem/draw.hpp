@@ -23,7 +23,6 @@
 #include "support/memory.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
-#include "support/residual.hpp"
 #include "support/terminal.hpp"
 
 namespace program {
@@ -68,7 +67,7 @@ inline int stopped(const std::string& what, const path& file) {
 
 template <Backend B>
 int sample(B& b, const sample_command& o) {
-    auto files = outputs("--out", o.out);
+    outputs files("--out", o.out);
     files.reads("the checkpoint", o.checkpoint).writes({"samples.npy"});
     auto p = open(b, o);
     if (has_picture(p.image)) files.writes({"samples.png"});
@@ -182,7 +181,7 @@ int posterior(B& b, const posterior_command& o) {
     const auto sigma = sigma_source::of(o.sigma_y);
     result_files written{o.formats, description.mri && description.mri->complex, o.samples > 1};
     written.check();
-    auto files = outputs("--out", o.out);
+    outputs files("--out", o.out);
     files.reads("the checkpoint", o.checkpoint)
         .reads("the observations", o.observations)
         .reads("--operator", o.description)
@@ -221,8 +220,7 @@ int posterior(B& b, const posterior_command& o) {
     const index_t n = m.items();
     batch<B> x(b, m.features(), n * o.samples);
     posterior::sample_state state;
-    const bool exact = !p.prior.has_network() &&
-                       gaussian_stage<B>::draw_masked(b, *p.prior.estimate(), m, o.seed, x.view(), o.at.ranks);
+    const bool exact = gaussian_stage<B>::draw_exactly(b, p.prior, m, o.seed, x.view(), ranks);
     if (!exact) {
         support::progress bar("posterior samples", static_cast<long>(x.items()));
         const auto go_on = [&](const auto& s) {
@@ -245,10 +243,7 @@ int posterior(B& b, const posterior_command& o) {
     if (has_picture(m.image)) save_pictures(b, o.out, m, results, items, count);
     const path named = o.out / written.names().front();
 
-    const double ratio = fit.residual / m.share;
-    const std::string verdict = support::verdict_of(ratio);
-    const std::string residual = "data residual " + support::number(fit.residual, fit.residual < 1e6 ? 2 : 0) +
-                                 " (near " + support::number(m.share) + " where samples fit the data): " + verdict;
+    const std::string residual = fit.words();
     std::cout << count << " posterior samples of each of " << items << " observations: " << named.string() << ' '
               << io::to_string(results.shape()) << " and beside it "
               << (count > 1 ? "mean and standard deviation" : "the mean") << '\n'
@@ -262,25 +257,23 @@ int posterior(B& b, const posterior_command& o) {
                   << support::number(100 * share(solver_status::max_iterations), 1) << " % at the limit of iterations, "
                   << support::number(100 * (share(solver_status::breakdown) + share(solver_status::non_finite)), 1)
                   << " % broke down\n";
-    const io::json result{{"program", "diem posterior"},
-                          {"samples", named.string()},
-                          {"shape", results.shape()},
-                          {"scale", m.scale},
-                          {"seed", o.seed},
-                          {"exact", exact},
-                          {"observed_share", m.share},
-                          {"data_residual", fit.residual},
-                          {"samples_per_observation", count},
-                          {"verdict", verdict},
-                          {"complete", done == x.items()}};
+    io::json result{{"program", "diem posterior"},
+                    {"samples", named.string()},
+                    {"shape", results.shape()},
+                    {"scale", m.scale},
+                    {"seed", o.seed},
+                    {"exact", exact},
+                    {"samples_per_observation", count},
+                    {"complete", done == x.items()}};
+    result.update(fit.facts());
     support::tell(result);
     save_posterior_report(b, o, m, description.type, result, exact ? nullptr : &state);
     if (done < x.items())
         return stopped(std::to_string(items * count) + " of " + std::to_string(x.items()) + " samples", named);
-    if (ratio <= support::poor_residual) return 0;
-    std::cerr << "diem: " << (ratio <= support::bad_residual ? "warning: " : "") << residual
+    if (fit.ratio() <= support::poor_residual) return 0;
+    std::cerr << "diem: " << (fit.ratio() <= support::bad_residual ? "warning: " : "") << residual
               << "; are operator, --sigma-y (" << o.sigma_y << ") and prior those of these observations?\n";
-    return ratio <= support::bad_residual ? 0 : 1;
+    return fit.ratio() <= support::bad_residual ? 0 : 1;
 }
 
 }  // namespace program

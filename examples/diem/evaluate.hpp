@@ -162,8 +162,6 @@ void add_coverage(B& b, const comparison<B>& c, io::json& report, const Add& add
 
 template <Backend B, Backend Wide>
 int evaluate(B& b, Wide& wide, const evaluate_command& o) {
-    check_positive("--data-range", "value", o.data_range);
-    check_positive("--regularization", "value", o.regularization);
     const bool to_file = !o.json.empty() && o.json != "-";
     auto files = outputs::file("--json", o.json);
     files.reads("the samples", o.samples).reads("the truth", o.truth);

@@ -10,17 +10,21 @@
 #include <diem/io/any_array.hpp>
 #include <diem/io/config.hpp>
 
+#include "support/memory.hpp"
+
 namespace program {
 
 using namespace diem;
 namespace fs = std::filesystem;
 
 io::array<float> load_items(const fs::path& path, bool finite) {
+    support::check_file(path);
     auto a = io::load_real_array<float>(path);
     check_items(a.shape, a.data, path.string(), finite);
     return a;
 }
 io::array<float> load_values(const fs::path& path, bool finite) {
+    support::check_file(path);
     auto a = io::load_array<float>(path).values;
     check_items(a.shape, a.data, path.string(), finite);
     return a;
@@ -55,18 +59,12 @@ io::array<float> channels_last(io::array<float> a, layout l, const std::string& 
     return out;
 }
 
-void make_folder(const fs::path& folder) {
-    std::error_code code;
-    fs::create_directories(folder, code);
-    if (code) throw io_error(folder.string() + ": cannot create the folder: " + code.message());
-}
-
 namespace {
 
 /// Values of an image; -1 where they cannot be counted.
 index_t values_of(const support::image_shape& s) {
     index_t count = 0;
-    return io::detail::element_count({s.height, s.width, s.channels}, count) ? count : -1;
+    return io::element_count({s.height, s.width, s.channels}, count) ? count : -1;
 }
 
 }  // namespace
@@ -181,6 +179,7 @@ std::vector<fs::path> operator_description::files() const {
 }
 
 operator_description describe(const io::json& value, const std::string& where, const fs::path& folder) {
+    if (value.is_string()) return load_description(folder / value.get<std::string>());
     operator_description d;
     d.where = where;
     if (support::is_image_operator(value)) {

@@ -17,6 +17,7 @@
 #include <diem/linop/subsample.hpp>
 
 #include "diem/kspace.hpp"
+#include "support/bounds.hpp"
 #include "support/image_grid.hpp"
 #include "support/image_operators.hpp"
 
@@ -25,8 +26,9 @@ namespace program {
 
 using diem::index_t;
 
-/// Counts beyond these are mistakes: random numbers tell 2^32 items apart, and sizes are multiplied with each other.
-inline constexpr index_t most_items = (index_t{1} << 32) - 1, most_steps = 1000000, most_extent = index_t{1} << 20;
+using support::most_extent;
+/// Random numbers tell 2^32 items apart.
+inline constexpr index_t most_items = (index_t{1} << 32) - 1;
 
 /// Where a file has the channels of an image: (items, height, width, channels), or (items, channels, height, width).
 enum class layout { channels_last, channels_first };
@@ -75,9 +77,6 @@ private:
 /// The same of complex numbers, too: as a last axis (re, im).
 [[nodiscard]] diem::io::array<float> load_values(const std::filesystem::path& path, bool finite = true);
 
-/// With the folders above it. Throws io_error.
-void make_folder(const std::filesystem::path& folder);
-
 /// Items of `features` values, with the extents of the image where there is one.
 [[nodiscard]] diem::io::shape_type shape_of(index_t items, index_t features,
                                             const std::optional<support::image_shape>& image);
@@ -124,7 +123,7 @@ struct operator_description {
     /// The files that it names.
     [[nodiscard]] std::vector<std::filesystem::path> files() const;
 };
-/// Throws config_error, naming file and key.
+/// Of an object, or of the name of a file with one. Throws config_error, naming file and key.
 [[nodiscard]] operator_description describe(const diem::io::json& value, const std::string& where,
                                             const std::filesystem::path& folder);
 [[nodiscard]] operator_description load_description(const std::filesystem::path& path);

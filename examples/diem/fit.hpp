@@ -9,12 +9,13 @@
 #include <variant>
 #include <vector>
 
-#include <diem/io/folder_lock.hpp>
+#include <diem/io/atomic.hpp>
 #include <diem/io/png.hpp>
 #include <diem/prior/files.hpp>
 #include <diem/prior/run_folder.hpp>
 
 #include "diem/commands.hpp"
+#include "diem/fit_pictures.hpp"
 #include "diem/fit_report.hpp"
 #include "diem/fit_settings.hpp"
 #include "diem/outputs.hpp"
@@ -41,7 +42,7 @@ public:
     /// what will be written there can be, and is no input.
     void prepare_folder() {
         namespace fs = std::filesystem;
-        auto files = outputs("--out", o_.out);
+        auto& files = files_.emplace("--out", o_.out);
         files.reads("the configuration", o_.config)
             .reads("\"observations\"", s_.observations)
             .reads("\"operator\"", s_.description.where)
@@ -49,20 +50,18 @@ public:
             .reads("\"sigma_y\"", s_.sigma.file)
             .writes({"gaussian.safetensors", "prior.safetensors", "report.json", "report.html"});
         if (has_picture(m_.image)) files.writes({"observed.png", "samples_gaussian.png", "samples_diffusion.png"});
+        if (has_seen(m_)) files.writes({"seen.png"});
         files.check();
         const auto checkpoint = o_.out / "checkpoint";
-        const bool there = fs::is_directory(o_.out);
-        if (there) lock_.emplace(o_.out);
+        files.hold();
         const bool used = fs::exists(gaussian_path()) || !prior::run_files(checkpoint).empty();
         if (used && !o_.resume && !o_.overwrite)
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
         files.prepare();
-        if (!there) lock_.emplace(o_.out);
+        io::remove_leftovers(checkpoint);
         for (const auto& folder : {o_.out, checkpoint}) {
-            if (!fs::is_directory(folder)) continue;
-            io::remove_leftovers(folder);
-            if (!o_.overwrite) continue;
+            if (!o_.overwrite || !fs::is_directory(folder)) continue;
             std::vector<fs::path> old;  // nothing of a longer run before stays beside the new one
             for (const auto& e : fs::directory_iterator(folder))
                 if (fit_writes(e.path().filename().string(), folder == checkpoint)) old.push_back(e.path());
@@ -82,14 +81,12 @@ public:
         support::print_evidence(std::cout, support::evidence_of(notes_, m_.items()));
         return fitted;
     }
-    learn_result<B> second_stage(learned_prior<B> start, const network& net, fit_report& report) {
+    learn_result<B> second_stage(learned_prior<B> start, const network& net, const fit_pictures<B>& pictures,
+                                 fit_report& report) {
         support::watched_run<B, network> watch(
             m_.items(), s_.em.laps,
             [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
-                if (has_picture(m_.image)) {
-                    picture("lap_" + std::to_string(d.lap) + ".png", next);
-                    picture("lap_" + std::to_string(d.lap) + "_posterior.png", x.item_range(0, shown(x.items())));
-                }
+                pictures.lap(d.lap, x, next);
                 report.laps(next.history);
                 report.save("running");
             });
@@ -98,19 +95,9 @@ public:
         add_notes(start, m_);
         return network_stage<B>::fit(b_, std::move(start), net, m_, s_.em, watch.run());
     }
-    void picture(const std::string& name, const learned_prior<B>& prior) const {
-        if (!has_picture(m_.image) || o_.at.ranks.rank() != 0) return;
-        batch<B> x(b_, m_.features(), fitting(*m_.image, s_.pictures));
-        network_stage<B>::draw(b_, prior, prior.drawing.sampling, {.seed = 17}, x.view());
-        picture(name, x.cview());
-    }
-    void picture(const std::string& name, const_view_t<B> x) const {
-        if (o_.at.ranks.rank() == 0) io::save_png(o_.out / name, picture_of(b_, x, *m_.image));
-    }
     [[nodiscard]] const io::json& notes() const { return notes_; }
 
 private:
-    [[nodiscard]] index_t shown(index_t items) const { return fitting(*m_.image, std::min(s_.pictures, items)); }
     void set_up(run_type<B>& run, const path& folder) const {
         run.folder = folder;
         run.ranks = o_.at.ranks;
@@ -124,7 +111,7 @@ private:
     fit_settings& s_;
     const measured<B>& m_;
     io::json notes_;
-    std::optional<io::folder_lock> lock_;
+    std::optional<outputs> files_;  ///< holds the folder
 };
 
 /// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.
@@ -206,8 +193,8 @@ int fit(B& b, const fit_command& o) {
     fit_run<B> run(b, o, s, m);
     if (ranks.rank() == 0) run.prepare_folder();
     ranks.barrier("the folder of the results");
-    if (has_picture(m.image) && ranks.rank() == 0)
-        save_observed(b, o.out / "observed.png", m, fitting(*m.image, std::min(s.pictures, m.items())));
+    const fit_pictures<B> pictures(b, ranks.rank() == 0 ? o.out : path(), m, s.pictures);
+    pictures.observations();
     fit_report report(o, s, facts_of(m), b.threads());
     report.save("running");
     auto result = run.first_stage();
@@ -217,17 +204,17 @@ int fit(B& b, const fit_command& o) {
         return support::interrupt_status();
     }
     report.gaussian(run.notes());
-    run.picture("samples_gaussian.png", result.prior);
+    pictures.samples("samples_gaussian.png", result.prior);
     if (net && em.laps > 0) {
         report.save("running");
-        result = run.second_stage(std::move(result.prior), *net, report);
+        result = run.second_stage(std::move(result.prior), *net, pictures, report);
         std::cout << result.report << std::endl;
         if (result.status == prior::run_status::cancelled) {
             report.laps(result.prior.history);
             report.save("cancelled", result.report);
             return support::interrupt_status();
         }
-        if (result.prior.has_network()) run.picture("samples_diffusion.png", result.prior);
+        if (result.prior.has_network()) pictures.samples("samples_diffusion.png", result.prior);
     }
     if (ranks.rank() != 0) return result.status == prior::run_status::rejected ? 1 : 0;
     const bool learned = result.prior.has_network();

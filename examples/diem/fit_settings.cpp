@@ -32,8 +32,7 @@ void read_sources(io::config_object& c, fit_settings& s, const std::string& wher
         c.required("operator", text);
     else
         c.optional("operator", text);
-    s.description = text.is_string() ? load_description(folder / text.get<std::string>())
-                                     : describe(text, where + " (operator)", folder);
+    s.description = describe(text, where + " (operator)", folder);
     if (!hidden.empty() && s.description.type != "identity" && s.description.type != "mask")
         c.fail("mask", "goes with the operators identity and mask, this is " + s.description.type);
     s.description.nan_is_hidden = s.description.nan_is_hidden || !hidden.empty();

@@ -20,14 +20,14 @@ learn_result<B> gaussian_stage<B>::fit(B& b, const prior::gaussian_fit_options& 
 }
 
 template <Backend B>
-bool gaussian_stage<B>::draw_masked(B& b, const diffusion::gaussian<B>& model, const measured<B>& m, std::uint64_t seed,
-                                    view_t<B> x, const parallel::any_communicator& ranks) {
+bool gaussian_stage<B>::draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
+                                     view_t<B> x, const parallel::any_communicator& ranks) {
     const auto* mask = m.a.as_mask();
-    if (mask == nullptr || model.basis()) return false;
+    if (prior.has_network() || mask == nullptr || prior.estimate()->basis()) return false;
     const auto observed = posterior::observe(b, m.y, *mask, m.noise);
     random_key key{.seed = seed, .lane = random_lane::prior_sample};
     for (index_t first = 0; first < x.items(); first += m.items(), ++key.step)
-        prior::draw_posteriors(b, model, observed, key, x.item_range(first, m.items()), 256, ranks);
+        prior::draw_posteriors(b, *prior.estimate(), observed, key, x.item_range(first, m.items()), 256, ranks);
     return true;
 }
 

@@ -12,6 +12,8 @@
 #include <diem/mri/espirit.hpp>
 #include <diem/mri/resize.hpp>
 
+#include "support/memory.hpp"
+
 namespace program {
 
 using namespace diem;
@@ -23,6 +25,15 @@ using host_backend = eigen_backend<float>;
 
 std::string size_text(index_t height, index_t width) { return std::to_string(height) + " x " + std::to_string(width); }
 std::vector<float> pairs_of(const complex_images& a) { return io::as_pairs(a).data; }
+
+io::kspace_mask mask_of(const mri_description& d, const fs::path& name) {
+    const auto given = d.source(name);
+    return given ? io::kspace_mask_of(*given, name.string()) : io::load_kspace_mask(name);
+}
+complex_images maps_of(const mri_description& d, const fs::path& name) {
+    const auto given = d.source(name);
+    return given ? io::coil_maps_of(*given, name.string()) : io::load_coil_maps(name);
+}
 
 /// The map of one coil that sees everything alike.
 complex_images one_coil(index_t height, index_t width) {
@@ -87,7 +98,10 @@ public:
 
     mri_part read(std::vector<std::string>& words) {
         const bool several = d_.espirit || !d_.coils.empty();
-        auto k = io::load_kspace(file_, several ? io::third_axis::coils : io::third_axis::slices);
+        const auto third = several ? io::third_axis::coils : io::third_axis::slices;
+        const auto given = d_.source(file_);
+        if (!given) support::check_file(file_);
+        auto k = given ? io::kspace_of(*given, third, file_.string()) : io::load_kspace(file_, third);
         if (!several && k.coils() != 1)
             throw shape_error(file_.string() + ": k-space of " + std::to_string(k.coils()) + " coils: " + d_.where +
                               " needs \"coils\", their maps (diem mri maps makes them), or \"espirit\"");
@@ -121,7 +135,7 @@ private:
     }
     void take_mask(io::kspace_data& k) const {
         if (mask_file_.empty()) return;
-        auto given = io::load_kspace_mask(mask_file_);
+        auto given = mask_of(d_, mask_file_);
         check_mask(given, mask_file_, k.slices(), k.height(), k.width());
         k.measured =
             io::smallest(k.stated ? io::both_measured(given, k.measured, mask_file_.string()) : std::move(given));
@@ -155,7 +169,7 @@ private:
     complex_images maps_for(const io::kspace_data& k) {
         if (d_.espirit) return espirit_maps(k, {}, file_, 1).maps;
         if (maps_file_.empty()) return one_coil(k.height(), k.width());
-        auto maps = io::load_coil_maps(maps_file_);
+        auto maps = maps_of(d_, maps_file_);
         const auto has = [&](index_t h, index_t w) { return maps.shape[2] == h && maps.shape[3] == w; };
         if (maps.shape[1] != k.coils() || (maps.shape[0] != 1 && maps.shape[0] != k.slices()) ||
             !(has(height_, width_) || has(k.height(), k.width()) || (d_.height > 0 && has(d_.height, d_.width))))
@@ -254,13 +268,13 @@ mri_measurement mri_for_images(const mri_description& d, index_t items, index_t 
     p.height = height;
     p.width = width;
     io::kspace_mask m = masks;
-    if (m.size() == 0 && !d.masks.empty()) m = io::load_kspace_mask(d.masks.front());
+    if (m.size() == 0 && !d.masks.empty()) m = mask_of(d, d.masks.front());
     if (m.size() == 0) m = every_column(width);
     check_mask(m, d.masks.empty() ? fs::path(d.where) : d.masks.front(), items, height, width);
     p.mask.assign(m.data.begin(), m.data.end());
     p.one_mask = m.shape[0] == 1;
     if (d.complex) {
-        const auto maps = d.coils.empty() ? one_coil(height, width) : io::load_coil_maps(d.coils.front());
+        const auto maps = d.coils.empty() ? one_coil(height, width) : maps_of(d, d.coils.front());
         if ((maps.shape[0] != 1 && maps.shape[0] != items) || maps.shape[2] != height || maps.shape[3] != width)
             throw shape_error(d.coils.front().string() + ": maps of (slices, coils, height, width) " +
                               io::to_string(maps.shape) + " do not fit " + std::to_string(items) + " images of " +

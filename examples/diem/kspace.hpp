@@ -3,6 +3,7 @@
 
 #include <complex>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -20,6 +21,9 @@ namespace program {
 
 using diem::index_t;
 
+/// An array that is there in the place of a file; none: there is a file of that name.
+using array_source = std::function<std::optional<diem::io::numbers<float>>(const std::filesystem::path& name)>;
+
 /// {"type": "mri", "mask": FILE, "coils": FILE, "size": [height, width], "fit": "crop"}: see docs/command_line.md.
 struct mri_description {
     std::string where;                                ///< for messages
@@ -29,6 +33,7 @@ struct mri_description {
     bool complex = false;                             ///< x is complex: with maps, or because it says so
     index_t height = 0, width = 0;                    ///< of x; 0: as k-space
     bool crop = false, pad = false;                   ///< what may be done where k-space has another size
+    array_source source = [](const std::filesystem::path&) { return std::nullopt; };  ///< of k-space, masks and maps
 };
 
 /// Items of one size, in host memory.

@@ -23,6 +23,7 @@
 #include "support/any_operator.hpp"
 #include "support/image_batches.hpp"
 #include "support/report.hpp"
+#include "support/residual.hpp"
 
 /// What a user brings, in the memory of a backend.
 namespace program {
@@ -40,10 +41,10 @@ template <Backend B>
 template <Backend B>
 [[nodiscard]] support::any_operator<B> load_steps(B& b, const operator_description& d, index_t items, index_t rows,
                                                   const std::string& name) {
-    auto a = support::make_image_operator(b, d.steps, d.read);
-    if (a.rows() != rows)
-        throw diem::shape_error(d.where + ": the operator gives " + std::to_string(a.rows()) + " values, " + name +
+    if (const auto given = d.steps.back().to.size(); given != rows)  // before it takes memory
+        throw diem::shape_error(d.where + ": the operator gives " + std::to_string(given) + " values, " + name +
                                 " has " + std::to_string(rows) + " per item");
+    auto a = support::make_image_operator(b, d.steps, d.read);
     if (a.items() != diem::linop::any_items && a.items() != items)
         throw diem::shape_error(d.where + ": the operator is for " + std::to_string(a.items()) + " items, " + name +
                                 " has " + std::to_string(items));
@@ -88,9 +89,12 @@ struct measured {
     std::optional<support::image_shape> image;  ///< of x
     double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
     index_t unseen_items = 0, unseen_features = 0;  ///< of which, or by which, the operator shows nothing
+    index_t seldom_features = 0;                    ///< the unseen ones too: see prior::recoverability_options
+    std::vector<double> seen{};                     ///< of masks: the share of observations that show a value of x
     double spread = 0;                              ///< about the root mean square of x
     double scale = 1;                               ///< y, its noise and x are those of the user divided by this
     bool measures_kspace = false;                   ///< operator mri: y is no image
+    std::vector<std::string> words{};               ///< what was done to bring files to one size
     [[nodiscard]] index_t items() const { return y.items(); }
     [[nodiscard]] index_t features() const { return a.cols(); }
     [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y, a, noise); }
@@ -99,9 +103,15 @@ struct measured {
 template <Backend B>
 void examine(B& b, measured<B>& m, const std::string& where) {
     using namespace diem;
-    const auto seen = prior::recoverability_of(b, m.a, m.items(), {.steps = 0});
+    auto seen = prior::recoverability_of(b, m.a, m.items(), {.steps = 0});
+    const auto count_of = [&](double share) {
+        return static_cast<index_t>(std::round(share * static_cast<double>(m.features())));
+    };
     m.unseen_items = seen.unseen_items;
-    m.unseen_features = static_cast<index_t>(std::round(seen.unseen_values * static_cast<double>(m.features())));
+    m.unseen_features = count_of(seen.unseen_values);
+    m.seldom_features = count_of(seen.seldom_values);
+    if (m.a.as_mask() != nullptr)
+        m.seen = std::move(seen.seen);  // of other operators an estimate: too rough for a picture
     if (m.unseen_items == m.items())
         throw value_error(where + ": the operator is zero for every item: nothing was seen");
     m.spread = std::sqrt(prior::observed_variance_of(b, m.observed(b)).of_x);
@@ -113,7 +123,6 @@ template <Backend B>
                                             std::optional<support::image_shape> image) {
     using namespace diem;
     const auto m = load_mri(*d.mri, files);
-    for (const auto& words : m.words) std::cout << words << '\n';
     auto a = make_mri(b, m);
     const index_t rows = a.rows();
     index_t items = 0;
@@ -137,6 +146,7 @@ template <Backend B>
     const const_view_t<B> shown = y.cview();
     measured<B> out{std::move(y), shown, std::move(a), std::move(noise), image, m.share};
     out.measures_kspace = true;
+    out.words = m.words;
     examine(b, out, d.where);
     return out;
 }
@@ -170,7 +180,11 @@ template <Backend B>
 [[nodiscard]] measured<B> load_measured(B& b, const std::vector<std::filesystem::path>& files,
                                         const operator_description& d, const sigma_source& sigma,
                                         std::optional<support::image_shape> image) {
-    if (d.mri) return load_mri_measured(b, files, d, sigma, image);
+    if (d.mri) {
+        auto m = load_mri_measured(b, files, d, sigma, image);
+        for (const auto& words : m.words) std::cout << words << '\n';
+        return m;
+    }
     if (files.size() != 1)
         throw diem::config_error(d.where + ": " + std::to_string(files.size()) +
                                  " files of observations, expected one (several are for the operator mri)");
@@ -193,8 +207,18 @@ void rescale(B& b, measured<B>& m, const sigma_source& sigma, double scale) {
 }
 /// How samples of the observations fit them.
 struct data_fit {
+    double share = 1;        ///< what the residual of a good fit is near to
     double residual = 0;     ///< mean of (y - A x)' Sigma_y^-1 (y - A x) / rows over the finite ones
     index_t non_finite = 0;  ///< samples with a number that is not finite, or such a residual
+    [[nodiscard]] double ratio() const { return residual / share; }
+    [[nodiscard]] std::string words() const {
+        return "data residual " + support::number(residual, residual < 1e6 ? 2 : 0) + " (near " +
+               support::number(share) + " where samples fit the data): " + support::verdict_of(ratio());
+    }
+    /// For machines.
+    [[nodiscard]] diem::io::json facts() const {
+        return {{"observed_share", share}, {"data_residual", residual}, {"verdict", support::verdict_of(ratio())}};
+    }
 };
 /// Of x, sample s n + i of observation i.
 template <Backend B>
@@ -202,7 +226,7 @@ template <Backend B>
     using namespace diem;
     const index_t n = m.items(), rows = m.y.features(), features = m.features();
     batch<B> r(b, rows, n), s(b, rows, n);
-    data_fit f;
+    data_fit f{m.share};
     for (index_t first = 0; first < x.items(); first += n) {
         const index_t count = std::min(n, x.items() - first);
         const const_view_t<B> part = x.item_range(first, count);
@@ -287,13 +311,39 @@ void save_observed(B& b, const std::filesystem::path& file, const measured<B>& m
     diem::io::save_png(file, picture_of(b, m.y.item_range(0, count), *m.image, false, hidden.cview()));
 }
 
+/// Whether some pixels are seen more often than others, so that `save_seen` shows something.
+template <Backend B>
+[[nodiscard]] bool has_seen(const measured<B>& m) {
+    if (!has_picture(m.image) || m.seen.empty()) return false;
+    const auto [least, most] = std::minmax_element(m.seen.begin(), m.seen.end());
+    return *least < 0.99 * *most;
+}
+/// The share of observations that show each pixel of x, as a picture: black none, white the most.
+template <Backend B>
+void save_seen(B& b, const std::filesystem::path& file, const measured<B>& m) {
+    std::vector<float> grey(m.seen.begin(), m.seen.end());
+    auto image = *m.image;
+    if (is_complex(m.image)) {
+        grey = magnitudes_of(grey);
+        image.channels = 1;
+    }
+    const float most = *std::max_element(grey.begin(), grey.end());
+    for (float& v : grey) v = 4 * v / most - 2;
+    const auto x = diem::to_backend(b, grey, static_cast<index_t>(grey.size()), 1);
+    diem::io::save_png(file, picture_of(b, x.cview(), image));
+}
+
 /// For a report.
 template <Backend B>
 [[nodiscard]] diem::io::json facts_of(const measured<B>& m) {
-    diem::io::json j{
-        {"observations", m.items()}, {"rows", m.y.features()},         {"features", m.features()},
-        {"observed_share", m.share}, {"unseen_items", m.unseen_items}, {"unseen_features", m.unseen_features},
-        {"scale", m.scale}};
+    diem::io::json j{{"observations", m.items()},
+                     {"rows", m.y.features()},
+                     {"features", m.features()},
+                     {"observed_share", m.share},
+                     {"unseen_items", m.unseen_items},
+                     {"unseen_features", m.unseen_features},
+                     {"seldom_features", m.seldom_features},
+                     {"scale", m.scale}};
     if (m.image) j["image"] = {m.image->height, m.image->width, m.image->channels};
     return j;
 }

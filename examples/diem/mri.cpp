@@ -11,12 +11,14 @@
 
 #include <diem/backend/eigen.hpp>
 #include <diem/io/any_kspace.hpp>
+#include <diem/io/array_place.hpp>
 #include <diem/mri/measured.hpp>
 #include <diem/mri/scaling.hpp>
 #include <diem/mri/whitening.hpp>
 
 #include "diem/kspace.hpp"
 #include "diem/outputs.hpp"
+#include "support/memory.hpp"
 #include "support/report.hpp"
 #include "support/terminal.hpp"
 
@@ -30,6 +32,7 @@ using mri_backend = eigen_backend<float>;
 
 /// Without readout oversampling, as the operator mri takes it.
 io::kspace_data load_coils(const std::filesystem::path& file) {
+    support::check_file(file);
     auto k = io::load_kspace(file, io::third_axis::coils);
     if (remove_oversampling(k, file)) std::cout << "readout oversampling removed: " << k.height() << " rows\n";
     return k;
@@ -37,7 +40,7 @@ io::kspace_data load_coils(const std::filesystem::path& file) {
 
 /// Whether it is a file of BART; else it is npy. Throws io_error for another extension.
 bool as_cfl(const std::filesystem::path& out) {
-    const std::string extension = io::detail::lower_extension(out);
+    const std::string extension = io::lower_extension(out);
     if (extension != ".npy" && extension != ".cfl" && extension != ".hdr")
         throw io_error("--out: " + out.string() + ": expected a name that ends in .npy or .cfl");
     return extension != ".npy";

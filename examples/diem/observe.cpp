@@ -149,6 +149,9 @@ written_operator make_operator(cpu& b, const observe_command& o, const operator_
     io::shape_type shape = truth.shape;
     if (d.type == "averaging") shape = {items, features / (d.block * d.block)};
     if (!d.steps.empty()) {
+        if (const auto taken = d.steps.front().from.size(); taken != features)  // before it takes memory
+            throw shape_error(o.description.string() + ": the operator takes " + std::to_string(taken) +
+                              " values, items of " + o.truth.string() + " have " + std::to_string(features));
         shape = {items, d.steps.back().to.size()};
         support::make_files_absolute(description, o.description.parent_path());
     }
@@ -167,12 +170,12 @@ int observe(const observe_command& o) {
     auto d = load_description(o.description);
     if (!o.layout.empty()) d.order = layout_of(o.layout, "--layout");
     const auto sigma = sigma_source::of(o.sigma_y);
-    auto files = outputs("--out", o.out)
-                     .reads("the truth", o.truth)
-                     .reads("--operator", o.description)
-                     .reads("--sigma-y", sigma.file)
-                     .reads(d.where, d.files())
-                     .writes({"truth.npy", "y.npy", "operator.json"});
+    outputs files("--out", o.out);
+    files.reads("the truth", o.truth)
+        .reads("--operator", o.description)
+        .reads("--sigma-y", sigma.file)
+        .reads(d.where, d.files())
+        .writes({"truth.npy", "y.npy", "operator.json"});
     if (d.drawn()) files.writes({d.rows > 0 ? "matrices.npy" : "masks.npy"});
     files.check();
     const auto truth = load_truth(o, d.order);

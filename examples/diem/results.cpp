@@ -9,6 +9,9 @@
 
 #include <diem/io/any_array.hpp>
 #include <diem/io/kspace.hpp>
+#if defined(DIEM_HAS_HDF5)
+#include <diem/io/hdf5_writer.hpp>
+#endif
 
 namespace program {
 
@@ -142,7 +145,7 @@ void posterior_results::save_hdf5([[maybe_unused]] const fs::path& out) const {
     one.insert(one.begin(), items_);
     auto all = one;
     all.insert(all.begin() + 1, count_);
-    io::detail::hdf5_writer file(out / "reconstruction.h5");
+    io::hdf5_writer file(out / "reconstruction.h5");
     const auto add = [&](const char* name, const io::shape_type& shape, const std::vector<float>& values, bool pairs) {
         const auto numbers = pairs ? magnitudes_of(values) : values;
         file.add(name, shape, std::span<const float>(numbers));

@@ -61,10 +61,10 @@ struct gaussian_stage {
     /// Masks have exact E-steps that cost little; other operators are formed as matrices by `moments`.
     [[nodiscard]] static learn_result<B> fit(B& b, const diem::prior::gaussian_fit_options& o, const measured<B>& m,
                                              const run_type<B>& run);
-    /// Exact posterior samples of masked observations under a Gaussian; false where A is no mask. Sample s n + i belongs to
-    /// observation i.
-    static bool draw_masked(B& b, const diem::diffusion::gaussian<B>& model, const measured<B>& m, std::uint64_t seed,
-                            diem::view_t<B> x, const diem::parallel::any_communicator& ranks = {});
+    /// Exact posterior samples of masked observations under a Gaussian prior; false where the prior or A is none of these. Sample
+    /// s n + i belongs to observation i.
+    static bool draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
+                             diem::view_t<B> x, const diem::parallel::any_communicator& ranks = {});
 };
 
 template <Backend B>

@@ -39,7 +39,7 @@ struct settings {
 };
 
 struct program_options {
-    std::filesystem::path data, prior, classifier, out = "out/guidance";
+    std::filesystem::path data, prior, classifier, config, out = "out/guidance";
     support::place at;  ///< chosen, for `run_on_...`
     bool resume = false;
 };

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,7 +12,6 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/io/cifar.hpp>
-#include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
 #include <diem/nn/unet.hpp>
@@ -30,6 +28,7 @@
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
 #include "support/interrupt.hpp"
+#include "support/outputs.hpp"
 #include "support/posterior_figures.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
@@ -37,10 +36,6 @@
 namespace guidance {
 
 inline constexpr support::image_shape shape{extent.height, extent.width, extent.channels};
-
-inline double mean_of(const std::vector<double>& v) {
-    return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size());
-}
 
 /// How near restored images are to the truth; values are brought to [-2, 2] first.
 template <Backend B>
@@ -94,8 +89,12 @@ public:
 
     /// The exit status.
     int run() {
-        std::filesystem::create_directories(o_.out);
-        const io::folder_lock lock(o_.out);  // two runs in one folder would mix their files
+        support::outputs files("--out", o_.out);
+        files.reads("--config", o_.config)
+            .reads("--prior", o_.prior)
+            .reads("--classifier", o_.classifier)
+            .writes({"report.json", "report.html", "restored.png"});
+        files.prepare();
         support::catch_interrupts();
         std::cout << s_.problems.size() << " problems, " << methods_.size() << " methods; "
                   << support::describe(o_.at, b_.threads()) << std::endl;
@@ -146,8 +145,18 @@ private:
                                 "iterations", "known_samples", "seed"})
             if (old.contains(key) && old[key] != report_.json()[key])
                 throw config_error(path.string() + ": of a run with another \"" + key + "\"");
-        for (const char* key : {"results", "known", "pictures"})
-            if (old.contains(key)) report_.json()[key] = std::move(old[key]);
+        const auto take = [&](const char* key, const std::vector<const char*>& about) {
+            if (!old.contains(key)) return;
+            const auto complete = [&](const io::json& entry) {
+                return std::all_of(about.begin(), about.end(), [&](const char* name) { return entry.contains(name); });
+            };
+            if (!old[key].is_array() || !std::all_of(old[key].begin(), old[key].end(), complete))
+                throw io_error(path.string() + ": is no report of a run: \"" + key + "\"");
+            report_.json()[key] = std::move(old[key]);
+        };
+        take("results", {"problem", "method", "steps"});
+        take("known", {"prior", "seed", "method", "steps"});
+        take("pictures", {});
     }
     /// Whether an entry of `list` says all of this.
     [[nodiscard]] bool has(const char* list, const io::json& about) {
@@ -265,7 +274,7 @@ private:
             if (!entry.contains(key) || entry[key].is_null()) return "";
             values.push_back(entry[key].template get<double>());
         }
-        return values.empty() ? "" : support::number(mean_of(values), digits);
+        return values.empty() ? "" : support::number(support::mean_of(values), digits);
     }
     void print() {
         if (!o_.prior.empty()) {

@@ -27,7 +27,7 @@ struct settings {
 };
 
 struct program_options {
-    std::filesystem::path out = "out/manifold";
+    std::filesystem::path config, out = "out/manifold";
     support::place at;  ///< chosen, for `run_on_...`
     bool resume = false;
 };

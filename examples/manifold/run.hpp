@@ -14,7 +14,6 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
-#include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/linop/covariance.hpp>
@@ -31,6 +30,7 @@
 #include "support/html_report.hpp"
 #include "support/interrupt.hpp"
 #include "support/lap_log.hpp"
+#include "support/outputs.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 #include "support/watched_run.hpp"
@@ -127,7 +127,6 @@ template <Backend B>
 int run(B& b, const settings& s, const program_options& o) {
     using network = nn::mlp<B>;
     using prior_type = prior::learned<B, network>;
-    std::filesystem::create_directories(o.out);
     const problem<B> data(b, s);
     const auto observed = data.observed(b);
     std::cout << s.observations << " points of a curve in R^" << s.net.features << ", of each " << s.rows
@@ -165,8 +164,9 @@ int run(B& b, const settings& s, const program_options& o) {
         save("cancelled");
         return support::interrupt_status();
     };
-    std::filesystem::create_directories(o.out);
-    const io::folder_lock lock(o.out);  // two runs in one folder would mix their files
+    support::outputs files("--out", o.out);
+    files.reads("--config", o.config).writes({"report.json", "report.html", "laps.json", "truth.npy"});
+    files.prepare();
     save("running");
     support::watched_run<B, network> watch(
         s.observations, s.em.laps, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {

@@ -32,8 +32,10 @@ struct columns {
 /// Of slice `seed`: the choice of numpy.random.RandomState(seed), so that scripts in Python can measure the same columns.
 [[nodiscard]] inline std::vector<float> column_mask(index_t width, const columns& c, std::uint32_t seed) {
     const index_t n = width / c.acceleration, first = width / 2 - c.centre / 2;
-    check_value("column_mask", c.centre >= 0 && c.centre <= n,
-                std::to_string(c.centre) + " columns in the centre, of " + std::to_string(n) + " in all");
+    check_value("mask", c.centre >= 0 && c.centre <= n,
+                "\"centre\" is " + std::to_string(c.centre) + ", and \"acceleration\" " +
+                    std::to_string(c.acceleration) + " leaves " + std::to_string(n) + " of " + std::to_string(width) +
+                    " columns in all");
     std::vector<float> mask(static_cast<std::size_t>(width), 0.0F);
     std::vector<index_t> rest;
     for (index_t x = 0; x < width; ++x)

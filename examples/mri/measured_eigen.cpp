@@ -29,6 +29,8 @@ int learn_prior(const prior_settings& s) {
     of_each("--pixels", s.pixels.size());
     of_each("--shares", s.shares.size());
     of_each("--first", s.first.size());
+    auto files_out = support::outputs::file("--out", s.out);
+    files_out.reads("--slices", s.slices).reads("--samples", s.samples).reads("--start", s.start).prepare();
     backend b(s.threads);
     slice_patches source;
     source.size = s.size;
@@ -48,6 +50,9 @@ int learn_prior(const prior_settings& s) {
         diem::check_positive("mri", "--pixels", pixel);
         source.sources.push_back({std::move(slices), pixel / 1.3, pixel * 1.3, s.shares.empty() ? 1.0 : s.shares[k]});
     }
+    double shares = 0;
+    for (const auto& each : source.sources) shares += each.share;
+    diem::check_positive("mri", "the sum of --shares", shares);
     if (!s.samples.empty()) {
         source.images = diem::io::load_npy<float>(s.samples);
         const auto& shape = source.images.shape;

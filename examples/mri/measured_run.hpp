@@ -19,6 +19,7 @@
 #include "mri/measured_prior.hpp"
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
+#include "support/outputs.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 
@@ -204,8 +205,13 @@ template <Backend B>
 int restore_on(B& b, const restore_settings& o) {
     diem::check_value("mri", !o.kspace.empty() && !o.prior.empty(), "--kspace and --prior are needed");
     diem::check_value("mri", !o.seeds.empty(), "--seeds is empty");
-    std::filesystem::create_directories(o.out);
     const auto folder = std::filesystem::path(o.out);
+    support::outputs files("--out", folder);
+    files.reads("--kspace", o.kspace)
+        .reads("--prior", o.prior)
+        .reads("--beside", o.beside)
+        .writes({"pictures.png", "samples.npy", "report.json"});
+    files.prepare();
     const auto data = load(o.kspace);
     const auto beside = load_beside(o.beside, data.size);
     const auto prior = diem::prior::load<B>(o.prior, b);

@@ -15,13 +15,16 @@
 #include "mri/kspace_images.hpp"
 #include "mri/program.hpp"
 #include "support/image_study.hpp"
+#include "support/memory.hpp"
 
 namespace mri {
 
 /// Slices (n, height, width) of 8 bits, which become data in [-2, 2].
 class slice_file {
 public:
-    explicit slice_file(const std::filesystem::path& path) : path_(path), slices_(io::load_npy<std::uint8_t>(path)) {
+    explicit slice_file(const std::filesystem::path& path) : path_(path) {
+        support::check_file(path);
+        slices_ = io::load_npy<std::uint8_t>(path);
         if (slices_.shape.size() != 3 || slices_.size() == 0)
             throw io_error(path.string() + ": shape " + io::to_string(slices_.shape) +
                            ", expected (slices, height, width)");
@@ -30,9 +33,9 @@ public:
     [[nodiscard]] index_t count() const { return slices_.shape[0]; }
     template <Backend B>
     [[nodiscard]] batch<B> data(B& b, index_t first, index_t count) const {
-        if (first + count > slices_.shape[0])
+        if (count > slices_.shape[0] - first)
             throw value_error(path_.string() + " has " + std::to_string(slices_.shape[0]) + " slices, " +
-                              std::to_string(first + count) + " are asked for");
+                              std::to_string(count) + " from number " + std::to_string(first) + " on are asked for");
         const index_t n = shape().height * shape().width;
         std::vector<float> values(static_cast<std::size_t>(count * n));
         for (std::size_t k = 0; k < values.size(); ++k)
@@ -67,7 +70,6 @@ inline support::study_settings settings_of(const settings& c, const program_opti
 
 template <Backend B>
 int run(B& b, const settings& s, const program_options& o) {
-    std::filesystem::create_directories(o.out);
     const slice_file file(o.data);
     const auto shape = file.shape();
     std::vector<std::pair<std::string, kspace_images<B>>> held_out;

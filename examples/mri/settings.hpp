@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -14,9 +13,12 @@
 #include <diem/io/npy.hpp>
 
 #include "mri/kspace_images.hpp"
+#include "support/bounds.hpp"
 #include "support/study_stages.hpp"
 
 namespace mri {
+
+using support::most_extent;
 
 /// Configuration of examples/mri; slices lie in [-2, 2].
 struct settings : support::stage_settings {
@@ -40,21 +42,27 @@ struct settings : support::stage_settings {
                                             const std::vector<std::string>& changes) {
     settings s;
     io::read_config(support::config_with(path, changes), [&](io::config_object& c) {
-        support::read_stages(c, s, "slices", std::numeric_limits<index_t>::max());
+        support::read_stages(c, s, "slices", support::most_count);
         c.object("mask", [&](io::config_object& o) {
-            o.optional("acceleration", s.mask.acceleration).at_least(1);
-            o.optional("centre", s.mask.centre).at_least(0);
+            o.optional("acceleration", s.mask.acceleration).at_least(1).at_most(most_extent);
+            o.optional("centre", s.mask.centre).at_least(0).at_most(most_extent);
         });
         c.object("evaluation", [&](io::config_object& o) {
-            o.optional("first", s.evaluation.first).at_least(0);
-            o.optional("slices", s.evaluation.slices).at_least(1);
-            o.optional("samples", s.evaluation.samples).at_least(1);
-            o.optional("pictures", s.evaluation.pictures).at_least(1);
+            o.optional("first", s.evaluation.first).at_least(0).at_most(support::most_count);
+            o.optional("slices", s.evaluation.slices).at_least(1).at_most(support::most_count);
+            o.optional("samples", s.evaluation.samples).at_least(1).at_most(support::most_samples);
+            o.optional("pictures", s.evaluation.pictures).at_least(1).at_most(1000);
             auto& r = s.evaluation.accelerations;
             o.optional("accelerations", r)
-                .satisfies(!r.empty() && *std::min_element(r.begin(), r.end()) >= 1, "numbers >= 1");
+                .satisfies(!r.empty() && r.size() <= 100 && *std::min_element(r.begin(), r.end()) >= 1 &&
+                               *std::max_element(r.begin(), r.end()) <= most_extent,
+                           "1 to 100 numbers from 1 to " + std::to_string(most_extent));
             o.optional("centres", s.evaluation.centres)
-                .satisfies(s.evaluation.centres.size() == r.size(), "one number for each of \"accelerations\"");
+                .satisfies(
+                    s.evaluation.centres.size() == r.size() &&
+                        *std::min_element(s.evaluation.centres.begin(), s.evaluation.centres.end()) >= 0 &&
+                        *std::max_element(s.evaluation.centres.begin(), s.evaluation.centres.end()) <= most_extent,
+                    "one number from 0 to " + std::to_string(most_extent) + " for each of \"accelerations\"");
         });
     });
     return s;

@@ -46,15 +46,15 @@ struct cifar_settings : stage_settings {
         a.channels = 3;
         c.object("evaluation", [&](config_object& o) {
             o.optional("images", s.evaluation.images).at_least(1).at_most(10000);
-            o.optional("samples", s.evaluation.samples).at_least(1);
-            o.optional("free_samples", s.evaluation.free_samples).at_least(0);
-            o.optional("pictures", s.evaluation.pictures).at_least(1);
+            o.optional("samples", s.evaluation.samples).at_least(1).at_most(most_samples);
+            o.optional("free_samples", s.evaluation.free_samples).at_least(0).at_most(most_samples);
+            o.optional("pictures", s.evaluation.pictures).at_least(1).at_most(1000);
             std::string sampler;
             o.optional("sampler", sampler);
             for (const auto& [name, value] : sampler_names)
                 if (name == sampler) s.evaluation.sampler = value;
             if (!sampler.empty() && !s.evaluation.sampler) o.fail("sampler", "is no sampler: " + sampler);
-            o.optional("steps", s.evaluation.steps).at_least(0);
+            o.optional("steps", s.evaluation.steps).at_least(0).at_most(most_steps);
         });
     });
     return s;

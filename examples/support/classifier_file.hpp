@@ -19,13 +19,17 @@ namespace support {
 inline void read_classifier(diem::io::config_object& c, classifier_config& n) {
     std::vector<index_t> shape{n.shape.height, n.shape.width, n.shape.channels};
     const auto positive = [](const std::vector<index_t>& v) {
-        return !v.empty() && std::all_of(v.begin(), v.end(), [](index_t k) { return k > 0; });
+        return !v.empty() && v.size() <= 64 &&
+               std::all_of(v.begin(), v.end(), [](index_t k) { return k > 0 && k <= index_t{1} << 16; });
     };
-    c.optional("shape", shape).satisfies(shape.size() == 3 && positive(shape), "height, width and channels");
-    c.optional("channels", n.channels).satisfies(positive(n.channels), "one number above 0 for each layer");
+    c.optional("shape", shape)
+        .satisfies(shape.size() == 3 && positive(shape), "height, width and channels, 1 to 65536");
+    c.optional("channels", n.channels)
+        .satisfies(positive(n.channels), "a number from 1 to 65536 for each of up to 64 layers");
     c.optional("strides", n.strides)
-        .satisfies(n.strides.size() == n.channels.size() && positive(n.strides), "as many numbers as channels");
-    c.optional("classes", n.classes).at_least(2);
+        .satisfies(n.strides.size() == n.channels.size() && positive(n.strides),
+                   "as many numbers as channels, from 1 to 65536");
+    c.optional("classes", n.classes).at_least(2).at_most(index_t{1} << 16);
     n.shape = {shape[0], shape[1], shape[2]};
 }
 [[nodiscard]] inline diem::io::json to_json(const classifier_config& n) {

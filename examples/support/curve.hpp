@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <numbers>
+#include <string>
 #include <vector>
 
 #include <diem/backend/batch.hpp>
@@ -14,6 +15,8 @@
 #include <diem/core/random.hpp>
 #include <diem/io/config.hpp>
 #include <diem/metrics/sinkhorn.hpp>
+
+#include "support/bounds.hpp"
 
 /// Random data on smooth curves, and random projections: what the low-dimensional experiments are made of.
 namespace support {
@@ -37,7 +40,11 @@ public:
         : features_(static_cast<std::size_t>(features)) {
         diem::check_positive("curve", "alpha", alpha);
         diem::check_positive("curve", "epsilon", epsilon);
-        terms_ = static_cast<std::size_t>(std::ceil(std::pow(epsilon, -1 / alpha) - 1e-9));
+        const double terms = std::ceil(std::pow(epsilon, -1 / alpha) - 1e-9);
+        diem::check_value("curve", terms <= 1e6,
+                          "\"alpha\" " + std::to_string(alpha) + " and \"epsilon\" " + std::to_string(epsilon) +
+                              " ask for more than a million terms");
+        terms_ = static_cast<std::size_t>(terms);
         const diem::random_key key{.seed = seed, .lane = curve_lane::shape};
         for (std::uint32_t n = 0; n < 3 * features_ * terms_; ++n) shape_.push_back(diem::uniform<double>(key, n, 0));
         for (std::size_t k = 1; k <= terms_; ++k) weight_.push_back(std::pow(static_cast<double>(k), -alpha));
@@ -108,9 +115,9 @@ template <diem::Backend B>
 
 /// Keys "regularization", "iterations" and "tolerance" of an object.
 inline void read_sinkhorn(diem::io::config_object& o, diem::metrics::sinkhorn_options& s) {
-    o.optional("regularization", s.regularization).above(0.0);
-    o.optional("iterations", s.iterations).at_least(1);
-    o.optional("tolerance", s.tolerance).at_least(0.0);
+    o.optional("regularization", s.regularization).at_least(least_level).at_most(most_level);
+    o.optional("iterations", s.iterations).at_least(1).at_most(most_steps);
+    o.optional("tolerance", s.tolerance).at_least(0.0).at_most(1.0);
 }
 
 }  // namespace support

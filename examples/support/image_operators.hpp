@@ -17,6 +17,7 @@
 #include <diem/linop/radon.hpp>
 
 #include "support/any_operator.hpp"
+#include "support/bounds.hpp"
 
 /// Operators on images from JSON: [{"type": "blur", "shape": [H, W, C], ...}, {"type": "downsample", ...}], applied
 /// from left to right; docs/command_line.md has the list.
@@ -38,6 +39,9 @@ struct image_step {
     std::vector<double> numbers{};                 ///< grey: weights; radon: angles
     std::vector<std::vector<image_step>> parts{};  ///< stack
 };
+
+/// Of all values of an image.
+inline constexpr diem::index_t most_image_values = diem::index_t{1} << 32;
 
 inline constexpr const char* image_step_types[] = {"blur", "downsample",  "grey",  "window",
                                                    "mask", "differences", "radon", "stack"};
@@ -100,6 +104,17 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
                                           std::optional<diem::linop::image_extent> before) {
     using diem::index_t;
     image_step s;
+    const auto extents = [](const std::vector<index_t>& v, std::size_t count) {
+        return v.size() == count &&
+               std::all_of(v.begin(), v.end(), [](index_t n) { return n >= 1 && n <= most_extent; });
+    };
+    const std::string range = ", 1 to " + std::to_string(most_extent);
+    const auto check_values = [&](const char* key, const diem::linop::image_extent& e) {
+        if (e.size() > most_image_values)
+            c.fail(key, "images of " + std::to_string(e.height) + " x " + std::to_string(e.width) + " x " +
+                            std::to_string(e.channels) + " have more than " + std::to_string(most_image_values) +
+                            " values");
+    };
     c.ignore("comment");
     c.required("type", s.type)
         .satisfies(
@@ -109,10 +124,9 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
         s.from = *before;
     } else {
         std::vector<index_t> shape;
-        c.required("shape", shape)
-            .satisfies(shape.size() == 3 && *std::min_element(shape.begin(), shape.end()) > 0,
-                       "[height, width, channels]");
+        c.required("shape", shape).satisfies(extents(shape, 3), "[height, width, channels]" + range);
         s.from = {shape[0], shape[1], shape[2]};
+        check_values("shape", s.from);
     }
     s.to = s.from;
     std::string file;
@@ -139,8 +153,7 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
         }
     } else if (s.type == "downsample") {
         std::string name = "box";
-        c.required("stride", s.stride)
-            .satisfies(s.stride.size() == 2 && s.stride[0] > 0 && s.stride[1] > 0, "[down, across], at least 1");
+        c.required("stride", s.stride).satisfies(extents(s.stride, 2), "[down, across]" + range);
         c.optional("filter", name).one_of({"box", "bicubic"});
         s.filter = name == "box" ? diem::linop::filter::box : diem::linop::filter::bicubic;
         s.to.height = (s.from.height + s.stride[0] - 1) / s.stride[0];
@@ -156,10 +169,9 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
         std::vector<index_t> size;
         c.optional("border", kind).one_of({"zero", "circular", "reflect"});
         s.border = border_from(kind);
-        c.optional("top", s.top);
-        c.optional("left", s.left);
-        c.required("size", size)
-            .satisfies(size.size() == 2 && size[0] > 0 && size[1] > 0, "[height, width], at least 1");
+        c.optional("top", s.top).at_least(-most_extent).at_most(most_extent);
+        c.optional("left", s.left).at_least(-most_extent).at_most(most_extent);
+        c.required("size", size).satisfies(extents(size, 2), "[height, width]" + range);
         s.to.height = size[0];
         s.to.width = size[1];
     } else if (s.type == "mask") {
@@ -169,21 +181,25 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
     } else if (s.type == "radon") {
         index_t count = 0;
         if (c.contains("angles") == c.contains("degrees")) c.fail("angles", "expected either this or \"degrees\"");
-        c.optional("angles", count).satisfies(!c.contains("angles") || count > 0, "a number of angles, at least 1");
-        c.optional("degrees", s.numbers).satisfies(!c.contains("degrees") || !s.numbers.empty(), "angles");
+        c.optional("angles", count)
+            .satisfies(!c.contains("angles") || (count > 0 && count <= 100000), "a number of angles, 1 to 100000");
+        c.optional("degrees", s.numbers)
+            .satisfies(!c.contains("degrees") || (!s.numbers.empty() && s.numbers.size() <= 100000),
+                       "1 to 100000 angles");
         c.optional("degrees_of_items", file)
             .satisfies(file.empty() || count > 0, "a file beside \"angles\", the number of them");
         for (index_t k = 0; k < count; ++k)
             s.numbers.push_back(180.0 * static_cast<double>(k) / static_cast<double>(count));
         s.size = static_cast<index_t>(
             std::ceil(std::hypot(static_cast<double>(s.from.height), static_cast<double>(s.from.width))));
-        c.optional("detectors", s.size).at_least(1);
+        c.optional("detectors", s.size).at_least(1).at_most(4 * most_extent);
         s.to.height = static_cast<index_t>(s.numbers.size());
         s.to.width = s.size;
     } else {
         diem::io::json parts;
         c.required("parts", parts);
-        if (!parts.is_array() || parts.empty()) c.fail("parts", "expected a list of operators");
+        if (!parts.is_array() || parts.empty() || parts.size() > 1000)
+            c.fail("parts", "expected a list of 1 to 1000 operators");
         s.to = {0, 1, 1};
         for (std::size_t k = 0; k < parts.size(); ++k) {
             s.parts.push_back(read_image_steps(parts[k], where, folder,
@@ -192,6 +208,7 @@ inline image_step detail::read_image_step(diem::io::config_object& c, const std:
             s.to.height += s.parts.back().back().to.size();
         }
     }
+    check_values("type", s.to);
     if (!file.empty()) s.file = folder / file;
     return s;
 }

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
-#include <diem/io/folder_lock.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
 #include <diem/posterior/mmps.hpp>
@@ -24,6 +23,7 @@
 #include "support/interrupt.hpp"
 #include "support/lap_log.hpp"
 #include "support/masked_images.hpp"
+#include "support/outputs.hpp"
 #include "support/place.hpp"
 #include "support/plan.hpp"
 #include "support/posterior_figures.hpp"
@@ -38,6 +38,8 @@ namespace support {
 struct study_settings {
     std::string program;
     std::filesystem::path out;
+    std::vector<std::pair<std::string, std::filesystem::path>>
+        inputs;  ///< files by their options, which must not be overwritten
     place at;
     bool resume = false, plan_only = false;
     double sigma_y = 1e-2;
@@ -65,6 +67,7 @@ struct study_settings {
     study_settings s;
     s.program = std::move(program);
     s.out = o.out;
+    s.inputs = {{"--config", o.config}, {"--data", o.data}};
     s.at = o.at;
     s.resume = o.resume;
     s.plan_only = o.plan_only;
@@ -114,11 +117,10 @@ public:
                 std::cerr << s_.program << ": warning: " << text << '\n';
         }
         if (s_.plan_only) return 0;
-        std::optional<diem::io::folder_lock> lock;  // two runs in one folder would mix their files
-        if (writes()) {
-            std::filesystem::create_directories(s_.out);
-            lock.emplace(s_.out);
-        }
+        outputs files("--out", s_.out);
+        for (const auto& [option, path] : s_.inputs) files.reads(option, path);
+        files.writes({"report.json", "report.html", "laps.json", "laps.png"});
+        if (writes()) files.prepare();
         begin_report(network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian");
         save_report("running");
         for (const auto& [name, images] : held_out_)
@@ -209,17 +211,14 @@ private:
     }
     prior_type diffusion(const Net& network, prior_type start) {
         if (s_.resume && writes()) laps_.restore(s_.em.laps);
-        std::vector<image> prior_rows, posterior_rows;
         watched_run<B, Net> watch(train_.items(), s_.em.laps,
                                   [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
                                       const auto free = unconditional(next);
                                       const auto name = "lap_" + std::to_string(d.lap);
                                       const auto drawn = x.item_range(0, std::min(s_.pictures, x.items()));
                                       if (!writes()) return;
-                                      prior_rows.push_back(row(free.cview().item_range(0, s_.pictures)));
-                                      posterior_rows.push_back(row(drawn));
-                                      keep(name + ".png", prior_rows.back());
-                                      keep(name + "_posterior.png", posterior_rows.back());
+                                      keep(name + ".png", row(free.cview().item_range(0, s_.pictures)));
+                                      keep(name + "_posterior.png", row(drawn));
                                       auto entry = diem::prior::to_json(d);
                                       if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
                                       laps_.add(std::move(entry));
@@ -231,19 +230,25 @@ private:
             diem::prior::fit_diffusion(b_, std::move(start), network, train_.observed(b_), s_.em, watch.run());
         std::cout << result.report << std::endl;
         status_ = result.status;
-        if (!prior_rows.empty()) {
-            keep("laps.png", stack(every_other(prior_rows)));
-            keep("laps_posterior.png", stack(every_other(posterior_rows)));
-        }
+        for (const std::string kind : {"", "_posterior"}) keep_strip(kind);
         return std::move(result.prior);
     }
-    /// Rows 0, 1, 2, 4, 8, ... and the last.
-    [[nodiscard]] static std::vector<image> every_other(const std::vector<image>& rows) {
-        std::vector<image> some;
-        for (std::size_t k = 0; k < rows.size(); k = k == 0 ? 1 : 2 * k) some.push_back(rows[k]);
-        const auto last = rows.size() - 1;
-        if ((last & (last - 1)) != 0) some.push_back(rows.back());
-        return some;
+    /// The pictures of laps 0, 1, 2, 4, 8, ... and of the last one, one under the other: as they lie in the folder, also those
+    /// of laps before the run was resumed.
+    void keep_strip(const std::string& kind) {
+        if (!writes()) return;
+        const std::size_t laps = laps_.entries().size();
+        std::vector<image> rows;
+        for (std::size_t k = 0; k < laps; ++k) {
+            const auto path = s_.out / ("lap_" + std::to_string(k) + kind + ".png");
+            if (((k & (k - 1)) != 0 && k + 1 < laps) || !std::filesystem::exists(path)) continue;
+            const auto values = diem::io::load_png(path);
+            if (!rows.empty() && rows.back().shape != values.shape) rows.clear();  // of other settings
+            rows.emplace_back(values.shape);
+            std::transform(values.data.begin(), values.data.end(), rows.back().data.begin(),
+                           [](float v) { return static_cast<std::uint8_t>(v); });
+        }
+        if (!rows.empty()) keep("laps" + kind + ".png", stack(rows));
     }
 
     /// Figures and pictures of one prior on each held-out set; `mmps`: other than its own.

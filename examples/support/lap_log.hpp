@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <diem/core/error.hpp>
 #include <diem/core/view.hpp>
 #include <diem/io/json.hpp>
 
@@ -21,8 +22,12 @@ public:
     void restore(diem::index_t laps) {
         if (!std::filesystem::exists(file_)) return;
         const auto stored = diem::io::load_json(file_);
-        for (const auto& entry : stored.at("laps"))
-            if (entry.at("lap").get<diem::index_t>() < laps) entries_.push_back(entry);
+        try {
+            for (const auto& entry : stored.at("laps"))
+                if (entry.at("lap").get<diem::index_t>() < laps) entries_.push_back(entry);
+        } catch (const diem::io::json::exception& e) {
+            throw diem::io_error(file_.string() + ": is no log of laps: " + e.what());
+        }
     }
     /// In the place of what there was of this lap and of later ones.
     void add(diem::io::json entry) {

@@ -5,10 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <string>
+#include <system_error>
 
 #include <diem/core/error.hpp>
+#include <diem/io/array_place.hpp>
 
 #include "support/report.hpp"
 
@@ -45,6 +48,15 @@ inline void check_memory(const std::string& what, double bytes, const std::strin
     const double there = memory_here();
     if (bytes > there)
         throw diem::memory_error(what + " needs " + gib(bytes) + " of memory, there are " + gib(there) + "; " + remedy);
+}
+/// Throws memory_error where what is to be read, FILE or FILE::NAME, is in a file larger than the memory there is; nothing
+/// where there is no file.
+inline void check_file(const std::filesystem::path& given) {
+    const auto file = diem::io::place_of(given).path;
+    std::error_code code;
+    const auto bytes = std::filesystem::file_size(file, code);
+    if (!code)
+        check_memory(file.string() + ": reading it", static_cast<double>(bytes), "fewer items at once need less");
 }
 
 }  // namespace support

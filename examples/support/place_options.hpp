@@ -9,6 +9,7 @@
 #include <diem/core/check.hpp>
 #include <diem/core/error.hpp>
 
+#include "support/option_ranges.hpp"
 #include "support/place.hpp"
 
 /// Where a program runs is chosen when it runs. Its work is a template over the backend, instantiated in one unit with the
@@ -35,7 +36,7 @@ inline void add_place_options(CLI::App& app, place& at) {
         ->check(CLI::Range(0, 1024))
         ->capture_default_str();
     app.add_option("--device", at.device, "ordinal of the CUDA device")
-        ->check(CLI::NonNegativeNumber)
+        ->check(count_in(0, 4095))
         ->capture_default_str();
 }
 
@@ -43,7 +44,7 @@ inline void add_place_options(CLI::App& app, place& at) {
 inline void add_ranks_option(CLI::App& app, place& at) {
     app.add_option("--rank-deadline", at.deadline,
                    "seconds: under mpirun, a process that others wait for longer than this ends all of them")
-        ->check(CLI::Range(1.0, 1e7))
+        ->check(number_in(1, 1e7))
         ->capture_default_str();
 }
 

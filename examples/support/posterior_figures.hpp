@@ -65,6 +65,10 @@ diem::prior::lap_diagnostics sample_held_out(B& b, Model& prior, const Images& d
     return diem::prior::diagnostics_of(state, static_cast<double>(std::count(beyond.begin(), beyond.end(), 1)));
 }
 
+[[nodiscard]] inline double mean_of(const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
 /// How near restored images are to the truth.
 struct restoration {
     double psnr = 0;               ///< dB, range 4
@@ -84,11 +88,8 @@ template <diem::Backend B>
 template <diem::Backend B>
 [[nodiscard]] restoration mean_restoration(B& b, diem::const_view_t<B> x, diem::const_view_t<B> truth,
                                            const image_shape& shape) {
-    const auto mean = [](const std::vector<double>& each) {
-        return std::accumulate(each.begin(), each.end(), 0.0) / static_cast<double>(each.size());
-    };
-    return {mean(diem::metrics::psnr(b, x, truth, 4)),
-            mean(diem::metrics::ssim(b, x, truth, {shape.height, shape.width, shape.channels}, {.data_range = 4}))};
+    return {mean_of(diem::metrics::psnr(b, x, truth, 4)),
+            mean_of(diem::metrics::ssim(b, x, truth, {shape.height, shape.width, shape.channels}, {.data_range = 4}))};
 }
 
 /// Samples in the order of diem::metrics: sample s of observation i is i r + s.

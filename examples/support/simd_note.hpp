@@ -18,14 +18,17 @@ namespace support {
     return "baseline";
 }
 
-/// A sentence where the processor has more than this program was built for, else empty.
-[[nodiscard]] inline std::string instructions_note() {
+/// A sentence where the processor has more than a program was built for, else empty.
+[[nodiscard]] inline std::string instructions_note(const std::string& built, const std::string& here) {
     const auto rank = [](const std::string& name) {
         return name == "avx512" ? 3 : name == "avx2+fma" ? 2 : name == "avx" ? 1 : 0;
     };
-    const auto built = environment().at("instructions").get<std::string>(), here = instructions_here();
     if (rank(here) <= rank(built)) return {};
     return "this program was built for " + built + ", the processor has " + here + ": built for that it runs faster";
+}
+/// The same of this program.
+[[nodiscard]] inline std::string instructions_note() {
+    return instructions_note(environment().at("instructions").get<std::string>(), instructions_here());
 }
 
 }  // namespace support

@@ -12,6 +12,7 @@
 #include <diem/model/config.hpp>
 #include <diem/prior/em_options.hpp>
 
+#include "support/bounds.hpp"
 #include "support/em_settings.hpp"
 #include "support/place.hpp"
 
@@ -40,7 +41,7 @@ struct stage_settings {
 inline void read_stages(config_object& c, stage_settings& s, const std::string& observations, diem::index_t most) {
     c.ignore("comment");
     c.optional(observations, s.observations).at_least(1).at_most(most);
-    c.optional("sigma_y", s.sigma_y).above(0.0);
+    c.optional("sigma_y", s.sigma_y).at_least(least_level).at_most(most_level);
     c.optional("seed", s.seed);
     s.gaussian_observations = std::min(s.gaussian_observations, s.observations);
     c.object("gaussian", [&](config_object& o) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
@@ -43,8 +44,11 @@ inline void tell(const diem::io::json& result) {
     return ::isatty(descriptor) != 0 && (kind == nullptr || std::strcmp(kind, "dumb") != 0);
 }
 
-/// A file must never be opened as standard output: where the caller closed it, writing to it fails.
+/// A file must never be opened as standard output: where the caller closed it, writing to it fails. Nor does writing too much to a file
+/// end the program.
 inline void keep_standard_streams() {
+    static_cast<void>(
+        std::signal(SIGXFSZ, SIG_IGN));  // a file longer than `ulimit -f` allows: writing fails, as on a full disk
     for (int descriptor = 0; descriptor <= STDERR_FILENO; ++descriptor)
         if (::fcntl(descriptor, F_GETFD) < 0 && errno == EBADF)
             static_cast<void>(::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY));

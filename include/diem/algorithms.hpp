@@ -25,6 +25,7 @@
 #include <diem/em/fit.hpp>
 
 #include <diem/io/array.hpp>
+#include <diem/io/array_place.hpp>
 #include <diem/io/atomic.hpp>
 #include <diem/io/cfl.hpp>
 #include <diem/io/cifar.hpp>

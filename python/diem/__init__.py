@@ -11,68 +11,22 @@ as (items, height, width, channels). Options have the names, ranges and defaults
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, Callable, Literal, Mapping, Sequence, Union
+import json
+from typing import TYPE_CHECKING, Any, Callable, Literal, Sequence
 
-from ._core import Model, Prior, __version__
 from . import _core
+from ._arrays import as_json, in_units, target
+from ._core import __version__
+from ._models import Model, Operator, Prior, check_model, problem
 from ._progress import bars
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    Path = Union[str, os.PathLike[str]]
-    Options = Mapping[str, Any]
-    OperatorLike = Union[
-        "Operator", Options, Sequence[Options], Path, tuple[Callable[..., ArrayLike], Callable[..., ArrayLike]]
-    ]
-    Floats = NDArray[np.float32]
+    from ._models import Floats, OperatorLike, Options, Path
 
 __all__ = ["Model", "Operator", "Prior", "__version__", "fit", "load", "posterior", "sample"]
-
-
-class Operator:
-    """A linear operator A of your own, by two callables.
-
-    `apply(x)` returns A x of each item, (items, *y.shape[1:]); `adjoint(y)` returns A'y, (items, *shape). Their
-    arguments are read-only views, good until the callable returns; their results may be any array of real numbers.
-    With `per_item` the map differs from item to item, and both are given the slice of the items as a second argument.
-    """
-
-    def __init__(
-        self,
-        apply: Callable[..., ArrayLike],
-        adjoint: Callable[..., ArrayLike],
-        shape: int | Sequence[int],
-        *,
-        per_item: bool = False,
-    ) -> None:
-        self.apply = apply
-        self.adjoint = adjoint
-        self.shape = [shape] if isinstance(shape, int) else [int(n) for n in shape]  #: of an item of x
-        self.per_item = per_item
-
-
-def _options(
-    operator: OperatorLike, sigma_y: float | ArrayLike | Path, shape: Sequence[int] | None, **options: Any
-) -> tuple[Any, dict[str, Any]]:
-    """The operator where it is callables, and the configuration."""
-    config = {key: value for key, value in options.items() if value is not None}
-    config["sigma_y"] = sigma_y
-    if isinstance(operator, tuple) and len(operator) == 2 and all(callable(f) for f in operator):
-        if shape is None:
-            raise ValueError(
-                "operator: two callables do not say the shape of x; give diem.Operator(apply, adjoint, shape)"
-            )
-        operator = Operator(*operator, shape)
-    if isinstance(operator, Operator):
-        config["operator"] = {"type": "identity"}  # not looked at
-        if len(operator.shape) == 3 and "image" not in config and operator.shape[2] <= 4:
-            config["image"] = operator.shape
-        return operator, config
-    config["operator"] = operator
-    return None, config
 
 
 def fit(
@@ -99,40 +53,35 @@ def fit(
 
     First a Gaussian is fitted, then, with `network`, a diffusion prior by expectation-maximization.
 
-    y          (items, rows), or images; float32 in C order is read where it lies. What a mask hides may be anything
+    y          (items, rows), or images; float32 in C order is read where it lies. What a mask hides may be anything.
+               K-space for the operator "mri" is complex, (slices, height, width) or (slices, coils, height, width)
     operator   A: a dict or list of dicts as in docs/command_line.md, with arrays in the place of file names; the name
                of a JSON file; an `Operator`; or two callables (apply, adjoint), with the shape of x in `image`
     sigma_y    standard deviation of the noise: a number, or one for each row
     network    {"type": "mlp", "features": 64, "hidden": [256, 256], "emb": 64} or {"type": "unet", ...}; None: Gaussian
     gaussian, em, seed, image, scale, layout, mask    as in the configuration of `diem fit`, see docs/settings.md
-    folder     the run is kept here, so that `resume` goes on with it, to the bit
+    folder     the run is kept here, so that `resume` goes on with it, to the bit; report.html shows it meanwhile
     callback   called after each lap of the network as (diagnostics, samples); False ends the run
     progress   bars by tqdm; None: where tqdm is there and standard error is a terminal
 
     Ctrl-C ends a run after the batch or step at hand; in a folder it is saved. Raises ValueError, OSError, MemoryError
     with the library's message; warns of data that were never seen, of their scale, and where a lap was rejected.
     """
-    own, config = _options(
-        operator,
-        sigma_y,
-        image,
-        network=network,
-        gaussian=gaussian,
-        em=em,
-        seed=seed,
-        image=image,
-        scale=scale,
-        layout=layout,
-        mask=mask,
-        observations="y",
-    )
+    given = problem(
+        y, operator, sigma_y, image, network=network, gaussian=gaussian, em=em, seed=seed, image=image, scale=scale,
+        layout=layout, mask=mask,
+    )  # fmt: skip
+
+    def on_lap(lap: str, x: Any, unit: float) -> bool:
+        return callback is None or callback(json.loads(lap), in_units(x, unit)) is not False
+
     with bars(progress) as tell:
-        return _core.fit(y, own, config, folder, resume, save_every, tell, callback, threads)
+        return Prior(_core.fit(given, folder, resume, save_every, tell, on_lap, threads))
 
 
 def load(path: Path, *, threads: int = 0) -> Prior:
     """Read a prior, of `Prior.save` or of the program diem. `threads`: of its calls; 0: as many as there are cores."""
-    return _core.load(path, threads)
+    return Prior(_core.load(path, threads))
 
 
 def sample(
@@ -145,8 +94,14 @@ def sample(
     progress: bool | None = None,
 ) -> Floats:
     """n samples x ~ p(x), (n, *prior.shape). `sampler`: as "em.sampler" in docs/settings.md; `out`: for the result."""
+    check_model(prior, "diem.sample")
+    if not 0 < n < 2**32:
+        raise ValueError(f"diem.sample: n is {n}, expected 1 to {2**32 - 1}")
+    config = as_json({} if sampler is None else {"sampler": sampler}, "")
+    x = target(out, (n, *prior.shape))
     with bars(progress) as tell:
-        return _core.sample(prior, n, {} if sampler is None else {"sampler": sampler}, seed, tell, out)
+        prior._core.sample(config, seed, tell, x)
+    return x
 
 
 def posterior(
@@ -167,6 +122,8 @@ def posterior(
 ) -> Floats:
     """Samples x ~ p(x | y): (items, *shape), or with `samples` (samples, items, *shape): x.mean(0) is the mean.
 
+    Of complex y, complex images are complex64 (..., height, width), a view of the pairs that `out` holds.
+
     y, operator, sigma_y    as in `fit`
     sampler, mmps    how to draw and to solve, in place of the prior's own: as "em.sampler" and "em.posterior" in
                      docs/settings.md
@@ -176,12 +133,21 @@ def posterior(
 
     Warns where samples do not fit the data. Ctrl-C ends the call after the batch at hand.
     """
-    own, config = _options(
-        operator, sigma_y, prior.shape, sampler=sampler, posterior=mmps, switch_factor=switch_factor, layout=layout
+    check_model(prior, "diem.posterior")
+    given = problem(
+        y, operator, sigma_y, prior.shape, sampler=sampler, posterior=mmps, switch_factor=switch_factor, layout=layout
     )
-    config.pop("image", None)
+    x: Any = None
+
+    def make(shape: Sequence[int]) -> Floats:
+        nonlocal x
+        x = target(out, shape)
+        return x
+
     with bars(progress) as tell:
-        x, told = _core.posterior(prior, y, own, config, samples, seed, tell, out)
+        told = json.loads(prior._core.posterior(given, samples, seed, tell, make))
+    if told.pop("complex"):
+        x = x.view("complex64")[..., 0]
     if info is not None:
         info.update(told)
     return x

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handwritten digits of which 75 % of the pixels are deleted: a prior is learned from them alone, and restores others.
 
-python python/examples/tutorial.py [FOLDER]     # restored.png in FOLDER (default: out/python)
+python python/examples/tutorial.py [FOLDER]     # restored.png and run/report.html in FOLDER (default: out/python)
 """
 
 import pathlib
@@ -33,7 +33,7 @@ prior = diem.fit(
     gaussian={"rank": 32, "laps": 40, "rest": "diagonal"},
     network={"type": "mlp", "features": 64, "hidden": [384, 384, 384], "emb": 64},
     em={"laps": 4, "sampler": {"samples_per_observation": 2}, "training": {"steps": 800}},
-    callback=lambda lap, x: print(f"lap {lap['lap']}: data residual {lap['data_residual']:.2f}"),
+    folder=folder / "run", resume=True,  # report.html there can be watched meanwhile; what is done is gone on with
 )  # fmt: skip
 prior.save(folder / "prior.safetensors")
 
@@ -63,4 +63,4 @@ for line, (name, images) in zip(axes, rows.items()):
     line[0].set_title(name, loc="left", fontsize=9, pad=2)
 figure.tight_layout(pad=0.3, h_pad=0.8)
 figure.savefig(folder / "restored.png", dpi=100)
-print(f"pictures: {folder / 'restored.png'}")
+print(f"pictures: {folder / 'restored.png'}, {folder / 'run/report.html'}")

@@ -5,8 +5,10 @@
 #include <diem/io/folder_lock.hpp>
 #include <diem/prior/files.hpp>
 
-#include "diem/fit_settings.hpp"
+#include "diem/fit_pictures.hpp"
+#include "diem/fit_report.hpp"
 #include "prior.hpp"
+#include "support/outputs.hpp"
 
 namespace python {
 
@@ -19,17 +21,9 @@ const char* name_of(prior::progress::stage_type s) {
     using stage = prior::progress::stage_type;
     return s == stage::gaussian ? "gaussian" : s == stage::sampling ? "sampling" : "training";
 }
-/// Copies of samples, in the user's units, for a callback.
-nb::object copy_of(in x, const image& im, double scale) {
-    const auto array = result_array(items_of(x.items(), x.features(), im));
-    const out to(array.data(), x.features(), x.items());
-    copy_items(x, to);
-    multiply(to.data(), x.size(), scale);
-    return nb::cast(array);
-}
 /// A folder that holds a run is gone on with, or refused; what a killed one left half-written goes.
 io::folder_lock open_folder(const fs::path& folder, bool resume) {
-    program::make_folder(folder);
+    support::make_folder(folder);
     io::folder_lock lock(folder);
     const fs::path both[] = {folder, folder / "checkpoint"};
     for (const auto& each : both) {
@@ -42,44 +36,46 @@ io::folder_lock open_folder(const fs::path& folder, bool resume) {
 
 }  // namespace
 
-prior_type* fit(nb::handle y, nb::handle op, nb::handle config, const std::optional<fs::path>& folder, bool resume,
-                double save_every, nb::handle progress, nb::handle on_lap, int threads) {
-    const described options(config);
-    const floats values = as_floats(y, "y");
-    const in at = batch_of(values, "y");
-    auto own = own_operator(op, shape_of(values));
-    watcher watch(progress);
+prior_type* fit(const problem& given, const std::optional<fs::path>& folder, bool resume, double save_every,
+                watcher::told progress, lap_function on_lap, int threads) {
+    watcher watch(std::move(progress));
     const nb::gil_scoped_release free;
-
     auto b = std::make_unique<backend>(threads);
-    const auto read = [&](program::fit_settings& s) {
-        s.description.read = s.sigma.read = options.reader();
-        if (own) s.description.type = "functions";
-        return program::measure<backend>(*b, {shape_of(values), {values.data(), values.size()}}, "y", s.description,
-                                         s.sigma, s.image, std::move(own), at);
-    };
-    const auto [settings, m] = program::read_fit(*b, {options.json(), "diem.fit"}, {}, read);
+    const auto [settings, m] = program::read_fit(*b, {given.config, "diem.fit"}, {}, [&](program::fit_settings& s) {
+        return given.measure(*b, s.description, s.sigma, s.image);
+    });
     auto texts = program::unseen(m, true);
     for (auto& text : program::scale_warnings(m, settings)) texts.push_back(std::move(text));
-    watch.with_python([&] { return warn(texts), true; });
-    watch.rethrow();
+    watch.warn(texts);
     std::optional<io::folder_lock> lock;
     if (folder) lock.emplace(open_folder(*folder, resume));
+    program::fit_command command;
+    command.at.backend = "eigen";
+    command.out = folder.value_or(fs::path());
+    const program::fit_pictures<backend> pictures(*b, command.out, m, settings.pictures);
+    program::fit_report report(command, settings, program::facts_of(m), b->threads());
+    pictures.observations();
+    report.save("running");
 
     program::run_type<backend> run;
     run.resume = resume;
     run.save_every = save_every;
     run.cancel = &watch.cancel;
     run.on_progress = [&](const prior::progress& p) { watch.tell(name_of(p.stage), p.lap, p.done, p.total, p.figure); };
-    run.on_lap = [&](const prior::lap_diagnostics& d, in x, const auto& /*prior*/) {
+    run.on_lap = [&](const prior::lap_diagnostics& d, in x, const auto& next) {
+        const auto shape = program::shape_of(1, x.features(), m.image);
+        pictures.lap(d.lap, x, next);
+        report.laps(next.history);
+        report.save("running");
         watch.with_python([&] {
-            return on_lap.is_none() ||
-                   !on_lap(to_python(prior::to_json(d)), copy_of(x, m.image, m.scale)).is(nb::bool_(false));
+            return on_lap(text_of(prior::to_json(d)), view_of(x, {shape.begin() + 1, shape.end()}), m.scale);
         });
     };
-    if (folder) run.folder = *folder;
+    run.folder = command.out;
     auto result = program::gaussian_stage<backend>::fit(*b, settings.gaussian, m, run);
+    report.gaussian(result.prior.notes);
     program::add_notes(result.prior, m);
+    if (result.status == prior::run_status::completed) pictures.samples("samples_gaussian.png", result.prior);
     if (settings.network && settings.em.laps > 0 && result.status == prior::run_status::completed) {
         if (folder) run.folder = *folder / "checkpoint";
         result.prior.notes = io::json::object();
@@ -87,27 +83,15 @@ prior_type* fit(nb::handle y, nb::handle op, nb::handle config, const std::optio
         result = program::network_stage<backend>::fit(
             *b, std::move(result.prior), program::network_type<backend>(*settings.network), m, settings.em, run);
     }
+    const bool ended = result.status != prior::run_status::cancelled, network = result.prior.has_network();
+    if (ended && network) pictures.samples("samples_diffusion.png", result.prior);
+    report.laps(result.prior.history);
+    report.json()["prior"] = network ? "diffusion" : "gaussian";
+    report.save(prior::to_string(result.status), result.report);
     watch.rethrow();
-    if (folder && result.status != prior::run_status::cancelled)
-        prior::save(*folder / "prior.safetensors", *b, result.prior);
-    if (result.status == prior::run_status::rejected) {
-        watch.with_python([&] { return warn({"a lap was rejected: " + result.report}), true; });
-        watch.rethrow();
-    }
+    if (folder && ended) prior::save(*folder / "prior.safetensors", *b, result.prior);
+    if (result.status == prior::run_status::rejected) watch.warn({"a lap was rejected: " + result.report});
     return new prior_type{std::move(b), std::move(result.prior), to_string(result.status), result.report};
-}
-
-prior_type* load(const fs::path& file, int threads) {
-    auto b = std::make_unique<backend>(threads);
-    std::string note;
-    auto prior = prior::load<backend, program::network_type<backend>>(file, *b, &note);
-    if (!note.empty()) warn({note});
-    return new prior_type{std::move(b), std::move(prior)};
-}
-void save(prior_type& p, const fs::path& file) {
-    const nb::gil_scoped_release free;
-    const std::scoped_lock lock(p.busy);
-    prior::save(file, *p.b, p.prior);
 }
 
 }  // namespace python

@@ -12,7 +12,7 @@ bool draw_posterior(backend& b, own_model& model, const program::measured<backen
                                       [&](const auto& s, const auto&) { return go_on(s); });
 }
 void draw(backend& b, own_model& model, const posterior::sample_options<backend>& how, const random_key& key, out x) {
-    diffusion::sample<backend>(b, model, how.sampling, how.mean, key, x);
+    diffusion::sample<backend>(b, model, how.sampling, {how.mean, how.estimate}, key, x);
 }
 
 }  // namespace python

@@ -122,3 +122,20 @@ def test_resumed_run_is_an_undisturbed_one(tmp_path, digits, prior):
     assert rest.status == "completed" and len(rest.history) == 2
     np.testing.assert_array_equal(diem.sample(rest, 5), diem.sample(whole, 5))
     np.testing.assert_array_equal(diem.sample(diem.load(tmp_path / "run/prior.safetensors"), 5), diem.sample(whole, 5))
+
+
+def test_report(run, tmp_path, digits):
+    """The page of a run in a folder has what the program's has, of the same numbers."""
+    arguments = dict(gaussian=GAUSSIAN, network=NETWORK, em=EM, seed=3)
+    diem.fit(digits.y, digits.operator, 0.01, **arguments, folder=tmp_path / "run")
+    ours, theirs = (json.loads((folder / "run/report.json").read_text()) for folder in (tmp_path, run))
+    assert ours.keys() == theirs.keys()
+    timed = {"e_seconds", "m_seconds"}
+    for a, b in zip(ours["laps"], theirs["laps"], strict=True):
+        assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
+    pictures = {file.name for file in (run / "run").glob("*.png")}
+    assert {"observed.png", "seen.png", "samples_diffusion.png", "lap_0.png"} <= pictures
+    for name in pictures:
+        assert (tmp_path / "run" / name).read_bytes() == (run / "run" / name).read_bytes(), name
+    page = (tmp_path / "run/report.html").read_text()
+    assert "The run is complete" in page and page.count("data:image/png") == len(pictures)

@@ -21,4 +21,5 @@ def test_tutorial(tmp_path, capsys):
     exec(code, names)
     assert names["samples"].shape == (8, 261, 8, 8, 1) and names["psnr"] > 10
     assert (tmp_path / "prior.safetensors").exists()
-    assert "lap 0: data residual" in capsys.readouterr().out
+    assert "The run is complete" in (tmp_path / "run/report.html").read_text()
+    assert "samples fit the data" in capsys.readouterr().out

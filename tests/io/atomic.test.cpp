@@ -175,8 +175,11 @@ TEST_CASE("atomic: leftovers of killed writers are removed, and nothing else") {
     for (const std::string& name : foreign) write_bytes(folder / name, "x");
     std::filesystem::create_directory(folder / ("b.tmp-" + gone + "-0"));
     std::filesystem::create_symlink(folder / foreign[0], folder / ("c.tmp-" + gone + "-0"));
-    CHECK(remove_leftovers(folder.path()) == 1);
+    CHECK(remove_leftovers(folder.path(), "b.npy") == 0);
+    CHECK(remove_leftovers(folder.path(), "a.npy.tmp") == 0);
+    CHECK(remove_leftovers(folder.path(), "a.npy") == 1);
     CHECK(folder.entries() == foreign.size() + 2);
+    CHECK(remove_leftovers(folder.path()) == 0);
     CHECK(remove_leftovers(folder / "none") == 0);
 }
 

@@ -159,4 +159,13 @@ TEST_CASE("config: entries set from outside") {
     CHECK(message("b..c=1") == "file.json: \"b..c=1\": expected KEY=VALUE, with no empty key");
     CHECK(message("=1") == "file.json: \"=1\": expected KEY=VALUE, with no empty key");
     CHECK(message("a.c=1") == "file.json: \"a\": is no object, so that it has no keys to set");
+    // Deeper than what reads, copies and prints it may go.
+    std::string keys = "deep", values = "deep=";
+    for (int k = 0; k < 100000; ++k) {
+        keys += ".a";
+        values += '[';
+    }
+    CHECK(message((keys + "=1").c_str()).find("nested too deeply") != std::string::npos);
+    set_entry(c, values);
+    CHECK(c.value["deep"].is_string());
 }

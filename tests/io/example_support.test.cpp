@@ -14,6 +14,7 @@
 #include "../../examples/support/numpy_random.hpp"
 #include "../../examples/support/progress.hpp"
 #include "../../examples/support/report.hpp"
+#include "../../examples/support/simd_note.hpp"
 
 #include <diem/io/npy.hpp>
 
@@ -72,6 +73,16 @@ TEST_CASE("report: tables and environment") {
     print_table(out, {"what", "dB"}, {{"sample", number(13.579)}, {"m", number(7, 0)}});
     CHECK(out.str() == "what       dB\n-------------\nsample  13.58\nm           7\n");
     CHECK(environment().at("diem") == diem::version);
+}
+
+TEST_CASE("report: a program built for less than the processor has") {
+    CHECK(support::instructions_note("avx2+fma", "avx512") ==
+          "this program was built for avx2+fma, the processor has avx512: built for that it runs faster");
+    CHECK(!support::instructions_note("baseline", "avx").empty());
+    CHECK(support::instructions_note("avx512", "avx512").empty());
+    CHECK(support::instructions_note("avx512", "avx2+fma").empty());  // that ends before, see support/instructions.cpp
+    CHECK(support::instructions_note() ==
+          support::instructions_note(support::environment()["instructions"], support::instructions_here()));
 }
 
 TEST_CASE("interrupt: the first one is a request") {

@@ -209,7 +209,7 @@ TEST_CASE("hdf5: several data sets, wrong ones, damage") {
     const auto path = folder / "a.h5";
     const auto a = counted({2, 3}), b = counted({4});
     {
-        io::detail::hdf5_writer out(path);
+        io::hdf5_writer out(path);
         out.add("a", a.shape, std::span<const float>(a.data));
         out.add("b", b.shape, std::span<const float>(b.data));
         CHECK_FALSE(std::filesystem::exists(path));
@@ -236,7 +236,7 @@ TEST_CASE("fastmri: k-space slice by slice, mask, padding, header, reconstructio
     const std::vector<float> mask{1, 1, 0, 1, 1, 0, 1, 1};
     const auto images = counted({3, 2, 2});
     const auto write = [&](const shape_type& shape) {
-        io::detail::hdf5_writer out(path);
+        io::hdf5_writer out(path);
         out.add("kspace", shape, std::span<const std::complex<float>>(kspace.data));
         out.add("mask", {8}, std::span<const float>(mask));
         out.add("reconstruction_rss", images.shape, std::span<const float>(images.data));

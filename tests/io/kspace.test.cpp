@@ -220,6 +220,13 @@ TEST_CASE("any_kspace: arrays, masks and maps") {
     CHECK(coils.values.shape == shape_type{1, 2, 3, 4});
     CHECK(coils.measured.data == std::vector<std::uint8_t>{1, 1, 1, 0});
     CHECK(load_kspace(folder / "k.npy", third_axis::slices).values.shape == shape_type{2, 1, 3, 4});
+    const auto there = kspace_of(load_array<float>(folder / "k.npy"), third_axis::coils, "given");  // no file
+    CHECK(there.values.data == coils.values.data);
+    CHECK(there.measured.data == coils.measured.data);
+    CHECK(contains(message_of<io_error>([] {
+                       (void)kspace_of({array<float>({1, 2}, {1, 2}), false}, third_axis::coils, "given");
+                   }),
+                   "given: holds real numbers"));
     save_cfl(folder / "k.cfl", to_cfl_slices(coils.values));
     CHECK(load_kspace(folder / "k.cfl", third_axis::slices).values.data == k.data);
     CHECK(load_coil_maps(folder / "k.cfl").shape == shape_type{1, 2, 3, 4});

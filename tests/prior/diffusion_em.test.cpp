@@ -358,6 +358,10 @@ TEST_CASE("options that contradict each other are refused") {
     o.training.adam.ema_decay = std::pow(0.1, 1.0 / 60) - 1e-9;
     o.laps = 0;
     CHECK(p.fit(o).prior.laps() == 0);
+    o.sampling.sigma_max = 1;  // the spread of N(0, I)
+    CHECK(p.fit(o).prior.laps() == 0);
+    o.sampling.sigma_max = 0.99;
+    CHECK_THROWS_WITH(p.fit(o), Catch::Matchers::Contains("0.99") && Catch::Matchers::Contains("spread"));
 }
 
 TEST_CASE("a lap that goes wrong is reported, and the last good prior kept") {

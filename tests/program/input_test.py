@@ -2,9 +2,12 @@
 """Absurd input ends in one line that names option, file or key; nonsense is no success."""
 
 import json
+import pathlib
 import unittest
 
 from support import Case, load, normal, save
+
+SETTINGS = pathlib.Path(__file__).parents[2] / "docs/settings.md"
 
 HUGE = "1" * 310
 COUNTS = ("288230376151711744", "9223372036854775807", "18446744073709551615", HUGE, "-1", "0", "1e3", "nan", "")
@@ -37,6 +40,96 @@ class Absurd(Case):
         self.fails("--count 4294967295,.*needs .* GiB of memory, there are .* GiB; .*samples", *self.SAMPLE, "--count",
                    "4294967295")
         self.fails("--samples 4294967295 .*needs .* GiB", *self.POSTERIOR, "--sigma-y", "0.1", "--samples", "4294967295")
+
+    def test_numbers_on_the_command_line(self):
+        for number in ("nan", "-1", "inf", "1e400", HUGE, ""):
+            for option in ("--memory-limit", "--save-every", "--rank-deadline"):
+                self.fails(option, "fit", "fit.json", "--out", "bad", f"{option}={number}", code=2)
+            for option in ("--data-range", "--regularization"):
+                self.fails(option, "evaluate", "x.npy", "x.npy", "--json", "bad", f"{option}={number}", code=2)
+            for option in ("--threshold", "--crop"):
+                self.fails(option, "mri", "maps", "x.npy", "--out", "bad", f"{option}={number}", code=2)
+        for seed in ("nan", "x", "", "-1", "1.5", "18446744073709551616", "1" * 310):
+            self.fails("--seed", *self.SAMPLE, f"--seed={seed}", code=2)
+        for low, high in (("nan", 1), (0, "nan"), ("-inf", 1), (1, 1), (2, 1), ("-1e308", "1e308")):
+            self.fails("--range", "convert", "x.npy", "bad/x.png", "--range", low, high)
+
+    def test_every_setting(self):
+        """Of each line of docs/settings.md: what is out of its range, or no number, names the key; what is not must not end the program
+        in another way than with a line."""
+        lines = [line.split("|") for line in SETTINGS.read_text().splitlines() if line.startswith("| `")]
+        keys = {cells[1].strip().strip("`"): cells[2].strip() for cells in lines}
+        self.assertGreater(len(keys), 60)
+        mlp = {"type": "mlp", "features": 16, "hidden": [8], "emb": 8}
+        for key, values in keys.items():
+            for value in ((1 << 64) - 1, -(1 << 62), 1e300, 1e-300, "x", [1], None):
+                for one in key.split(" or "):
+                    path = key.split(" or ")[0].split(".")[:-1] + [one.split(".")[-1]]
+                    content = value
+                    for part in reversed(path):
+                        content = {part: content}
+                    self.configure(self.folder / "wrong.json", network=mlp, **content)
+                    done = self.run_program("fit", "wrong.json", "--out", "bad", "--plan", cwd=self.folder)
+                    what = f"{'.'.join(path)} = {value}: {done.returncode} {done.stderr}"
+                    self.assertIn(done.returncode, (0, 1), what)
+                    said = [line for line in done.stderr.splitlines() if line.startswith("diem: ") and "warning" not in line]
+                    self.assertEqual(len(said), done.returncode, what)
+                    if done.returncode == 0:
+                        self.assertIsInstance(value, (int, float), what)
+                    elif not isinstance(value, (int, float)) or "at most" in values:
+                        self.assertIn(path[-1], said[0], what)
+        self.assertFalse((self.folder / "bad").exists())
+
+    def test_operators_on_images(self):
+        shape = {"shape": [4, 4, 1]}
+        far = (1 << 62, -(1 << 62), 1 << 32, (1 << 63) - 1)
+        for n in far:
+            self.operator_refused("\"shape\"", {"type": "differences", "shape": [n, 4, 1]})
+            self.operator_refused("\"stride\"", {"type": "downsample", **shape, "stride": [n, 1]})
+            for key in ("top", "left"):
+                self.operator_refused(f"\"{key}\"", {"type": "window", **shape, key: n, "size": [2, 2]})
+            self.operator_refused("\"size\"", {"type": "window", **shape, "size": [n, 2]})
+            self.operator_refused("\"angles\"", {"type": "radon", **shape, "angles": n})
+            self.operator_refused("\"detectors\"", {"type": "radon", **shape, "angles": 2, "detectors": n})
+        for number in (1e300, -1, 0):
+            self.operator_refused("\"gaussian\"", {"type": "blur", **shape, "gaussian": number})
+            self.operator_refused("\"motion\"", {"type": "blur", **shape, "motion": [number, 0]})
+        self.operator_refused("more than 4294967296 values", {"type": "differences", "shape": [1 << 20, 1 << 20, 1]})
+        self.operator_refused("more than 4294967296 values",
+                              {"type": "stack", **shape, "parts": [{"type": "window", "size": [1 << 20, 1 << 11]}] * 4})
+        self.operator_refused("takes 1073741824 values, items of x.npy have 16",
+                              {"type": "differences", "shape": [1 << 15, 1 << 15, 1]})
+
+    def test_files_larger_than_memory(self):
+        """4 TiB without a byte on the disk: named before they are read."""
+        head = "{'descr': '<f4', 'fortran_order': False, 'shape': (1048576, 1048576), }".ljust(117) + "\n"
+        for kind, what in (("<f4", "large.npy"), ("<c8", "k.npy")):
+            path = self.folder / what
+            path.write_bytes(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.replace("<f4", kind).encode())
+            try:
+                with open(path, "r+b") as file:
+                    file.truncate(128 + (1 << 40) * (4 if kind == "<f4" else 8))
+            except OSError as error:
+                self.skipTest(f"no files of 4 TiB here: {error}")
+        fits = "large.npy: reading it needs .* GiB of memory, there are .* GiB"
+        self.configure(self.folder / "large.json", observations="large.npy", operator={"type": "identity"})
+        for command in (("observe", "large.npy", "--operator", "keep.json", "--sigma-y", "0.1", "--out", "bad"),
+                        ("fit", "large.json", "--out", "bad"), ("evaluate", "large.npy", "x.npy"), ("evaluate", "x.npy", "large.npy"),
+                        ("convert", "large.npy", "bad/x.npy")):
+            self.fails(fits, *command)
+        self.fails("k.npy: reading it needs .* GiB of memory", "mri", "info", "k.npy")
+        for text in ({"type": "mask", "values": "large.npy"}, {"type": "dense", "matrix": "large.npy"}):
+            self.operator_refused(fits, text)
+
+    def test_arrays_without_values(self):
+        for shape in ([0, 4, 4], [0], [40, 0]):
+            save(self.folder / "none.npy", shape, [])
+            self.fails("none.npy", "observe", "none.npy", "--operator", "keep.json", "--sigma-y", "0.1", "--out", "bad")
+            self.fails("none.npy", "evaluate", "none.npy", "x.npy")
+            self.fails("none.npy", "evaluate", "x.npy", "none.npy")
+            self.write("own.json", {"type": "identity"})
+            self.fails("none.npy", "posterior", "run/prior.safetensors", "none.npy", "--operator", "own.json", "--sigma-y", "0.1",
+                       "--out", "bad")
 
     def test_items_of_a_truth(self):
         for first in ("9223372036854775807", "40", "41"):

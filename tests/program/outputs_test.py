@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nothing of the user's is replaced, and what cannot be written is found before the work."""
 
+import json
 import os
+import resource
 import subprocess
 import unittest
 
@@ -50,6 +52,59 @@ class Outputs(Case):
                        *self.OPERATOR, "--out", "y")
         for name in ("x.npy", "data/truth.npy"):
             self.unchanged(name, "--json.*reads", "evaluate", "x.npy", "data/truth.npy", "--json", name)
+
+    def test_a_full_disk(self):
+        """No file may be longer than so many bytes: what is there is whole, nothing half-written stays, and one line says which file."""
+        network = {"type": "mlp", "features": 16, "hidden": [32], "emb": 8}
+        em = {"laps": 2, "sampler": {"steps": 4}, "training": {"steps": 20, "batch": 32, "ema_warmup": True}}
+        self.configure(self.folder / "net.json", network=network, em=em)
+        formats = [e for e in (".npy", ".cfl", ".fits", ".tif", ".png", ".h5", ".mat")
+                   if self.run_program("convert", "x.npy", f"whole{e}", "--range", "-2", "2", cwd=self.folder).returncode == 0]
+        self.assertIn(".npy", formats)  # the others need libraries
+        commands = [("fit", "net.json", "--out", "out"), ("sample", "run/prior.safetensors", "--count", "300", "--out", "out"),
+                    ("posterior", "run/prior.safetensors", "data/y.npy", *self.OPERATOR, "--out", "out"),
+                    ("observe", "x.npy", "--operator", "keep.json", "--sigma-y", "0.1", "--out", "out"),
+                    ("evaluate", "x.npy", "x.npy", "--json", "out/figures.json"), ("report", "run", "--out", "out/page.html"),
+                    *(("convert", "x.npy", f"out/x{extension}", "--range", "-2", "2")
+                      for extension in formats)]
+        for command in commands:
+            ended = set()
+            for most in (8, 100, 1000, 4000, 20000, 10**9):
+                subprocess.run(["rm", "-rf", self.folder / "out"], check=True)
+                done = self.run_program(*command, cwd=self.folder, preexec_fn=lambda most=most: resource.setrlimit(
+                    resource.RLIMIT_FSIZE, (most, most)))
+                what = f"{command} {most}: {done.returncode} {done.stderr}"
+                said = [line for line in done.stderr.splitlines() if line.startswith("diem: ") and "warning" not in line]
+                self.assertIn(done.returncode, (0, 1), what)
+                self.assertEqual(len(said), done.returncode, what)
+                if done.returncode == 1:
+                    self.assertRegex(said[0], "^diem: .*out/|cannot read or write", what)
+                ended.add(done.returncode)
+                files = [p for p in (self.folder / "out").rglob("*") if p.is_file()]
+                for file in files:
+                    self.assertNotIn(".tmp-", file.name, what)
+                    if file.suffix == ".json":
+                        json.loads(file.read_text())
+                    if file.suffix == ".safetensors":
+                        self.succeeds("info", file)
+            self.assertIn(1, ended, command)
+
+    def test_leftovers_of_a_killed_writer(self):
+        """Of one file, those of that name alone; a process of that number must not run."""
+        for name in ("b.npy.tmp-999999999-0", "c.npy.tmp-999999999-0", "b.npy.tmp-1-0", "b.npy.tmp-mine", "b.npy.tmp-"):
+            self.write(name, "x")
+        self.succeeds("convert", "x.npy", "b.npy")
+        self.assertEqual(sorted(p.name for p in self.folder.glob("*.tmp-*")),
+                         ["b.npy.tmp-", "b.npy.tmp-1-0", "b.npy.tmp-mine", "c.npy.tmp-999999999-0"])
+
+    def test_convert_onto_its_input(self):
+        """Also where the input is a part of a file, or one of the two files of BART's."""
+        self.unchanged("x.npy", "OUT.*IN reads", "convert", "x.npy", "x.npy")
+        self.unchanged("x.npy", "OUT.*IN reads", "convert", "x.npy::part", "x.npy")
+        self.unchanged("x.npy", "OUT.*IN reads", "convert", "x.npy", "x.npy::part")
+        self.must("convert", "x.npy", "a.cfl", cwd=self.folder)
+        for one, other in (("a.hdr", "a.cfl"), ("a.cfl", "a.hdr"), ("a.cfl", "./a.cfl")):
+            self.unchanged("a.cfl", "OUT.*IN reads", "convert", one, other)
 
     def test_places_that_cannot_be_written(self):
         self.write("file", "")

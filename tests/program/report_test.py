@@ -52,7 +52,7 @@ class Report(Case):
         for words in ("The run is complete", "40 observations", "Data residual", "Training loss", "fit net.json --out net",
                       "Most memory held", "em.sampler.steps", "config.network.type", "Every value of x is seen"):
             self.assertIn(words, page.text)
-        for title in ("Observations", "Of the Gaussian prior", "Of the diffusion prior", "Lap 0", "Lap 1"):
+        for title in ("Observations", "How often each pixel is seen", "Of the Gaussian prior", "Of the diffusion prior", "Lap 0", "Lap 1"):
             self.assertTrue(any(image["alt"].endswith(title) for image in page.images), title)
         self.assertNotIn('http-equiv="refresh"', text)
         self.succeeds("report", "net")
@@ -99,7 +99,14 @@ class Report(Case):
         self.assertIn("check 12 % of the values of x were never seen", text(unseen_features=12))
         self.assertIn("problem 60 % of the values of x were never seen", text(unseen_features=60))
         self.assertIn("check 5 % of the observations show nothing", text(unseen_items=2))
+        self.assertIn("note 8 % of the values of x were seldom seen", text(unseen_features=0, seldom_features=8))
         self.assertIn("good Samples fit the data", text(laps=[lap(0)]))
+        for share, words in ((0.79, "good Samples are spread as the truth is"), (0.7, "check Samples are spread too little"),
+                             (0.5, "problem Samples are spread too little"), (0.9, "check Samples are spread too much")):
+            said = text(stages=[{"stage": "x", "coverage": {"0.5": 0.5, "0.8": share, "0.95": 0.95}}])
+            self.assertIn(words, said)
+            self.assertIn(f"50 %, {100 * share:.0f} % and 95 % of the held-out values", said)
+        self.assertNotIn("spread", text(stages=[{"stage": "x", "coverage": {"0.8": None}}, {"coverage": 3}]))
         self.assertIn("check Samples fit the data poorly", text(laps=[lap(0, data_residual=2)]))
         self.assertIn("problem Samples do not fit the data", text(laps=[lap(0, data_residual=20)]))
         self.assertIn("check Samples are nearer to the data than the noise allows", text(laps=[lap(0, data_residual=0.1)]))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the program says and writes: for people, for machines, in the user's units; one process at a time in a folder."""
 
+import fcntl
 import json
 import math
 import random
@@ -181,6 +182,17 @@ class Fit(Case):
             first.kill()
             first.wait()
         self.succeeds("fit", "fit.json", "--out", "busy", "--overwrite")
+
+    def test_one_process_in_any_folder_of_results(self):
+        operator = ("--operator", "data/operator.json", "--sigma-y", "0.1")
+        (self.folder / "busy").mkdir()
+        with open(self.folder / "busy/.diem-lock", "w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            for command in (("sample", "run/prior.safetensors"), ("posterior", "run/prior.safetensors", "data/y.npy", *operator),
+                            ("observe", "x.npy", "--operator", "keep.json", "--sigma-y", "0.1"), ("fit", "fit.json")):
+                self.fails("busy: another process is at work in this folder", *command, "--out", "busy")
+        self.assertEqual([p.name for p in (self.folder / "busy").iterdir()], [".diem-lock"])
+        self.succeeds("sample", "run/prior.safetensors", "--out", "busy")
 
 
 if __name__ == "__main__":

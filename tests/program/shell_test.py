@@ -114,7 +114,7 @@ class Shell(Case):
         for processor in ("Nehalem",) if built[0] == "avx2" else ("Nehalem", "Haswell"):
             done = subprocess.run(["qemu-x86_64", "-cpu", processor, DIEM, "--version"], capture_output=True, text=True)
             self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
-            self.assertIn("this program was built for processors with AVX", done.stderr)
+            self.assertIn("diem was built for processors with AVX", done.stderr)
 
     def test_no_escape_sequences(self):
         for arguments in (("--help",), ("doctor",), ("report", "--help")):

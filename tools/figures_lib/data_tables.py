@@ -4,6 +4,8 @@
     <!-- data: NAME -->
     <!-- end -->
 
+or, with some rows and columns alone, counted from 1, <!-- data: NAME rows 1 5 columns 1 4 -->.
+
 A file holds "columns" (each a title, the digits after the point, and what is best: "max", "min" or nothing), "rows" of cells, and
 where the figures come from: "command" and "machine". A cell is a text, or the figures of all seeds as they were measured; where
 a seed has a text, it is that of a run that did not end. Shown are mean and range; the best mean of a column is bold.
@@ -11,7 +13,7 @@ a seed has a text, it is that of a run that did not end. Shown are mean and rang
 import json
 import re
 
-MARK = re.compile(r"(<!-- data: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- data: (\S+)(?: rows ([\d ]+))?(?: columns ([\d ]+))? -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def mean_of(cell):
@@ -46,14 +48,24 @@ def markdown(data):
     return "\n".join(lines) + "\n"
 
 
+def chosen(data, rows, columns):
+    """The data with these rows and columns alone: numbers from 1 as a text, or None for all."""
+    def take(values, which):
+        return values if which is None else [values[int(k) - 1] for k in which.split()]
+    return {"columns": take(data["columns"], columns), "rows": [take(row, columns) for row in take(data["rows"], rows)]}
+
+
 def renewed(text, folder):
     """The text of a page with its tables made again from the files of the folder."""
-    return MARK.sub(lambda m: m[1] + markdown(json.loads((folder / f"{m[2]}.json").read_text())) + m[4], text)
+    def renew(match):
+        begin, name, rows, columns, _old, end = match.groups()
+        return begin + markdown(chosen(json.loads((folder / f"{name}.json").read_text()), rows, columns)) + end
+    return MARK.sub(renew, text)
 
 
 def pages_that_differ(docs):
-    """(page, its text as it should be) for each page under the folder whose tables differ from docs/data."""
-    for page in sorted(docs.rglob("*.md")):
+    """(page, its text as it should be) for README and each page under the folder whose tables differ from docs/data."""
+    for page in [docs.parent / "README.md", *sorted(docs.rglob("*.md"))]:
         text = page.read_text()
         new = renewed(text, docs / "data")
         if new != text:

@@ -78,9 +78,10 @@ std::string pictures_of_group(const std::vector<picture>& all, const std::string
         if (laps)
             out += "<dt>" + escape(p.title) + "</dt><dd>" + image(p, group + ": " + p.title) + "</dd>\n";
         else
-            out += "<figure class=\"picture card\"><figcaption>" + escape(p.title) + "</figcaption>" +
-                   image(p, group + ": " + p.title) + (p.caption.empty() ? "" : "<p>" + escape(p.caption) + "</p>") +
-                   "</figure>\n";
+            out += std::string("<figure class=\"picture card") +
+                   (p.width < 300 && 2 * p.width < 3 * p.height ? " small-picture" : "") + "\"><figcaption>" +
+                   escape(p.title) + "</figcaption>" + image(p, group + ": " + p.title) +
+                   (p.caption.empty() ? "" : "<p>" + escape(p.caption) + "</p>") + "</figure>\n";
     }
     return out + (laps ? "</dl>" : "");
 }

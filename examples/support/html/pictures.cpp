@@ -41,6 +41,8 @@ std::vector<picture> known(const std::string& program) {
                             "Black: none. White: the largest. Where it is large the data say little."));
         return all;
     }
+    all.push_back(entry(observed_group, "seen.png", "How often each pixel is seen",
+                        "Black: by no observation; the prior is a guess there. White: as often as any."));
     all.push_back(
         entry(prior_group, "samples_diffusion.png", "Of the diffusion prior", "Nothing was observed of these."));
     all.push_back(entry(prior_group, "samples_gaussian.png", "Of the Gaussian prior", ""));

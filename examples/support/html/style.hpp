@@ -55,6 +55,7 @@ figure figcaption output { font-variant-numeric: tabular-nums; white-space: nowr
 figure p, .small { color: var(--soft); font-size: 0.88rem; line-height: 1.45; }
 .picture { margin: 0 0 1rem; }
 .picture img { display: block; width: 100%; height: auto; image-rendering: pixelated; border-radius: 0.25rem; background: #fff; }
+.small-picture img { max-width: 16rem; }
 .strip { display: grid; grid-template-columns: 3.6rem 1fr; gap: 0.4rem 0.8rem; align-items: center; margin: 0; }
 .strip img { display: block; width: 100%; height: auto; image-rendering: pixelated; border-radius: 0.2rem; background: #fff; }
 .strip dt { color: var(--soft); font-size: 0.88rem; font-variant-numeric: tabular-nums; } .strip dd { margin: 0; }

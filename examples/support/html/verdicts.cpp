@@ -47,6 +47,10 @@ void judge_coverage(list& v, const run_data& r) {
             v.push_back({share > 0.5 ? level::bad : level::warning,
                          percent(share) + " of the values of x were never seen",
                          "No observation shows them: what the prior says there is a guess."});
+        else if (const auto seldom = number_at(r.report, "seldom_features"); seldom && *seldom > 0)
+            v.push_back(
+                {level::note, percent(*seldom / *features) + " of the values of x were seldom seen",
+                 "Less than a hundredth as often as the others: there the prior is learned from few observations."});
         else
             v.push_back({level::good, "Every value of x is seen by some observation", ""});
     }
@@ -178,6 +182,28 @@ void judge_restoration(list& v, const run_data& r) {
                          " dB: use the Gaussian, or more laps and a larger network."});
 }
 
+/// Whether samples of held-out items are spread as their truth is.
+void judge_intervals(list& v, const run_data& r) {
+    const auto stages = stages_of(r);
+    if (stages.empty() || !at(stages.back(), "coverage").is_object()) return;
+    const auto& coverage = at(stages.back(), "coverage");
+    std::vector<double> shares;
+    for (const char* level : {"0.5", "0.8", "0.95"})
+        if (const auto found = coverage.find(level); found != coverage.end() && found->is_number())
+            shares.push_back(found->get<double>());
+    if (shares.size() != 3) return;
+    const std::string figures = "Their central intervals of 50, 80 and 95 % hold " + percent(shares[0]) + ", " +
+                                percent(shares[1]) + " and " + percent(shares[2]) + " of the held-out values.";
+    const double off = shares[1] - 0.8;
+    if (off < -0.05)
+        v.push_back({off < -0.2 ? level::bad : level::warning, "Samples are spread too little",
+                     figures + " Their spread says less than it seems to of how wrong they are."});
+    else if (off > 0.05)
+        v.push_back({level::warning, "Samples are spread too much", figures});
+    else
+        v.push_back({level::good, "Samples are spread as the truth is", figures});
+}
+
 }  // namespace
 
 std::vector<verdict> verdicts_of(const run_data& r) {
@@ -196,6 +222,7 @@ std::vector<verdict> verdicts_of(const run_data& r) {
     }
     judge_evidence(v, r);
     judge_restoration(v, r);
+    judge_intervals(v, r);
     std::stable_sort(v.begin(), v.end(), [](const verdict& a, const verdict& b) { return a.light > b.light; });
     return v;
 }

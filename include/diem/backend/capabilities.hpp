@@ -55,7 +55,7 @@ concept BlockThreaded =
 
 /// A faster 3x3 convolution: a type `conv3x3` that prepares one kernel for any number of calls,
 ///
-///     B::conv3x3 c(height, width, in, out, stride);
+///     B::conv3x3 c(height, width, in, out, stride),
 ///     c.forward(b, kernel, bias, x, y, accumulate), c.vjp(b, kernel, y_bar, x_bar, accumulate),
 ///     c.vjp_params(b, x, y_bar, kernel_bar, bias_bar, accumulate), c.changed()
 ///

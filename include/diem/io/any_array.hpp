@@ -16,6 +16,7 @@
 
 #include <diem/core/error.hpp>
 #include <diem/io/array.hpp>
+#include <diem/io/array_place.hpp>
 #include <diem/io/cfl.hpp>
 #include <diem/io/file_kind.hpp>
 #include <diem/io/npy.hpp>
@@ -54,22 +55,6 @@ namespace diem::io {
 }
 
 namespace detail {
-/// FILE or FILE::NAME.
-struct array_place {
-    std::filesystem::path path;
-    std::string name;
-};
-[[nodiscard]] inline array_place place_of(const std::filesystem::path& given) {
-    const std::string text = given.string();
-    const auto at = text.rfind("::");
-    if (at == std::string::npos || at == 0) return {given, ""};
-    return {text.substr(0, at), text.substr(at + 2)};
-}
-[[nodiscard]] inline std::string lower_extension(const std::filesystem::path& path) {
-    std::string extension = path.extension().string();
-    for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    return extension;
-}
 [[noreturn]] inline void not_built(const std::filesystem::path& path, const std::string& format,
                                    const std::string& package) {
     throw io_error(path.string() + ": is " + format + ", which this build cannot read or write: it was built without " +
@@ -82,9 +67,9 @@ struct array_place {
 /// Throws io_error, naming what the file is where it is none of these formats.
 template <class T>
 [[nodiscard]] numbers<T> load_array(const std::filesystem::path& given) {
-    const auto [path, name] = detail::place_of(given);
+    const auto [path, name] = place_of(given);
     std::error_code code;
-    const std::string extension = detail::lower_extension(path);
+    const std::string extension = lower_extension(path);
     if (std::filesystem::is_directory(path, code)) {
 #if defined(DIEM_HAS_PNG)
         const auto stack = load_png_stack(path);
@@ -154,8 +139,8 @@ struct pixel_range {
 /// Throws io_error for another extension, a format that this build does not know, or one without complex numbers.
 inline void save_array(const std::filesystem::path& given, const numbers<float>& data,
                        const std::optional<pixel_range>& range = std::nullopt) {
-    const auto [path, name] = detail::place_of(given);
-    const std::string extension = detail::lower_extension(path);
+    const auto [path, name] = place_of(given);
+    const std::string extension = lower_extension(path);
     const auto real_only = [&](const char* format) {
         if (data.complex) throw io_error(path.string() + ": " + format + " has no complex numbers");
     };

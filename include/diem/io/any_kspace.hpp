@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <diem/io/any_array.hpp>
+#include <diem/io/array_place.hpp>
 #include <diem/io/kspace.hpp>
 #if defined(DIEM_HAS_HDF5)
 #include <diem/io/fastmri.hpp>
@@ -25,15 +26,18 @@ namespace diem::io {
 
 namespace detail {
 
-/// Complex numbers of an array without a header of measurement, as slices.
-[[nodiscard]] inline array<std::complex<float>> load_slices(const std::filesystem::path& given, third_axis third) {
-    const std::string name = given.string(), extension = lower_extension(place_of(given).path);
-    if (extension == ".cfl" || extension == ".hdr") return cfl_slices(load_cfl(given), name);
-    const auto any = load_array<float>(given);
+/// Complex numbers of an array without a header of measurement, as slices. `name`: for messages.
+[[nodiscard]] inline array<std::complex<float>> slices_of(const numbers<float>& any, third_axis third,
+                                                          const std::string& name) {
     if (!any.complex)
         throw io_error(name + ": holds real numbers of shape " + to_string(any.values.shape) +
                        ", expected complex ones (npy <c8, cfl, HDF5 with r and i)");
     return as_slices(from_pairs(any.values), third, name);
+}
+[[nodiscard]] inline array<std::complex<float>> load_slices(const std::filesystem::path& given, third_axis third) {
+    const std::string name = given.string(), extension = lower_extension(place_of(given).path);
+    if (extension == ".cfl" || extension == ".hdr") return cfl_slices(load_cfl(given), name);
+    return slices_of(load_array<float>(given), third, name);
 }
 
 inline void require_finite(const array<std::complex<float>>& values, const std::string& name) {
@@ -69,13 +73,28 @@ inline void require_finite(const array<std::complex<float>>& values, const std::
 
 }  // namespace detail
 
+/// K-space without a header: what all coils have as zero was not measured. Throws io_error naming `name`.
+[[nodiscard]] inline kspace_data kspace_of(array<std::complex<float>> slices, const std::string& format,
+                                           const std::string& name) {
+    kspace_data k;
+    k.format = format;
+    k.values = std::move(slices);
+    detail::require_finite(k.values, name);
+    k.measured = measured_by_zeros(k.values);
+    return k;
+}
+/// Of an array that is there: complex, (height, width), (coils or slices, height, width) or (slices, coils, height, width).
+[[nodiscard]] inline kspace_data kspace_of(const numbers<float>& any, third_axis third, const std::string& name) {
+    return kspace_of(detail::slices_of(any, third, name), "array", name);
+}
+
 /// Reads k-space: npy, HDF5's FILE::NAME or MATLAB with complex numbers (see `third_axis`), BART's cfl (see `cfl_slices`), fastMRI
 /// (`kspace` at the top of an HDF5 file) and raw data of ISMRMRD (its group "dataset", or GROUP of FILE::GROUP). What was not
 /// measured is zero. Throws io_error with file and data set.
 [[nodiscard]] inline kspace_data load_kspace(const std::filesystem::path& given, third_axis third) {
-    const auto [path, name] = detail::place_of(given);
+    const auto [path, name] = place_of(given);
     std::error_code code;
-    const std::string extension = detail::lower_extension(path);
+    const std::string extension = lower_extension(path);
     const bool cfl = extension == ".cfl" || extension == ".hdr";
 #if defined(DIEM_HAS_HDF5)
     if (!cfl && !std::filesystem::is_directory(path, code) && kind_of(path) == file_kind::hdf5) {
@@ -87,27 +106,28 @@ inline void require_finite(const array<std::complex<float>>& values, const std::
 #else
     (void)code;
 #endif
-    kspace_data k;
-    k.format = cfl ? "BART" : "array";
-    k.values = detail::load_slices(given, third);
-    detail::require_finite(k.values, given.string());
-    k.measured = measured_by_zeros(k.values);
-    return k;
+    return kspace_of(detail::load_slices(given, third), cfl ? "BART" : "array", given.string());
 }
 
-/// Reads coil maps, (slices or 1, coils, height, width), of npy, cfl or HDF5. Throws io_error also where a number is not finite.
+/// Coil maps, (slices or 1, coils, height, width). Throws io_error naming `name` also where a number is not finite.
+[[nodiscard]] inline array<std::complex<float>> coil_maps_of(const numbers<float>& any, const std::string& name) {
+    auto maps = detail::slices_of(any, third_axis::coils, name);
+    detail::require_finite(maps, name);
+    return maps;
+}
+/// The same of a file: npy, cfl or HDF5.
 [[nodiscard]] inline array<std::complex<float>> load_coil_maps(const std::filesystem::path& given) {
     auto maps = detail::load_slices(given, third_axis::coils);
     detail::require_finite(maps, given.string());
     return maps;
 }
 
-/// Reads a mask of 0 and 1: (columns), (rows, columns) or (slices, rows, columns), real. Throws io_error for anything else.
-[[nodiscard]] inline kspace_mask load_kspace_mask(const std::filesystem::path& given) {
-    const auto any = load_array<float>(given);
+/// A mask of 0 and 1: (columns), (rows, columns) or (slices, rows, columns), real. Throws io_error naming `name` for anything
+/// else.
+[[nodiscard]] inline kspace_mask kspace_mask_of(const numbers<float>& any, const std::string& name) {
     const auto& shape = any.values.shape;
     if (any.complex || shape.empty() || shape.size() > 3 || any.values.size() == 0)
-        throw io_error(given.string() + ": a mask of shape " + to_string(shape) + (any.complex ? " (complex)" : "") +
+        throw io_error(name + ": a mask of shape " + to_string(shape) + (any.complex ? " (complex)" : "") +
                        ", expected real (columns), (rows, columns) or (slices, rows, columns)");
     kspace_mask m;
     m.shape = shape;
@@ -115,11 +135,15 @@ inline void require_finite(const array<std::complex<float>>& values, const std::
     m.data.reserve(any.values.data.size());
     for (index_t i = 0; i < any.values.size(); ++i) {
         if (any.values[i] != 0 && any.values[i] != 1)
-            throw io_error(given.string() + ": a mask holds 0 and 1, number " + std::to_string(i) + " is " +
+            throw io_error(name + ": a mask holds 0 and 1, number " + std::to_string(i) + " is " +
                            std::to_string(any.values[i]));
         m.data.push_back(any.values[i] != 0);
     }
     return m;
+}
+/// The same of a file.
+[[nodiscard]] inline kspace_mask load_kspace_mask(const std::filesystem::path& given) {
+    return kspace_mask_of(load_array<float>(given), given.string());
 }
 
 }  // namespace diem::io

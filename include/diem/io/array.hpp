@@ -26,7 +26,6 @@ enum class boolean : std::uint8_t { no = 0, yes = 1 };
     return text + "]";
 }
 
-namespace detail {
 /// Product of the extents into `count`; false where an extent is negative or the product overflows.
 [[nodiscard]] inline bool element_count(const shape_type& shape, index_t& count) {
     bool zero = false;
@@ -42,12 +41,11 @@ namespace detail {
     }
     return true;
 }
-}  // namespace detail
 
 /// Product of the extents, 1 for no extents. Throws value_error where it is negative or overflows.
 [[nodiscard]] inline index_t element_count(const shape_type& shape) {
     index_t count = 0;
-    check_value("io::element_count", detail::element_count(shape, count),
+    check_value("io::element_count", element_count(shape, count),
                 "shape " + to_string(shape) + " has a negative extent or too many elements");
     return count;
 }

@@ -106,8 +106,8 @@ inline void probe_writable(const std::filesystem::path& path) {
 
 /// Removes what writers of `atomic_file` that were killed have left in a folder, and says how many files those were: regular
 /// files named NAME.tmp-PID-COUNT, digits alone, where PID is no other process that runs on this machine, or, as numbers
-/// come again, nothing was written for an hour. Call it under a `folder_lock`.
-inline std::size_t remove_leftovers(const std::filesystem::path& folder) {
+/// come again, nothing was written for an hour. Call it under a `folder_lock`, or with `of`: those of one NAME alone.
+inline std::size_t remove_leftovers(const std::filesystem::path& folder, std::string_view of = {}) {
     const auto digits = [](std::string_view text) {
         return !text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string_view::npos;
     };
@@ -116,7 +116,7 @@ inline std::size_t remove_leftovers(const std::filesystem::path& folder) {
     for (std::filesystem::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
         const std::string name = entry->path().filename().string();
         const auto at = name.rfind(".tmp-");
-        if (at == std::string::npos || at == 0) continue;
+        if (at == std::string::npos || at == 0 || (!of.empty() && std::string_view(name).substr(0, at) != of)) continue;
         const std::string_view tail = std::string_view(name).substr(at + 5);
         const auto dash = tail.find('-');
         if (dash == std::string_view::npos || !digits(tail.substr(0, dash)) || !digits(tail.substr(dash + 1))) continue;

@@ -28,15 +28,15 @@
 /// (height is READ, a mask is one value per column): `swap_last_axes` gives (..., READ, PHS1).
 namespace diem::io {
 
-namespace detail {
-inline constexpr std::size_t cfl_dimensions = 16;
-
 /// NAME, NAME.cfl or NAME.hdr with this extension.
 [[nodiscard]] inline std::filesystem::path cfl_path(std::filesystem::path path, const char* extension) {
     if (path.extension() == ".cfl" || path.extension() == ".hdr") path.replace_extension();
     path += extension;
     return path;
 }
+
+namespace detail {
+inline constexpr std::size_t cfl_dimensions = 16;
 
 /// The shape that a header's text says. Throws io_error.
 [[nodiscard]] inline shape_type parse_cfl_header(const input_file& file, std::string_view text) {
@@ -74,12 +74,12 @@ inline constexpr std::size_t cfl_dimensions = 16;
 
 /// The shape alone, row-major as above, checked against the size of the data. Throws io_error as `load_cfl`.
 [[nodiscard]] inline shape_type load_cfl_shape(const std::filesystem::path& path) {
-    detail::input_file header(detail::cfl_path(path, ".hdr"));
+    detail::input_file header(cfl_path(path, ".hdr"));
     if (header.size() > 1 << 20) header.fail(0, "not the header of a BART file: longer than a megabyte");
     const shape_type shape = detail::parse_cfl_header(header, header.read_text(0, header.size(), "header"));
-    const detail::input_file data(detail::cfl_path(path, ".cfl"));
+    const detail::input_file data(cfl_path(path, ".cfl"));
     index_t count = 0;
-    if (!detail::element_count(shape, count) || count > std::numeric_limits<index_t>::max() / 8)
+    if (!element_count(shape, count) || count > std::numeric_limits<index_t>::max() / 8)
         header.fail(0, "shape " + to_string(shape) + " has too many elements");
     if (static_cast<std::uint64_t>(count) * 8 != data.size())
         data.fail(0, "shape " + to_string(shape) + " of the header needs " + std::to_string(count * 8) +
@@ -90,7 +90,7 @@ inline constexpr std::size_t cfl_dimensions = 16;
 /// NAME, NAME.cfl or NAME.hdr. Throws io_error: a missing file of the two, a header that is none, data of another size.
 [[nodiscard]] inline array<std::complex<float>> load_cfl(const std::filesystem::path& path) {
     array<std::complex<float>> result(load_cfl_shape(path));
-    detail::input_file data(detail::cfl_path(path, ".cfl"));
+    detail::input_file data(cfl_path(path, ".cfl"));
     data.read(0, std::as_writable_bytes(std::span(result.data)), "data");
     return result;
 }
@@ -103,8 +103,8 @@ inline void save_cfl(const std::filesystem::path& path, const array<std::complex
     std::string text = "# Dimensions\n";
     for (std::size_t k = 0; k < detail::cfl_dimensions; ++k)
         text += std::to_string(k < values.shape.size() ? values.shape[values.shape.size() - 1 - k] : 1) + " ";
-    write_atomically(detail::cfl_path(path, ".cfl"), std::as_bytes(std::span(values.data)));
-    write_atomically(detail::cfl_path(path, ".hdr"), text + "\n");
+    write_atomically(cfl_path(path, ".cfl"), std::as_bytes(std::span(values.data)));
+    write_atomically(cfl_path(path, ".hdr"), text + "\n");
 }
 
 /// (..., height, width) as (..., width, height).

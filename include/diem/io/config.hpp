@@ -18,11 +18,12 @@
 #include <diem/io/json.hpp>
 
 /// Typed reading of JSON configurations: every error is a config_error that names the key by its path ("net.heads.1").
+/// <!-- tests/compile/examples.cpp config -->
 ///
 ///     io::read_config(io::load_config(path), [&](io::config_object& c) {
 ///         c.required("rank", options.rank).at_least(1);
 ///         c.optional("sigma_y", options.sigma_y).above(0.0);
-///         c.object("net", [&](io::config_object& net) { ... });
+///         c.object("net", [&](io::config_object& net) { net.optional("layers", options.layers); });
 ///     });
 namespace diem::io {
 
@@ -200,11 +201,13 @@ struct config_source {
 }
 
 /// "a.b=VALUE" sets key b of the object at a, which is made where it is not there. VALUE is JSON, or a string where it is none.
-/// Throws config_error: no "=", an empty key, or what is on the way is no object.
+/// Throws config_error: no "=", an empty key, more than 64 of them, or what is on the way is no object.
 inline void set_entry(config_source& source, const std::string& assignment) {
     const auto end = assignment.find('=');
     if (end == std::string::npos) config_fail(source.where, assignment, "expected KEY=VALUE");
     const std::string path = assignment.substr(0, end), text = assignment.substr(end + 1);
+    if (std::count(path.begin(), path.end(), '.') >= json_options{}.max_depth)
+        config_fail(source.where, assignment.substr(0, 60) + "...", "nested too deeply");
     json* at = &source.value;
     for (std::size_t first = 0; first <= path.size();) {
         const std::size_t next = std::min(path.find('.', first), path.size());
@@ -214,8 +217,11 @@ inline void set_entry(config_source& source, const std::string& assignment) {
         at = &(*at)[path.substr(first, next - first)];
         first = next + 1;
     }
-    *at = json::parse(text, nullptr, false);
-    if (at->is_discarded()) *at = text;
+    try {
+        *at = parse_json(text, source.where);
+    } catch (const io_error&) {
+        *at = text;
+    }
 }
 
 /// Calls `read(config_object&)` for the top object, then refuses keys that were not asked for.

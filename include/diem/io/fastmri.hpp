@@ -16,6 +16,7 @@
 #include <diem/core/check.hpp>
 #include <diem/io/array.hpp>
 #include <diem/io/detail/hdf5.hpp>
+#include <diem/io/hdf5_writer.hpp>
 #include <diem/io/ismrmrd_header.hpp>
 
 /// Measurements in the layout of fastMRI (Zbontar et al. 2018, arXiv 1811.08839): HDF5 with `kspace` (slices, coils, height,
@@ -124,7 +125,7 @@ inline void save_fastmri_reconstruction(const std::filesystem::path& path, const
     if (images.shape.size() != 3)
         throw shape_error("save_fastmri_reconstruction: images have shape " + to_string(images.shape) +
                           ", expected (slices, height, width)");
-    detail::hdf5_writer out(path);
+    hdf5_writer out(path);
     out.add("reconstruction", images.shape, std::span<const float>(images.data));
     out.commit();
 }

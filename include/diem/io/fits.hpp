@@ -84,7 +84,7 @@ template <class T>
         // Their decoders write past the end of memory where the data are damaged (cfitsio 4.2).
         if (fits_is_compressed_image(f.file, &f.status) != 0)
             input.fail(0, "FITS image is compressed in tiles; unpack it first (funpack)");
-        if (!detail::element_count(shape, count) ||
+        if (!element_count(shape, count) ||
             static_cast<std::uint64_t>(count) > std::numeric_limits<index_t>::max() / 8 ||
             static_cast<std::uint64_t>(count) * width > input.size())
             input.fail(0, "image of shape " + to_string(shape) + " is more than the file holds");

@@ -19,6 +19,7 @@ namespace diem::io {
 /// Holds a folder for as long as it lives: flock on a file in it, which the kernel frees when the process ends,
 /// however it ends. The file says who holds it; it stays behind, empty, for removing it would let two processes hold two
 /// files of one name.
+/// <!-- tests/compile/examples.cpp lock -->
 ///
 ///     const io::folder_lock lock(out);
 ///

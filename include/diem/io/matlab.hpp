@@ -15,6 +15,7 @@
 
 #include <diem/io/array.hpp>
 #include <diem/io/detail/hdf5.hpp>
+#include <diem/io/hdf5_writer.hpp>
 
 /// Arrays in HDF5 files of any kind, and in MATLAB's v7.3 files, which are HDF5, too.
 namespace diem::io {
@@ -50,7 +51,7 @@ template <class T>
 /// Writes one data set, atomically.
 template <class T>
 void save_hdf5(const std::filesystem::path& path, const std::string& name, const array<T>& values) {
-    detail::hdf5_writer out(path);
+    hdf5_writer out(path);
     out.add(name, values.shape, std::span<const T>(values.data));
     out.commit();
 }
@@ -77,7 +78,7 @@ void save_matlab(const std::filesystem::path& path, const std::string& name, arr
     shape_type reversed(values.shape.rbegin(), values.shape.rend());
     array<T> turned(reversed, from_column_major(values.data, reversed));
     constexpr std::size_t block = 512;
-    detail::hdf5_writer out(path, block);
+    hdf5_writer out(path);
     out.add(name, reversed, std::span<const T>(turned.data), "real", "imag");
     const bool wide = sizeof(T) == sizeof(double) * (is_complex_v<T> ? 2 : 1);
     out.text_attribute(name, "MATLAB_class", wide ? "double" : "single");

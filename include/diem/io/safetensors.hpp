@@ -231,7 +231,7 @@ private:
         if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_size)) fail("bad shape " + shape.dump());
         tensor.shape = shape.get<shape_type>();
         index_t count = 0;
-        if (!detail::element_count(tensor.shape, count) || count > INT64_MAX / 64)
+        if (!element_count(tensor.shape, count) || count > INT64_MAX / 64)
             fail("too many elements in shape " + shape.dump());
 
         const json& offsets = entry["data_offsets"];

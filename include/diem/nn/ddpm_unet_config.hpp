@@ -50,6 +50,8 @@ struct ddpm_unet_config {
 inline void check_ddpm_unet(const ddpm_unet_config& c) {
     const auto check = [](bool ok, const char* what) { check_value("nn::ddpm_unet", ok, what); };
     check(c.height > 0 && c.width > 0 && c.channels > 0, "height, width or channels < 1");
+    const index_t shape[] = {c.height, c.width, c.channels};
+    static_cast<void>(checked_product("nn::ddpm_unet", "height x width x channels", shape));
     check(!c.hid_channels.empty() && c.hid_channels.size() < 31, "hid_channels has no entry, or more than 30");
     const index_t levels = static_cast<index_t>(c.hid_channels.size()), factor = index_t{1} << (levels - 1);
     check(c.height % factor == 0 && c.width % factor == 0, "height or width is no multiple of 2^(levels - 1)");

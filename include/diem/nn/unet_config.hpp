@@ -22,6 +22,8 @@ struct unet_config {
 inline void check_unet(const unet_config& c) {
     const auto check = [](bool ok, const char* what) { check_value("nn::unet", ok, what); };
     check(c.height > 0 && c.width > 0 && c.channels > 0, "height, width or channels < 1");
+    const index_t shape[] = {c.height, c.width, c.channels};
+    static_cast<void>(checked_product("nn::unet", "height x width x channels", shape));
     check(c.patch >= 1 && c.patch <= c.height && c.patch <= c.width, "patch is < 1 or larger than the image");
     check(!c.hid_channels.empty() && c.hid_channels.size() == c.hid_blocks.size(),
           "hid_channels and hid_blocks do not have one entry per level");

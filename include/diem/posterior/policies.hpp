@@ -18,12 +18,14 @@
 /// What `mmps` takes beside a model and an observation: a covariance policy, what stands for V = Cov[x | x_t] in
 /// M = Sigma_y + A V A' and in the correction V A'v, and a solver policy, how M v = y - A x_hat is solved. A combination that
 /// cannot work does not compile. `estimate` is a Gaussian estimate of the prior, and must outlive what is made with it.
+/// <!-- tests/compile/examples.cpp policies -->
 ///
-///     posterior::mmps(b, model, observation, posterior::tweedie{}, posterior::cg{.iterations = 1});
+///     posterior::mmps(b, model, observation, posterior::tweedie{}, posterior::cg<>{.iterations = 1});
 ///     posterior::mmps(b, model, observation, posterior::blended{estimate, 3.0}, posterior::fom{2});
-///     posterior::mmps(b, model, observation, posterior::tweedie{}, posterior::fom{2, posterior::preconditioned{estimate}});
+///     posterior::mmps(b, model, observation, posterior::tweedie{},
+///                     posterior::fom{2, posterior::preconditioned{estimate}});
 ///
-/// (clang before 17 wants `cg<>{.iterations = 1}`.) Chosen when the program runs: `mmps_options`.
+/// Chosen when the program runs: `mmps_options`.
 namespace diem::posterior {
 
 struct covariance_policy_tag {};

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/solver/status.hpp>
 
 namespace diem::posterior {
@@ -26,12 +28,19 @@ struct solver_counts {
 namespace detail {
 struct add_solves {
     index_t items;
-    DIEM_HOST_DEVICE void operator()(index_t, const int* status, const int* updates, double* total) const {
-        for (index_t i = 0; i < items; ++i) {
-            total[status[i]] += 1;
-            total[solver::solver_statuses] += updates[i];
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t, const Team& team, const int* status, const int* updates,
+                                     double* total) const {
+        double sums[solver::solver_statuses + 2] = {};
+        for (index_t i = team.first(); i < items; i += team.step()) {
+            sums[status[i]] += 1;
+            sums[solver::solver_statuses] += updates[i];
+            sums[solver::solver_statuses + 1] += 1;
         }
-        total[solver::solver_statuses + 1] += static_cast<double>(items);
+        for (std::size_t k = 0; k < solver::solver_statuses + 2; ++k) {
+            const double sum = team.sum(sums[k]);
+            if (team.first() == 0) total[k] += sum;
+        }
     }
 };
 }  // namespace detail
@@ -44,8 +53,8 @@ public:
 
     void reset(B& b) { b.fill(totals_.view(), 0.0); }
     void add(B& b, const solver::solver_result<B>& result) {
-        b.launch(1, result.items(), detail::add_solves{result.items()}, result.status().data(), result.updates().data(),
-                 totals_.view().data());
+        launch_rows(b, 1, result.items(), result.items(), detail::add_solves{result.items()}, result.status().data(),
+                    result.updates().data(), totals_.view().data());
     }
     [[nodiscard]] solver_counts read(B& b) const {
         const auto t = to_host(b, totals_);

@@ -45,6 +45,8 @@ inline constexpr range any_value{};
 [[nodiscard]] inline range between(double low, double high, bool open_above = false) {
     return {.least = low, .most = high, .open_above = open_above};
 }
+/// Noise levels and rates: numbers whose squares, and one over them, single precision can hold.
+[[nodiscard]] inline range level() { return between(1e-15, 1e15); }
 /// Counts have an upper bound, so that no product of two of them wraps.
 [[nodiscard]] inline range count(double least = 1, double most = 1e9) { return {.least = least, .most = most}; }
 
@@ -71,8 +73,8 @@ void describe(V& v, diffusion::sampling_options& o) {
     v.number("batch", o.batch, count(), "items at once");
     v.number("samples_per_observation", o.samples_per_observation, count(1, 1e6),
              "posterior samples of each observation");
-    v.number("sigma_min", o.sigma_min, above(0), "least noise level, in the data's units");
-    v.number("sigma_max", o.sigma_max, above(0), "noise level where sampling starts");
+    v.number("sigma_min", o.sigma_min, level(), "least noise level, in the data's units");
+    v.number("sigma_max", o.sigma_max, level(), "noise level where sampling starts");
 }
 
 template <class V>
@@ -84,7 +86,7 @@ void describe(V& v, posterior::mmps_options& o) {
     v.number("relative_tolerance", o.relative_tolerance, at_least(0), "of the residual; 0: all iterations are made");
     v.flag("verify", o.verify, "one product more, for the true residual, where a tolerance is given");
     v.number("check_every", o.check_every, count(0, 1e6), "iterations between looks at the residual");
-    v.number("switch_sigma", o.switch_sigma, above(0), "where blended switches, in the data's units");
+    v.number("switch_sigma", o.switch_sigma, level(), "where blended switches, in the data's units");
     v.flag("precondition", o.precondition, "by the Gaussian estimate; element-wise operators");
 }
 
@@ -96,8 +98,8 @@ void describe(V& v, train::rate_options& o) {
                                      {"linear", rate_schedule::linear},
                                      {"exponential", rate_schedule::exponential}},
              "of the learning rate");
-    v.number("initial", o.initial, above(0), "first learning rate");
-    v.number("final", o.final, above(0), "last one");
+    v.number("initial", o.initial, level(), "first learning rate");
+    v.number("final", o.final, level(), "last one");
     v.number("warmup", o.warmup, between(0, 1), "share of the steps in which it rises");
 }
 
@@ -117,8 +119,8 @@ void describe(V& v, train::training_options& o) {
     v.number("parts", o.parts, count(), "of a batch, which the ranks of mpirun share; at most the batch");
     v.number("micro_batch", o.loss.micro_batch, count(0), "items through the network at once; 0: the batch");
     v.number("dropout", o.loss.dropout, between(0, 1, true), "rate");
-    v.number("sigma_min", o.loss.sigma_min, above(0), "least noise level trained for; default: the sampler's");
-    v.number("sigma_max", o.loss.sigma_max, above(0), "greatest");
+    v.number("sigma_min", o.loss.sigma_min, level(), "least noise level trained for; default: the sampler's");
+    v.number("sigma_max", o.loss.sigma_max, level(), "greatest");
     v.object("rate", [&](auto& r) { describe(r, o.rate); });
     v.number("max_norm", o.adam.max_norm, above(0), "gradients are scaled to this norm; \"inf\": never");
     v.number("ema_decay", o.adam.ema_decay, between(0, 1, true), "of the averaged weights, a step");

@@ -226,8 +226,8 @@ private:
 /// average. `start` is a Gaussian prior, of which the first lap makes one of `net` with weights drawn by the seed, or any
 /// learned before. The result's `drawing` is that of the options.
 ///
-/// Throws io_error (also where the folder holds a run already), config_error (resumed with other options or data), value_error (options, see `check_em`; the
-/// adjoint of A is none).
+/// Throws io_error (also where the folder holds a run already), config_error (resumed with other options or data), value_error (options, see `check_em`
+/// and `check_start`; the adjoint of A is none).
 template <Backend B, class Net, class Observation>
 [[nodiscard]] learn_result<B, Net> fit_diffusion(B& b, learned<B, Net> start, const Net& net,
                                                  const Observation& observed, const em_options& options,
@@ -236,6 +236,7 @@ template <Backend B, class Net, class Observation>
     check_size("prior::fit_diffusion", "start.features()", start.features(), net.features());
     check_size("prior::fit_diffusion", "A.cols()", observed.forward_operator().cols(), net.features());
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::fit_diffusion: A");
+    check_start(b, options.sampling, start.estimate());
     start.drawing = {options.sampling, options.mmps, options.switch_factor};
     detail::run_file<B, Net> file(b, run, options, net, observed);
     auto prior = file.restore(b, std::move(start));

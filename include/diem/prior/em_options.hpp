@@ -85,6 +85,15 @@ template <Backend B>
     return std::sqrt(diffusion::trace_of(b, estimate) / static_cast<double>(estimate.features()));
 }
 
+/// Throws value_error where samplers start below the spread of the data, whose samples would be too narrow. `estimate` may be null.
+template <Backend B>
+void check_start(B& b, const diffusion::sampling_options& o, const diffusion::gaussian<B>* estimate) {
+    const double spread = estimate != nullptr ? spread_of(b, *estimate) : 0;
+    check_value("prior::em_options", o.sigma_max >= spread,
+                "sampling.sigma_max is " + std::to_string(o.sigma_max) + ", below the spread of the data, " +
+                    std::to_string(spread) + ": samples would be too narrow");
+}
+
 /// The paper's settings (Rozet et al., arXiv 2405.13712, and its code).
 namespace presets {
 

@@ -71,7 +71,12 @@ public:
         index_t passes = 0;
         number(steps, target, count(0), help);
         number(epochs, passes, count(0), help);
-        if (passes > 0) target = train::steps_of_epochs(passes, items_, batch);
+        if (passes == 0) return;
+        const index_t each = train::steps_of_epochs(1, items_, batch);
+        if (!count(0).contains(static_cast<double>(passes) * static_cast<double>(each)))
+            object_.fail(epochs, "is " + std::to_string(passes) + ", of " + std::to_string(each) +
+                                     " steps each: more than 1000000000 steps");
+        target = passes * each;
     }
     template <class F>
     void object(const char* key, const F& f) {

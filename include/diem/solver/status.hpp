@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 
 /// What batched solvers of M_i x_i = b_i share: options, and one status per item.
@@ -165,11 +166,12 @@ void check_preconditioner(std::string_view where, const P& p, index_t size, inde
 /// Counts the items that go on; `Item` has a member `status`.
 struct count_running {
     index_t items;
-    template <class Item>
-    DIEM_HOST_DEVICE void operator()(index_t, const Item* item, int* count) const {
+    template <class Team, class Item>
+    DIEM_HOST_DEVICE void operator()(index_t, const Team& team, const Item* item, int* count) const {
         int n = 0;
-        for (index_t i = 0; i < items; ++i) n += item[i].status == running ? 1 : 0;
-        *count = n;
+        for (index_t i = team.first(); i < items; i += team.step()) n += item[i].status == running ? 1 : 0;
+        n = team.sum(n);
+        if (team.first() == 0) *count = n;
     }
 };
 
@@ -177,7 +179,7 @@ struct count_running {
 template <Backend B, class Item>
 [[nodiscard]] bool any_running(B& b, typename B::template pointer<const Item> items, index_t count,
                                vector_t<B, int> flag) {
-    b.launch(1, count, count_running{count}, items, flag.data());
+    launch_rows(b, 1, count, count, count_running{count}, items, flag.data());
     int n = 0;
     b.download(const_view_t<B, int>(as_batch(flag)), host_view<int>(&n, 1, 1));
     return n != 0;

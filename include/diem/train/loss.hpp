@@ -10,6 +10,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/functors.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 #include <diem/parallel/communicator.hpp>
@@ -83,10 +84,12 @@ template <class M>
 
 struct mean_of {
     index_t count;
-    DIEM_HOST_DEVICE void operator()(index_t, const double* values, double* mean) const {
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t, const Team& team, const double* values, double* mean) const {
         double sum = 0;
-        for (index_t i = 0; i < count; ++i) sum += values[i];
-        mean[0] = sum / static_cast<double>(count);
+        for (index_t i = team.first(); i < count; i += team.step()) sum += values[i];
+        sum = team.sum(sum);
+        if (team.first() == 0) mean[0] = sum / static_cast<double>(count);
     }
 };
 
@@ -161,7 +164,7 @@ void denoising_loss(B& b, M& model, Draw&& draw, index_t items, const random_key
     check_size("train::denoising_loss", "loss", loss.size(), 1);
     batch<B, double> item_loss(b, items, 1);
     denoising_loss_part<B>(b, model, draw, items, 0, items, key, options, grad, item_loss.flat());
-    b.launch(1, items, detail::mean_of{items}, item_loss.cview().data(), loss.data());
+    launch_rows(b, 1, items, items, detail::mean_of{items}, item_loss.cview().data(), loss.data());
 }
 
 /// The same as the sum of the gradients of `parts` parts of the batch, as equal as they can be, in an order that `parts` alone fixes:
@@ -192,7 +195,7 @@ void denoising_loss(B& b, M& model, Draw&& draw, index_t items, const random_key
     std::vector<index_t> counts;
     for (int r = 0; r < ranks.size(); ++r) counts.push_back(begin_of(r + 1) - begin_of(r));
     parallel::all_gather_items(ranks, b, item_loss.view(), counts, what);
-    b.launch(1, items, detail::mean_of{items}, item_loss.cview().data(), loss.data());
+    launch_rows(b, 1, items, items, detail::mean_of{items}, item_loss.cview().data(), loss.data());
 }
 
 }  // namespace diem::train

@@ -14,12 +14,9 @@
 #include <diem/backend/cuda/pointer.cuh>
 #include <diem/core/check.hpp>
 
-/// Thrust and the CUDA backend on the same memory and the same stream: nothing here copies.
-///
-///     thrust::device_vector<float> y = ...;                       // features * items numbers, item after item
-///     diem::cuda_backend<float> b(diem::on(thrust::cuda::par.on(stream)));
-///     posterior::observe(b, diem::as_view(y, features, items), ...);
-///     thrust::sort(diem::execution(b), diem::thrust_begin(x), diem::thrust_end(x));
+/// Thrust and the CUDA backend on the same memory and the same stream: nothing here copies. A backend is made of a policy by
+/// `diem::on`, views of vectors by `as_view`; `execution` and `thrust_begin` give Thrust what it takes. A whole program:
+/// `examples/thrust.cu`.
 ///
 /// The backend queues its work on its stream and does not wait. What Thrust queued on another stream must be over before the
 /// backend reads it, and the other way round: give both one stream, or `synchronize`.

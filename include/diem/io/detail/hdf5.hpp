@@ -12,7 +12,6 @@
 #include <filesystem>
 #include <limits>
 #include <optional>
-#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -20,7 +19,6 @@
 
 #include <diem/core/check.hpp>
 #include <diem/io/array.hpp>
-#include <diem/io/atomic.hpp>
 #include <diem/io/dtype.hpp>
 #include <diem/io/file_kind.hpp>
 
@@ -303,67 +301,6 @@ private:
     std::filesystem::path path_;
     std::uint64_t bytes_ = 0;
     hdf5_id file_;
-};
-
-/// Writes data sets into a new file, atomically: it is at its path after `commit`.
-class hdf5_writer {
-public:
-    /// `user_block`: bytes before the HDF5 signature (0 or a power of two from 512 on), for what other programs put there.
-    explicit hdf5_writer(const std::filesystem::path& path, std::size_t user_block = 0) : path_(path), target_(path) {
-        const hdf5_silence silence;
-        const hdf5_id creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
-        if (user_block > 0) H5Pset_userblock(creation.get(), user_block);
-        file_ = hdf5_id(H5Fcreate(target_.temporary().c_str(), H5F_ACC_TRUNC, creation.get(), H5P_DEFAULT), H5Fclose);
-        if (!file_) fail("cannot be created");
-    }
-    /// Real numbers or complex ones. `dimensions`: the extents as HDF5 shall have them, of the same number of elements.
-    template <class T>
-    void add(const std::string& name, const shape_type& dimensions, std::span<const T> values, const char* real = "r",
-             const char* imaginary = "i") {
-        check_size("hdf5_writer::add", "elements", static_cast<index_t>(values.size()), io::element_count(dimensions));
-        const hdf5_silence silence;
-        const std::vector<hsize_t> extents(dimensions.begin(), dimensions.end());
-        const hdf5_id space(extents.empty()
-                                ? H5Screate(H5S_SCALAR)
-                                : H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr),
-                            H5Sclose);
-        const hdf5_id type = hdf5_memory_type<T>(real, imaginary);
-        const hdf5_id set(
-            H5Dcreate2(file_.get(), name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-            H5Dclose);
-        if (!set ||
-            (!values.empty() && H5Dwrite(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0))
-            fail("data set \"" + name + "\" cannot be written");
-    }
-    /// A text as an attribute of a data set of this file, or ("") of the file.
-    void text_attribute(const std::string& set, const std::string& name, const std::string& value) {
-        const hdf5_silence silence;
-        const hdf5_id object(H5Oopen(file_.get(), set.empty() ? "/" : set.c_str(), H5P_DEFAULT), H5Oclose);
-        const hdf5_id type(H5Tcopy(H5T_C_S1), H5Tclose), space(H5Screate(H5S_SCALAR), H5Sclose);
-        H5Tset_size(type.get(), std::max<std::size_t>(value.size(), 1));
-        const hdf5_id attribute(
-            H5Acreate2(object.get(), name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-        if (!attribute || H5Awrite(attribute.get(), type.get(), value.c_str()) < 0)
-            fail("attribute \"" + name + "\" cannot be written");
-    }
-    /// What stands in the user block.
-    void commit(const std::string& user_block = "") {
-        {
-            const hdf5_silence silence;
-            const bool flushed = H5Fflush(file_.get(), H5F_SCOPE_GLOBAL) >= 0;
-            file_ = hdf5_id();
-            if (!flushed) fail("cannot be flushed");
-        }
-        target_.write(user_block);  // at the start of the file
-        target_.commit();
-    }
-
-private:
-    [[noreturn]] void fail(const std::string& what) const { throw io_error(path_.string() + ": " + what); }
-
-    std::filesystem::path path_;
-    atomic_file target_;
-    hdf5_id file_;  // closed before the temporary file goes
 };
 
 }  // namespace diem::io::detail

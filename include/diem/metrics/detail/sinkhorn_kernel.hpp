@@ -208,16 +208,19 @@ struct rescale_potential {
 template <class Real>
 struct marginal_error {
     index_t count;
-    DIEM_HOST_DEVICE void operator()(index_t problem, index_t, const double* log_weight, const double* lse,
-                                     const Real* g, double* error) const {
+    template <class Team>
+    DIEM_HOST_DEVICE void operator()(index_t i, const Team& team, const int* active, const double* log_weight,
+                                     const double* lse, const Real* g, double* error) const {
+        const index_t problem = active[i];
         double sum = 0;
-        for (index_t j = 0; j < count; ++j) {
+        for (index_t j = team.first(); j < count; j += team.step()) {
             const index_t at = problem * count + j;
             const double column = std::exp(static_cast<double>(g[problem * padded(count) + j]) + lse[at]);
             const double delta = column - std::exp(log_weight[at]);
             sum += delta * delta;
         }
-        error[problem] = std::sqrt(sum);
+        sum = team.sum(sum);
+        if (team.first() == 0) error[problem] = std::sqrt(sum);
     }
 };
 

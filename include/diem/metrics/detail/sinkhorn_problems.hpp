@@ -10,6 +10,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 #include <diem/metrics/detail/sinkhorn_kernel.hpp>
 
@@ -115,8 +116,9 @@ public:
     }
     /// ||P' 1 - b||_2 of each problem, where the columns have been summed since they were scaled; of others anything.
     [[nodiscard]] std::vector<double> marginal_errors() {
-        launch(1, 20 * b_.count, marginal_error<Real>{b_.count}, b_.log_weight.cview().data(), b_.lse.cview().data(),
-               b_.scaling.cview().data(), errors_.view().data());
+        launch_rows(backend_, static_cast<index_t>(active_.size()), b_.count, 20 * b_.count,
+                    marginal_error<Real>{b_.count}, active_on_backend_.cview().data(), b_.log_weight.cview().data(),
+                    b_.lse.cview().data(), b_.scaling.cview().data(), errors_.view().data());
         return to_host(backend_, errors_);
     }
     /// || b ||_2 of each problem.

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs_test.py FOLDER: the pages that `./run docs` made, from the disk in a browser: front page, links, pictures, search."""
+
+import pathlib
+import sys
+import time
+
+import browser
+
+# What a reader looks for, and what must be among the results.
+SOUGHT = {"learn": "learn", "espirit": "espirit", "load_npy": "load_npy_as", "mmps": "mmps",
+          "linearop": "LinearOperator"}
+LINKS = "[...document.querySelectorAll('.contents a[href]')].map(a => a.href)"
+FOUND = ("[...document.querySelectorAll('.SRResult')].filter(e => e.style.display != 'none').map("
+         "e => e.querySelector('.SRSymbol').textContent)")
+
+
+def until(page, expression):
+    """Its value when it holds something, or after ten seconds."""
+    for _ in range(100):
+        if value := page.value(expression):
+            break
+        time.sleep(0.1)
+    return value
+
+
+def found(page, folder, word):
+    """The search box says where the results are; they are in a page of their own, shown in a frame."""
+    page.open(folder / "index.html")
+    until(page, "document.getElementById('MSearchField') != null")  # the menu's script puts it there
+    page.value(f"document.getElementById('MSearchField').value = '{word}'; searchBox.Search(); 0")
+    results = (folder / page.value("searchBox.lastResultsPage")).resolve()
+    page.ask("Page.navigate", url=f"{results.as_uri()}?{word}")
+    return until(page, FOUND)
+
+
+def main(folder):
+    page = browser.Browser()
+    try:
+        page.open(folder / "index.html")
+        faults = list(page.said)
+        links = page.value(LINKS)
+        if len(links) < 100:
+            faults.append(f"the front page has {len(links)} links, expected a table of calls and headers")
+        for link in links:
+            if link.startswith("file://") and not pathlib.Path(link[7:].split("#")[0]).exists():
+                faults.append(f"a link of the front page leads nowhere: {link}")
+        for word, name in SOUGHT.items():
+            if name not in (names := found(page, folder, word)):
+                faults.append(f"search for {word} finds {names}, not {name}")
+    finally:
+        page.close()
+    for fault in faults:
+        print(fault)
+    print(f"docs: the front page has {len(links)} links; {len(SOUGHT)} words were searched for")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    if browser.found() is None:
+        print("SKIPPED: no Chromium (Debian: chromium): the pages were not opened in a browser")
+        sys.exit(0)
+    sys.exit(main(pathlib.Path(sys.argv[1]).resolve()))

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs beside diem: absurd numbers end in one line, no two processes mix their files in one folder, no input is overwritten,
+and what cannot be said is an error."""
+
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+PROGRAMS = pathlib.Path(os.environ["DIEM_PROGRAMS"])
+DATA = pathlib.Path(os.environ["DIEM_DATA"])
+HUGE = "1" * 310
+COUNTS = ("288230376151711744", "9223372036854775807", "18446744073709551615", HUGE, "-1", "1e3", "nan", "")
+NUMBERS = ("nan", "inf", "-1", "1e400", HUGE, "")
+# What each takes seconds for, its folder left open.
+SMOKE = {"demo": ["--smoke", "--data", str(DATA)], "cifar": ["--smoke"], "mri": ["--smoke", "--set", "mask.centre=2", "--set", "evaluation.centres=[2,2]"],
+         "manifold": ["--smoke"],
+         "guidance": ["--smoke"], "classifier": ["--smoke"], "covariances": ["--smoke"], "mri_measured": ["smoke"]}
+
+
+def save_bytes(path, shape):
+    """An npy of bytes 0, 1, 2, ..."""
+    count = 1
+    for n in shape:
+        count *= n
+    head = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {tuple(shape)}, }}".ljust(117) + "\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode() + bytes(k % 256 for k in range(count)))
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="diem-programs-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def run_program(self, name, *arguments, **how):
+        how.setdefault("stdout", subprocess.PIPE)
+        return subprocess.run([PROGRAMS / name, *map(str, arguments)], cwd=self.folder, stderr=subprocess.PIPE, text=True, timeout=120,
+                              **how)
+
+    def fails(self, pattern, name, *arguments, code=1, **how):
+        done = self.run_program(name, *arguments, **how)
+        said = [line for line in done.stderr.splitlines() if line.startswith(f"{name}: ") and "warning" not in line]
+        self.assertEqual(done.returncode, code, f"{name} {arguments}: {done.returncode} {done.stderr}")
+        self.assertEqual(len(said), 1, f"{name} {arguments}: {done.stderr}")
+        self.assertRegex(said[0], pattern, f"{name} {arguments}")
+        return done
+
+    def config(self, name, content):
+        (self.folder / name).write_text(json.dumps(content))
+        return name
+
+
+class Absurd(Case):
+    def test_options(self):
+        counts = {"demo": ("--gaussian-laps", "--laps", "--steps", "--free-steps", "--rank", "--threads", "--device"),
+                  "gaussian": ("--items", "--laps", "--threads"), "covariances": ("--seeds", "--points", "--iterations"),
+                  "cifar": ("--threads",), "mri": ("--threads",), "manifold": ("--threads",), "guidance": ("--threads",),
+                  "classifier": ("--threads",)}
+        for name, options in counts.items():
+            for option in options:
+                for count in COUNTS:
+                    self.fails(option, name, f"{option}={count}", code=2)
+        numbers = {"demo": ("--keep",), "covariances": ("--sigmas",), "cifar": ("--rank-deadline",), "mri": ("--rank-deadline",)}
+        for name, options in numbers.items():
+            for option in options:
+                for number in NUMBERS:
+                    self.fails(option, name, f"{option}={number}", code=2)
+        measured = {"prior": (("--first", "--size", "--patches", "--steps", "--batch", "--channels", "--threads"),
+                              ("--pixels", "--shares", "--sample-share", "--rate", "--texture")),
+                    "restore": (("--centre", "--samples", "--batch", "--steps", "--iterations", "--threads"),
+                                ("--noise", "--level", "--sigma-min", "--sigma-max", "--lambda"))}
+        for command, (options, others) in measured.items():
+            for names, values in ((options, COUNTS), (others, NUMBERS)):
+                for option in names:
+                    for value in values:
+                        self.fails(option, "mri_measured", command, f"{option}={value}", code=2)
+
+    def refused(self, name, *keys, values=(1 << 62, 288230376151711744, -1)):
+        """By --set where the program has it, else as a file."""
+        for key in keys:
+            last = key.split(".")[-1]
+            for value in values:
+                if name in ("classifier", "covariances"):
+                    content = value
+                    for part in reversed(key.split(".")):
+                        content = {part: content}
+                    given = ["--config", self.config("wrong.json", content)]
+                else:
+                    given = ["--set", f"{key}={json.dumps(value)}"]
+                self.fails(f'"{key}|"{last}|"{key.split(".")[0]}".*{last}', name, *SMOKE[name], *given, "--out", "bad")
+        self.assertFalse((self.folder / "bad").exists())
+
+    def test_counts_in_configurations(self):
+        stages = ("gaussian.rank", "gaussian.laps", "gaussian.sampler.steps", "em.laps", "em.sampler.steps", "em.sampler.batch",
+                  "em.sampler.samples_per_observation", "em.training.steps", "em.training.epochs", "em.training.batch")
+        self.refused("manifold", "observations", "rows", "evaluation.samples", "evaluation.iterations", *stages)
+        self.refused("cifar", "observations", "gaussian.observations", "evaluation.images", "evaluation.samples",
+                     "evaluation.free_samples", "evaluation.pictures", "evaluation.steps", *stages)
+        self.refused("mri", "slices", "mask.acceleration", "mask.centre", "evaluation.first", "evaluation.slices",
+                     "evaluation.samples", "evaluation.pictures", *stages)
+        self.refused("mri", "evaluation.accelerations", "evaluation.centres", values=([1 << 62, 4], [-1, 4], []))
+        self.refused("guidance", "images", "pictures", "iterations", "exact.seeds", "exact.samples")
+        self.refused("guidance", "steps", "mmps_iterations", "exact.steps", values=([1 << 62], [-1], [], [0]))
+        self.refused("covariances", "seeds", "components", "points", "sinkhorn.iterations")
+        self.refused("classifier", "network.classes", "training.steps", "training.batch")
+        self.refused("classifier", "network.channels", "network.strides", "network.shape", values=([1 << 62] * 5, [-1] * 5, []))
+
+    def test_numbers_in_configurations(self):
+        beyond = (0, -1, 1e-300, 1e300)
+        levels = ("sigma_y", "em.sampler.sigma_min", "em.sampler.sigma_max", "em.training.rate.initial")
+        self.refused("manifold", *levels, values=beyond)
+        self.refused("manifold", "alpha", values=(0, -1, 1e300))
+        self.refused("cifar", *levels, "keep", values=(*beyond[1:2], 1e300))
+        self.refused("mri", *levels, values=beyond)
+        self.refused("guidance", "sigma_min", "sigma_max", "lambda", values=beyond)
+        self.refused("covariances", "thickness", "sigma_y", "sinkhorn.regularization", values=beyond)
+        self.refused("covariances", "sigmas", values=([], [0], [1e300], [1, -1]))
+        self.fails("million terms", "manifold", "--smoke", "--set", "alpha=1e-5", "--out", "bad")
+
+    def test_entries_nested_too_deeply(self):
+        for name in ("manifold", "cifar", "mri", "guidance"):
+            for entry in ("a" + 60000 * ".a" + "=1", "em=" + 120000 * "[", "steps=" + 120000 * "["):
+                self.fails("nested too deeply|\"em\"|\"steps\"", name, *SMOKE[name], "--set", entry, "--out", "bad")
+
+    def test_data_that_do_not_fit(self):
+        (self.folder / "digits").mkdir()
+        for shape in ((40, 8, 8), (300, 8), (0, 8, 8), (33, 8, 8)):
+            save_bytes(self.folder / "digits" / "digits_8x8.npy", shape)
+            self.fails("digits_8x8.npy: shape", "demo", "--smoke", "--data", ".", "--out", "out")
+        self.fails("digits_8x8.npy: has 33 digits", "learn", "digits/digits_8x8.npy")
+        self.fails("none.npy", "learn", "none.npy")
+        self.fails("\"many\": expected a number", "learn", DATA / "digits/digits_8x8.npy", "many")
+        save_bytes(self.folder / "digits" / "digits_8x8.npy", (300, 4, 4))
+        self.fails("--rank: is 32, expected at most 16", "demo", "--smoke", "--data", ".", "--out", "out")
+        save_bytes(self.folder / "slices.npy", (6, 32, 32))
+        for first in (3, 6, 1000000):
+            self.fails("slices.npy has 6 slices", "mri", *SMOKE["mri"], "--data", "slices.npy", "--set", f"evaluation.first={first + 2}",
+                       "--out", "out")
+        self.fails('"acceleration"', "mri", *SMOKE["mri"], "--set", "mask.acceleration=1000", "--out", "out")
+
+
+class Folders(Case):
+    def test_one_process_in_a_folder(self):
+        for name, arguments in SMOKE.items():
+            out = self.folder / name
+            out.mkdir()
+            with open(out / ".diem-lock", "w") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                held.write("process 1 on another\n")
+                held.flush()
+                self.fails("another process is at work in this folder: process 1 on another", name, *arguments, "--out", name)
+            self.assertFalse((out / "report.json").exists(), name)
+
+    def test_leftovers_of_killed_writers_go(self):
+        out = self.folder / "out"
+        out.mkdir()
+        for name in ("report.json.tmp-999999999-0", "report.json.tmp-mine"):
+            (out / name).write_text("x")
+        self.assertEqual(self.run_program("covariances", "--smoke", "--out", "out").returncode, 0)
+        self.assertEqual(sorted(p.name for p in out.iterdir()), [".diem-lock", "report.json", "report.json.tmp-mine", "state.json"])
+
+    def test_inputs_are_not_overwritten(self):
+        def unchanged(path, pattern, name, *arguments):
+            before = (self.folder / path).read_bytes()
+            self.fails(pattern, name, *arguments)
+            self.assertEqual((self.folder / path).read_bytes(), before)
+
+        (self.folder / "out").mkdir()
+        for file in ("report.json", "state.json", "laps.json"):
+            self.config(f"out/{file}", {})
+        unchanged("out/state.json", "--out out: .*--config reads", "covariances", "--smoke", "--config", "out/state.json", "--out", "out")
+        (self.folder / "linked.json").symlink_to("out/report.json")
+        for name in ("manifold", "cifar", "mri", "guidance", "classifier"):
+            unchanged("out/report.json", "--out out: .*--config reads", name, *SMOKE[name], "--config", "linked.json", "--out", "out")
+        save_bytes(self.folder / "slices.npy", (4, 32, 32))
+        unchanged("slices.npy", "--out .*--slices reads", "mri_measured", "prior", "--slices", "slices.npy", "--out", "slices.npy")
+
+    def test_what_cannot_be_written_is_found_first(self):
+        (self.folder / "file").write_text("")
+        (self.folder / "is" / "report.json").mkdir(parents=True)
+        for name, arguments in SMOKE.items():
+            if name in ("cifar", "mri", "mri_measured", "classifier"):  # write what they are to read there, first
+                continue
+            self.fails("file", name, *arguments, "--out", "file")
+            self.fails("report.json: is a folder", name, *arguments, "--out", "is")
+
+    def test_states_of_a_resumed_run(self):
+        self.assertEqual(self.run_program("covariances", "--smoke", "--out", "c").returncode, 0)
+        state = json.loads((self.folder / "c/state.json").read_text())
+        for change in ({"found": state["found"][:1]}, {"found": [{"divergence": [1], "marginal_error": 0}] * 4}, {"found": 3},
+                       {"found": [3] * 4}, {"settings": 3}):
+            self.config("c/state.json", state | change)
+            self.fails("c/state.json", "covariances", "--smoke", "--resume", "--out", "c")
+        (self.folder / "c/state.json").write_text("[]")
+        self.fails("c/state.json", "covariances", "--smoke", "--resume", "--out", "c")
+        (self.folder / "g").mkdir()
+        for wrong in ({"known": 3}, {"results": [1]}, {"known": [{"prior": "gaussian"}]}):
+            self.config("g/report.json", wrong)
+            self.fails("g/report.json", "guidance", "--smoke", "--resume", "--out", "g")
+
+
+class Ends(Case):
+    def test_statuses(self):
+        for name in (*SMOKE, "gaussian"):
+            self.fails("--nothing", name, *SMOKE.get(name, [])[:1], "--nothing", code=2)
+            self.assertEqual(self.run_program(name, "--help").returncode, 0)
+
+    def test_a_full_standard_output(self):
+        for name in (*SMOKE, "gaussian"):
+            with open("/dev/full", "w") as full:
+                self.fails("standard output: cannot be written", name, "--help", stdout=full)
+        with open("/dev/full", "w") as full:
+            self.fails("standard output: cannot be written", "gaussian", "--items", "50", "--laps", "2", stdout=full)
+
+    @staticmethod
+    def catches(process, request):
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        caught = [line for line in status.splitlines() if line.startswith("SigCgt:")]
+        return bool(caught) and int(caught[0].split()[1], 16) >> (request - 1) & 1
+
+    def test_signals(self):
+        save_bytes(self.folder / "slices.npy", (4, 32, 32))
+        for name, arguments in (("covariances", ["--out", "out", "--seeds", "2000"]),
+                                ("mri_measured", ["prior", "--slices", "slices.npy", "--size", "16", "--patches", "1000", "--steps",
+                                                  "1000000"])):
+            for request, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+                process = subprocess.Popen([PROGRAMS / name, *arguments], cwd=self.folder, stdout=subprocess.DEVNULL,
+                                           stderr=subprocess.DEVNULL)
+                try:
+                    while not self.catches(process, request):
+                        self.assertIsNone(process.poll(), name)
+                        time.sleep(0.01)
+                    process.send_signal(request)
+                    self.assertEqual(process.wait(timeout=60), status, name)
+                finally:
+                    process.kill()
+            self.assertEqual(list(self.folder.glob("**/*.tmp-*")), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
