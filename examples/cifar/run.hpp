@@ -24,6 +24,7 @@ inline constexpr support::image_shape shape{32, 32, 3};
 inline support::study_settings settings_of(const support::cifar_settings& c, const program_options& o) {
     auto s = support::study_of("cifar", o, c);
     s.inputs.emplace_back("--classifier", o.classifier);
+    s.inputs.emplace_back("--inception", o.inception);
     s.observed = support::deleted_pixels(c.keep);
     s.facts = {{"keep", c.keep}};
     s.judged.samples_per_observation = c.evaluation.samples;
@@ -48,6 +49,8 @@ int run(B& b, Wide& wide, const support::cifar_settings& s, const program_option
     if (const index_t count = s.evaluation.free_samples; count > 1)
         real.emplace(b, wide, support::load_cifar(b, test_files, std::max(s.evaluation.images, 4 * count)).x,
                      o.classifier);
+    if (!o.inception.empty())
+        real->judge_by(b, o.inception, [&] { return support::load_cifar(b, io::cifar10_train_files(o.data)).x; });
     support::image_study<B, nn::unet<B>> study(
         b, settings_of(s, o), masked(io::cifar10_train_files(o.data), s.observations, 0),
         support::one_set(masked(test_files, s.evaluation.images, 1)), [&](const_view_t<B> x) { return (*real)(b, x); });
