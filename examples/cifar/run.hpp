@@ -20,6 +20,7 @@ namespace cifar {
 using namespace diem;
 
 inline constexpr support::image_shape shape{32, 32, 3};
+inline constexpr index_t most_test_images = 10000;  // as many as the file has
 
 inline support::study_settings settings_of(const support::cifar_settings& c, const program_options& o) {
     auto s = support::study_of("cifar", o, c);
@@ -47,7 +48,8 @@ int run(B& b, Wide& wide, const support::cifar_settings& s, const program_option
     const auto test_files = io::cifar10_test_files(o.data);
     std::optional<support::sample_figures<B, Wide>> real;  // what unconditional samples are compared with
     if (const index_t count = s.evaluation.free_samples; count > 1)
-        real.emplace(b, wide, support::load_cifar(b, test_files, std::max(s.evaluation.images, 4 * count)).x,
+        real.emplace(b, wide,
+                     support::load_cifar(b, test_files, std::clamp(4 * count, s.evaluation.images, most_test_images)).x,
                      o.classifier);
     if (!o.inception.empty())
         real->judge_by(b, o.inception, [&] { return support::load_cifar(b, io::cifar10_train_files(o.data)).x; });
