@@ -214,6 +214,7 @@ int evaluate(B& b, Wide& wide, const evaluate_command& o) {
         const nn::image_shape shape{c.image->height, c.image->width, c.image->channels};
         const auto real = support::moments_of_data(b, wide, net, shape, c.truth.cview());
         const auto figures = support::inception_figures(b, wide, net, shape, c.x.cview(), real);
+        report.update(figures);
         for (const auto& [key, name] : support::inception_figure_names)
             add(key, name, figures.at(key).template get<double>(), 3);
     }
