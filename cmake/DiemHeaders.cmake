@@ -138,6 +138,7 @@ set(DIEM_HEADERS
     include/diem/nn/filtered_resample.hpp
     include/diem/nn/gated_residual.hpp
     include/diem/nn/group_norm.hpp
+    include/diem/nn/inception.hpp
     include/diem/nn/layer_parameters.hpp
     include/diem/nn/linear.hpp
     include/diem/nn/mlp.hpp
@@ -152,6 +153,8 @@ set(DIEM_HEADERS
     include/diem/nn/unet.hpp
     include/diem/nn/unet_config.hpp
     include/diem/nn/update.hpp
+    include/diem/nn/window.hpp
+    include/diem/nn/window_layers.hpp
     include/diem/parallel/buffers.hpp
     include/diem/parallel/communicator.hpp
     include/diem/parallel/tree_sum.hpp

@@ -23,6 +23,10 @@ int main(int argc, char** argv) {
     app.add_option("--classifier", o.classifier,
                    "of examples/classifier: also compares its features of samples and images")
         ->check(CLI::ExistingFile);
+    app.add_option("--inception", o.inception,
+                   "weights of Inception-v3 (tools/convert_inception): also FID to the training images and Inception "
+                   "score; the training images' features are kept in a file beside it")
+        ->check(CLI::ExistingFile);
     support::add_study_options(app, o, "em.posterior.solver=cg");
     return support::run_program(app, "cifar", argc, argv, [&] {
         return support::on_ranks(o.at, [&] {
@@ -31,8 +35,9 @@ int main(int argc, char** argv) {
                 support::shrink(s);
                 if (o.data.empty()) support::write_cifar_stand_in(o.data = o.out / "stand-in");
             }
-            check_value("--classifier", o.classifier.empty() || s.evaluation.free_samples > 1,
-                        "needs a configuration with \"free_samples\" of at least 2");
+            for (const auto& [option, file] : {std::pair("--classifier", o.classifier), {"--inception", o.inception}})
+                check_value(option, file.empty() || s.evaluation.free_samples > 1,
+                            "needs a configuration with \"free_samples\" of at least 2");
             if (o.data.empty()) throw value_error("--data is missing");
             support::choose(o.at);
             if constexpr (support::has_cuda)

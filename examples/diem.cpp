@@ -234,6 +234,11 @@ int main(int argc, char** argv) {
     c->add_option("--image", e.image, "height width channels, instead of the truth's shape")
         ->expected(3)
         ->check(support::count_in(1, most_extent));
+    c->add_option(
+         "--inception", e.inception,
+         "weights of Inception-v3 (tools/convert_inception): also FID and Inception score of images of colour in "
+         "[-2, 2]; the truth's features are kept in a file beside it")
+        ->check(CLI::ExistingFile);
     c->add_option("--regularization", e.regularization, "of the Sinkhorn divergence, squared distance")
         ->check(support::number_in(support::least_level, support::most_level))
         ->capture_default_str();

@@ -9,7 +9,7 @@ namespace cifar {
 
 struct program_options : support::study_command {
     program_options() { out = "out/cifar"; }
-    std::filesystem::path classifier;
+    std::filesystem::path classifier, inception;
 };
 
 /// The whole program on one backend; returns its exit status. The second is there in builds with CUDA only.

@@ -20,10 +20,12 @@ namespace cifar {
 using namespace diem;
 
 inline constexpr support::image_shape shape{32, 32, 3};
+inline constexpr index_t most_test_images = 10000;  // as many as the file has
 
 inline support::study_settings settings_of(const support::cifar_settings& c, const program_options& o) {
     auto s = support::study_of("cifar", o, c);
     s.inputs.emplace_back("--classifier", o.classifier);
+    s.inputs.emplace_back("--inception", o.inception);
     s.observed = support::deleted_pixels(c.keep);
     s.facts = {{"keep", c.keep}};
     s.judged.samples_per_observation = c.evaluation.samples;
@@ -46,8 +48,11 @@ int run(B& b, Wide& wide, const support::cifar_settings& s, const program_option
     const auto test_files = io::cifar10_test_files(o.data);
     std::optional<support::sample_figures<B, Wide>> real;  // what unconditional samples are compared with
     if (const index_t count = s.evaluation.free_samples; count > 1)
-        real.emplace(b, wide, support::load_cifar(b, test_files, std::max(s.evaluation.images, 4 * count)).x,
+        real.emplace(b, wide,
+                     support::load_cifar(b, test_files, std::clamp(4 * count, s.evaluation.images, most_test_images)).x,
                      o.classifier);
+    if (!o.inception.empty())
+        real->judge_by(b, o.inception, [&] { return support::load_cifar(b, io::cifar10_train_files(o.data)).x; });
     support::image_study<B, nn::unet<B>> study(
         b, settings_of(s, o), masked(io::cifar10_train_files(o.data), s.observations, 0),
         support::one_set(masked(test_files, s.evaluation.images, 1)), [&](const_view_t<B> x) { return (*real)(b, x); });

@@ -52,7 +52,7 @@ struct posterior_command : draw_command {
 
 struct evaluate_command {
     support::place at;  ///< chosen, for `run_on_...`
-    path samples, truth, json;
+    path samples, truth, json, inception;
     double data_range = 4;
     std::vector<diem::index_t> image;
     double regularization = 1e-2;

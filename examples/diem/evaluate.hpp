@@ -19,6 +19,7 @@
 #include "diem/commands.hpp"
 #include "diem/measured.hpp"
 #include "diem/outputs.hpp"
+#include "support/inception_figures.hpp"
 #include "support/report.hpp"
 #include "support/terminal.hpp"
 
@@ -164,7 +165,7 @@ template <Backend B, Backend Wide>
 int evaluate(B& b, Wide& wide, const evaluate_command& o) {
     const bool to_file = !o.json.empty() && o.json != "-";
     auto files = outputs::file("--json", o.json);
-    files.reads("the samples", o.samples).reads("the truth", o.truth);
+    files.reads("the samples", o.samples).reads("the truth", o.truth).reads("--inception", o.inception);
     if (to_file) files.check();
     const comparison<B> c(b, o);
     if (to_file) files.prepare();
@@ -206,6 +207,17 @@ int evaluate(B& b, Wide& wide, const evaluate_command& o) {
         add("frechet", "squared Frechet distance of values in [0, 1]", frechet(b, wide, c, o.data_range), 4);
     else
         skipped.push_back("Frechet distance (" + std::to_string(features) + " features; --full computes it)");
+    if (!o.inception.empty()) {
+        if (!c.image || c.image->channels != 3 || c.x.items() < 2 || c.truth.items() < 2 || o.data_range != 4)
+            throw value_error("--inception: needs two or more images of three channels on both sides, in [-2, 2]");
+        const support::inception<B> net(o.inception, b);
+        const nn::image_shape shape{c.image->height, c.image->width, c.image->channels};
+        const auto real = support::moments_of_data(b, wide, net, shape, c.truth.cview());
+        const auto figures = support::inception_figures(b, wide, net, shape, c.x.cview(), real);
+        report.update(figures);
+        for (const auto& [key, name] : support::inception_figure_names)
+            add(key, name, figures.at(key).template get<double>(), 3);
+    }
     if (features <= most_sinkhorn_features || o.full)
         add("sinkhorn", "Sinkhorn divergence, regularization " + io::json(o.regularization).dump(),
             sinkhorn(b, c, o.regularization), 5);

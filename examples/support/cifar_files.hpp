@@ -22,9 +22,9 @@ struct labelled_images {
     std::vector<std::uint8_t> labels;  ///< 0 .. 9
 };
 
-/// The first `count` records of these files. Throws io_error where there are fewer.
+/// The first `count` records of these files, all where it is negative. Throws io_error where there are fewer.
 template <diem::Backend B>
-[[nodiscard]] labelled_images<B> load_cifar(B& b, const std::vector<std::filesystem::path>& files, index_t count) {
+[[nodiscard]] labelled_images<B> load_cifar(B& b, const std::vector<std::filesystem::path>& files, index_t count = -1) {
     auto data = diem::io::load_cifar10<float>(files, count);
     if (data.images.shape[0] < count)
         throw diem::io_error("only " + std::to_string(data.images.shape[0]) + " images in " +

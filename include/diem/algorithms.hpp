@@ -82,6 +82,7 @@
 #include <diem/nn/filtered_resample.hpp>
 #include <diem/nn/gated_residual.hpp>
 #include <diem/nn/group_norm.hpp>
+#include <diem/nn/inception.hpp>
 #include <diem/nn/layer_parameters.hpp>
 #include <diem/nn/linear.hpp>
 #include <diem/nn/mlp.hpp>
@@ -96,6 +97,8 @@
 #include <diem/nn/unet.hpp>
 #include <diem/nn/unet_config.hpp>
 #include <diem/nn/update.hpp>
+#include <diem/nn/window.hpp>
+#include <diem/nn/window_layers.hpp>
 
 #include <diem/solver/bicgstab.hpp>
 #include <diem/solver/cg.hpp>

@@ -10,6 +10,7 @@
 #include <diem/nn/linear.hpp>
 #include <diem/nn/resample.hpp>
 #include <diem/nn/update.hpp>
+#include <diem/nn/window.hpp>
 
 /// Two-dimensional convolution (cross-correlation), odd square kernel, zero padding k / 2 on both ends, any stride.
 /// Derivation: docs/derivations/kernels.md.
@@ -31,32 +32,11 @@ struct conv_shape {
     /// Length of one patch, k k in.
     [[nodiscard]] DIEM_HOST_DEVICE constexpr index_t depth() const { return kernel * kernel * in.channels; }
     [[nodiscard]] constexpr index_t kernel_size() const { return depth() * out; }
+    [[nodiscard]] constexpr window over() const { return {in, kernel, kernel, stride, border::same}; }
     [[nodiscard]] constexpr bool pointwise() const { return kernel == 1 && stride == 1; }
 };
 
 namespace detail {
-/// One pixel of y: its patch, taps row by row, channels innermost.
-template <class T>
-struct gather_patch {
-    conv_shape s;
-    index_t rows, columns;
-    DIEM_HOST_DEVICE void operator()(index_t pixel, const T* x, T* patches) const {
-        const auto [item, i, j] = pixel_at(pixel, rows, columns);
-        const index_t c = s.in.channels;
-        T* to = patches + pixel * s.depth();
-        for (index_t p = 0; p < s.kernel; ++p)
-            for (index_t q = 0; q < s.kernel; ++q, to += c) {
-                const index_t u = s.stride * i + p - s.kernel / 2, v = s.stride * j + q - s.kernel / 2;
-                if (u >= 0 && u < s.in.height && v >= 0 && v < s.in.width) {
-                    const T* const from = x + ((item * s.in.height + u) * s.in.width + v) * c;
-                    DIEM_IVDEP
-                    for (index_t k = 0; k < c; ++k) to[k] = from[k];
-                } else {
-                    for (index_t k = 0; k < c; ++k) to[k] = 0;
-                }
-            }
-    }
-};
 /// One pixel of x_bar: the sum of what the patches hold of it.
 template <class T>
 struct gather_patch_adjoint {
@@ -113,7 +93,7 @@ void conv_forward(B& b, const conv_shape& s, const_view_t<B> x, const_vector_t<B
                                  y.reshaped(s.out, r.pixels() * x.items()), mode);
     detail::for_item_blocks(s, x.items(), [&](index_t first, index_t count) {
         batch<B> patches(b, s.depth(), r.pixels() * count);
-        b.launch(patches.items(), s.depth(), detail::gather_patch<scalar_t<B>>{s, r.height, r.width},
+        b.launch(patches.items(), s.depth(), detail::gather_window<scalar_t<B>>{s.over(), r.height, r.width, 0},
                  x.item_range(first, count).data(), patches.view().data());
         linear_forward<B>(b, patches.cview(), kernel, bias, y.item_range(first, count).reshaped(s.out, patches.items()),
                           mode);
@@ -158,7 +138,7 @@ void conv_vjp_params(B& b, const conv_shape& s, const_view_t<B> x, const_view_t<
                                     y_bar.reshaped(s.out, r.pixels() * x.items()), kernel_bar, bias_bar, mode);
     detail::for_item_blocks(s, x.items(), [&](index_t first, index_t count) {
         batch<B> patches(b, s.depth(), r.pixels() * count);
-        b.launch(patches.items(), s.depth(), detail::gather_patch<scalar_t<B>>{s, r.height, r.width},
+        b.launch(patches.items(), s.depth(), detail::gather_window<scalar_t<B>>{s.over(), r.height, r.width, 0},
                  x.item_range(first, count).data(), patches.view().data());
         linear_vjp_params<B>(b, patches.cview(), y_bar.item_range(first, count).reshaped(s.out, patches.items()),
                              kernel_bar, bias_bar, first == 0 ? mode : update::accumulate);
