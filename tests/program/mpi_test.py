@@ -2,6 +2,7 @@
 """`mpirun -n N diem fit` and `posterior` give what one process gives, to the bit; tools/soak kills."""
 
 import json
+import math
 import os
 import struct
 import subprocess
@@ -84,6 +85,24 @@ class Ranks(Case):
             for name in ("samples", "mean", "std"):
                 self.assertEqual(load(self.folder / f"{kind}1/{name}.npy"), load(self.folder / f"{kind}3/{name}.npy"))
 
+    def test_evaluate(self):
+        count, each, size = 300, 3, (7, 8)  # more than one block of items
+        truth = support.normal(count * math.prod(size))
+        support.save(self.folder / "t.npy", [count, *size], truth)
+        noise = support.normal(each * len(truth), seed=1)
+        support.save(self.folder / "s.npy", [count, each, *size],  # some equal to the truth: ties of ranks
+                     [v if k % 5 == 0 else v + 0.5 * noise[k] for k, v in enumerate(
+                         truth[i * math.prod(size) + j] for i in range(count) for _ in range(each)
+                         for j in range(math.prod(size)))])
+        evaluate = ("evaluate", "s.npy", "t.npy", "--coverage", "--json")
+        self.succeeds(*evaluate, "alone.json", "--threads", "1")
+        self.succeeds_on(2, *evaluate, "of2.json")
+        self.succeeds_on(3, *evaluate, "of3.json")
+        figures = [json.loads((self.folder / name).read_text()) for name in ("alone.json", "of2.json", "of3.json")]
+        self.assertTrue({"psnr_mean_db", "ssim_mean", "coverage_80", "frechet"} <= set(figures[0]), figures[0])
+        self.assertEqual(figures[0], figures[1])
+        self.assertEqual(figures[0], figures[2])
+
     def test_an_exact_e_step_and_one_by_diffusion(self):
         for e_step in ("draws", "moments", "diffusion"):
             self.configure(self.folder / "g.json", gaussian={"rank": 2, "laps": 3, "e_step": e_step})
@@ -115,7 +134,7 @@ class Ranks(Case):
             self.assertRegex(said, "diem: rank 1 of 2: .*" + words)
         code, _, said = self.on(2, "sample", "run/prior.safetensors", "--out", "bad")
         self.assertNotEqual(code, 0)
-        self.assertRegex(said, "fit and posterior alone run on several processes")
+        self.assertRegex(said, "fit, posterior and evaluate alone run on several processes")
         code, _, said = self.on(2, "fit", "nothing.json", "--out", "bad")
         self.assertNotEqual(code, 0)
         self.assertRegex(said, "diem: rank . of 2: .*nothing.json")
