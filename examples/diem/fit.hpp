@@ -152,6 +152,11 @@ template <Backend B>
         if (o.scratch.empty() && needed <= bound.bytes) return {};
         path folder = o.scratch.empty() ? fs::absolute(o.out) : o.scratch;
         while (!fs::is_directory(folder) && folder.has_relative_path()) folder = folder.parent_path();
+        if (const auto room = static_cast<double>(fs::space(folder).available); needed - y > room) {
+            if (o.scratch.empty()) return {};  // what is too much for memory as well is named there
+            throw io_error("--scratch " + folder.string() + ": samples need about " + support::gib(needed - y) +
+                           ", there are " + support::gib(room));
+        }
         std::cout << "Observations and samples, about " << support::gib(needed)
                   << (o.scratch.empty() ? ", are more than " + bound.words() + ": they stay" : ", stay")
                   << " in files of " << folder.string() << std::endl;
