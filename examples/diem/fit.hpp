@@ -25,6 +25,7 @@
 #include "diem/fit_settings.hpp"
 #include "diem/outputs.hpp"
 #include "diem/stages.hpp"
+#include "support/bus_error.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/report.hpp"
@@ -160,6 +161,10 @@ template <Backend B>
         std::cout << "Observations and samples, about " << support::gib(needed)
                   << (o.scratch.empty() ? ", are more than " + bound.words() + ": they stay" : ", stay")
                   << " in files of " << folder.string() << std::endl;
+        support::say_at_bus_error(
+            "a file was cut short, or its disk failed, while it was mapped: one of the observations, of "
+            "the masks, or of " +
+            folder.string());
         const block_source files = io::file_blocks(folder);
         b.large_blocks_from(static_cast<std::size_t>(y), files);
         s.description.large = [&b](std::size_t count) {
