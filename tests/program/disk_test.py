@@ -10,8 +10,7 @@ import subprocess
 import sys
 
 import support
-from mpi_test import content
-from support import Case, normal
+from support import Case, content, normal
 
 ITEMS, FEATURES = 60000, 256
 Y_BYTES = 4 * ITEMS * FEATURES  # as large are the masks, in float32, and the samples of a lap
@@ -69,7 +68,7 @@ class Disk(Case):
         self.assertFalse((self.folder / "new").exists())
 
     def test_a_file_cut_short(self):
-        self.configure(self.folder / "long.json", observations="y.npy", operator={"type": "mask", "values": "masks.npy"},
+        self.configure(self.folder / "long.json", observations="y.npy", operator={"type": "identity"},
                        gaussian={"rank": 2, "laps": 1000000, "e_step": "draws"})
         process = subprocess.Popen(self.command(("fit", "long.json", "--out", "run", "--scratch", ".")), cwd=self.folder,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

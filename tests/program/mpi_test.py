@@ -4,11 +4,10 @@
 import json
 import math
 import os
-import struct
 import subprocess
 
 import support
-from support import Case, load
+from support import Case, content, load
 
 MPIEXEC = os.environ["MPIEXEC"]
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
@@ -16,23 +15,6 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
 UNET = {"type": "unet", "shape": [4, 4, 1], "hid_channels": [4, 8], "hid_blocks": [1, 1], "emb": 8}
 EM = {"laps": 2, "sampler": {"steps": 6, "batch": 7, "samples_per_observation": 2},
       "training": {"steps": 60, "batch": 10, "parts": 3}}
-
-
-def without_seconds(value):
-    """Of a file's description what does not depend on the clock."""
-    if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if "seconds" not in k}
-    if isinstance(value, list):
-        return [without_seconds(v) for v in value]
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        return without_seconds(json.loads(value))
-    return value
-
-
-def content(path):
-    data = path.read_bytes()
-    end = 8 + struct.unpack("<Q", data[:8])[0]
-    return without_seconds(json.loads(data[8:end])), data[end:]
 
 
 class Ranks(Case):
