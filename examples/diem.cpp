@@ -93,9 +93,9 @@ std::string version_text() {
 template <class Command>
 int run(Command& o) {
     return support::on_ranks(o.at, [&] {
-        constexpr bool shared = std::is_same_v<Command, fit_command> || std::is_same_v<Command, posterior_command>;
+        constexpr bool shared = !std::is_same_v<Command, sample_command>;
         diem::check_value("mpirun", shared || o.at.ranks.size() == 1,
-                          "fit and posterior alone run on several processes");
+                          "fit, posterior and evaluate alone run on several processes");
         support::choose(o.at);
         if constexpr (support::has_cuda)
             if (o.at.backend == "cuda") return run_on_cuda(o);
@@ -250,6 +250,7 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     c->add_option("--json", e.json, "file for the figures; -: standard output, instead of words");
     support::add_place_options(*c, e.at);
+    support::add_ranks_option(*c, e.at);
     c->callback([&] { command = [&] { return run(e); }; });
 
     info_command i;

@@ -15,6 +15,7 @@
 #include <diem/metrics/psnr.hpp>
 #include <diem/metrics/sinkhorn.hpp>
 #include <diem/metrics/ssim.hpp>
+#include <diem/parallel/communicator.hpp>
 
 #include "diem/commands.hpp"
 #include "diem/measured.hpp"
@@ -76,36 +77,76 @@ struct comparison {
     }
 };
 
-/// Sums over the samples against the item of the truth that each belongs to: sample i repeats + k belongs to item i.
-struct paired_figures {
-    double sample_psnr = 0, mean_psnr = 0;
-    double sample_ssim = std::numeric_limits<double>::quiet_NaN(), mean_ssim = sample_ssim;
+/// Of each item of the truth, with the samples that belong to it (sample i repeats + k to item i).
+struct item_figures {
+    std::vector<double> sample_error, mean_error;  ///< mean squares: of each sample, of the samples' mean
+    std::vector<double> sample_ssim, mean_ssim;    ///< empty: items are no images
+    std::vector<double> energy, ranks;             ///< with coverage: scores; counts of ranks, block by block
 };
+
+/// Blocks of items are shared among the ranks, all of which get all figures: the same for any number of them.
 template <Backend B>
-paired_figures compare_pairs(B& b, const comparison<B>& c, double data_range) {
-    const index_t n = c.truth.items(), d = c.truth.features(), r = c.repeats;
-    batch<B> repeated(b, d, n * r), mean(b, d, n);
-    b.fill(mean.view(), 0.0F);
-    for (index_t i = 0; i < n; ++i)
-        for (index_t k = 0; k < r; ++k) {
-            const const_view_t<B> one = c.x.cview().item_range(i * r + k, 1);
-            b.copy(c.truth.cview().item_range(i, 1), repeated.view().item_range(i * r + k, 1));
-            b.axpby(1.0 / static_cast<double>(r), one, 1.0, mean.view().item_range(i, 1));
-        }
-    paired_figures f;
-    f.sample_psnr = support::psnr(b, c.x.cview(), repeated.cview(), data_range);
-    f.mean_psnr = support::psnr(b, mean.cview(), c.truth.cview(), data_range);
-    const metrics::ssim_options options{.data_range = data_range};
-    if (!c.image || c.image->height < options.window || c.image->width < options.window) return f;
-    const metrics::image_shape shape{c.image->height, c.image->width, c.image->channels};
-    const auto average = [&](const_view_t<B> x, const_view_t<B> y) {
-        double sum = 0;
-        for (const double v : metrics::ssim(b, x, y, shape, options)) sum += v;
-        return sum / static_cast<double>(x.items());
+item_figures figures_of_items(B& b, const comparison<B>& c, const evaluate_command& o) {
+    constexpr index_t block = 256;
+    const auto& ranks = o.at.ranks;
+    const index_t n = c.truth.items(), d = c.truth.features(), r = c.repeats, blocks = (n + block - 1) / block;
+    const metrics::ssim_options options{.data_range = o.data_range};
+    const bool images = c.image && c.image->height >= options.window && c.image->width >= options.window;
+    const auto append = [](std::vector<double>& to, const std::vector<double>& values) {
+        to.insert(to.end(), values.begin(), values.end());
     };
-    f.sample_ssim = average(c.x.cview(), repeated.cview());
-    f.mean_ssim = average(mean.cview(), c.truth.cview());
+    item_figures f;
+    for (index_t k = parallel::first_of(blocks, ranks.rank(), ranks.size());
+         k < parallel::first_of(blocks, ranks.rank() + 1, ranks.size()); ++k) {
+        const index_t first = k * block, count = std::min(block, n - first);
+        const const_view_t<B> truth = c.truth.cview().item_range(first, count),
+                              x = c.x.cview().item_range(first * r, count * r);
+        batch<B> repeated(b, d, count * r), mean(b, d, count);
+        b.fill(mean.view(), 0.0F);
+        for (index_t i = 0; i < count; ++i)
+            for (index_t s = 0; s < r; ++s) {
+                b.copy(truth.item_range(i, 1), repeated.view().item_range(i * r + s, 1));
+                b.axpby(1.0 / static_cast<double>(r), x.item_range(i * r + s, 1), 1.0, mean.view().item_range(i, 1));
+            }
+        append(f.sample_error, metrics::mean_squared_error<B>(b, x, repeated.cview()));
+        append(f.mean_error, metrics::mean_squared_error<B>(b, mean.cview(), truth));
+        if (images) {
+            const metrics::image_shape shape{c.image->height, c.image->width, c.image->channels};
+            append(f.sample_ssim, metrics::ssim<B>(b, x, repeated.cview(), shape, options));
+            append(f.mean_ssim, metrics::ssim<B>(b, mean.cview(), truth, shape, options));
+        }
+        if (o.coverage) {
+            append(f.energy, metrics::energy_score<B>(b, x, truth));
+            append(f.ranks, metrics::rank_truth<B>(b, x, truth).counts);
+        }
+    }
+    const auto share = [&](std::vector<double>& own, index_t per_item, index_t per_block) {
+        std::vector<index_t> counts;
+        for (int q = 0; q < ranks.size(); ++q) {
+            const index_t from = parallel::first_of(blocks, q, ranks.size()),
+                          to = parallel::first_of(blocks, q + 1, ranks.size());
+            counts.push_back(per_block * (to - from) +
+                             per_item * (std::min(n, to * block) - std::min(n, from * block)));
+        }
+        own = parallel::all_gather<double>(ranks, own, counts, "figures of items");
+    };
+    share(f.sample_error, r, 0);
+    share(f.mean_error, 1, 0);
+    if (images) {
+        share(f.sample_ssim, r, 0);
+        share(f.mean_ssim, 1, 0);
+    }
+    if (o.coverage) {
+        share(f.energy, 1, 0);
+        share(f.ranks, 0, r + 1);
+    }
     return f;
+}
+
+[[nodiscard]] inline double mean_of(const std::vector<double>& values) {
+    double sum = 0;
+    for (const double v : values) sum += v;
+    return sum / static_cast<double>(values.size());
 }
 
 /// Squared Frechet distance with values brought to [0, 1], as pixels are.
@@ -148,16 +189,15 @@ inline void print_ranks(const std::vector<double>& counts) {
 }
 
 /// Interval coverage, ranks and energy score: key, name and value each go to `add`.
-template <Backend B, class Add>
-void add_coverage(B& b, const comparison<B>& c, io::json& report, const Add& add) {
-    const auto ranks = metrics::rank_truth(b, c.x.cview(), c.truth.cview());
+template <class Add>
+void add_coverage(const item_figures& f, index_t repeats, io::json& report, const Add& add) {
+    metrics::rank_histogram ranks{std::vector<double>(static_cast<std::size_t>(repeats + 1))};
+    for (std::size_t k = 0; k < f.ranks.size(); ++k) ranks.counts[k % ranks.counts.size()] += f.ranks[k];
     for (const int percent : {50, 80, 95})
         add("coverage_" + std::to_string(percent),
             "truth inside the central " + std::to_string(percent) + " % of the samples, share",
             ranks.coverage(percent / 100.0), 4);
-    double sum = 0;
-    for (const double score : metrics::energy_score(b, c.x.cview(), c.truth.cview())) sum += score;
-    add("energy_score", "energy score, mean over items", sum / static_cast<double>(c.truth.items()), 4);
+    add("energy_score", "energy score, mean over items", mean_of(f.energy), 4);
     report["rank_histogram"] = ranks.counts;
 }
 
@@ -168,7 +208,7 @@ int evaluate(B& b, Wide& wide, const evaluate_command& o) {
     files.reads("the samples", o.samples).reads("the truth", o.truth).reads("--inception", o.inception);
     if (to_file) files.check();
     const comparison<B> c(b, o);
-    if (to_file) files.prepare();
+    if (to_file && o.at.ranks.rank() == 0) files.prepare();
     const index_t features = c.truth.features();
     io::json report{{"program", "diem evaluate"},  {"samples", o.samples.string()},  {"truth", o.truth.string()},
                     {"sample_items", c.x.items()}, {"truth_items", c.truth.items()}, {"features", features},
@@ -180,27 +220,30 @@ int evaluate(B& b, Wide& wide, const evaluate_command& o) {
         report[key] = value;
         rows.push_back({name, support::number(value, digits)});
     };
+    if (o.coverage && c.repeats < 2)
+        throw value_error("--coverage: needs two or more samples of each item of the truth, " + o.samples.string() +
+                          " has " + std::to_string(c.x.items()) + " samples for " + std::to_string(c.truth.items()) +
+                          " items" + (o.unpaired ? ", and --unpaired" : ""));
     if (c.repeats > 0) {
-        const auto f = compare_pairs(b, c, o.data_range);
+        const auto f = figures_of_items(b, c, o);
+        if (o.at.ranks.rank() != 0) return 0;  // the rest are figures of all items together
         const std::string mean = "mean of " + std::to_string(c.repeats);
-        add("psnr_sample_db", "PSNR of a sample, dB", f.sample_psnr, 2);
-        if (c.repeats > 1) add("psnr_mean_db", "PSNR of the " + mean + ", dB", f.mean_psnr, 2);
-        if (std::isfinite(f.sample_ssim)) {
-            add("ssim_sample", "SSIM of a sample", f.sample_ssim, 4);
-            if (c.repeats > 1) add("ssim_mean", "SSIM of the " + mean, f.mean_ssim, 4);
+        const auto psnr = [&](const std::vector<double>& errors) {
+            return 10 * std::log10(o.data_range * o.data_range / mean_of(errors));
+        };
+        add("psnr_sample_db", "PSNR of a sample, dB", psnr(f.sample_error), 2);
+        if (c.repeats > 1) add("psnr_mean_db", "PSNR of the " + mean + ", dB", psnr(f.mean_error), 2);
+        if (!f.sample_ssim.empty()) {
+            add("ssim_sample", "SSIM of a sample", mean_of(f.sample_ssim), 4);
+            if (c.repeats > 1) add("ssim_mean", "SSIM of the " + mean, mean_of(f.mean_ssim), 4);
         } else {
             skipped.push_back("SSIM (items are no images of at least 7 x 7 pixels)");
         }
+        if (o.coverage) add_coverage(f, c.repeats, report, add);
     } else {
         skipped.push_back("PSNR and SSIM (samples belong to no items of the truth)");
     }
-    if (o.coverage) {
-        if (c.repeats < 2)
-            throw value_error("--coverage: needs two or more samples of each item of the truth, " + o.samples.string() +
-                              " has " + std::to_string(c.x.items()) + " samples for " +
-                              std::to_string(c.truth.items()) + " items" + (o.unpaired ? ", and --unpaired" : ""));
-        add_coverage(b, c, report, add);
-    }
+    if (o.at.ranks.rank() != 0) return 0;
     if (c.x.items() < 2 || c.truth.items() < 2)
         skipped.push_back("Frechet distance (fewer than two items)");
     else if (features <= most_frechet_features || o.full)

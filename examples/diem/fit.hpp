@@ -25,6 +25,7 @@
 #include "diem/fit_settings.hpp"
 #include "diem/outputs.hpp"
 #include "diem/stages.hpp"
+#include "support/bus_error.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/report.hpp"
@@ -152,9 +153,18 @@ template <Backend B>
         if (o.scratch.empty() && needed <= bound.bytes) return {};
         path folder = o.scratch.empty() ? fs::absolute(o.out) : o.scratch;
         while (!fs::is_directory(folder) && folder.has_relative_path()) folder = folder.parent_path();
+        if (const auto room = static_cast<double>(fs::space(folder).available); needed - y > room) {
+            if (o.scratch.empty()) return {};  // what is too much for memory as well is named there
+            throw io_error("--scratch " + folder.string() + ": samples need about " + support::gib(needed - y) +
+                           ", there are " + support::gib(room));
+        }
         std::cout << "Observations and samples, about " << support::gib(needed)
                   << (o.scratch.empty() ? ", are more than " + bound.words() + ": they stay" : ", stay")
                   << " in files of " << folder.string() << std::endl;
+        support::say_at_bus_error(
+            "a file was cut short, or its disk failed, while it was mapped: one of the observations, of "
+            "the masks, or of " +
+            folder.string());
         const block_source files = io::file_blocks(folder);
         b.large_blocks_from(static_cast<std::size_t>(y), files);
         s.description.large = [&b](std::size_t count) {

@@ -5,13 +5,12 @@ import array
 import os
 import pathlib
 import resource
-import shutil
 import struct
+import subprocess
 import sys
 
 import support
-from mpi_test import content
-from support import Case, normal
+from support import Case, content, normal
 
 ITEMS, FEATURES = 60000, 256
 Y_BYTES = 4 * ITEMS * FEATURES  # as large are the masks, in float32, and the samples of a lap
@@ -67,6 +66,22 @@ class Disk(Case):
         plan = self.succeeds("fit", "fit.json", "--out", "new", "--plan", "--memory-limit", LIMIT / 2**30).stdout
         self.assertRegex(plan, "Observations and samples, about .* are more than --memory-limit has .*: they stay in files of ")
         self.assertFalse((self.folder / "new").exists())
+
+    def test_a_file_cut_short(self):
+        self.configure(self.folder / "long.json", observations="y.npy", operator={"type": "identity"},
+                       gaussian={"rank": 2, "laps": 1000000, "e_step": "draws"})
+        process = subprocess.Popen(self.command(("fit", "long.json", "--out", "run", "--scratch", ".")), cwd=self.folder,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            for line in process.stdout:
+                if "E-step draws" in line:  # all is loaded
+                    break
+            os.truncate(self.folder / "y.npy", 128)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        self.assertEqual(process.returncode, 1, said)
+        self.assertRegex(said, "^diem: a file was cut short, .*observations")
 
     def test_what_cannot_be(self):
         self.fails("--scratch: Directory does not exist", "fit", "fit.json", "--out", "bad", "--scratch", "none", code=2)

@@ -117,6 +117,7 @@ class Absurd(Case):
                         ("fit", "large.json", "--out", "bad"), ("evaluate", "large.npy", "x.npy"), ("evaluate", "x.npy", "large.npy"),
                         ("convert", "large.npy", "bad/x.npy")):
             self.fails(fits, *command)
+        self.fails("--scratch .: samples need about .* GiB, there are", "fit", "large.json", "--out", "bad", "--scratch", ".")
         self.fails("k.npy: reading it needs .* GiB of memory", "mri", "info", "k.npy")
         for text in ({"type": "mask", "values": "large.npy"}, {"type": "dense", "matrix": "large.npy"}):
             self.operator_refused(fits, text)

@@ -2,12 +2,12 @@
 """`mpirun -n N diem fit` and `posterior` give what one process gives, to the bit; tools/soak kills."""
 
 import json
+import math
 import os
-import struct
 import subprocess
 
 import support
-from support import Case, load
+from support import Case, content, load
 
 MPIEXEC = os.environ["MPIEXEC"]
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
@@ -15,23 +15,6 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
 UNET = {"type": "unet", "shape": [4, 4, 1], "hid_channels": [4, 8], "hid_blocks": [1, 1], "emb": 8}
 EM = {"laps": 2, "sampler": {"steps": 6, "batch": 7, "samples_per_observation": 2},
       "training": {"steps": 60, "batch": 10, "parts": 3}}
-
-
-def without_seconds(value):
-    """Of a file's description what does not depend on the clock."""
-    if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if "seconds" not in k}
-    if isinstance(value, list):
-        return [without_seconds(v) for v in value]
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        return without_seconds(json.loads(value))
-    return value
-
-
-def content(path):
-    data = path.read_bytes()
-    end = 8 + struct.unpack("<Q", data[:8])[0]
-    return without_seconds(json.loads(data[8:end])), data[end:]
 
 
 class Ranks(Case):
@@ -84,6 +67,24 @@ class Ranks(Case):
             for name in ("samples", "mean", "std"):
                 self.assertEqual(load(self.folder / f"{kind}1/{name}.npy"), load(self.folder / f"{kind}3/{name}.npy"))
 
+    def test_evaluate(self):
+        count, each, size = 300, 3, (7, 8)  # more than one block of items
+        truth = support.normal(count * math.prod(size))
+        support.save(self.folder / "t.npy", [count, *size], truth)
+        noise = support.normal(each * len(truth), seed=1)
+        support.save(self.folder / "s.npy", [count, each, *size],  # some equal to the truth: ties of ranks
+                     [v if k % 5 == 0 else v + 0.5 * noise[k] for k, v in enumerate(
+                         truth[i * math.prod(size) + j] for i in range(count) for _ in range(each)
+                         for j in range(math.prod(size)))])
+        evaluate = ("evaluate", "s.npy", "t.npy", "--coverage", "--json")
+        self.succeeds(*evaluate, "alone.json", "--threads", "1")
+        self.succeeds_on(2, *evaluate, "of2.json")
+        self.succeeds_on(3, *evaluate, "of3.json")
+        figures = [json.loads((self.folder / name).read_text()) for name in ("alone.json", "of2.json", "of3.json")]
+        self.assertTrue({"psnr_mean_db", "ssim_mean", "coverage_80", "frechet"} <= set(figures[0]), figures[0])
+        self.assertEqual(figures[0], figures[1])
+        self.assertEqual(figures[0], figures[2])
+
     def test_an_exact_e_step_and_one_by_diffusion(self):
         for e_step in ("draws", "moments", "diffusion"):
             self.configure(self.folder / "g.json", gaussian={"rank": 2, "laps": 3, "e_step": e_step})
@@ -115,7 +116,7 @@ class Ranks(Case):
             self.assertRegex(said, "diem: rank 1 of 2: .*" + words)
         code, _, said = self.on(2, "sample", "run/prior.safetensors", "--out", "bad")
         self.assertNotEqual(code, 0)
-        self.assertRegex(said, "fit and posterior alone run on several processes")
+        self.assertRegex(said, "fit, posterior and evaluate alone run on several processes")
         code, _, said = self.on(2, "fit", "nothing.json", "--out", "bad")
         self.assertNotEqual(code, 0)
         self.assertRegex(said, "diem: rank . of 2: .*nothing.json")

@@ -43,6 +43,23 @@ def load(path, kind=None):
     return list(header["shape"]), array.array("f", data[end:])
 
 
+def without_seconds(value):
+    """Of a file's description what does not depend on the clock."""
+    if isinstance(value, dict):
+        return {k: without_seconds(v) for k, v in value.items() if "seconds" not in k}
+    if isinstance(value, list):
+        return [without_seconds(v) for v in value]
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        return without_seconds(json.loads(value))
+    return value
+
+
+def content(path):
+    data = path.read_bytes()
+    end = 8 + struct.unpack("<Q", data[:8])[0]
+    return without_seconds(json.loads(data[8:end])), data[end:]
+
+
 def normal(count, seed=0):
     draw = random.Random(seed)
     return [draw.gauss(0, 1) for _ in range(count)]
