@@ -19,6 +19,7 @@
 #include "diem/fit_report.hpp"
 #include "diem/fit_settings.hpp"
 #include "diem/outputs.hpp"
+#include "diem/predictions.hpp"
 #include "diem/stages.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
@@ -204,6 +205,8 @@ int fit(B& b, const fit_command& o) {
         return support::interrupt_status();
     }
     report.gaussian(run.notes());
+    const auto noise = report.noise(gaussian_stage<B>::noise(b, result.prior, m, em.seed));
+    if (ranks.rank() == 0) warn(noise);
     pictures.samples("samples_gaussian.png", result.prior);
     if (net && em.laps > 0) {
         report.save("running");
@@ -215,6 +218,24 @@ int fit(B& b, const fit_command& o) {
             return support::interrupt_status();
         }
         if (result.prior.has_network()) pictures.samples("samples_diffusion.png", result.prior);
+    }
+    if (m.held) {
+        support::progress bar("held out ", static_cast<long>(predictions));
+        const auto figures = predict_held(
+            b, result.prior, m, em.seed, &support::cancel_flag(),
+            [&](index_t done, index_t) {
+                bar.update(static_cast<long>(done));
+                return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
+            },
+            ranks);
+        bar.finish();
+        if (!figures) {
+            report.laps(result.prior.history);
+            report.save("cancelled", "while held-out values were predicted");
+            return support::interrupt_status();
+        }
+        report.predicted(*figures);
+        std::cout << figures->words() << "; their errors are " << support::brief(figures->rms) << " sigma_y" << std::endl;
     }
     if (ranks.rank() != 0) return result.status == prior::run_status::rejected ? 1 : 0;
     const bool learned = result.prior.has_network();

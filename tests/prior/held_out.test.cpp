@@ -157,27 +157,26 @@ TEST_CASE("ranks are flat with the true prior and noise, and not with half or tw
 TEST_CASE("groups of measurements are held back together", "[prior]") {
     using B = test::main_backend<float>;
     B b;
-    const index_t rows = 12, n = 40;  // of the first 30 three coils of two complex numbers, of the last 10 six of one
+    const index_t rows = 4, n = 60;
     const auto y = test::random_batch(b, rows, n, 1);
     const auto observed = posterior::observe(b, y.view(), linop::identity(rows), linop::isotropic_covariance(rows, 1));
-    const auto held = prior::hold_out(b, observed, 0.5, {.seed = 1},
-                                      {{.items = 30, .together = 2, .period = 2}, {.together = 2, .period = 1}});
+    // Of the first 40 rows 0 and 2 together and row 3 never, of the others every row alone.
+    const auto held = prior::hold_out(b, observed, 0.5, {.seed = 1}, {{.items = 40, .of_row = {7, 2, 7, -1}}, {}});
     const auto w = to_host(b, held.weights());
-    double first = 0, last = 0;
-    for (index_t i = 0; i < n; ++i)
-        for (index_t k = 0; k < rows; ++k) {
-            const index_t same = i < 30 ? k / 2 % 2 * 2 : 0;
-            CHECK(w[static_cast<std::size_t>(i * rows + k)] == w[static_cast<std::size_t>(i * rows + same)]);
-            (i < 30 ? first : last) += 1 - static_cast<double>(w[static_cast<std::size_t>(i * rows + k)]);
-        }
-    CHECK(std::abs(first / 6 - 30) <= 5 * std::sqrt(15.0));  // of 60 groups
-    CHECK(std::abs(last / 12 - 5) <= 5);                     // of 10
-    const auto never = prior::hold_out(b, observed, 0.9, {.seed = 1}, {{.together = 2, .period = 2, .never = {1, 0}}});
-    const auto kept = to_host(b, never.weights());
-    for (std::size_t k = 0; k < kept.size(); k += 4) CHECK((kept[k] == 1 && kept[k + 1] == 1));
-    CHECK(std::count(kept.begin(), kept.end(), 0.0F) > 0);
-    CHECK_THROWS_AS(prior::hold_out(b, observed, 0.5, {.seed = 1}, {{.items = 30}}), shape_error);
-    CHECK_THROWS_AS(prior::hold_out(b, observed, 0.5, {.seed = 1}, {{.items = 41}}), value_error);
+    std::vector<double> count(rows, 0.0), later(rows, 0.0);
+    index_t apart = 0;
+    for (std::size_t k = 0; k < w.size(); ++k) (k < 160 ? count : later)[k % rows] += 1 - static_cast<double>(w[k]);
+    for (std::size_t i = 0; i < n; ++i) {
+        if (i < 40) CHECK(w[i * rows] == w[i * rows + 2]);
+        apart += i >= 40 && w[i * rows] != w[i * rows + 2] ? 1 : 0;
+    }
+    for (const std::size_t k : {0, 1, 2}) CHECK(std::abs(count[k] - 20) <= 5 * std::sqrt(10.0));
+    CHECK(count[3] == 0);
+    for (const double c : later) CHECK(std::abs(c - 10) <= 5 * std::sqrt(5.0));
+    CHECK(apart > 0);
+    CHECK_THROWS_AS(prior::hold_out(b, observed, 0.5, {.seed = 1}, {{.items = 40}}), shape_error);
+    CHECK_THROWS_AS(prior::hold_out(b, observed, 0.5, {.seed = 1}, {{.items = 61}}), value_error);
+    CHECK_THROWS_AS(prior::hold_out(b, observed, 0.5, {.seed = 1}, {{.of_row = {1, 2}}}), shape_error);
 }
 
 TEST_CASE("what is held back is not seen by those who get the rest", "[prior]") {

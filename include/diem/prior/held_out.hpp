@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <numeric>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -30,12 +31,11 @@
 ///     std::puts(diem::prior::predict_held_out(b, learned.prior, held, {.seed = 2}).words().c_str());
 namespace diem::prior {
 
-/// Which measurements of an observation are held back together: rows k whose (k / together) mod period is the same.
+/// Which measurements of an observation are held back together: those that tell of one another, such as a frequency and its
+/// mirror of a real image, or the same frequency of several coils.
 struct held_groups {
-    index_t items = linop::any_items;  ///< of so many observations; the next ones are of the next groups
-    index_t together = 1;  ///< consecutive rows, such as the channels of a pixel, the parts of a complex number
-    index_t period = 0;    ///< rows this many groups apart, too, such as those of coils; 0: none
-    std::vector<std::uint8_t> never{};  ///< of each of `period` groups, 1: never held back; empty: none is so
+    index_t items = linop::any_items;  ///< of so many observations, or all; the next ones have the next groups
+    std::vector<int> of_row{};  ///< rows of one number are of one group, below 0: never held back; empty: each alone
 };
 
 namespace detail {
@@ -45,17 +45,15 @@ namespace detail {
 template <class T>
 struct draw_kept {
     random_key key;
-    index_t rows, first, together, period;
+    index_t rows, first;
     double share;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* image, const T* never, T* kept) const {
-        for (index_t k = 0; k < rows; ++k) {
-            const index_t group = k / together % period;
-            kept[i * rows + k] =
-                image[i * rows + k] != T(0) && never[group] == T(0) &&
-                        bernoulli(key, static_cast<std::uint32_t>(first + i), static_cast<std::uint32_t>(group), share)
-                    ? T(0)
-                    : T(1);
-        }
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* image, const int* groups, T* kept) const {
+        for (index_t k = 0; k < rows; ++k)
+            kept[i * rows + k] = image[i * rows + k] != T(0) && groups[k] >= 0 &&
+                                         bernoulli(key, static_cast<std::uint32_t>(first + i),
+                                                   static_cast<std::uint32_t>(groups[k]), share)
+                                     ? T(0)
+                                     : T(1);
     }
 };
 
@@ -99,22 +97,22 @@ private:
     void draw(B& b, const held_groups& g, index_t begin, index_t items, double share, const random_key& key) {
         const auto& a = observed_.forward_operator();
         const index_t rows = a.rows();
-        check_value("prior::hold_out", g.together > 0 && g.period >= 0, "groups of no rows");
         check_value("prior::hold_out", items >= 0 && begin + items <= observed_.items(),
                     "groups of more observations than there are");
-        const index_t period = g.period > 0 ? g.period : (rows + g.together - 1) / g.together;
-        std::vector<scalar_t<B>> flags(g.never.begin(), g.never.end());
-        if (flags.empty()) flags.assign(static_cast<std::size_t>(period), scalar_t<B>(0));
-        const auto never = to_backend(b, flags, period, 1);
+        auto numbers = g.of_row;
+        if (numbers.empty()) {
+            numbers.resize(static_cast<std::size_t>(rows));
+            std::iota(numbers.begin(), numbers.end(), 0);
+        }
+        check_size("prior::hold_out", "rows that have a group", static_cast<index_t>(numbers.size()), rows);
+        const auto groups = to_backend(b, numbers, rows, 1);
         for (index_t first = begin; first < begin + items; first += 256) {
             const index_t count = std::min<index_t>(256, begin + items - first);
             batch<B> z(b, a.cols(), count), image(b, rows, count);
             b.fill_normal(key.with_lane(random_lane::user + 1).skip_items(static_cast<std::uint32_t>(first)), z.view());
             a.items(first, count).apply(b, z.cview(), image.view());
-            b.launch(count, rows,
-                     detail::draw_kept<scalar_t<B>>{key.with_lane(random_lane::user), rows, first, g.together, period,
-                                                    share},
-                     image.cview().data(), never.cview().data(), kept_.view().item_range(first, count).data());
+            b.launch(count, rows, detail::draw_kept<scalar_t<B>>{key.with_lane(random_lane::user), rows, first, share},
+                     image.cview().data(), groups.cview().data(), kept_.view().item_range(first, count).data());
         }
     }
 
