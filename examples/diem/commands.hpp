@@ -24,6 +24,7 @@ struct fit_command {
     bool resume = false, overwrite = false, plan = false;
     double save_every = 600;             ///< seconds
     std::optional<double> memory_limit;  ///< GiB; none: what there is
+    std::optional<double> held_out;      ///< in place of the configuration's
 };
 
 /// What `sample` and `posterior` share.

@@ -147,7 +147,7 @@ void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured
 template <Backend B>
 int fit(B& b, const fit_command& o) {
     const auto& ranks = o.at.ranks;
-    auto [s, m] = read_fit(b, o.config);
+    auto [s, m] = read_fit(b, o.config, o.held_out);
     const auto& em = s.em;
     if (const auto own = s.config.dump(); parallel::broadcast(ranks, own, 0, "configurations") != own)
         ranks.abort(o.config.string() + ": another configuration than rank 0's");
@@ -235,7 +235,8 @@ int fit(B& b, const fit_command& o) {
             return support::interrupt_status();
         }
         report.predicted(*figures);
-        std::cout << figures->words() << "; their errors are " << support::brief(figures->rms) << " sigma_y" << std::endl;
+        std::cout << figures->words() << "; their errors are " << support::brief(figures->rms) << " sigma_y"
+                  << std::endl;
     }
     if (ranks.rank() != 0) return result.status == prior::run_status::rejected ? 1 : 0;
     const bool learned = result.prior.has_network();

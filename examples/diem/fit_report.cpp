@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "diem/fit_report.hpp"
 
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -34,11 +35,12 @@ std::vector<std::string> fit_report::noise(const prior::noise_level& found) {
     auto words = found.words();
     auto& facts = json()["noise"] = {{"known", found.known()}, {"off", found.is_off()}, {"share", found.share}};
     if (found.known()) facts.update({{"factor", found.factor}, {"error", found.error}});
-    if (const auto& sigma = json().at("sigma_y"); found.known() && sigma.is_number()) {
-        facts["sigma_y"] = found.factor * sigma.get<double>();
-        if (found.is_off())
-            words = "the data look as if sigma_y were " + support::brief(found.factor * sigma.get<double>()) +
-                    ", you gave " + support::brief(sigma.get<double>());
+    if (std::isfinite(found.most)) facts["most"] = found.most;
+    if (const auto& given = json().at("sigma_y"); found.is_off() && given.is_number()) {
+        const double sigma = (found.is_smaller() ? found.most : found.factor) * given.get<double>();
+        facts["sigma_y"] = sigma;
+        words = std::string("the data look as if sigma_y were ") + (found.is_smaller() ? "at most " : "") +
+                support::brief(sigma) + ", you gave " + support::brief(given.get<double>());
     }
     facts["words"] = words;
     return found.is_off() ? std::vector{words} : std::vector<std::string>{};

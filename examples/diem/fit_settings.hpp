@@ -31,8 +31,8 @@ struct fit_settings {
     diem::prior::em_options em;                          ///< its seed is that of all random numbers
     bool e_step_given = false;                           ///< of the Gaussian stage; else the default may change
     bool auto_scale = false;                             ///< data are brought to a spread of about 1
-    double held_out = 0;                                 ///< share of the values of y that is kept back, to be predicted
-    diem::index_t pictures = 16;                         ///< images in a row of a picture
+    double held_out = 0;          ///< share of the values of y that is kept back, to be predicted
+    diem::index_t pictures = 16;  ///< images in a row of a picture
 };
 
 /// What defaults depend on.
@@ -60,10 +60,13 @@ template <Backend B, class Load>
     });
     return {std::move(settings), std::move(*m)};
 }
-/// Of a file, and the observations that it names.
+/// Of a file, and the observations that it names. `held_out`: in place of the file's.
 template <Backend B>
-[[nodiscard]] std::pair<fit_settings, measured<B>> read_fit(B& b, const std::filesystem::path& file) {
-    return read_fit(b, diem::io::load_config(file), file.parent_path(), [&](const fit_settings& s) {
+[[nodiscard]] std::pair<fit_settings, measured<B>> read_fit(B& b, const std::filesystem::path& file,
+                                                            const std::optional<double>& held_out = {}) {
+    auto source = diem::io::load_config(file);
+    if (held_out && source.value.is_object()) source.value["held_out"] = *held_out;
+    return read_fit(b, source, file.parent_path(), [&](const fit_settings& s) {
         return load_measured(b, s.observations, s.description, s.sigma, s.image);
     });
 }

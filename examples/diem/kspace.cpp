@@ -224,7 +224,6 @@ std::vector<int> mri_part::groups() const {
     return group;
 }
 
-
 espirit_result espirit_maps(const io::kspace_data& k, const mri::espirit_options& options, const fs::path& file,
                             int threads) {
     host_backend b(threads);

@@ -99,13 +99,13 @@ struct measured {
     noise_type<B> noise;
     std::optional<support::image_shape> image;  ///< of x
     double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
-    index_t unseen_items = 0, unseen_features = 0;  ///< of which, or by which, the operator shows nothing
-    index_t seldom_features = 0;                    ///< the unseen ones too: see prior::recoverability_options
-    std::vector<double> seen{};                     ///< of masks: the share of observations that show a value of x
-    double spread = 0;                              ///< about the root mean square of x
-    double scale = 1;                               ///< y, its noise and x are those of the user divided by this
-    bool measures_kspace = false;                   ///< operator mri: y is no image
-    std::vector<std::string> words{};               ///< what was done to bring files to one size
+    index_t unseen_items = 0, unseen_features = 0;     ///< of which, or by which, the operator shows nothing
+    index_t seldom_features = 0;                       ///< the unseen ones too: see prior::recoverability_options
+    std::vector<double> seen{};                        ///< of masks: the share of observations that show a value of x
+    double spread = 0;                                 ///< about the root mean square of x
+    double scale = 1;                                  ///< y, its noise and x are those of the user divided by this
+    bool measures_kspace = false;                      ///< operator mri: y is no image
+    std::vector<std::string> words{};                  ///< what was done to bring files to one size
     std::vector<diem::prior::held_groups> groups{{}};  ///< of values that tell of one another
     std::optional<kept_back<B>> held{};                ///< then y and a are without what is held back
     [[nodiscard]] index_t items() const { return y.items(); }
@@ -193,7 +193,8 @@ template <Backend B>
     measured<B> m{std::move(own), *there, std::move(a), std::move(noise), image, share};
     if (const auto* mask = m.a.as_mask(); mask != nullptr && d.channels > 1) {  // channels of one pixel
         m.groups.front().of_row.resize(static_cast<std::size_t>(rows));
-        for (index_t k = 0; k < rows; ++k) m.groups.front().of_row[static_cast<std::size_t>(k)] = static_cast<int>(k / d.channels);
+        for (index_t k = 0; k < rows; ++k)
+            m.groups.front().of_row[static_cast<std::size_t>(k)] = static_cast<int>(k / d.channels);
     }
     examine(b, m, d.where);
     return m;

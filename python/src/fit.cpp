@@ -90,10 +90,9 @@ prior_type* fit(const problem& given, const std::optional<fs::path>& folder, boo
     const bool ended = result.status != prior::run_status::cancelled, network = result.prior.has_network();
     if (ended && network) pictures.samples("samples_diffusion.png", result.prior);
     if (m.held && ended) {
-        const auto figures =
-            program::predict_held(*b, result.prior, m, settings.em.seed, &watch.cancel, [&](index_t done, index_t total) {
-                return watch.tell("predicting", 0, done, total, 0);
-            });
+        const auto figures = program::predict_held(
+            *b, result.prior, m, settings.em.seed, &watch.cancel,
+            [&](index_t done, index_t total) { return watch.tell("predicting", 0, done, total, 0); });
         if (figures) report.predicted(*figures);
     }
     report.laps(result.prior.history);
