@@ -190,6 +190,7 @@ set(DIEM_HEADERS
     include/diem/prior/learn.hpp
     include/diem/prior/learned.hpp
     include/diem/prior/moments.hpp
+    include/diem/prior/noise_level.hpp
     include/diem/prior/observed_variance.hpp
     include/diem/prior/recoverability.hpp
     include/diem/prior/run.hpp

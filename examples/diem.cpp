@@ -73,6 +73,7 @@ constexpr const char* fit_help =
     "    \"network\": {\"type\": \"mlp\", \"features\": 64, \"hidden\": [256, 256, 256], \"emb\": 64},   none if left "
     "out\n"
     "    \"em\": {\"laps\": 32, \"sampler\": {\"steps\": 64}, \"training\": {\"steps\": 1000, \"batch\": 256}},\n"
+    "    \"held_out\": 0.05,                  keeps a share of y back, and says whether the prior predicts it\n"
     "    \"scale\": \"auto\",                   brings data to a spread of about 1; results are in your units\n"
     "    \"seed\": 0\n"
     "  }\n\n"
@@ -171,6 +172,9 @@ int main(int argc, char** argv) {
                   "folder on a disk: observations and samples stay in files there, not in memory (default: in --out, "
                   "where they are more than the memory limit)")
         ->check(CLI::ExistingDirectory);
+    c->add_option("--held-out", f.held_out,
+                  "share of the values of y that is kept back, and predicted when the prior is learned (default: none)")
+        ->check(support::number_in(0, 0.5));
     add_json(c);
     c->add_flag("--plan", f.plan, "check everything, say what it will cost, and stop");
     c->callback([&] { command = [&] { return run(f); }; });
@@ -307,6 +311,7 @@ int main(int argc, char** argv) {
     c->add_option("in", w.in, "an array")->required();
     c->add_option("out", w.out, "by its extension: .npy, .cfl, .h5, .mat, .fits, .tif, .png")->required();
     c->add_option("--range", w.range, "of values that become black and white, for .png")->expected(2);
+    add_json(c);
     c->callback([&] { command = [&] { return convert(w); }; });
 
     mri_command k;

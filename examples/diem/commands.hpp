@@ -25,6 +25,7 @@ struct fit_command {
     double save_every = 600;             ///< seconds
     std::optional<double> memory_limit;  ///< GiB; none: what there is
     path scratch;                        ///< folder of large arrays; empty: that of `out`, where they do not fit
+    std::optional<double> held_out;      ///< in place of the configuration's
 };
 
 /// What `sample` and `posterior` share.

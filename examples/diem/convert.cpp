@@ -10,6 +10,7 @@
 #include "diem/commands.hpp"
 #include "diem/outputs.hpp"
 #include "support/memory.hpp"
+#include "support/terminal.hpp"
 
 namespace program {
 
@@ -30,6 +31,10 @@ int convert(const convert_command& o) {
     io::save_array(o.out, numbers, range);
     std::cout << o.out.string() << ' ' << io::to_string(numbers.values.shape)
               << (numbers.complex ? ", complex (real and imaginary parts last)" : "") << '\n';
+    support::tell({{"program", "diem convert"},
+                   {"out", o.out.string()},
+                   {"shape", numbers.values.shape},
+                   {"complex", numbers.complex}});
     return 0;
 }
 

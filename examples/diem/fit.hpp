@@ -24,6 +24,7 @@
 #include "diem/fit_report.hpp"
 #include "diem/fit_settings.hpp"
 #include "diem/outputs.hpp"
+#include "diem/predictions.hpp"
 #include "diem/stages.hpp"
 #include "support/bus_error.hpp"
 #include "support/interrupt.hpp"
@@ -215,7 +216,9 @@ template <Backend B>
 int fit(B& b, const fit_command& o) {
     const auto& ranks = o.at.ranks;
     block_source files;
-    auto [s, m] = read_fit(b, io::load_config(o.config), o.config.parent_path(), [&](fit_settings& settings) {
+    auto config = io::load_config(o.config);
+    if (o.held_out && config.value.is_object()) config.value["held_out"] = *o.held_out;
+    auto [s, m] = read_fit(b, config, o.config.parent_path(), [&](fit_settings& settings) {
         files = keep_in_files(b, o, settings);
         return load_measured(b, settings.observations, settings.description, settings.sigma, settings.image);
     });
@@ -279,6 +282,8 @@ int fit(B& b, const fit_command& o) {
         return support::interrupt_status();
     }
     report.gaussian(run.notes());
+    const auto noise = report.noise(gaussian_stage<B>::noise(b, result.prior, m, em.seed));
+    if (ranks.rank() == 0) warn(noise);
     pictures.samples("samples_gaussian.png", result.prior);
     if (net && em.laps > 0) {
         report.save("running");
@@ -290,6 +295,25 @@ int fit(B& b, const fit_command& o) {
             return support::interrupt_status();
         }
         if (result.prior.has_network()) pictures.samples("samples_diffusion.png", result.prior);
+    }
+    if (m.held) {
+        support::progress bar("held out ", static_cast<long>(predictions));
+        const auto figures = predict_held(
+            b, result.prior, m, em.seed, &support::cancel_flag(),
+            [&](index_t done, index_t) {
+                bar.update(static_cast<long>(done));
+                return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
+            },
+            ranks);
+        bar.finish();
+        if (!figures) {
+            report.laps(result.prior.history);
+            report.save("cancelled", "while held-out values were predicted");
+            return support::interrupt_status();
+        }
+        report.predicted(*figures);
+        std::cout << figures->words() << "; their errors are " << support::brief(figures->rms) << " sigma_y"
+                  << std::endl;
     }
     if (ranks.rank() != 0) return result.status == prior::run_status::rejected ? 1 : 0;
     const bool learned = result.prior.has_network();

@@ -47,6 +47,8 @@ void read_sources(io::config_object& c, fit_settings& s, const std::string& wher
         .satisfies(!c.contains("image") ||
                        (image.size() == 3 && *std::min_element(image.begin(), image.end()) > 0 && image[2] <= 4),
                    "[height, width, channels], 1 to 4 channels");
+    c.optional("seed", s.em.seed);
+    c.optional("held_out", s.held_out).at_least(0).at_most(0.5);
     if (!image.empty()) s.image = support::image_shape{image[0], image[1], image[2]};
 }
 
@@ -74,7 +76,6 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
 
     auto& em = s.em;
     em.refresh.rank = g.ppca.rank;
-    c.optional("seed", em.seed);
     g.seed = em.seed;
     em.initial_mmps = g.mmps;
     em.initial_mmps->precondition = false;  // its operator may be any
@@ -117,6 +118,9 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
         if (!data.image) c.fail("gaussian.basis", "needs \"image\"");
         if (g.e_step == prior::gaussian_e_step::moments)
             c.fail("gaussian.e_step", "\"moments\" need the basis \"values\"");
+        if (g.e_step == prior::gaussian_e_step::draws && s.held_out > 0 && !s.description.mri)
+            c.fail("held_out",
+                   "without some values A'A is not diagonal in frequencies: take \"gaussian.e_step\": \"diffusion\"");
         g.mmps.precondition = false;  // it is made of the variances of values
     }
     if (a.any() && !data.image) c.fail("em.training.augmentation", "needs \"image\"");

@@ -14,6 +14,7 @@
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/gaussian_options.hpp>
 
+#include "diem/held_out.hpp"
 #include "diem/measured.hpp"
 
 namespace program {
@@ -30,7 +31,8 @@ struct fit_settings {
     diem::prior::em_options em;                          ///< its seed is that of all random numbers
     bool e_step_given = false;                           ///< of the Gaussian stage; else the default may change
     bool auto_scale = false;                             ///< data are brought to a spread of about 1
-    diem::index_t pictures = 16;                         ///< images in a row of a picture
+    double held_out = 0;          ///< share of the values of y that is kept back, to be predicted
+    diem::index_t pictures = 16;  ///< images in a row of a picture
 };
 
 /// What defaults depend on.
@@ -51,6 +53,7 @@ template <Backend B, class Load>
     std::optional<measured<B>> m;
     auto settings = read_settings(source, folder, [&](fit_settings& s) {
         m = load(s);
+        if (s.held_out > 0) hold_back(b, *m, s.held_out, s.em.seed, s.description.where);
         // A power of two: no number is rounded.
         if (s.auto_scale && m->spread > 0) rescale(b, *m, s.sigma, std::exp2(std::round(std::log2(m->spread))));
         return data_facts{m->items(), m->features(), m->a.as_mask() != nullptr, m->image};

@@ -20,6 +20,12 @@ learn_result<B> gaussian_stage<B>::fit(B& b, const prior::gaussian_fit_options& 
 }
 
 template <Backend B>
+prior::noise_level gaussian_stage<B>::noise(B& b, const learned_prior<B>& prior, const measured<B>& m,
+                                            std::uint64_t seed) {
+    return prior::noise_level_of(b, *prior.estimate(), m.observed(b), {.seed = seed ^ 0x6e6f697365});
+}
+
+template <Backend B>
 bool gaussian_stage<B>::draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
                                      view_t<B> x, const parallel::any_communicator& ranks) {
     const auto* mask = m.a.as_mask();

@@ -186,6 +186,19 @@ private:
     index_t height_ = 0, width_ = 0;  // of the file
 };
 
+/// The columns about the origin that all items of `p` have measured in full: first and last + 1.
+std::pair<index_t, index_t> centre_of(const mri_part& p) {
+    const auto size = static_cast<std::size_t>(p.width);
+    std::vector<char> full(size, 1);
+    for (std::size_t k = 0; k < p.mask.size(); ++k)
+        if (p.mask[k] == 0) full[k % size] = 0;
+    const index_t origin = p.width / 2, most = p.width / 8;
+    index_t first = origin, last = origin;
+    while (first > origin - most && full[static_cast<std::size_t>(first - 1)] != 0) --first;
+    while (last < origin + most && full[static_cast<std::size_t>(last)] != 0) ++last;
+    return {first, last};
+}
+
 double share_of_rows(const std::vector<mri_part>& parts, index_t rows) {
     double seen = 0, all = 0;
     for (const auto& p : parts) {
@@ -198,6 +211,18 @@ double share_of_rows(const std::vector<mri_part>& parts, index_t rows) {
 }
 
 }  // namespace
+
+std::vector<int> mri_part::groups() const {
+    const auto [first, last] = centre_of(*this);
+    const index_t one = height * width;
+    std::vector<int> group(static_cast<std::size_t>(rows()));
+    for (std::size_t k = 0; k < group.size(); ++k) {
+        const index_t at = static_cast<index_t>(k) / 2 % one, i = at / width, j = at % width;
+        const index_t mirror = (2 * (height / 2) - i + height) % height * width + (2 * (width / 2) - j + width) % width;
+        group[k] = j >= first && j < last ? -1 : static_cast<int>(coils > 0 ? at : std::min(at, mirror));
+    }
+    return group;
+}
 
 espirit_result espirit_maps(const io::kspace_data& k, const mri::espirit_options& options, const fs::path& file,
                             int threads) {

@@ -43,6 +43,9 @@ struct mri_part {
     std::vector<float> mask, maps;                        ///< of one item, or of all
     bool one_mask = true, one_map = true;
     [[nodiscard]] index_t rows() const { return 2 * std::max<index_t>(coils, 1) * height * width; }
+    /// Of each row, for prior::held_groups: its frequency, which all coils share and, of a real image, its mirror; below 0 in the
+    /// centre that all items have measured in full (whole columns, a quarter of them at most), where k-space is largest.
+    [[nodiscard]] std::vector<int> groups() const;
 };
 struct mri_measurement {
     std::vector<mri_part> parts;

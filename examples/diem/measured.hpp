@@ -17,6 +17,7 @@
 #include <diem/io/png.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/posterior/observation.hpp>
+#include <diem/prior/held_out.hpp>
 #include <diem/prior/observed_variance.hpp>
 #include <diem/prior/recoverability.hpp>
 
@@ -94,6 +95,16 @@ template <Backend B>
     return {std::move(mask), std::move(n.values)};
 }
 
+/// The observations as they came, where some of their values are kept back from learning: see diem/held_out.hpp.
+template <Backend B>
+struct kept_back {
+    diem::batch<B> own;  ///< what y shows, unless that is the caller's
+    diem::const_view_t<B> y;
+    support::any_operator<B> a;
+    diem::batch<B> weights;  ///< of each value, 0: held back
+    index_t values = 0;      ///< so many are
+};
+
 /// Observations y = A x + e with what is known about them.
 template <Backend B>
 struct measured {
@@ -103,13 +114,15 @@ struct measured {
     noise_type<B> noise;
     std::optional<support::image_shape> image;  ///< of x
     double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
-    index_t unseen_items = 0, unseen_features = 0;  ///< of which, or by which, the operator shows nothing
-    index_t seldom_features = 0;                    ///< the unseen ones too: see prior::recoverability_options
-    std::vector<double> seen{};                     ///< of masks: the share of observations that show a value of x
-    double spread = 0;                              ///< about the root mean square of x
-    double scale = 1;                               ///< y, its noise and x are those of the user divided by this
-    bool measures_kspace = false;                   ///< operator mri: y is no image
-    std::vector<std::string> words{};               ///< what was done to bring files to one size
+    index_t unseen_items = 0, unseen_features = 0;     ///< of which, or by which, the operator shows nothing
+    index_t seldom_features = 0;                       ///< the unseen ones too: see prior::recoverability_options
+    std::vector<double> seen{};                        ///< of masks: the share of observations that show a value of x
+    double spread = 0;                                 ///< about the root mean square of x
+    double scale = 1;                                  ///< y, its noise and x are those of the user divided by this
+    bool measures_kspace = false;                      ///< operator mri: y is no image
+    std::vector<std::string> words{};                  ///< what was done to bring files to one size
+    std::vector<diem::prior::held_groups> groups{{}};  ///< of values that tell of one another
+    std::optional<kept_back<B>> held{};                ///< then y and a are without what is held back
     [[nodiscard]] index_t items() const { return y.items(); }
     [[nodiscard]] index_t features() const { return a.cols(); }
     [[nodiscard]] auto observed(B& b) const { return diem::posterior::observe(b, y, a, noise); }
@@ -162,6 +175,11 @@ template <Backend B>
     measured<B> out{std::move(y), shown, std::move(a), std::move(noise), image, m.share};
     out.measures_kspace = true;
     out.words = m.words;
+    out.groups.clear();
+    for (const auto& p : m.parts) {
+        out.groups.push_back({p.items, p.groups()});
+        out.groups.back().of_row.resize(static_cast<std::size_t>(rows), -1);
+    }
     examine(b, out, d.where);
     return out;
 }
@@ -186,6 +204,11 @@ template <Backend B>
         there = own.cview();
     }
     measured<B> m{std::move(own), *there, std::move(a), std::move(noise), image, share};
+    if (const auto* mask = m.a.as_mask(); mask != nullptr && d.channels > 1) {  // channels of one pixel
+        m.groups.front().of_row.resize(static_cast<std::size_t>(rows));
+        for (index_t k = 0; k < rows; ++k)
+            m.groups.front().of_row[static_cast<std::size_t>(k)] = static_cast<int>(k / d.channels);
+    }
     examine(b, m, d.where);
     return m;
 }
@@ -212,10 +235,14 @@ void rescale(B& b, measured<B>& m, const sigma_source& sigma, double scale) {
     auto variances = load_variances(sigma, m.y.features());
     for (float& v : variances) v = static_cast<float>(static_cast<double>(v) / (scale * scale));
     m.noise = noise_type<B>::shared(b, diem::to_backend(b, variances, m.y.features(), 1));
-    diem::batch<B> scaled(b, m.y.features(), m.y.items());
-    b.axpby(1 / scale, m.y, 0.0, scaled.view());
-    m.own = std::move(scaled);
-    m.y = m.own.cview();
+    const auto divide = [&](diem::batch<B>& own, diem::const_view_t<B>& y) {
+        diem::batch<B> scaled(b, y.features(), y.items());
+        b.axpby(1 / scale, y, 0.0, scaled.view());
+        own = std::move(scaled);
+        y = own.cview();
+    };
+    divide(m.own, m.y);
+    if (m.held) divide(m.held->own, m.held->y);
     m.scale = scale;
     m.spread /= scale;
 }
@@ -358,6 +385,7 @@ template <Backend B>
                      {"unseen_features", m.unseen_features},
                      {"seldom_features", m.seldom_features},
                      {"scale", m.scale}};
+    if (m.held) j["held_out_values"] = {{"kept_back", m.held->values}};
     if (m.image) j["image"] = {m.image->height, m.image->width, m.image->channels};
     return j;
 }

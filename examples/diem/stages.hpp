@@ -12,6 +12,7 @@
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/diffusion_em.hpp>
 #include <diem/prior/learned.hpp>
+#include <diem/prior/noise_level.hpp>
 
 #include "diem/measured.hpp"
 #include "support/plan.hpp"
@@ -61,6 +62,9 @@ struct gaussian_stage {
     /// Masks have exact E-steps that cost little; other operators are formed as matrices by `moments`.
     [[nodiscard]] static learn_result<B> fit(B& b, const diem::prior::gaussian_fit_options& o, const measured<B>& m,
                                              const run_type<B>& run);
+    /// What the data look like under its Gaussian estimate.
+    [[nodiscard]] static diem::prior::noise_level noise(B& b, const learned_prior<B>& prior, const measured<B>& m,
+                                                        std::uint64_t seed);
     /// Exact posterior samples of masked observations under a Gaussian prior; false where the prior or A is none of these. Sample
     /// s n + i belongs to observation i.
     static bool draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,

@@ -183,6 +183,7 @@
 #include <diem/prior/learn.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>
+#include <diem/prior/noise_level.hpp>
 #include <diem/prior/observed_variance.hpp>
 #include <diem/prior/recoverability.hpp>
 #include <diem/prior/run.hpp>

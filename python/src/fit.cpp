@@ -7,6 +7,7 @@
 
 #include "diem/fit_pictures.hpp"
 #include "diem/fit_report.hpp"
+#include "diem/predictions.hpp"
 #include "prior.hpp"
 #include "support/outputs.hpp"
 
@@ -75,7 +76,10 @@ prior_type* fit(const problem& given, const std::optional<fs::path>& folder, boo
     auto result = program::gaussian_stage<backend>::fit(*b, settings.gaussian, m, run);
     report.gaussian(result.prior.notes);
     program::add_notes(result.prior, m);
-    if (result.status == prior::run_status::completed) pictures.samples("samples_gaussian.png", result.prior);
+    if (result.status == prior::run_status::completed) {
+        watch.warn(report.noise(program::gaussian_stage<backend>::noise(*b, result.prior, m, settings.em.seed)));
+        pictures.samples("samples_gaussian.png", result.prior);
+    }
     if (settings.network && settings.em.laps > 0 && result.status == prior::run_status::completed) {
         if (folder) run.folder = *folder / "checkpoint";
         result.prior.notes = io::json::object();
@@ -85,6 +89,12 @@ prior_type* fit(const problem& given, const std::optional<fs::path>& folder, boo
     }
     const bool ended = result.status != prior::run_status::cancelled, network = result.prior.has_network();
     if (ended && network) pictures.samples("samples_diffusion.png", result.prior);
+    if (m.held && ended) {
+        const auto figures = program::predict_held(
+            *b, result.prior, m, settings.em.seed, &watch.cancel,
+            [&](index_t done, index_t total) { return watch.tell("predicting", 0, done, total, 0); });
+        if (figures) report.predicted(*figures);
+    }
     report.laps(result.prior.history);
     report.json()["prior"] = network ? "diffusion" : "gaussian";
     report.save(prior::to_string(result.status), result.report);

@@ -68,6 +68,14 @@ void held_out(backend& b, const Observed& observed, const diem::nn::mlp_config& 
 }
 
 template <class Observed>
+void noise_level(backend& b, const diem::diffusion::gaussian<backend>& gaussian, const Observed& observed) {
+    // [noise_level]
+    const auto noise = diem::prior::noise_level_of(b, gaussian, observed, {.seed = 1});
+    if (noise.is_off()) std::puts(noise.words().c_str());  // "the data look as if sigma_y were 2.00 times as large"
+    // [noise_level]
+}
+
+template <class Observed>
 void watch(backend& b, const Observed& observed, const diem::nn::mlp_config& network,
            const diem::prior::learn_options& options) {
     // [progress]
@@ -169,6 +177,7 @@ int main() {
     held_out(b, observed, network, options);
     auto learned = diem::prior::learn(b, observed, network, options);
     several(b, learned.prior, observed);
+    noise_level(b, *learned.prior.estimate(), observed);
     choose_policies(b, learned.prior, observed, *learned.prior.estimate());
     diem::batch<backend> drawn(b, 4, 30);
     sample_by_euler(b, learned.prior, observed, drawn);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // On Gaussian truth: with the true prior intervals hold what they say, with a wrong one what its variance says.
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -47,11 +48,13 @@ posterior::sample_options<B> options(const diffusion::gaussian<B>& g, index_t sa
 }
 template <Backend B, class A>
 prior::held_out_figures figures(B& b, const A& a, double noise, diffusion::gaussian<B> truth,
-                                diffusion::gaussian<B> used, index_t samples = 39) {
+                                diffusion::gaussian<B> used, index_t samples = 39, double given = 0) {
     batch<B> x(b, features, items), y(b, a.rows(), items);
-    const linop::isotropic_covariance cov(a.rows(), noise * noise);
     truth.sample(b, {.seed = 1}, x.view());
-    posterior::simulate<B>(b, a, cov, x.cview(), {.seed = 2, .lane = random_lane::user}, y.view());
+    posterior::simulate<B>(b, a, linop::isotropic_covariance(a.rows(), noise * noise), x.cview(),
+                           {.seed = 2, .lane = random_lane::user}, y.view());
+    if (given > 0) noise = given;
+    const linop::isotropic_covariance cov(a.rows(), noise * noise);
     const auto observed = posterior::observe(b, y.cview(), a, cov);
     const auto held = prior::hold_out(b, observed, 0.3, {.seed = 3});
     return prior::predict_held_out(b, used, held, options(used, samples), {.seed = 4}, items);
@@ -73,7 +76,7 @@ TEMPLATE_TEST_CASE("with the true prior, intervals hold as many held-out measure
         CHECK(std::abs(f.rank - 0.5) <= 4 * f.rank_error);
         CHECK(f.ranks.total() == Approx(static_cast<double>(f.held)));
         CHECK(f.verdict() == verdict::calibrated);
-        CHECK(test::contains(f.words(), "held-out measurements: as they should"));
+        CHECK(test::contains(f.words(), "held-out measurements: calibrated"));
     };
     SECTION("masks") {
         batch<B> masks(b, features, items);
@@ -116,6 +119,64 @@ TEST_CASE("a prior of the wrong variance or mean is told by held-out measurement
     // Phi((X - 1) / sqrt(truth)) of X ~ N(0, truth): Phi(-1 / sqrt(2 truth)) on average.
     CHECK(std::abs(high.rank - 0.5 * std::erfc(0.5 / std::sqrt(truth))) <= 4 * high.rank_error);
     CHECK(figures(b, everything, noise, normal(b, 0, 1, 0), normal(b, -1, 1, 0)).verdict() == verdict::too_low);
+}
+
+TEST_CASE("ranks are flat with the true prior and noise, and not with half or twice the noise", "[prior][statistics]") {
+    using B = test::main_backend<float>;
+    B b;
+    // Features are independent, and so are held values: a chi-square test of 20 ranks.
+    const double v = 0.1, noise = 0.5;
+    const index_t samples = 19;
+    const auto chi_square = [](const prior::held_out_figures& f) {
+        const double expected = static_cast<double>(f.held) / static_cast<double>(f.ranks.counts.size());
+        double sum = 0;
+        for (const double c : f.ranks.counts) sum += (c - expected) * (c - expected) / expected;
+        return sum;
+    };
+    for (const double given : {noise, 0.5 * noise, 2 * noise}) {
+        CAPTURE(given);
+        const auto f =
+            figures(b, linop::identity(features), noise, normal(b, 0.5, v, 0), normal(b, 0.5, v, 0), samples, given);
+        INFO(f.words());
+        // One of a million chi-squares of 19 degrees of freedom is beyond 64.4 (Wilson and Hilferty).
+        CHECK((chi_square(f) <= 64.4) == (given == noise));
+        CHECK(f.verdict() == (given < noise   ? verdict::too_narrow
+                              : given > noise ? verdict::too_wide
+                                              : verdict::calibrated));
+        for (std::size_t k = 0; k < 3 && given == noise; ++k) {
+            const double binomial = std::sqrt(f.levels[k] * (1 - f.levels[k]) / static_cast<double>(f.held));
+            CHECK(std::abs(f.coverage[k] - f.levels[k]) <= 4 * binomial);
+        }
+        // y - mean of r predictions has the variance v + noise^2 + v / r; its square twice the square of that.
+        const double variance = v + noise * noise + v / samples, held = static_cast<double>(f.held);
+        CHECK(std::abs(f.rms * f.rms * given * given - variance) <= 4 * variance * std::sqrt(2 / held));
+        CHECK(f.relative_error == Approx(std::sqrt(variance / (0.25 + v + noise * noise))).margin(4 / std::sqrt(held)));
+    }
+}
+
+TEST_CASE("groups of measurements are held back together", "[prior]") {
+    using B = test::main_backend<float>;
+    B b;
+    const index_t rows = 4, n = 60;
+    const auto y = test::random_batch(b, rows, n, 1);
+    const auto observed = posterior::observe(b, y.view(), linop::identity(rows), linop::isotropic_covariance(rows, 1));
+    // Of the first 40 rows 0 and 2 together and row 3 never, of the others every row alone.
+    const auto held = prior::hold_out(b, observed, 0.5, {.seed = 1}, {{.items = 40, .of_row = {7, 2, 7, -1}}, {}});
+    const auto w = to_host(b, held.weights());
+    std::vector<double> count(rows, 0.0), later(rows, 0.0);
+    index_t apart = 0;
+    for (std::size_t k = 0; k < w.size(); ++k) (k < 160 ? count : later)[k % rows] += 1 - static_cast<double>(w[k]);
+    for (std::size_t i = 0; i < n; ++i) {
+        if (i < 40) CHECK(w[i * rows] == w[i * rows + 2]);
+        apart += i >= 40 && w[i * rows] != w[i * rows + 2] ? 1 : 0;
+    }
+    for (const std::size_t k : {0, 1, 2}) CHECK(std::abs(count[k] - 20) <= 5 * std::sqrt(10.0));
+    CHECK(count[3] == 0);
+    for (const double c : later) CHECK(std::abs(c - 10) <= 5 * std::sqrt(5.0));
+    CHECK(apart > 0);
+    CHECK_THROWS_AS(prior::hold_out(b, observed, 0.5, {.seed = 1}, {{.items = 40}}), shape_error);
+    CHECK_THROWS_AS(prior::hold_out(b, observed, 0.5, {.seed = 1}, {{.items = 61}}), value_error);
+    CHECK_THROWS_AS(prior::hold_out(b, observed, 0.5, {.seed = 1}, {{.of_row = {1, 2}}}), shape_error);
 }
 
 TEST_CASE("what is held back is not seen by those who get the rest", "[prior]") {

@@ -119,7 +119,57 @@ std::string lap_table(const run_data& r) {
     return laps.empty() ? std::string{} : to_html(t);
 }
 
+/// How often each rank comes, 1: as often as where samples are calibrated.
+curve ranks_of(const run_data& r) {
+    curve c;
+    double sum = 0;
+    if (const auto& ranks = at(r.report, "held_out_values.ranks"); ranks.is_array())
+        for (const auto& n : ranks) {
+            c.x.push_back(static_cast<double>(c.x.size()));
+            c.y.push_back(n.is_number() ? n.get<double>() : NAN);
+            sum += c.y.back();
+        }
+    for (double& v : c.y) v *= static_cast<double>(c.y.size()) / sum;
+    return c;
+}
+facts held_out_facts(const run_data& r) {
+    const auto& held = at(r.report, "held_out_values");
+    facts f;
+    const auto add = [&](const std::string& name, const char* key, const auto& text) {
+        if (const auto v = number_at(held, key)) f.emplace_back(name, text(*v));
+    };
+    const auto plain = [](double v) { return shown(v); };
+    add("Values that were predicted", "predicted", plain);
+    add("Of so many observations", "observations", plain);
+    add("Predictions of each", "samples", plain);
+    if (f.empty()) return f;
+    for (const char* level : {"50", "80", "95"}) {
+        const auto error = number_at(held, std::string("coverage_error.") + level);
+        add(std::string("In the central intervals of ") + level + " %", (std::string("coverage.") + level).c_str(),
+            [&](double v) { return percent(v) + (error ? " \xC2\xB1 " + percent(*error) : ""); });
+    }
+    add("Error of the mean prediction, over sigma_y (1 at best)", "rms", plain);
+    add("Error of the mean prediction, over the values", "relative_error", percent);
+    return f;
+}
+
 }  // namespace
+
+std::string held_out_section(const runs& all) {
+    const auto rows = fact_table(all, held_out_facts, "Predictions");
+    if (rows.empty()) return rows;
+    auto p = over(all, "Ranks of held-out values among their predictions", ranks_of);
+    p.x_label = "predictions below the value";
+    p.target = 1;
+    p.target_name = "calibrated";
+    p.from_zero = true;
+    return "<h2 id=\"held-out\">Held-out values</h2>\n" + rows + "<div class=\"grid\">" +
+           chart(p,
+                 "How often each rank comes, over how often it should: high at both ends where predictions are spread "
+                 "too "
+                 "little, in the middle where too much.") +
+           "</div>\n";
+}
 
 std::string curve_section(const runs& all) {
     std::vector<std::string> charts;

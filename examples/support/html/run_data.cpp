@@ -132,6 +132,7 @@ facts observation_facts(const run_data& r) {
     if (const auto share = number_at(j, "observed_share"))
         f.emplace_back("Share of the values that was seen", percent(*share));
     if (const auto keep = number_at(j, "keep")) f.emplace_back("Share of the pixels that was kept", percent(*keep));
+    add(f, "Values of y that were held out", at(j, "held_out_values.kept_back"));
     add(f, "Noise sigma_y", at(j, "sigma_y"));
     if (const auto scale = number_at(j, "scale"); scale && *scale != 1)
         f.emplace_back("Data were divided by", shown(*scale));

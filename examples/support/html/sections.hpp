@@ -15,6 +15,7 @@ using runs = std::vector<run_data>;
 [[nodiscard]] std::string observation_section(const runs& all);
 [[nodiscard]] std::string picture_section(const runs& all);
 [[nodiscard]] std::string curve_section(const runs& all);
+[[nodiscard]] std::string held_out_section(const runs& all);
 [[nodiscard]] std::string figure_section(const runs& all);
 [[nodiscard]] std::string time_section(const runs& all);
 [[nodiscard]] std::string reproduction_section(const runs& all);

@@ -204,6 +204,45 @@ void judge_intervals(list& v, const run_data& r) {
         v.push_back({level::good, "Samples are spread as the truth is", figures});
 }
 
+/// Whether values of y that were kept back lie where samples say.
+void judge_held_out(list& v, const run_data& r) {
+    const auto& held = at(r.report, "held_out_values");
+    const auto status = text_at(r.report, "status");
+    if (!held.is_object()) {
+        if (text_at(r.report, "program") == "diem fit" && (status == "completed" || status == "rejected"))
+            v.push_back(
+                {level::note, "No values were held out",
+                 "\"held_out\": 0.05 keeps a twentieth of the values of y back, and says whether samples predict "
+                 "them."});
+        return;
+    }
+    const auto middle = number_at(held, "coverage.80"), count = number_at(held, "predicted");
+    if (!middle || !count) return;
+    const std::string title =
+        "Intervals of 80 % hold " + percent(*middle) + " of " + shown(*count) + " held-out values";
+    const std::string words = capital(text_at(held, "words")) + ".";
+    if (at(held, "known") != true)
+        v.push_back({level::note, title, words});
+    else if (at(held, "calibrated") == true)
+        v.push_back({level::good, title + ": calibrated", words});
+    else
+        v.push_back({std::abs(*middle - 0.8) > 0.2 ? level::bad : level::warning, title, words});
+}
+
+void judge_noise(list& v, const run_data& r) {
+    const auto& noise = at(r.report, "noise");
+    if (at(noise, "off") == true)
+        v.push_back(
+            {level::bad, capital(text_at(noise, "words")),
+             "A prior learned with another sigma_y than that of the data is wrong by the difference: too large, and "
+             "detail is taken for noise; too small, and noise is learned as detail."});
+    else if (const auto words = text_at(noise, "words"); !words.empty())
+        v.push_back(
+            {at(noise, "known") == true ? level::good : level::note, capital(words),
+             "Too large a sigma_y shows where some part of what is observed varies little; too small a one may not "
+             "show, behind a mask it does not."});
+}
+
 }  // namespace
 
 std::vector<verdict> verdicts_of(const run_data& r) {
@@ -223,6 +262,8 @@ std::vector<verdict> verdicts_of(const run_data& r) {
     judge_evidence(v, r);
     judge_restoration(v, r);
     judge_intervals(v, r);
+    judge_held_out(v, r);
+    judge_noise(v, r);
     std::stable_sort(v.begin(), v.end(), [](const verdict& a, const verdict& b) { return a.light > b.light; });
     return v;
 }
