@@ -200,7 +200,7 @@ template <Backend B, class Net>
         state["laps"] = p.laps();
         state["skip_rank"] = skip ? io::json(skip->rank()) : io::json(nullptr);
         if (skip && skip->basis()) state["skip_basis"] = basis_json(skip->basis());
-        state["history"] = history;
+        state["history"] = std::move(history);
     } else if (!p.has_network()) {
         state["rank"] = p.estimate()->rank();
     }
