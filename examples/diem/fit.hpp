@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -140,8 +143,10 @@ template <Backend B>
         const auto place = io::place_of(file);
         std::error_code code;
         if (place.name.empty() && fs::is_regular_file(place.path, code) &&
-            io::kind_of(place.path) == io::file_kind::npy)
-            return 4.0 * static_cast<double>(io::element_count(io::load_npy_header(place.path).shape));
+            io::kind_of(place.path) == io::file_kind::npy) {
+            const auto header = io::load_npy_header(place.path);
+            return (io::is_complex(header.type) ? 8.0 : 4.0) * static_cast<double>(io::element_count(header.shape));
+        }
         const auto bytes = fs::file_size(place.path, code);
         return code ? 0.0 : static_cast<double>(bytes);
     };
@@ -222,9 +227,10 @@ int fit(B& b, const fit_command& o) {
         files = keep_in_files(b, o, settings);
         return load_measured(b, settings.observations, settings.description, settings.sigma, settings.image);
     });
-    if constexpr (HasLargeBlocks<B>)  // samples may be smaller than observations
-        if (files && m.features() < m.y.features())
-            b.large_blocks_from(static_cast<std::size_t>(samples_bytes(m, 1)), files);
+    if constexpr (HasLargeBlocks<B>)  // what has a value of each observation, and no more
+        if (files)
+            b.large_blocks_from(
+                sizeof(float) * static_cast<std::size_t>(m.items() * std::min(m.features(), m.y.features())), files);
     const auto& em = s.em;
     if (const auto own = s.config.dump(); parallel::broadcast(ranks, own, 0, "configurations") != own)
         ranks.abort(o.config.string() + ": another configuration than rank 0's");

@@ -18,7 +18,7 @@
 
 namespace support {
 
-/// Bytes that this process may have: of the machine, its control groups, and its own limit (ulimit -v).
+/// Bytes that this process may have: of the machine, its control groups, and its own limits (ulimit -v, -d).
 [[nodiscard]] inline double memory_here() {
     double bytes = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
     diem::for_each_control_group("", "memory", [&bytes](const std::string& folder) {
@@ -27,9 +27,11 @@ namespace support {
             if (std::ifstream(folder + file) >> limit && limit > 0) bytes = std::min(bytes, limit);
         }
     });
-    struct rlimit limit {};
-    if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        bytes = std::min(bytes, static_cast<double>(limit.rlim_cur));
+    for (const auto kind : {RLIMIT_AS, RLIMIT_DATA}) {
+        struct rlimit limit {};
+        if (::getrlimit(kind, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+            bytes = std::min(bytes, static_cast<double>(limit.rlim_cur));
+    }
     return bytes;
 }
 /// Most bytes of memory that this process ever held.

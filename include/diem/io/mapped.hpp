@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -14,11 +15,13 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
+#include <diem/core/check.hpp>
 #include <diem/core/error.hpp>
 #include <diem/io/array.hpp>
 #include <diem/io/detail/input_file.hpp>
