@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// One include and one type name are all that a unit for a device needs: a network's posterior and a fit from observations.
+// One include and one type name are all that a unit for a device needs: a network's posterior, a fit from observations, and the
+// features that samples are judged by.
 #include <diem/cuda.cuh>
 
 using backend = diem::cuda_backend<float>;
@@ -23,5 +24,9 @@ int main() {
 
     const auto result = diem::prior::fit_gaussian(b, diem::prior::isotropic_gaussian(b, n), seen,
                                                   {.fit = {.max_laps = 2}, .ppca = {.rank = 4}});
+    const diem::nn::inception_v3 judge({.size = 75, .divisor = 16});
+    diem::batch<backend> weights(b, judge.parameters().size(), 1), f(b, judge.features(), items);
+    b.fill(weights.view(), 0.0F);
+    judge.forward<backend>(b, weights.flat(), {8, 8, 3}, x, f);
     return result.laps == 2 ? 0 : 1;
 }

@@ -235,7 +235,7 @@ public:
     /// f (features x items) = mean over pixels of the last block. x: images of extents `shape` with three channels, in [-2, 2]; they are
     /// rounded to 256 levels, then resized (`resize_forward`) and brought to [-1, 1], as by pytorch-fid of PNG files. `part` images at a time.
     template <Backend B>
-    void forward(B& b, const_vector_t<B> p, image_shape shape, const_view_t<B> x, view_t<B> f, index_t part = 8) const {
+    void forward(B& b, const_vector_t<B> p, image_shape shape, const_view_t<B> x, view_t<B> f, index_t part = 4) const {
         check_size("nn::inception_v3", "channels of the images", shape.channels, 3);
         check_size("nn::inception_v3", "features of the images", x.features(), shape.features());
         check_size("nn::inception_v3", "parameters", p.size(), table_.size());

@@ -80,7 +80,7 @@ struct resize_body {
         const auto [item, i, j] = pixel_at(pixel, out.height, out.width);
         const index_t c = in.channels;
         const place r = source(i, in.height, out.height), q = source(j, in.width, out.width);
-        const T* const x = x_ + item * in.features();
+        const T* const x = x_ + item * in.height * in.width * c;
         const T *const a = x + r.low * in.width * c, *const b = x + r.high * in.width * c;
         const T s = static_cast<T>(r.part), t = static_cast<T>(q.part);
         for (index_t k = 0; k < c; ++k)
