@@ -93,7 +93,10 @@ prior_type* fit(const problem& given, const std::optional<fs::path>& folder, boo
         const auto figures = program::predict_held(
             *b, result.prior, m, settings.em.seed, &watch.cancel,
             [&](index_t done, index_t total) { return watch.tell("predicting", 0, done, total, 0); });
-        if (figures) report.predicted(*figures);
+        if (figures) {
+            report.predicted(*figures);
+            result.report += (result.report.empty() ? "" : "; ") + figures->words();
+        }
     }
     report.laps(result.prior.history);
     report.json()["prior"] = network ? "diffusion" : "gaussian";
