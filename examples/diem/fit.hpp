@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <exception>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -21,6 +22,7 @@
 #include "diem/outputs.hpp"
 #include "diem/predictions.hpp"
 #include "diem/stages.hpp"
+#include "support/html_report.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/report.hpp"
@@ -59,6 +61,7 @@ public:
         if (used && !o_.resume && !o_.overwrite)
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
+        if (used && o_.resume) check_held_out();
         files.prepare();
         io::remove_leftovers(checkpoint);
         for (const auto& folder : {o_.out, checkpoint}) {
@@ -99,6 +102,17 @@ public:
     [[nodiscard]] const io::json& notes() const { return notes_; }
 
 private:
+    /// The state of a run would name other data; people gave another share.
+    void check_held_out() const {
+        double was = s_.held_out;
+        try {
+            was = support::load_run(o_.out).report.at("config").value("held_out", 0.0);
+        } catch (const std::exception&) {  // no report, or not one of a run: its state will tell
+        }
+        if (was != s_.held_out)
+            throw io_error(o_.out.string() + ": the run in it was made with \"held_out\": " + io::json(was).dump() +
+                           ", now " + io::json(s_.held_out).dump());
+    }
     void set_up(run_type<B>& run, const path& folder) const {
         run.folder = folder;
         run.ranks = o_.at.ranks;
