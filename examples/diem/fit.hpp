@@ -233,30 +233,26 @@ int fit(B& b, const fit_command& o) {
         }
         if (result.prior.has_network()) pictures.samples("samples_diffusion.png", result.prior);
     }
+    report.laps(result.prior.history);
+    if (ranks.rank() == 0) prior::save(o.out / "prior.safetensors", b, result.prior);
     if (m.held) {
         support::progress bar("held out ", static_cast<long>(predictions));
-        const auto figures = predict_held(
-            b, result.prior, m, em.seed, &support::cancel_flag(),
-            [&](index_t done, index_t) {
-                bar.update(static_cast<long>(done));
-                return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
-            },
-            ranks);
+        const auto go_on = [&](index_t done, index_t) {
+            bar.update(static_cast<long>(done));
+            return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
+        };
+        const bool done =
+            report_predictions(report, b, result.prior, m, em.seed, &support::cancel_flag(), go_on, ranks);
         bar.finish();
-        if (!figures) {
-            report.laps(result.prior.history);
+        if (!done) {
             report.save("cancelled", "while held-out values were predicted");
             return support::interrupt_status();
         }
-        report.predicted(*figures);
-        std::cout << figures->words() << "; their errors are " << support::brief(figures->rms) << " sigma_y"
-                  << std::endl;
+        std::cout << report.json()["held_out_values"]["words"].get<std::string>() << std::endl;
     }
     if (ranks.rank() != 0) return result.status == prior::run_status::rejected ? 1 : 0;
     const bool learned = result.prior.has_network();
     const auto status = result.status;
-    prior::save(o.out / "prior.safetensors", b, result.prior);
-    report.laps(result.prior.history);
     report.json()["prior"] = learned ? "diffusion" : "gaussian";
     report.save(prior::to_string(status), result.report);
     support::tell(report.json());

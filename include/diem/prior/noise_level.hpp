@@ -117,7 +117,7 @@ template <Backend B, class Observation>
     using T = scalar_t<B>;
     const index_t rows = all.y().features(), features = prior.features();
     check_size("prior::noise_level_of", "A.cols()", all.forward_operator().cols(), features);
-    const index_t affordable = std::max<index_t>(32, (index_t{1} << 18) / std::max(rows, features));
+    const index_t affordable = std::max<index_t>(16, (index_t{1} << 18) / std::max(rows, features));
     const index_t n = std::min({items, all.items(), affordable});
     noise_level found;
     if (n == 0) return found;
@@ -149,9 +149,9 @@ template <Backend B, class Observation>
         return to_host(b, dots);
     };
     double variance = 1;
-    for (int round = 0; round < 12; ++round) {
+    for (int round = 0; round < 8; ++round) {
         const detail::scaled_innovation<B, decltype(observed)> m{prior, observed, variance};
-        const solver::cg_options how{.max_iterations = 300, .relative_tolerance = 1e-3, .verify = false};
+        const solver::cg_options how{.max_iterations = 150, .relative_tolerance = 1e-3, .verify = false};
         (void)solver::cg(b, m, r.cview(), w.view(), how);
         observed.noise().apply(b, w.cview(), weighted.view());
         const auto quadratic = products(w.cview(), weighted.cview());
