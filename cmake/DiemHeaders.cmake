@@ -184,6 +184,7 @@ set(DIEM_HEADERS
     include/diem/prior/files.hpp
     include/diem/prior/gaussian_e_steps.hpp
     include/diem/prior/gaussian_fit.hpp
+    include/diem/prior/gaussian_innovation.hpp
     include/diem/prior/gaussian_options.hpp
     include/diem/prior/guard.hpp
     include/diem/prior/held_out.hpp

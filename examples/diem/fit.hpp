@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <exception>
 #include <iostream>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,23 +13,21 @@
 #include <vector>
 
 #include <diem/backend/capabilities.hpp>
-#include <diem/io/array_place.hpp>
 #include <diem/io/atomic.hpp>
 #include <diem/io/config.hpp>
-#include <diem/io/file_kind.hpp>
-#include <diem/io/mapped.hpp>
 #include <diem/io/png.hpp>
 #include <diem/prior/files.hpp>
 #include <diem/prior/run_folder.hpp>
 
 #include "diem/commands.hpp"
+#include "diem/fit_memory.hpp"
 #include "diem/fit_pictures.hpp"
 #include "diem/fit_report.hpp"
 #include "diem/fit_settings.hpp"
 #include "diem/outputs.hpp"
 #include "diem/predictions.hpp"
 #include "diem/stages.hpp"
-#include "support/bus_error.hpp"
+#include "support/html_report.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/report.hpp"
@@ -68,6 +66,7 @@ public:
         if (used && !o_.resume && !o_.overwrite)
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
+        if (used && o_.resume) check_held_out();
         files.prepare();
         io::remove_leftovers(checkpoint);
         for (const auto& folder : {o_.out, checkpoint}) {
@@ -108,6 +107,17 @@ public:
     [[nodiscard]] const io::json& notes() const { return notes_; }
 
 private:
+    /// The state of a run would name other data; people gave another share.
+    void check_held_out() const {
+        double was = s_.held_out;
+        try {
+            was = support::load_run(o_.out).report.at("config").value("held_out", 0.0);
+        } catch (const std::exception&) {  // no report, or not one of a run: its state will tell
+        }
+        if (was != s_.held_out)
+            throw io_error(o_.out.string() + ": the run in it was made with \"held_out\": " + io::json(was).dump() +
+                           ", now " + io::json(s_.held_out).dump());
+    }
     void set_up(run_type<B>& run, const path& folder) const {
         run.folder = folder;
         run.ranks = o_.at.ranks;
@@ -123,99 +133,6 @@ private:
     io::json notes_;
     std::optional<outputs> files_;  ///< holds the folder
 };
-
-/// Bytes that a run may have, and whose word that is.
-struct memory_bound {
-    double bytes;
-    const char* source;
-    explicit memory_bound(const fit_command& o)
-        : bytes(o.memory_limit ? *o.memory_limit * 0x1p30 : support::memory_here() / o.at.ranks_here),
-          source(o.memory_limit ? "--memory-limit" : "this machine") {}
-    [[nodiscard]] std::string words() const { return std::string(source) + " has " + support::gib(bytes); }
-};
-
-/// Observations, masks and samples lie in files where --scratch asks for it, or where they do not fit into memory: in their own
-/// what is only read, and in ones that vanish with the process all else: those returned, none for memory. Says so.
-template <Backend B>
-[[nodiscard]] block_source keep_in_files(B& b, const fit_command& o, fit_settings& s) {
-    namespace fs = std::filesystem;
-    const auto bytes_of = [](const path& file) {
-        const auto place = io::place_of(file);
-        std::error_code code;
-        if (place.name.empty() && fs::is_regular_file(place.path, code) &&
-            io::kind_of(place.path) == io::file_kind::npy) {
-            const auto header = io::load_npy_header(place.path);
-            return (io::is_complex(header.type) ? 8.0 : 4.0) * static_cast<double>(io::element_count(header.shape));
-        }
-        const auto bytes = fs::file_size(place.path, code);
-        return code ? 0.0 : static_cast<double>(bytes);
-    };
-    double y = 0;
-    for (const auto& file : s.observations) y += bytes_of(file);
-    const double masks = s.description.type == "mask" && !s.description.file.empty() ? bytes_of(s.description.file) : 0;
-    const double needed = 3 * y + masks;  // y, samples, and a copy of them where a Gaussian is fitted
-    const memory_bound bound(o);
-    if constexpr (HasLargeBlocks<B>) {
-        if (o.scratch.empty() && needed <= bound.bytes) return {};
-        path folder = o.scratch.empty() ? fs::absolute(o.out) : o.scratch;
-        while (!fs::is_directory(folder) && folder.has_relative_path()) folder = folder.parent_path();
-        if (const auto room = static_cast<double>(fs::space(folder).available); needed - y > room) {
-            if (o.scratch.empty()) return {};  // what is too much for memory as well is named there
-            throw io_error("--scratch " + folder.string() + ": samples need about " + support::gib(needed - y) +
-                           ", there are " + support::gib(room));
-        }
-        std::cout << "Observations and samples, about " << support::gib(needed)
-                  << (o.scratch.empty() ? ", are more than " + bound.words() + ": they stay" : ", stay")
-                  << " in files of " << folder.string() << std::endl;
-        support::say_at_bus_error(
-            "a file was cut short, or its disk failed, while it was mapped: one of the observations, of "
-            "the masks, or of " +
-            folder.string());
-        const block_source files = io::file_blocks(folder);
-        b.large_blocks_from(static_cast<std::size_t>(y), files);
-        s.description.large = [&b](std::size_t count) {
-            const auto values = std::make_shared<buffer_t<B>>(b.template allocate<float>(static_cast<index_t>(count)));
-            return std::shared_ptr<float>(values, values->data());
-        };
-        return files;
-    } else if (!o.scratch.empty()) {
-        throw value_error("--scratch: arrays of this backend lie on its device; --backend eigen has them in files");
-    }
-    return {};
-}
-
-template <Backend B>
-[[nodiscard]] double samples_bytes(const measured<B>& m, index_t each) {
-    return static_cast<double>(sizeof(scalar_t<B>)) * static_cast<double>(m.items() * each * m.features());
-}
-
-/// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.
-template <Backend B>
-void fit_into_memory(B& b, const fit_command& o, fit_settings& s, const measured<B>& m) {
-    auto& g = s.gaussian;
-    const bool mask = m.a.as_mask() != nullptr;
-    const auto bytes = [&](prior::gaussian_e_step e) {
-        const double all = prior::gaussian_e_step_bytes(e, m.features(), m.y.features(), m.items(), g.ppca.rank,
-                                                        gaussian_stage<B>::batch_of(g, m), mask, sizeof(scalar_t<B>));
-        return all - (s.description.large ? samples_bytes(m, 1) : 0);
-    };
-    const memory_bound bound(o);
-    const double limit = bound.bytes;
-    if (bytes(g.e_step) > limit && !s.e_step_given && g.e_step != prior::gaussian_e_step::diffusion) {
-        std::cout << "Gaussian stage: " << name_of(g.e_step) << " would take " << support::gib(bytes(g.e_step)) << ", "
-                  << bound.words() << ": going on with the E-step diffusion\n";
-        g.e_step = prior::gaussian_e_step::diffusion;
-    }
-    const double needed = bytes(g.e_step);
-    std::cout << "Gaussian stage: E-step " << name_of(g.e_step) << ", about " << support::gib(needed) << " of "
-              << support::gib(limit) << std::endl;
-    if (needed > limit)
-        throw memory_error("the Gaussian stage needs about " + support::gib(needed) + ", " + bound.words() + "; " +
-                           (g.e_step == prior::gaussian_e_step::diffusion
-                                ? "fewer observations, or a smaller \"gaussian.sampler.batch\", need less"
-                                : "\"gaussian.e_step\": \"diffusion\" or a smaller \"gaussian.batch\" needs less"));
-    static_cast<void>(b);
-}
 
 template <Backend B>
 int fit(B& b, const fit_command& o) {
@@ -250,7 +167,7 @@ int fit(B& b, const fit_command& o) {
     }
     if (m.scale != 1)
         std::cout << "scale: data are divided by " << m.scale << "; samples will be in your units" << std::endl;
-    fit_into_memory(b, o, s, m);
+    fit_into_memory(o, s, m);
     double plan_bytes = 0;
     std::optional<network_type<B>> net;
     if (s.network) {
@@ -302,30 +219,26 @@ int fit(B& b, const fit_command& o) {
         }
         if (result.prior.has_network()) pictures.samples("samples_diffusion.png", result.prior);
     }
+    report.laps(result.prior.history);
+    if (ranks.rank() == 0) prior::save(o.out / "prior.safetensors", b, result.prior);
     if (m.held) {
         support::progress bar("held out ", static_cast<long>(predictions));
-        const auto figures = predict_held(
-            b, result.prior, m, em.seed, &support::cancel_flag(),
-            [&](index_t done, index_t) {
-                bar.update(static_cast<long>(done));
-                return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
-            },
-            ranks);
+        const auto go_on = [&](index_t done, index_t) {
+            bar.update(static_cast<long>(done));
+            return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
+        };
+        const bool done =
+            report_predictions(report, b, result.prior, m, em.seed, &support::cancel_flag(), go_on, ranks);
         bar.finish();
-        if (!figures) {
-            report.laps(result.prior.history);
+        if (!done) {
             report.save("cancelled", "while held-out values were predicted");
             return support::interrupt_status();
         }
-        report.predicted(*figures);
-        std::cout << figures->words() << "; their errors are " << support::brief(figures->rms) << " sigma_y"
-                  << std::endl;
+        std::cout << report.json()["held_out_values"]["words"].get<std::string>() << std::endl;
     }
     if (ranks.rank() != 0) return result.status == prior::run_status::rejected ? 1 : 0;
     const bool learned = result.prior.has_network();
     const auto status = result.status;
-    prior::save(o.out / "prior.safetensors", b, result.prior);
-    report.laps(result.prior.history);
     report.json()["prior"] = learned ? "diffusion" : "gaussian";
     report.save(prior::to_string(status), result.report);
     support::tell(report.json());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <diem/prior/gaussian_innovation.hpp>
 #include <diem/prior/learn.hpp>
 
 #include "diem/stages.hpp"
@@ -17,6 +18,12 @@ learn_result<B> gaussian_stage<B>::fit(B& b, const prior::gaussian_fit_options& 
     auto bounded = o;
     bounded.batch = batch_of(o, m);
     return prior::learn_gaussian(b, m.observed(b), bounded, run);
+}
+
+template <Backend B>
+void gaussian_stage<B>::draw_corrected(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
+                                       view_t<B> x) {
+    prior::draw_corrected(b, *prior.estimate(), m.observed(b), {.seed = seed}, x);
 }
 
 template <Backend B>

@@ -7,9 +7,10 @@
 #include <functional>
 #include <optional>
 
-#include <diem/io/json.hpp>
+#include <diem/core/error.hpp>
 #include <diem/prior/held_out.hpp>
 
+#include "diem/fit_report.hpp"
 #include "diem/held_out.hpp"
 #include "diem/stages.hpp"
 
@@ -22,7 +23,9 @@ template <Backend B>
 [[nodiscard]] index_t predicted_items(const learned_prior<B>& prior, const measured<B>& m) {
     constexpr index_t least = 128, most = 512;
     const index_t lap = m.items() * prior.drawing.sampling.samples_per_observation;
-    return std::min(m.items(), prior.has_network() ? std::clamp(lap / predictions, least, most) : most);
+    // Without a network of large images as many as take no longer.
+    const index_t some = prior.has_network() ? lap / predictions : (index_t{1} << 22) / m.features();
+    return std::min(m.items(), std::clamp(some, prior.has_network() ? least : least / 4, most));
 }
 
 /// How the values that were kept back lie among predictions of them; none where `go_on(done, total)`, asked after each sample of
@@ -44,14 +47,31 @@ template <Backend B>
             m.held->weights.cview().item_range(0, n), predictions, {.seed = seed}, [&](index_t s, view_t<B> x) {
                 const std::uint64_t own = seed + static_cast<std::uint64_t>(s + 1) * 0x9e3779b97f4a7c15U;
                 posterior::sample_state state;
-                if (!gaussian_stage<B>::draw_exactly(b, prior, part, own, x, ranks) &&
-                    !network_stage<B>::draw_posterior(
-                        b, prior, part, how, {.seed = own}, x, state, [](const auto&) { return true; }, ranks))
+                if (!prior.has_network()) {
+                    if (!gaussian_stage<B>::draw_exactly(b, prior, part, own, x, ranks))
+                        gaussian_stage<B>::draw_corrected(b, prior, part, own, x);
+                } else if (!network_stage<B>::draw_posterior(
+                               b, prior, part, how, {.seed = own}, x, state, [](const auto&) { return true; }, ranks)) {
                     throw stopped();
+                }
                 if (!go_on(s + 1, predictions)) throw stopped();
             });
     } catch (const stopped&) {
         return std::nullopt;
+    }
+}
+
+/// The same for a report. False where it was stopped; where predictions cannot be compared, the report says why.
+template <Backend B, class... Rest>
+[[nodiscard]] bool report_predictions(fit_report& report, B& b, const learned_prior<B>& prior, const measured<B>& m,
+                                      const Rest&... rest) {
+    try {
+        const auto figures = predict_held(b, prior, m, rest...);
+        if (figures) report.predicted(*figures);
+        return figures.has_value();
+    } catch (const diem::value_error& e) {
+        report.json()["held_out_values"].update({{"known", false}, {"words", e.what()}});
+        return true;
     }
 }
 

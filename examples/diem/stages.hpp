@@ -62,6 +62,9 @@ struct gaussian_stage {
     /// Masks have exact E-steps that cost little; other operators are formed as matrices by `moments`.
     [[nodiscard]] static learn_result<B> fit(B& b, const diem::prior::gaussian_fit_options& o, const measured<B>& m,
                                              const run_type<B>& run);
+    /// One posterior sample of each observation, for any operator, under a prior without a network.
+    static void draw_corrected(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
+                               diem::view_t<B> x);
     /// What the data look like under its Gaussian estimate.
     [[nodiscard]] static diem::prior::noise_level noise(B& b, const learned_prior<B>& prior, const measured<B>& m,
                                                         std::uint64_t seed);

@@ -177,6 +177,7 @@
 #include <diem/prior/files.hpp>
 #include <diem/prior/gaussian_e_steps.hpp>
 #include <diem/prior/gaussian_fit.hpp>
+#include <diem/prior/gaussian_innovation.hpp>
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/prior/guard.hpp>
 #include <diem/prior/held_out.hpp>

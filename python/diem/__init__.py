@@ -42,6 +42,7 @@ def fit(
     scale: Literal["auto"] | None = None,
     layout: Literal["channels_last", "channels_first"] | None = None,
     mask: Literal["nan"] | None = None,
+    held_out: float | None = None,
     folder: Path | None = None,
     resume: bool = False,
     save_every: float = 600,
@@ -60,16 +61,18 @@ def fit(
     sigma_y    standard deviation of the noise: a number, or one for each row
     network    {"type": "mlp", "features": 64, "hidden": [256, 256], "emb": 64} or {"type": "unet", ...}; None: Gaussian
     gaussian, em, seed, image, scale, layout, mask    as in the configuration of `diem fit`, see docs/settings.md
+    held_out   a share of the values of y, 0.05 say, that is kept back from learning and then predicted: how that went is
+               `prior.report`, and in report.html of `folder`
     folder     the run is kept here, so that `resume` goes on with it, to the bit; report.html shows it meanwhile
     callback   called after each lap of the network as (diagnostics, samples); False ends the run
     progress   bars by tqdm; None: where tqdm is there and standard error is a terminal
 
     Ctrl-C ends a run after the batch or step at hand; in a folder it is saved. Raises ValueError, OSError, MemoryError
-    with the library's message; warns of data that were never seen, of their scale, and where a lap was rejected.
+    with the library's message; warns of data that were never seen, of their scale, where they do not look like `sigma_y`, and where a lap was rejected.
     """
     given = problem(
         y, operator, sigma_y, image, network=network, gaussian=gaussian, em=em, seed=seed, image=image, scale=scale,
-        layout=layout, mask=mask,
+        layout=layout, mask=mask, held_out=held_out,
     )  # fmt: skip
 
     def on_lap(lap: str, x: Any, unit: float) -> bool:

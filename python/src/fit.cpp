@@ -89,17 +89,17 @@ prior_type* fit(const problem& given, const std::optional<fs::path>& folder, boo
     }
     const bool ended = result.status != prior::run_status::cancelled, network = result.prior.has_network();
     if (ended && network) pictures.samples("samples_diffusion.png", result.prior);
+    if (folder && ended) prior::save(*folder / "prior.safetensors", *b, result.prior);
     if (m.held && ended) {
-        const auto figures = program::predict_held(
-            *b, result.prior, m, settings.em.seed, &watch.cancel,
-            [&](index_t done, index_t total) { return watch.tell("predicting", 0, done, total, 0); });
-        if (figures) report.predicted(*figures);
+        const auto tell = [&](index_t done, index_t total) { return watch.tell("predicting", 0, done, total, 0); };
+        if (program::report_predictions(report, *b, result.prior, m, settings.em.seed, &watch.cancel, tell))
+            result.report +=
+                (result.report.empty() ? "" : "; ") + report.json()["held_out_values"]["words"].get<std::string>();
     }
     report.laps(result.prior.history);
     report.json()["prior"] = network ? "diffusion" : "gaussian";
     report.save(prior::to_string(result.status), result.report);
     watch.rethrow();
-    if (folder && ended) prior::save(*folder / "prior.safetensors", *b, result.prior);
     if (result.status == prior::run_status::rejected) watch.warn({"a lap was rejected: " + result.report});
     return new prior_type{std::move(b), std::move(result.prior), to_string(result.status), result.report};
 }

@@ -139,3 +139,20 @@ def test_report(run, tmp_path, digits):
         assert (tmp_path / "run" / name).read_bytes() == (run / "run" / name).read_bytes(), name
     page = (tmp_path / "run/report.html").read_text()
     assert "The run is complete" in page and page.count("data:image/png") == len(pictures)
+
+
+def test_held_out(run, digits, program, tmp_path):
+    """Predictions of what was kept back are the program's; noise that was given wrongly is warned of."""
+    y = digits.y + digits.masks * 0.3 * np.random.default_rng(5).standard_normal(digits.y.shape, dtype=np.float32)
+    np.save(run / "noisy.npy", y)
+    config = {"observations": "noisy.npy", "operator": "operator.json", "sigma_y": 0.9, "gaussian": GAUSSIAN, "seed": 3}
+    (run / "held.json").write_text(json.dumps(config))
+    program("fit", run / "held.json", "--held-out", "0.1", "--out", tmp_path / "theirs")
+    with pytest.warns(UserWarning, match=r"as if sigma_y were at most 0\.[34]\d*, you gave 0.9"):
+        prior = diem.fit(y, digits.operator, 0.9, gaussian=GAUSSIAN, seed=3, held_out=0.1, folder=tmp_path / "ours")
+    ours, theirs = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("ours", "theirs"))
+    assert ours["held_out_values"] == theirs["held_out_values"]
+    assert ours["noise"] == theirs["noise"]
+    assert ours["held_out_values"]["words"] in prior.report
+    with pytest.raises(ValueError, match="held_out"):
+        diem.fit(y, digits.operator, 0.9, gaussian=GAUSSIAN, held_out=2)

@@ -120,3 +120,54 @@ TEST_CASE("what the data do not tell of the noise is not told", "[prior][statist
     }
     CHECK_THROWS_AS(level(b, linop::identity(features + 1), truth, truth, 0.1, 0.1), shape_error);
 }
+
+TEST_CASE("corrected draws have the posterior's mean and variance", "[prior][statistics]") {
+    using B = test::main_backend<double>;
+    B b;
+    // One y for all items, 4 rows of 8 features: moments over the items are those of p(x | y).
+    const index_t rows = 4, n = 4000;
+    const auto truth = normal(b, {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8});
+    const auto matrix = test::random_batch(b, rows * features, 1, 7);
+    const auto a = linop::dense<B>::shared(to_backend(b, to_host(b, matrix), rows, features));
+    const linop::isotropic_covariance noise(rows, 0.04);
+    batch<B> y(b, rows, n), x(b, features, n);
+    b.fill(y.view(), 0.7);
+    prior::draw_corrected(b, truth, posterior::observe(b, y.cview(), a, noise), {.seed = 5}, x.view());
+    const auto drawn = to_host(b, x);
+    // E[A x + e | y] = y - Sigma_y M^-1 (y - A mu): residuals of the exact mean, by a solve to rounding.
+    const auto observed = posterior::observe(b, y.cview().item_range(0, 1), a, noise);
+    batch<B> mu(b, features, 1), r(b, rows, 1), w(b, rows, 1), u(b, features, 1), v(b, features, 1),
+        mean(b, features, 1);
+    b.copy(as_batch(truth.mu()), mu.view());
+    a.apply(b, mu.cview(), r.view());
+    b.axpby(1.0, observed.y(), -1.0, r.view());
+    const prior::detail::scaled_innovation<B, std::remove_const_t<decltype(observed)>> m{truth, observed, 1};
+    const auto lift = [&](const_view_t<B> right, batch<B>& to) {  // Sigma A' M^-1 right
+        (void)solver::cg(b, m, right, w.view(), {.max_iterations = 50, .relative_tolerance = 1e-12});
+        a.apply_adjoint(b, w.cview(), u.view());
+        prior::detail::apply_covariance(b, truth, u.cview(), to.view());
+    };
+    lift(r.cview(), mean);
+    b.axpby(1.0, mu.cview(), 1.0, mean.view());
+    const auto exact = to_host(b, mean);
+    for (std::size_t j = 0; j < features; ++j) {
+        // Variance of x_j: e_j' Sigma e_j - e_j' Sigma A' M^-1 A Sigma e_j.
+        std::vector<double> unit(features, 0.0);
+        unit[j] = 1;
+        const auto e = to_backend(b, unit, features, 1);
+        prior::detail::apply_covariance(b, truth, e.cview(), v.view());
+        const double before = to_host(b, v)[j];
+        a.apply(b, v.cview(), r.view());
+        lift(r.cview(), v);
+        const double variance = before - to_host(b, v)[j];
+        double sum = 0, squares = 0;
+        for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+            const double d = drawn[i * features + j] - exact[j];
+            sum += d;
+            squares += d * d;
+        }
+        const auto count = static_cast<double>(n);
+        CHECK(std::abs(sum / count) <= 5 * std::sqrt(variance / count));
+        CHECK(std::abs(squares / count / variance - 1) <= 5 * std::sqrt(2 / count));
+    }
+}

@@ -8,7 +8,7 @@ import random
 import subprocess
 import unittest
 
-from support import Case, load, save
+from support import Case, load, normal, save
 
 
 class Talk(Case):
@@ -35,7 +35,8 @@ class Talk(Case):
                               (("info", "run/prior.safetensors", "--json"), ("kind",)),
                               (("observe", "x.npy", "--operator", "keep.json", "--sigma-y", "0.1", "--out", "o", "--json"),
                                ("items",)),
-                              (("fit", "fit.json", "--out", "f", "--json"), ("status",))):
+                              (("convert", "x.npy", "x.cfl", "--json"), ("out", "shape", "complex")),
+                              (("fit", "fit.json", "--out", "f", "--json"), ("status", "noise"))):
             for quiet in ((), ("--quiet",)):
                 extra = ("--overwrite",) if command[0] == "fit" else ()
                 report = json.loads(self.succeeds(*command, *quiet, *extra).stdout)
@@ -53,6 +54,69 @@ class Talk(Case):
         self.assertEqual(self.run_program("sample", cwd=self.folder).returncode, 2)
         self.assertEqual(self.run_program("nothing", cwd=self.folder).returncode, 2)
         self.assertEqual(self.run_program("info", "x.npy", cwd=self.folder).returncode, 1)
+
+
+class HeldOut(Case):
+    """Values of y that are kept back from a fit, and the noise that the data look like."""
+
+    def make(self, name, operator, sigma, **more):
+        (self.folder / f"{name}_operator.json").write_text(json.dumps(operator))
+        self.succeeds("observe", "truth.npy", "--operator", f"{name}_operator.json", "--sigma-y", "0.3", "--out", name)
+        self.configure(self.folder / f"{name}.json", observations=f"{name}/y.npy", operator=f"{name}/operator.json",
+                       sigma_y=sigma, gaussian={"rank": 2, "laps": 30, "rest": "diagonal"}, **more)
+
+    def fit(self, name, *more):
+        done = self.run_program("fit", f"{name}.json", "--out", f"{name}_run", *more, cwd=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads((self.folder / f"{name}_run/report.json").read_text()), done.stderr
+
+    def test_values_are_kept_back_and_predicted(self):
+        # Half of each item moves as one, the other half hardly.
+        values = []
+        for shared, rest in zip(normal(400, 1), zip(*[iter(normal(400 * 16, 2))] * 16)):
+            values += [shared + 0.3 * v if k < 8 else 0.05 * v for k, v in enumerate(rest)]
+        save(self.folder / "truth.npy", [400, 4, 4], values)
+        operators = {"mask": {"type": "mask", "keep": 0.6}, "dense": {"type": "dense", "rows": 8},
+                     "kspace": {"type": "mri", "mask": {"kind": "random", "acceleration": 2, "centre": 2}}}
+        for name, operator in operators.items():
+            with self.subTest(name):
+                self.make(name, operator, 0.3)
+                report, said = self.fit(name, "--held-out", "0.1")
+                self.assertNotIn("look as if", said)
+                held = report["held_out_values"]
+                self.assertGreater(held["kept_back"], 0)
+                self.assertEqual((held["known"], held["calibrated"]), (True, True), held)
+                self.assertAlmostEqual(sum(held["ranks"]), held["predicted"], 5)
+                for level in ("50", "80", "95"):
+                    off = abs(held["coverage"][level] - int(level) / 100)
+                    self.assertLessEqual(off, max(4 * held["coverage_error"][level], 0.02))
+                self.assertIn("held-out measurements: calibrated", held["words"])
+                page = (self.folder / f"{name}_run/report.html").read_text()
+                for words in ("held-out values: calibrated", "Ranks of held-out values"):
+                    self.assertIn(words, page)
+        # Twice the noise is noticed, and what is held back is part of the run.
+        self.make("mask", operators["mask"], 0.6, held_out=0.1)
+        report, said = self.fit("mask", "--overwrite")
+        self.assertRegex(said, r"the data look as if sigma_y were at most 0\.[23]\d*, you gave 0\.6\n")
+        self.assertTrue(report["noise"]["off"])
+        self.assertFalse(report["held_out_values"]["calibrated"])
+        self.assertEqual(self.fit("mask", "--resume")[0]["held_out_values"], report["held_out_values"])
+        self.fails('made with "held_out": 0.1, now 0.2', "fit", "mask.json", "--out", "mask_run", "--resume", "--held-out", "0.2")
+        report, _ = self.fit("mask", "--overwrite", "--held-out", "0")
+        self.assertNotIn("held_out_values", report)
+        self.assertIn("No values were held out", (self.folder / "mask_run/report.html").read_text())
+
+    def test_what_cannot_be_held_out(self):
+        save(self.folder / "truth.npy", [40, 4, 4], normal(640))
+        self.make("mask", {"type": "mask", "keep": 0.5}, 0.5, held_out=0.6)
+        self.fails('"held_out": is 0.6', "fit", "mask.json", "--out", "r")
+        self.make("mask", {"type": "mask", "keep": 0.5}, 0.5, held_out=1e-9)
+        self.fails('"held_out" of 1e-09 keeps none', "fit", "mask.json", "--out", "r")
+        self.make("blur", {"type": "blur", "shape": [4, 4, 1], "gaussian": 0.5, "border": "circular"}, 0.5, held_out=0.1)
+        config = json.loads((self.folder / "blur.json").read_text())
+        config["gaussian"] = {"basis": "frequencies", "rest": "diagonal", "e_step": "draws"}
+        (self.folder / "blur.json").write_text(json.dumps(config))
+        self.fails('"held_out": .*not diagonal', "fit", "blur.json", "--out", "r")
 
 
 class Results(Case):

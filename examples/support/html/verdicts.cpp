@@ -217,7 +217,11 @@ void judge_held_out(list& v, const run_data& r) {
         return;
     }
     const auto middle = number_at(held, "coverage.80"), count = number_at(held, "predicted");
-    if (!middle || !count) return;
+    if (!middle || !count) {
+        if (const auto words = text_at(held, "words"); !words.empty())
+            v.push_back({level::note, "Held-out values could not be compared with predictions", capital(words) + "."});
+        return;
+    }
     const std::string title =
         "Intervals of 80 % hold " + percent(*middle) + " of " + shown(*count) + " held-out values";
     const std::string words = capital(text_at(held, "words")) + ".";

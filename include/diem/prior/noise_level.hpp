@@ -15,9 +15,8 @@
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 #include <diem/diffusion/gaussian.hpp>
-#include <diem/linop/covariance.hpp>
-#include <diem/linop/low_rank.hpp>
 #include <diem/posterior/observation.hpp>
+#include <diem/prior/gaussian_innovation.hpp>
 #include <diem/prior/observed_variance.hpp>
 #include <diem/solver/cg.hpp>
 
@@ -58,41 +57,6 @@ struct noise_level {
 };
 
 namespace detail {
-
-/// Sigma_x v of a Gaussian.
-template <Backend B>
-void apply_covariance(B& b, const diffusion::gaussian<B>& g, const_view_t<B> v, view_t<B> w) {
-    batch<B> z(b, v.features(), v.items());
-    b.copy(v, z.view());
-    if (g.basis()) g.basis()->apply(b, z.cview(), z.view());
-    b.map(functors::product{}, w, z.cview(), per_feature{g.d()});
-    linop::add_low_rank(b, 1, g.u(), z.cview(), w);
-    if (g.basis()) g.basis()->apply(b, const_view_t<B>(w), w);
-}
-
-/// M = s^2 Sigma_y + A Sigma_x A'.
-template <Backend B, class Observation>
-struct scaled_innovation {
-    using operator_tag = linop::symmetric_tag;
-    const diffusion::gaussian<B>& prior;
-    const Observation& observed;
-    double variance;  ///< s^2
-
-    [[nodiscard]] index_t rows() const { return observed.y().features(); }
-    [[nodiscard]] index_t cols() const { return rows(); }
-    [[nodiscard]] index_t items() const { return observed.items(); }
-    [[nodiscard]] scaled_innovation items(index_t, index_t) const { return *this; }  // only the whole
-    void apply(B& b, const_view_t<B> p, view_t<B> q) const {
-        const auto& a = observed.forward_operator();
-        batch<B> u(b, a.cols(), p.items()), w(b, a.cols(), p.items()), noise(b, rows(), p.items());
-        a.apply_adjoint(b, p, u.view());
-        apply_covariance(b, prior, u.cview(), w.view());
-        a.apply(b, w.cview(), q);
-        observed.noise().apply(b, p, noise.view());
-        b.axpby(variance, noise.cview(), 1.0, q);
-    }
-    void apply_adjoint(B& b, const_view_t<B> p, view_t<B> q) const { apply(b, p, q); }
-};
 
 /// What the rows of least variance say, of which all is noise at most: chosen by one half of the observations, a twentieth of
 /// those that at least ten of them show, and measured by the other half. y and `seen` (0: not reached): rows x n, `unit`: the
@@ -153,7 +117,7 @@ template <Backend B, class Observation>
     using T = scalar_t<B>;
     const index_t rows = all.y().features(), features = prior.features();
     check_size("prior::noise_level_of", "A.cols()", all.forward_operator().cols(), features);
-    const index_t affordable = std::max<index_t>(32, (index_t{1} << 18) / std::max(rows, features));
+    const index_t affordable = std::max<index_t>(16, (index_t{1} << 18) / std::max(rows, features));
     const index_t n = std::min({items, all.items(), affordable});
     noise_level found;
     if (n == 0) return found;
@@ -185,9 +149,9 @@ template <Backend B, class Observation>
         return to_host(b, dots);
     };
     double variance = 1;
-    for (int round = 0; round < 12; ++round) {
+    for (int round = 0; round < 8; ++round) {
         const detail::scaled_innovation<B, decltype(observed)> m{prior, observed, variance};
-        const solver::cg_options how{.max_iterations = 300, .relative_tolerance = 1e-3, .verify = false};
+        const solver::cg_options how{.max_iterations = 150, .relative_tolerance = 1e-3, .verify = false};
         (void)solver::cg(b, m, r.cview(), w.view(), how);
         observed.noise().apply(b, w.cview(), weighted.view());
         const auto quadratic = products(w.cview(), weighted.cview());

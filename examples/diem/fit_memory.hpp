@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include <diem/backend/capabilities.hpp>
+#include <diem/io/array_place.hpp>
+#include <diem/io/file_kind.hpp>
+#include <diem/io/mapped.hpp>
+#include <diem/prior/learn.hpp>
+
+#include "diem/commands.hpp"
+#include "diem/fit_settings.hpp"
+#include "diem/stages.hpp"
+#include "support/bus_error.hpp"
+#include "support/memory.hpp"
+
+/// What `diem fit` holds where: in memory, or in files where it is more than that.
+namespace program {
+
+using namespace diem;
+
+/// Bytes that a run may have, and whose word that is.
+struct memory_bound {
+    double bytes;
+    const char* source;
+    explicit memory_bound(const fit_command& o)
+        : bytes(o.memory_limit ? *o.memory_limit * 0x1p30 : support::memory_here() / o.at.ranks_here),
+          source(o.memory_limit ? "--memory-limit" : "this machine") {}
+    [[nodiscard]] std::string words() const { return std::string(source) + " has " + support::gib(bytes); }
+};
+
+/// Observations, masks and samples lie in files where --scratch asks for it, or where they do not fit into memory: in their own
+/// what is only read, and in ones that vanish with the process all else: those returned, none for memory. Says so.
+template <Backend B>
+[[nodiscard]] block_source keep_in_files(B& b, const fit_command& o, fit_settings& s) {
+    namespace fs = std::filesystem;
+    const auto bytes_of = [](const path& file) {
+        const auto place = io::place_of(file);
+        std::error_code code;
+        if (place.name.empty() && fs::is_regular_file(place.path, code) &&
+            io::kind_of(place.path) == io::file_kind::npy) {
+            const auto header = io::load_npy_header(place.path);
+            return (io::is_complex(header.type) ? 8.0 : 4.0) * static_cast<double>(io::element_count(header.shape));
+        }
+        const auto bytes = fs::file_size(place.path, code);
+        return code ? 0.0 : static_cast<double>(bytes);
+    };
+    double y = 0;
+    for (const auto& file : s.observations) y += bytes_of(file);
+    const double masks = s.description.type == "mask" && !s.description.file.empty() ? bytes_of(s.description.file) : 0;
+    const double needed = 3 * y + masks;  // y, samples, and a copy of them where a Gaussian is fitted
+    const memory_bound bound(o);
+    if constexpr (HasLargeBlocks<B>) {
+        if (o.scratch.empty() && needed <= bound.bytes) return {};
+        path folder = o.scratch.empty() ? fs::absolute(o.out) : o.scratch;
+        while (!fs::is_directory(folder) && folder.has_relative_path()) folder = folder.parent_path();
+        if (const auto room = static_cast<double>(fs::space(folder).available); needed - y > room) {
+            if (o.scratch.empty()) return {};  // what is too much for memory as well is named there
+            throw io_error("--scratch " + folder.string() + ": samples need about " + support::gib(needed - y) +
+                           ", there are " + support::gib(room));
+        }
+        std::cout << "Observations and samples, about " << support::gib(needed)
+                  << (o.scratch.empty() ? ", are more than " + bound.words() + ": they stay" : ", stay")
+                  << " in files of " << folder.string() << std::endl;
+        support::say_at_bus_error(
+            "a file was cut short, or its disk failed, while it was mapped: one of the observations, of "
+            "the masks, or of " +
+            folder.string());
+        const block_source files = io::file_blocks(folder);
+        b.large_blocks_from(static_cast<std::size_t>(y), files);
+        s.description.large = [&b](std::size_t count) {
+            const auto values = std::make_shared<buffer_t<B>>(b.template allocate<float>(static_cast<index_t>(count)));
+            return std::shared_ptr<float>(values, values->data());
+        };
+        return files;
+    } else if (!o.scratch.empty()) {
+        throw value_error("--scratch: arrays of this backend lie on its device; --backend eigen has them in files");
+    }
+    return {};
+}
+
+template <Backend B>
+[[nodiscard]] double samples_bytes(const measured<B>& m, index_t each) {
+    return static_cast<double>(sizeof(scalar_t<B>)) * static_cast<double>(m.items() * each * m.features());
+}
+
+/// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.
+template <Backend B>
+void fit_into_memory(const fit_command& o, fit_settings& s, const measured<B>& m) {
+    auto& g = s.gaussian;
+    const bool mask = m.a.as_mask() != nullptr;
+    const auto bytes = [&](prior::gaussian_e_step e) {
+        const double all = prior::gaussian_e_step_bytes(e, m.features(), m.y.features(), m.items(), g.ppca.rank,
+                                                        gaussian_stage<B>::batch_of(g, m), mask, sizeof(scalar_t<B>));
+        return all - (s.description.large ? samples_bytes(m, 1) : 0);
+    };
+    const memory_bound bound(o);
+    const double limit = bound.bytes;
+    if (bytes(g.e_step) > limit && !s.e_step_given && g.e_step != prior::gaussian_e_step::diffusion) {
+        std::cout << "Gaussian stage: " << name_of(g.e_step) << " would take " << support::gib(bytes(g.e_step)) << ", "
+                  << bound.words() << ": going on with the E-step diffusion\n";
+        g.e_step = prior::gaussian_e_step::diffusion;
+    }
+    const double needed = bytes(g.e_step);
+    std::cout << "Gaussian stage: E-step " << name_of(g.e_step) << ", about " << support::gib(needed) << " of "
+              << support::gib(limit) << std::endl;
+    if (needed > limit)
+        throw memory_error("the Gaussian stage needs about " + support::gib(needed) + ", " + bound.words() + "; " +
+                           (g.e_step == prior::gaussian_e_step::diffusion
+                                ? "fewer observations, or a smaller \"gaussian.sampler.batch\", need less"
+                                : "\"gaussian.e_step\": \"diffusion\" or a smaller \"gaussian.batch\" needs less"));
+}
+
+}  // namespace program
