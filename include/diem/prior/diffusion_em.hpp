@@ -86,7 +86,7 @@ public:
         d.change = change_of(b_, prior.moments, result.moments);
         auto fault = e_step_fault(d, prior.history, options_.guard, bounded);
         if (!fault.empty()) return {std::move(result), {em::decision::reject, std::move(fault)}};
-        return {std::move(result), {}};
+        return em::outcome<samples_type>(std::move(result));
     }
 
     em::outcome<prior_type> m_step(samples_type& samples, const prior_type& prior, index_t lap) {
