@@ -67,7 +67,8 @@ class Report(Case):
         self.assertIn("\"program\": \"diem fit\"", (self.folder / "run/report.json").read_text())
 
     def test_reports_that_lack_everything(self):
-        for k, report in enumerate(({}, {"laps": None}, {"laps": []}, {"laps": [{}]}, {"laps": [3, "x", None]}, {"stages": [1, {}]},
+        for k, report in enumerate(({}, {"held_out_values": {"predicted": 3, "ranks": ["x", None], "coverage": 1}, "noise": 3},
+                                    {"held_out_values": {"predicted": 3}, "noise": {"off": True}}, {"laps": None}, {"laps": []}, {"laps": [{}]}, {"laps": [3, "x", None]}, {"stages": [1, {}]},
                                     {"status": 5, "em": [], "gaussian": 3, "pictures": {}, "environment": "x"},
                                     {"laps": [lap(0, loss=None, data_residual=None, change=None, solver_shares=None)]},
                                     {"laps": [lap(0), lap(1, loss="x", solver_shares=["a", {}])]},

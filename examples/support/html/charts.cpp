@@ -163,7 +163,9 @@ std::string held_out_section(const runs& all) {
     p.target = 1;
     p.target_name = "calibrated";
     p.from_zero = true;
-    return "<h2 id=\"held-out\">Held-out values</h2>\n" + rows + "<div class=\"one-chart\">" +
+    const std::string out = "<h2 id=\"held-out\">Held-out values</h2>\n" + rows;
+    if (!has_points(p)) return out;
+    return out + "<div class=\"one-chart\">" +
            card(p, line_plot(p), "",
                 "How often each rank comes, over how often it should: high at both ends where predictions are spread "
                 "too "
