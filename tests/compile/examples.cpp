@@ -25,6 +25,21 @@ struct euler {
 };
 // [euler]
 
+/// Ancestral: from sigma_t to sigma_s along the posterior of x_s given x_t and x_hat.
+struct ancestral {
+    template <diem::Backend B, class M, class N>
+    // [noisy_step]
+    void step(B& b, M& model, diem::diffusion::step_info at, const N& noise, diem::view_t<B> x) const {
+        diem::batch<B> x_hat(b, x.features(), x.items()), z(b, x.features(), x.items());
+        model.denoise(b, x, at.sigma_t, x_hat.view());
+        noise.draw(b, diem::random_lane::sampler_noise, at.index, z.view());
+        const double v = at.sigma_t * at.sigma_t - at.sigma_s * at.sigma_s, tau = v / (at.sigma_t * at.sigma_t);
+        b.axpby(tau, x_hat.cview(), 1 - tau, x);
+        b.axpby(std::sqrt(v) * at.sigma_s / at.sigma_t, z.cview(), 1.0, x);
+    }
+    // [noisy_step]
+};
+
 template <class Prior, class Observed>
 void sample_by_euler(backend& b, Prior& prior, const Observed& observed, diem::batch<backend>& x) {
     // [own_sampler]
@@ -32,6 +47,16 @@ void sample_by_euler(backend& b, Prior& prior, const Observed& observed, diem::b
     diem::diffusion::sample(b, posterior, diem::diffusion::ve_log_linear(5e-3, 20), euler{}, {.steps = 128},
                             diem::random_key{.seed = 3}, x.view());
     // [own_sampler]
+    diem::diffusion::sample(b, posterior, diem::diffusion::ve_log_linear(5e-3, 20), ancestral{}, {.steps = 8},
+                            diem::random_key{.seed = 4}, x.view());
+}
+
+std::vector<double> judge(backend& b, const diem::batch<backend>& restored, const diem::batch<backend>& truth) {
+    // [judge]
+    // One number for each item, in dB: data in [-2, 2] have a range of 4.
+    const auto decibels = diem::metrics::psnr<backend>(b, restored.cview(), truth.cview(), 4);
+    // [judge]
+    return decibels;
 }
 
 template <class Prior>
@@ -181,6 +206,7 @@ int main() {
     choose_policies(b, learned.prior, observed, *learned.prior.estimate());
     diem::batch<backend> drawn(b, 4, 30);
     sample_by_euler(b, learned.prior, observed, drawn);
+    const auto decibels = judge(b, drawn, x);
     own_options own;
     const auto folder = std::filesystem::temp_directory_path() / "diem_compile_examples";
     std::filesystem::create_directories(folder);
@@ -188,5 +214,5 @@ int main() {
     read(folder / "options.json", own);
     std::filesystem::remove_all(folder);
     const auto instantiated = &restore_magnitudes<diem::prior::learned<backend>>;
-    return checked.passed() && own.layers == 2 && back.size() == 8 && instantiated != nullptr ? 0 : 1;
+    return checked.passed() && own.layers == 2 && decibels.size() == 30 && back.size() == 8 && instantiated != nullptr ? 0 : 1;
 }
