@@ -29,8 +29,11 @@ void hold_back(B& b, measured<B>& m, double share, std::uint64_t seed, const std
     b.copy(drawn.weights(), kept.view());
     const auto kept_y = drawn.kept();
     b.copy(kept_y.y(), y.view());
-    index_t values = 0;
-    for (const auto w : to_host(b, weights)) values += w == 0 ? 1 : 0;
+    batch<B, double> seen(b, n, 1);
+    b.dot(weights.cview(), weights.cview(), seen.flat());
+    double left = 0;
+    for (const double each : to_host(b, seen)) left += each;
+    const index_t values = rows * n - static_cast<index_t>(left);
     check_value(where, values > 0, "\"held_out\" of " + io::json(share).dump() + " keeps none of the values back");
     auto full = m.a;
     if (const auto* mask = m.a.as_mask()) {
