@@ -67,6 +67,7 @@ inline void shrink(cifar_settings& s) {
     at_most(s.evaluation.pictures, 2);
     s.evaluation.samples = 1;
     s.evaluation.free_samples = 2;
+    at_most(s.evaluation.steps, 3);
 }
 
 }  // namespace support
