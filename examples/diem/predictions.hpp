@@ -24,7 +24,7 @@ template <Backend B>
     constexpr index_t least = 128, most = 512;
     const index_t lap = m.items() * prior.drawing.sampling.samples_per_observation;
     // Without a network of large images as many as take no longer.
-    const index_t some = prior.has_network() ? lap / predictions : (index_t{1} << 22) / m.features();
+    const index_t some = prior.has_network() ? lap / predictions : (index_t{1} << 18) / m.features();
     return std::min(m.items(), std::clamp(some, prior.has_network() ? least : least / 4, most));
 }
 
