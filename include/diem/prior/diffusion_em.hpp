@@ -66,8 +66,11 @@ public:
 
     em::outcome<samples_type> e_step(const prior_type& prior, index_t lap) {
         auto restored = file_.take_sampling();
-        samples_type result{restored ? std::move(*restored)
-                                     : sampling_stage<B>{batch<B>(b_, prior.features(), total())}};
+        samples_type result;
+        if (restored)
+            result.drawn = std::move(*restored);
+        else
+            result.drawn.x = batch<B>(b_, prior.features(), total());
         if (!result.drawn.ready && !draw(prior, lap, result.drawn))
             return em::verdict{em::decision::cancel, "cancelled"};
         auto& [x, state, outside_count, ready] = result.drawn;
