@@ -177,10 +177,11 @@ def test_threads_share_a_prior(digits, prior):
 def test_ctrl_c(tmp_path):
     """SIGINT ends a run as KeyboardInterrupt, and it is saved: resumed, it is an undisturbed one."""
     script = textwrap.dedent(f"""
-        import sys
+        import signal, sys
         sys.path.insert(0, {str(os.path.dirname(__file__))!r})
         import numpy as np, diem
         from conftest import Digits, NETWORK, GAUSSIAN
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins with it ignored
         digits = Digits()
         def started(lap, x):
             print("lap", lap["lap"], flush=True)
