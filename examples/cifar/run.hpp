@@ -35,6 +35,7 @@ inline support::study_settings settings_of(const support::cifar_settings& c, con
     s.free_samples = c.evaluation.free_samples;
     s.pictures = c.evaluation.pictures;
     for (const auto& [key, title] : support::sample_figure_names) s.figure_names.emplace_back(key, title);
+    for (const auto& [key, title] : support::inception_figure_names) s.figure_names.emplace_back(key, title);
     return s;
 }
 

@@ -22,13 +22,11 @@
 /// figures of equal numbers of images, and of the same classifier, compare; and these themselves, given weights of Inception-v3.
 namespace support {
 
-/// Keys of the figures, and what tables call them.
-inline constexpr std::array<std::pair<const char*, const char*>, 5> sample_figure_names{
+/// Keys of the stand-ins, and what tables call them; of the rest: `inception_figure_names`.
+inline constexpr std::array<std::pair<const char*, const char*>, 3> sample_figure_names{
     {{"frechet_averaged", "Frechet distance, 4 x 4 averages"},
      {"frechet_features", "Frechet distance, features of the classifier"},
-     {"class_score", "class score"},
-     inception_figure_names[0],
-     inception_figure_names[1]}};
+     {"class_score", "class score"}}};
 
 /// Squared Frechet distances in float64 to real images,
 ///   frechet_averaged  of the images averaged over 4 x 4 blocks (192 features), pixels in [0, 1],

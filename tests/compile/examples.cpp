@@ -214,5 +214,7 @@ int main() {
     read(folder / "options.json", own);
     std::filesystem::remove_all(folder);
     const auto instantiated = &restore_magnitudes<diem::prior::learned<backend>>;
-    return checked.passed() && own.layers == 2 && decibels.size() == 30 && back.size() == 8 && instantiated != nullptr ? 0 : 1;
+    return checked.passed() && own.layers == 2 && decibels.size() == 30 && back.size() == 8 && instantiated != nullptr
+               ? 0
+               : 1;
 }
