@@ -12,7 +12,7 @@ import sys
 import support
 from support import Case, content, normal
 
-ITEMS, FEATURES = 60000, 256
+ITEMS, FEATURES = 90000, 256
 Y_BYTES = 4 * ITEMS * FEATURES  # as large are the masks, in float32, and the samples of a lap
 LIMIT = Y_BYTES // 3
 
