@@ -143,12 +143,6 @@ item_figures figures_of_items(B& b, const comparison<B>& c, const evaluate_comma
     return f;
 }
 
-[[nodiscard]] inline double mean_of(const std::vector<double>& values) {
-    double sum = 0;
-    for (const double v : values) sum += v;
-    return sum / static_cast<double>(values.size());
-}
-
 /// Squared Frechet distance with values brought to [0, 1], as pixels are.
 template <Backend B, Backend Wide>
 double frechet(B& b, Wide& wide, const comparison<B>& c, double data_range) {
@@ -197,7 +191,7 @@ void add_coverage(const item_figures& f, index_t repeats, io::json& report, cons
         add("coverage_" + std::to_string(percent),
             "truth inside the central " + std::to_string(percent) + " % of the samples, share",
             ranks.coverage(percent / 100.0), 4);
-    add("energy_score", "energy score, mean over items", mean_of(f.energy), 4);
+    add("energy_score", "energy score, mean over items", support::mean_of(f.energy), 4);
     report["rank_histogram"] = ranks.counts;
 }
 
@@ -224,18 +218,20 @@ int evaluate(B& b, Wide& wide, const evaluate_command& o) {
         throw value_error("--coverage: needs two or more samples of each item of the truth, " + o.samples.string() +
                           " has " + std::to_string(c.x.items()) + " samples for " + std::to_string(c.truth.items()) +
                           " items" + (o.unpaired ? ", and --unpaired" : ""));
+    if (!o.inception.empty() &&
+        (!c.image || c.image->channels != 3 || c.x.items() < 2 || c.truth.items() < 2 || o.data_range != 4))
+        throw value_error("--inception: needs two or more images of three channels on both sides, in [-2, 2]");
     if (c.repeats > 0) {
         const auto f = figures_of_items(b, c, o);
-        if (o.at.ranks.rank() != 0) return 0;  // the rest are figures of all items together
         const std::string mean = "mean of " + std::to_string(c.repeats);
         const auto psnr = [&](const std::vector<double>& errors) {
-            return 10 * std::log10(o.data_range * o.data_range / mean_of(errors));
+            return 10 * std::log10(o.data_range * o.data_range / support::mean_of(errors));
         };
         add("psnr_sample_db", "PSNR of a sample, dB", psnr(f.sample_error), 2);
         if (c.repeats > 1) add("psnr_mean_db", "PSNR of the " + mean + ", dB", psnr(f.mean_error), 2);
         if (!f.sample_ssim.empty()) {
-            add("ssim_sample", "SSIM of a sample", mean_of(f.sample_ssim), 4);
-            if (c.repeats > 1) add("ssim_mean", "SSIM of the " + mean, mean_of(f.mean_ssim), 4);
+            add("ssim_sample", "SSIM of a sample", support::mean_of(f.sample_ssim), 4);
+            if (c.repeats > 1) add("ssim_mean", "SSIM of the " + mean, support::mean_of(f.mean_ssim), 4);
         } else {
             skipped.push_back("SSIM (items are no images of at least 7 x 7 pixels)");
         }
@@ -243,7 +239,7 @@ int evaluate(B& b, Wide& wide, const evaluate_command& o) {
     } else {
         skipped.push_back("PSNR and SSIM (samples belong to no items of the truth)");
     }
-    if (o.at.ranks.rank() != 0) return 0;
+    if (o.at.ranks.rank() != 0) return 0;  // the rest are figures of all items together
     if (c.x.items() < 2 || c.truth.items() < 2)
         skipped.push_back("Frechet distance (fewer than two items)");
     else if (features <= most_frechet_features || o.full)
@@ -251,8 +247,6 @@ int evaluate(B& b, Wide& wide, const evaluate_command& o) {
     else
         skipped.push_back("Frechet distance (" + std::to_string(features) + " features; --full computes it)");
     if (!o.inception.empty()) {
-        if (!c.image || c.image->channels != 3 || c.x.items() < 2 || c.truth.items() < 2 || o.data_range != 4)
-            throw value_error("--inception: needs two or more images of three channels on both sides, in [-2, 2]");
         const support::inception<B> net(o.inception, b);
         const nn::image_shape shape{c.image->height, c.image->width, c.image->channels};
         const auto real = support::moments_of_data(b, wide, net, shape, c.truth.cview());

@@ -205,8 +205,7 @@ int fit(B& b, const fit_command& o) {
         return support::interrupt_status();
     }
     report.gaussian(run.notes());
-    const auto noise = report.noise(gaussian_stage<B>::noise(b, result.prior, m, em.seed));
-    if (ranks.rank() == 0) warn(noise);
+    if (ranks.rank() == 0) warn(report.noise(gaussian_stage<B>::noise(b, result.prior, m, em.seed)));
     pictures.samples("samples_gaussian.png", result.prior);
     if (net && em.laps > 0) {
         report.save("running");

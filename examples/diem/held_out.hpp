@@ -26,7 +26,6 @@ void hold_back(B& b, measured<B>& m, double share, std::uint64_t seed, const std
     const index_t rows = m.y.features(), n = m.items();
     batch<B> weights(b, rows, n), kept(b, rows, n), y(b, rows, n);
     b.copy(drawn.weights(), weights.view());
-    b.copy(drawn.weights(), kept.view());
     const auto kept_y = drawn.kept();
     b.copy(kept_y.y(), y.view());
     batch<B, double> seen(b, n, 1);
@@ -40,6 +39,7 @@ void hold_back(B& b, measured<B>& m, double share, std::uint64_t seed, const std
         mask->apply(b, weights.cview(), kept.view());
         m.a = linop::mask<B>::per_item(std::move(kept));
     } else {
+        b.copy(weights.cview(), kept.view());
         m.a = support::any_operator<B>::in_turn({full, linop::mask<B>::per_item(std::move(kept))});
     }
     m.held.emplace(kept_back<B>{std::move(m.own), m.y, std::move(full), std::move(weights), values});

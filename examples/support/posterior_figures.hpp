@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,6 +23,7 @@
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
 #include "support/progress.hpp"
+#include "support/report.hpp"
 
 /// Posterior samples of images that were held out: drawn, compared with the truth, shown. `Images` are observations with their
 /// truth beside them: `shape`, `truth` (D x n), `items()`, `observed(b)`, `picture(b, count, scale)` and what it shows (`pictured`),
@@ -63,10 +63,6 @@ diem::prior::lap_diagnostics sample_held_out(B& b, Model& prior, const Images& d
     bar.finish();
     const auto beyond = diem::prior::outside<B>(b, x.cview(), -4, 4);
     return diem::prior::diagnostics_of(state, static_cast<double>(std::count(beyond.begin(), beyond.end(), 1)));
-}
-
-[[nodiscard]] inline double mean_of(const std::vector<double>& values) {
-    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 /// How near restored images are to the truth.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
+#include <numeric>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -50,6 +51,10 @@ namespace support {
     char text[32];
     std::snprintf(text, sizeof text, "%.3g", value);
     return text;
+}
+
+[[nodiscard]] inline double mean_of(const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 /// Columns as wide as their widest cell; the first is flush left, the others flush right.

@@ -2,8 +2,6 @@
 """FID and Inception score: tools/convert_inception, `diem evaluate --inception` and `cifar --inception` on a small network, of which
 tests/data/inception.safetensors holds the features that pytorch-fid computes. Needs numpy."""
 
-import importlib.machinery
-import importlib.util
 import json
 import os
 import pathlib
@@ -11,7 +9,8 @@ import subprocess
 import sys
 import unittest
 
-from support import Case, save
+import support
+from support import ROOT, Case, save
 
 try:
     import numpy as np
@@ -19,11 +18,8 @@ except ImportError:
     print("SKIPPED: no numpy")
     sys.exit(77)
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools/convert_inception"
-_loader = importlib.machinery.SourceFileLoader("convert_inception", str(TOOL))
-tool = importlib.util.module_from_spec(importlib.util.spec_from_loader("convert_inception", _loader))
-_loader.exec_module(tool)
+tool = support.tool("convert_inception")
 GOLDEN = tool.convert.read_safetensors(ROOT / "tests/data/inception.safetensors")[0]
 
 

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """tools/convert_network: weights as the networks' own code names them become priors that `diem` draws from. Needs numpy."""
 
-import importlib.machinery
-import importlib.util
 import json
-import pathlib
 import pickle
 import subprocess
 import sys
 import types
 import unittest
 
-from support import Case, load, normal, save
+import support
+from support import ROOT, Case, load, normal, save
 
 try:
     import numpy as np
@@ -19,11 +17,8 @@ except ImportError:
     print("SKIPPED: no numpy")
     sys.exit(77)
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools/convert_network"
-_loader = importlib.machinery.SourceFileLoader("convert_network", str(TOOL))
-convert = importlib.util.module_from_spec(importlib.util.spec_from_loader("convert_network", _loader))
-_loader.exec_module(convert)
+convert = support.tool("convert_network")
 
 STATES = {"ddpm_plus_vp": ("--parameterization", "vp"),
           "ddpm_adm_velocity": ("--size", "8", "--head-channels", "4", "--new-attention-order", "--predicts", "velocity",

@@ -3,6 +3,8 @@
 
 import array
 import ast
+import importlib.machinery
+import importlib.util
 import json
 import math
 import os
@@ -19,6 +21,17 @@ DIEM = os.environ["DIEM"]
 BACKEND = os.environ.get("DIEM_BACKEND", "eigen")
 MLP = {"type": "mlp", "features": 16, "hidden": [32], "emb": 8}  # of what make_shared makes
 COMPUTES = ("fit", "sample", "posterior", "evaluate")
+
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def tool(name):
+    """The script tools/NAME as a module."""
+    loader = importlib.machinery.SourceFileLoader(name, str(ROOT / "tools" / name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
 
 
 def size(shape):
