@@ -31,6 +31,7 @@
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/report.hpp"
+#include "support/run_clock.hpp"
 #include "support/terminal.hpp"
 #include "support/watched_run.hpp"
 
@@ -44,7 +45,8 @@ class fit_run {
     using network = network_type<B>;
 
 public:
-    fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m) : b_(b), o_(o), s_(s), m_(m) {}
+    fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m, const support::run_clock& clock)
+        : b_(b), o_(o), s_(s), m_(m), clock_(clock) {}
 
     /// Refuses a folder that holds a run, unless it is to go on or to be begun anew, and one that another process works in;
     /// what will be written there can be, and is no input.
@@ -80,7 +82,7 @@ public:
 
     /// Fitted, or gone on with where it is there.
     learn_result<B> first_stage() {
-        support::watched_run<B, network> watch(m_.items());
+        support::watched_run<B, network> watch(m_.items(), clock_);
         set_up(watch.run(), o_.out);
         if (o_.resume && std::filesystem::exists(gaussian_path()))
             std::cout << "Gaussian prior: read from " << gaussian_path().string() << std::endl;
@@ -93,8 +95,7 @@ public:
     learn_result<B> second_stage(learned_prior<B> start, const network& net, const fit_pictures<B>& pictures,
                                  fit_report& report) {
         support::watched_run<B, network> watch(
-            m_.items(), s_.em.laps,
-            [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
+            m_.items(), clock_, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
                 pictures.lap(d.lap, x, next);
                 report.laps(next.history);
                 report.save("running");
@@ -130,6 +131,7 @@ private:
     const fit_command& o_;
     fit_settings& s_;
     const measured<B>& m_;
+    support::run_clock clock_;  ///< before the first lap
     io::json notes_;
     std::optional<outputs> files_;  ///< holds the folder
 };
@@ -169,6 +171,7 @@ int fit(B& b, const fit_command& o) {
         std::cout << "scale: data are divided by " << m.scale << "; samples will be in your units" << std::endl;
     fit_into_memory(o, s, m);
     double plan_bytes = 0;
+    support::run_clock clock;
     std::optional<network_type<B>> net;
     if (s.network) {
         net.emplace(*s.network);
@@ -181,6 +184,7 @@ int fit(B& b, const fit_command& o) {
         }
         const auto plan = network_stage<B>::plan(b, *net, em, m.items());
         support::print_plan(std::cout, plan, em);
+        clock = support::run_clock(em.laps, plan.sampling_seconds(), plan.training_seconds());
         plan_bytes = static_cast<double>(std::max(plan.sampling_bytes, plan.training_bytes)) +
                      20.0 * static_cast<double>(plan.parameters) +
                      (s.description.large ? 0 : samples_bytes(m, em.sampling.samples_per_observation));
@@ -191,7 +195,7 @@ int fit(B& b, const fit_command& o) {
                            "; a smaller \"em.sampler.batch\" or \"em.training.micro_batch\" needs less");
     if (o.plan) return 0;
 
-    fit_run<B> run(b, o, s, m);
+    fit_run<B> run(b, o, s, m, clock);
     if (ranks.rank() == 0) run.prepare_folder();
     ranks.barrier("the folder of the results");
     const fit_pictures<B> pictures(b, ranks.rank() == 0 ? o.out : path(), m, s.pictures);
@@ -240,7 +244,7 @@ int fit(B& b, const fit_command& o) {
     const auto status = result.status;
     report.json()["prior"] = learned ? "diffusion" : "gaussian";
     report.save(prior::to_string(status), result.report);
-    support::tell(report.json());
+    report.warn("diem");
     std::cout << "The " << (learned ? "diffusion" : "Gaussian") << " prior is "
               << (o.out / "prior.safetensors").string() << "; report.html and pictures are beside it\n";
     if (status != prior::run_status::rejected) return 0;

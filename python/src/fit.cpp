@@ -100,6 +100,7 @@ prior_type* fit(const problem& given, const std::optional<fs::path>& folder, boo
     report.json()["prior"] = network ? "diffusion" : "gaussian";
     report.save(prior::to_string(result.status), result.report);
     watch.rethrow();
+    if (ended) watch.warn(support::warnings_of(report.json()));
     if (result.status == prior::run_status::rejected) watch.warn({"a lap was rejected: " + result.report});
     return new prior_type{std::move(b), std::move(result.prior), to_string(result.status), result.report};
 }

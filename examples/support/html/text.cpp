@@ -121,7 +121,7 @@ std::string shown(double value) {
 }
 
 std::string shown(const json& value) {
-    if (value.is_null()) return "-";
+    if (value.is_null() || (value.is_array() && value.empty())) return "-";
     if (value.is_number_integer()) return value.dump();
     if (value.is_number()) return shown(value.get<double>());
     if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
