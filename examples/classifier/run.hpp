@@ -195,8 +195,8 @@ int run(B& b, Wide& wide, const settings& s, const program_options& o) {
         saved_at = page.seconds();
     };
     report["progress"] = {{"done", 0}, {"total", s.training.steps}, {"what", "steps"}};
-    page.save("running");
     support::catch_interrupts();
+    page.save("running");
     const auto loss = fit(b, net, train, s, show);
     const auto cancelled = [&] {
         page.save("cancelled");

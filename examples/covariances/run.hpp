@@ -206,11 +206,11 @@ int run(B& b, const settings& s, const program_options& o) {
         report.json()["progress"] = {{"done", done}, {"total", total}, {"what", "posteriors"}};
         report.save(status);
     };
+    support::catch_interrupts();
     store("running");
     support::progress bar("posteriors", static_cast<long>(total), static_cast<long>(done));
     // So many seeds at once that their transports fill the threads, and not so many that the state is seldom stored.
     const auto together = static_cast<std::size_t>(std::max<index_t>(4096 / s.points, 1));
-    support::catch_interrupts();
     double stored_at = 0;
     for (std::size_t level = 0; level < s.sigmas.size(); ++level) {
         const auto at = [&](std::uint64_t seed) -> auto& { return found[seed * s.sigmas.size() + level]; };

@@ -24,6 +24,7 @@
 #include "diem/fit_pictures.hpp"
 #include "diem/fit_report.hpp"
 #include "diem/fit_settings.hpp"
+#include "diem/fit_stages.hpp"
 #include "diem/outputs.hpp"
 #include "diem/predictions.hpp"
 #include "diem/stages.hpp"
@@ -45,8 +46,7 @@ class fit_run {
     using network = network_type<B>;
 
 public:
-    fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m, const support::run_clock& clock)
-        : b_(b), o_(o), s_(s), m_(m), clock_(clock) {}
+    fit_run(B& b, const fit_command& o, fit_settings& s, const measured<B>& m) : b_(b), o_(o), s_(s), m_(m) {}
 
     /// Refuses a folder that holds a run, unless it is to go on or to be begun anew, and one that another process works in;
     /// what will be written there can be, and is no input.
@@ -80,32 +80,22 @@ public:
         }
     }
 
-    /// Fitted, or gone on with where it is there.
-    learn_result<B> first_stage() {
-        support::watched_run<B, network> watch(m_.items(), clock_);
-        set_up(watch.run(), o_.out);
+    /// Both stages, each gone on with where it is there.
+    learn_result<B> learn(const std::optional<network>& net, const support::run_clock& clock,
+                          const fit_pictures<B>& pictures, fit_report& report) {
+        support::watched_run<B, network> watch(m_.items(), clock);
+        auto& run = watch.run();
+        run.ranks = o_.at.ranks;
+        run.resume = o_.resume;
+        run.save_every = o_.save_every;
         if (o_.resume && std::filesystem::exists(gaussian_path()))
             std::cout << "Gaussian prior: read from " << gaussian_path().string() << std::endl;
-        auto fitted = gaussian_stage<B>::fit(b_, s_.gaussian, m_, watch.run());
-        notes_ = fitted.prior.notes;
-        add_notes(fitted.prior, m_);
-        support::print_evidence(std::cout, support::evidence_of(notes_, m_.items()));
-        return fitted;
+        const fit_listener listener{.warn = warn, .gaussian = [&](const io::json& notes) {
+                                        watch.end_bar();
+                                        support::print_evidence(std::cout, support::evidence_of(notes, m_.items()));
+                                    }};
+        return fit_stages(b_, s_, m_, net, run, o_.out, pictures, report, listener);
     }
-    learn_result<B> second_stage(learned_prior<B> start, const network& net, const fit_pictures<B>& pictures,
-                                 fit_report& report) {
-        support::watched_run<B, network> watch(
-            m_.items(), clock_, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
-                pictures.lap(d.lap, x, next);
-                report.laps(next.history);
-                report.save("running");
-            });
-        set_up(watch.run(), o_.out / "checkpoint");
-        start.notes = io::json::object();
-        add_notes(start, m_);
-        return network_stage<B>::fit(b_, std::move(start), net, m_, s_.em, watch.run());
-    }
-    [[nodiscard]] const io::json& notes() const { return notes_; }
 
 private:
     /// The state of a run would name other data; people gave another share.
@@ -119,20 +109,12 @@ private:
             throw io_error(o_.out.string() + ": the run in it was made with \"held_out\": " + io::json(was).dump() +
                            ", now " + io::json(s_.held_out).dump());
     }
-    void set_up(run_type<B>& run, const path& folder) const {
-        run.folder = folder;
-        run.ranks = o_.at.ranks;
-        run.resume = o_.resume;
-        run.save_every = o_.save_every;
-    }
     [[nodiscard]] path gaussian_path() const { return o_.out / "gaussian.safetensors"; }
 
     B& b_;
     const fit_command& o_;
     fit_settings& s_;
     const measured<B>& m_;
-    support::run_clock clock_;  ///< before the first lap
-    io::json notes_;
     std::optional<outputs> files_;  ///< holds the folder
 };
 
@@ -195,34 +177,21 @@ int fit(B& b, const fit_command& o) {
                            "; a smaller \"em.sampler.batch\" or \"em.training.micro_batch\" needs less");
     if (o.plan) return 0;
 
-    fit_run<B> run(b, o, s, m, clock);
+    fit_run<B> run(b, o, s, m);
     if (ranks.rank() == 0) run.prepare_folder();
     ranks.barrier("the folder of the results");
     const fit_pictures<B> pictures(b, ranks.rank() == 0 ? o.out : path(), m, s.pictures);
     pictures.observations();
     fit_report report(o, s, facts_of(m), b.threads());
+    support::catch_interrupts();  // from here on the page says that it was stopped
     report.save("running");
-    auto result = run.first_stage();
-    if (result.status == prior::run_status::cancelled) {
-        std::cout << result.report << std::endl;
+    auto result = run.learn(net, clock, pictures, report);
+    const bool cancelled = result.status == prior::run_status::cancelled;
+    if (cancelled || (net && em.laps > 0)) std::cout << result.report << std::endl;
+    if (cancelled) {
         report.save("cancelled", result.report);
         return support::interrupt_status();
     }
-    report.gaussian(run.notes());
-    if (ranks.rank() == 0) warn(report.noise(gaussian_stage<B>::noise(b, result.prior, m, em.seed)));
-    pictures.samples("samples_gaussian.png", result.prior);
-    if (net && em.laps > 0) {
-        report.save("running");
-        result = run.second_stage(std::move(result.prior), *net, pictures, report);
-        std::cout << result.report << std::endl;
-        if (result.status == prior::run_status::cancelled) {
-            report.laps(result.prior.history);
-            report.save("cancelled", result.report);
-            return support::interrupt_status();
-        }
-        if (result.prior.has_network()) pictures.samples("samples_diffusion.png", result.prior);
-    }
-    report.laps(result.prior.history);
     if (ranks.rank() == 0) prior::save(o.out / "prior.safetensors", b, result.prior);
     if (m.held) {
         support::progress bar("held out ", static_cast<long>(predictions));

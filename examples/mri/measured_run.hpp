@@ -291,8 +291,8 @@ int restore_on(B& b, const restore_settings& o) {
         report.update(shown_findings(report.at("seeds")));
         page.save(status);
     };
-    show("running", 0);
     support::catch_interrupts();
+    show("running", 0);
     std::vector<std::vector<std::string>> rows;
     auto& seeds = report["seeds"];
     using support::number;

@@ -53,6 +53,8 @@ public:
     watched_run& operator=(const watched_run&) = delete;
 
     [[nodiscard]] diem::prior::run<B, Net>& run() { return run_; }
+    /// Ends the bar of a stage, before something else is said.
+    void end_bar() { bar_.reset(); }
 
 private:
     void show(const diem::prior::progress& p) {

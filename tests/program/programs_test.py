@@ -245,10 +245,12 @@ class Reports(Case):
 
     def test_stopped_while_it_is_watched(self):
         """What is there is on the page; a run without --resume does not promise one."""
-        self.assertEqual(self.run_program("classifier", "--smoke", "--out", "small").returncode, 0)
-        self.config("long.json", {"network": {"channels": [8] * 5, "strides": [2] * 5}, "training": {"steps": 1000000, "batch": 4}})
-        runs = {"covariances": (["--seeds", "2000"], "posteriors are done. The same command with --resume"),
-                "classifier": (["--data", "small/stand-in", "--config", "long.json"], "of 1000000 steps are done.")}
+        self.assertEqual(self.run_program("mri_measured", "smoke", "--out", "small").returncode, 0)
+        many = self.config("many.json", {"seeds": 20000, "points": 512, "components": 4, "sigmas": [2],
+                                         "sinkhorn": {"annealed": False, "iterations": 1}})
+        runs = {"covariances": (["--config", many], "posteriors are done. The same command with --resume"),
+                "mri_measured": (["restore", "--kspace", "small/kspace.npy", "--prior", "small/prior.safetensors", "--centre", "16",
+                                  "--samples", "4096", "--batch", "1", "--steps", "50"], "0 of 1 sets of hidden positions are done.")}
         for name, (arguments, words) in runs.items():
             process = subprocess.Popen([PROGRAMS / name, *arguments, "--out", name], cwd=self.folder, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL)

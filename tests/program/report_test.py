@@ -50,7 +50,7 @@ class Report(Case):
                                                                  "training": {"steps": 200, "batch": 16}})
         self.run_program("fit", "net.json", "--out", "net", cwd=self.folder)
         page, text = self.page_at("net/report.html")
-        for words in ("The run is complete", "40 observations", "Data residual", "Training loss", "fit net.json --out net",
+        for words in ("The run is complete", "40 observations", "Data residual", "Training loss", "Variance of the samples", "fit net.json --out net",
                       "Most memory held", "em.sampler.steps", "config.network.type", "Every value of x is seen"):
             self.assertIn(words, page.text)
         for title in ("Observations", "How often each pixel is seen", "Of the Gaussian prior", "Of the diffusion prior", "Lap 0", "Lap 1"):
@@ -58,6 +58,23 @@ class Report(Case):
         self.assertNotIn('http-equiv="refresh"', text)
         self.succeeds("report", "net")
         self.assertEqual((self.folder / "net/report.html").read_text(), text)
+
+    def test_what_the_page_finds_is_said_at_the_end(self):
+        """Also to those who want quiet; and bars know of the whole run from the Gaussian stage on."""
+        self.configure(self.folder / "net.json", network=MLP, em={
+            "laps": 2, "sampler": {"steps": 4}, "training": {"steps": 200, "batch": 16}, "low": -0.5, "high": 0.5,
+            "guard": {"max_outside_share": 1, "max_residual_ratio": 1e9, "max_residual": 1e9, "max_change": 1e9, "max_loss_ratio": 1e9}})
+        done = self.succeeds("fit", "net.json", "--out", "net", warns=r"warning: [\d.]+ % of the samples leave the range of the data\. They hold")
+        for stage in ("Gaussian EM", "lap 0, samples", "lap 1, training"):
+            self.assertRegex(done.stderr, rf"(?m)^{stage} .*run left \d+:\d\d$")
+        quiet = self.succeeds("fit", "net.json", "--out", "quiet", "--quiet", warns="leave the range")
+        warnings = [line.removeprefix("diem: warning: ") for line in done.stderr.splitlines() if line.startswith("diem: ")]
+        self.assertEqual([line.removeprefix("diem: warning: ") for line in quiet.stderr.splitlines()], warnings)
+        page, _ = self.page_at("net/report.html")
+        for text in warnings:
+            self.assertIn(text.split(". ")[0], page.text)
+        told = json.loads(self.succeeds("fit", "net.json", "--out", "machine", "--json", warns="leave the range").stdout)
+        self.assertEqual((told["status"], len(told["laps"])), ("completed", 2))
 
     def test_posterior(self):
         self.succeeds("posterior", "run/prior.safetensors", "data/y.npy", "--operator", "data/operator.json", "--sigma-y", "0.1",

@@ -66,6 +66,8 @@ constexpr known_chart first_charts[] = {
     {"loss", "Training loss", "Of the denoiser, at the end of each lap."},
     {"change", "Change of the samples' moments",
      "Of mean and standard deviation since the lap before, in spreads: near 0 once the prior has settled."},
+    {"variance", "Variance of the samples",
+     "Of the posterior samples that were learned from, mean over the values of x: it falls where variance gets lost."},
 };
 constexpr known_chart fault_charts[] = {
     {"outside_share", "Samples out of range", "Share with a value beyond the range of the data."},

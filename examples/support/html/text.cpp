@@ -63,7 +63,8 @@ const std::map<std::string, std::string>& labels() {
         {"psnr_zero_fill_db", "PSNR of deleted pixels at zero, dB"},
         {"removed", "Samples removed"},
         {"sigma_y", "Noise sigma_y"},
-        {"transport_between_truths", "Transport cost between two draws of the truth"}};
+        {"transport_between_truths", "Transport cost between two draws of the truth"},
+        {"variance", "Variance of the samples"}};
     return names;
 }
 
