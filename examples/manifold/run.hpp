@@ -167,6 +167,7 @@ int run(B& b, const settings& s, const program_options& o) {
     support::outputs files("--out", o.out);
     files.reads("--config", o.config).writes({"report.json", "report.html", "laps.json", "truth.npy"});
     files.prepare();
+    support::catch_interrupts();
     save("running");
     support::watched_run<B, network> watch(s.observations, support::run_clock(s.em.laps),
                                            [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {

@@ -123,6 +123,7 @@ public:
         files.writes({"report.json", "report.html", "laps.json", "laps.png"});
         if (writes()) files.prepare();
         begin_report(network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian");
+        catch_interrupts();  // from here on the page says that it was stopped
         save_report("running");
         for (const auto& [name, images] : held_out_)
             for (const auto& [title, key, x] : images.baselines(b_, train_)) {
