@@ -151,9 +151,10 @@ private:
     void plan(const Net& network) {
         diem::model::preconditioned<B, Net> model(b_, Net(network.config()));
         model.initialize(b_, {.seed = s_.seed});
-        const auto cost = plan_em(b_, model, s_.em, train_.items());
-        print_plan(std::cout, cost, s_.em);
-        clock_ = run_clock(s_.em.laps, cost.sampling_seconds(), cost.training_seconds());
+        const auto em = with_iterations(b_, s_.em, train_.observed(b_));
+        const auto cost = plan_em(b_, model, em, train_.items());
+        print_plan(std::cout, cost, em);
+        clock_ = run_clock(em.laps, cost.sampling_seconds(), cost.training_seconds());
     }
     void keep_in_folder(diem::prior::run<B, Net>& run) const {
         run.folder = s_.out / "checkpoint";

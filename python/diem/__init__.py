@@ -133,7 +133,7 @@ def posterior(
                      docs/settings.md
     out        where to write the samples: a float32 array of their shape
     info       a dict for what came of it: "data_residual" (near "observed_share" where samples fit the data),
-               "verdict", "non_finite", "exact" (drawn by a closed form), "solver" (shares of its statuses), "seconds"
+               "verdict", "non_finite", "exact" (of a Gaussian, without a sampler), "solver" (shares of its statuses), "seconds"
 
     Warns where samples do not fit the data. Ctrl-C ends the call after the batch at hand.
     """
