@@ -220,18 +220,20 @@ int posterior(B& b, const posterior_command& o) {
     const index_t n = m.items();
     batch<B> x(b, m.features(), n * o.samples);
     posterior::sample_state state;
-    const bool exact = gaussian_stage<B>::draw_exactly(b, p.prior, m, o.seed, x.view(), ranks);
-    if (!exact) {
-        support::progress bar("posterior samples", static_cast<long>(x.items()));
-        const auto go_on = [&](const auto& s) {
-            bar.update(static_cast<long>(s.done));
-            return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
-        };
-        network_stage<B>::draw_posterior(b, p.prior, m, how, {.seed = o.seed}, x.view(), state, go_on, ranks);
-    }
+    std::optional<support::progress> bar(std::in_place, "posterior samples", static_cast<long>(x.items()));
+    const auto go_on = [&](index_t done) {
+        bar->update(static_cast<long>(done));
+        return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
+    };
+    const auto drawn_exactly = gaussian_stage<B>::draw_exactly(b, p.prior, m, o.seed, x.view(), ranks, go_on);
+    const bool exact = drawn_exactly.has_value();
+    if (!exact)
+        network_stage<B>::draw_posterior(
+            b, p.prior, m, how, {.seed = o.seed}, x.view(), state, [&](const auto& s) { return go_on(s.done); }, ranks);
+    bar.reset();
     if (ranks.rank() != 0) return 0;
     // After a signal: whole rounds over the observations, or what there is of the first.
-    const index_t done = exact ? x.items() : state.done, rounds = done / n, items = rounds > 0 ? n : done,
+    const index_t done = exact ? *drawn_exactly : state.done, rounds = done / n, items = rounds > 0 ? n : done,
                   count = std::max<index_t>(rounds, 1);
     if (done == 0) return stopped("", "");
     const const_view_t<B> drawn = x.cview().item_range(0, items * count);

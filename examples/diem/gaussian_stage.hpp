@@ -33,15 +33,21 @@ prior::noise_level gaussian_stage<B>::noise(B& b, const learned_prior<B>& prior,
 }
 
 template <Backend B>
-bool gaussian_stage<B>::draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
-                                     view_t<B> x, const parallel::any_communicator& ranks) {
+std::optional<index_t> gaussian_stage<B>::draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m,
+                                                       std::uint64_t seed, view_t<B> x,
+                                                       const parallel::any_communicator& ranks,
+                                                       const std::function<bool(index_t)>& go_on) {
     const auto* mask = m.a.as_mask();
-    if (prior.has_network() || mask == nullptr || prior.estimate()->basis()) return false;
+    if (prior.has_network() || mask == nullptr || prior.estimate()->basis()) return std::nullopt;
     const auto observed = posterior::observe(b, m.y, *mask, m.noise);
     random_key key{.seed = seed, .lane = random_lane::prior_sample};
-    for (index_t first = 0; first < x.items(); first += m.items(), ++key.step)
-        prior::draw_posteriors(b, *prior.estimate(), observed, key, x.item_range(first, m.items()), 256, ranks);
-    return true;
+    index_t done = 0;
+    for (bool more = true; more && done < x.items(); ++key.step) {
+        prior::draw_posteriors(b, *prior.estimate(), observed, key, x.item_range(done, m.items()), 256, ranks);
+        done += m.items();
+        if (go_on) more = go_on(done);
+    }
+    return done;
 }
 
 }  // namespace program

@@ -68,10 +68,13 @@ struct gaussian_stage {
     /// What the data look like under its Gaussian estimate.
     [[nodiscard]] static diem::prior::noise_level noise(B& b, const learned_prior<B>& prior, const measured<B>& m,
                                                         std::uint64_t seed);
-    /// Exact posterior samples of masked observations under a Gaussian prior; false where the prior or A is none of these. Sample
-    /// s n + i belongs to observation i.
-    static bool draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
-                             diem::view_t<B> x, const diem::parallel::any_communicator& ranks = {});
+    /// Exact posterior samples of masked observations under a Gaussian prior; none where the prior or A is none of these. Sample
+    /// s n + i belongs to observation i. How many are drawn: fewer where go_on(that many), asked after each round over the
+    /// observations, is false.
+    static std::optional<diem::index_t> draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m,
+                                                     std::uint64_t seed, diem::view_t<B> x,
+                                                     const diem::parallel::any_communicator& ranks = {},
+                                                     const std::function<bool(diem::index_t)>& go_on = {});
 };
 
 template <Backend B>

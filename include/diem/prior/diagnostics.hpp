@@ -22,7 +22,7 @@ struct lap_diagnostics {
     /// Solves of one item at one step, by `solver::solver_status` (shares).
     decltype(posterior::solver_counts::status) solver_shares{};
     /// Root mean square over features of the change, since the last lap, of the samples' mean and standard deviation,
-    /// over the root mean square of the standard deviation.
+    /// over the root mean square of the standard deviation, or ten of the sampler's sigma_min where that is more.
     double change = std::numeric_limits<double>::quiet_NaN();
     double loss = std::numeric_limits<double>::quiet_NaN();  ///< recent mean at the end of training
     double e_seconds = 0, m_seconds = 0;

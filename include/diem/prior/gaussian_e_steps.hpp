@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -60,10 +61,10 @@ using conditional_for = std::conditional_t<is_elementwise<Observation>, posterio
                                            posterior::dense_conditional<B>>;
 
 /// f(conditional, round, mean) on one batch of observations after another, which `ranks` share: round.count may be 0. Returns
-/// the sum of log p(y_i), the same for every number of them.
+/// the sum of log p(y_i), the same for every number of them; none where f answered false, which leaves.
 template <Backend B, class Observation, class F, parallel::Communicator C = parallel::self>
-double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, index_t block, const F& f,
-                      const C& ranks = {}) {
+std::optional<double> for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                     index_t block, const F& f, const C& ranks = {}) {
     check_value("prior::gaussian_fit", block > 0, "batch must be > 0");
     check_size("prior::gaussian_fit", "A.cols()", observed.forward_operator().cols(), prior.features());
     const index_t n = observed.items();
@@ -81,7 +82,7 @@ double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observati
             conditional.condition(b, part, round.begin, m, logs);
             own = to_host(b, const_vector_t<B, double>(logs));
         }
-        f(conditional, round, const_view_t<B>(m));
+        if (!f(conditional, round, const_view_t<B>(m))) return std::nullopt;
         for (const double v : parallel::all_gather<double>(ranks, own, round.counts, "evidence of observations"))
             total += v;
         done = round.end;
@@ -89,15 +90,67 @@ double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observati
     return total;
 }
 
+/// What a fit asks of a `run`, where there is none.
+struct no_run {
+    parallel::self ranks{};
+    const std::atomic<bool>* cancel = nullptr;
+    [[nodiscard]] static constexpr bool cancelled() { return false; }
+};
+
 }  // namespace detail
 
 /// sum_i log p(y_i) under the prior; `ranks` share the batches.
 template <Backend B, class Observation, parallel::Communicator C = parallel::self>
 [[nodiscard]] double log_evidence(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
                                   index_t block = 256, const C& ranks = {}) {
-    return detail::for_each_batch(
-        b, prior, observed, block, [](auto&, const parallel::round&, const_view_t<B>) {}, ranks);
+    return *detail::for_each_batch(
+        b, prior, observed, block, [](auto&, const parallel::round&, const_view_t<B>) { return true; }, ranks);
 }
+
+namespace detail {
+
+/// `exact_moments`; none where `run` was cancelled, after a batch.
+template <Backend B, class Observation, class Run>
+std::optional<gaussian_moments<B>> moments_until_cancelled(B& b, const diffusion::gaussian<B>& prior,
+                                                           const Observation& observed, index_t block, const Run& run) {
+    using T = scalar_t<B>;
+    const index_t n = observed.items(), features = prior.features();
+    check_value("prior::exact_moments", n > 0, "there are no observations");
+    gaussian_moments<B> out{batch<B>(b, features, 1), batch<B>(b, features, features), 0, n};
+    batch<B> means(b, features, n), weight(b, n, 1);
+    b.fill(out.covariance.view(), T(0));
+    const auto evidence = for_each_batch(b, prior, observed, block,
+                                         [&](auto& conditional, const parallel::round& own, const_view_t<B> m) {
+                                             b.copy(m, means.view().item_range(own.begin, own.count));
+                                             conditional.add_covariances(b, out.covariance.view());
+                                             return !run.cancelled();
+                                         });
+    if (!evidence) return std::nullopt;
+    out.log_evidence = *evidence;
+    const T each = T(1) / static_cast<T>(n);
+    b.fill(weight.view(), each);
+    b.gemm(T(1), means.cview(), op::none, weight.cview(), op::none, T(0), out.mean.view());
+    b.map(functors::subtract{}, means.view(), per_feature{const_vector_t<B>(out.mean.flat())});
+    b.gemm(each, means.cview(), op::none, means.cview(), op::transpose, each, out.covariance.view());
+    return out;
+}
+
+/// `draw_posteriors`; none where `run` was cancelled, after a batch.
+template <Backend B, class Observation, parallel::Communicator C, class Run>
+std::optional<double> draws_until_cancelled(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                            const random_key& key, view_t<B> x, index_t block, const C& ranks,
+                                            const Run& run) {
+    check_shape("prior::draw_posteriors", "x", x, prior.features(), observed.items());
+    const auto draw = [&](auto& conditional, const parallel::round& r, const_view_t<B> m) {
+        if (r.count > 0)
+            conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(r.begin)), m, x.item_range(r.begin, r.count));
+        parallel::all_gather_items(ranks, b, x.item_range(r.first, r.end - r.first), r.counts, "exact draws");
+        return !run.cancelled();
+    };
+    return for_each_batch(b, prior, observed, block, draw, ranks);
+}
+
+}  // namespace detail
 
 /// The exact E-step: moments of p(x | y_i), summed over the observations. Element-wise A and Sigma_y (masks) cost
 /// 2 D r (D + r) per observation; any others are formed as matrices (rows x D per item of a batch), so keep them small.
@@ -105,23 +158,7 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
 template <Backend B, class Observation>
 [[nodiscard]] gaussian_moments<B> exact_moments(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
                                                 index_t block = 256) {
-    using T = scalar_t<B>;
-    const index_t n = observed.items(), features = prior.features();
-    check_value("prior::exact_moments", n > 0, "there are no observations");
-    gaussian_moments<B> out{batch<B>(b, features, 1), batch<B>(b, features, features), 0, n};
-    batch<B> means(b, features, n), weight(b, n, 1);
-    b.fill(out.covariance.view(), T(0));
-    out.log_evidence = detail::for_each_batch(b, prior, observed, block,
-                                              [&](auto& conditional, const parallel::round& own, const_view_t<B> m) {
-                                                  b.copy(m, means.view().item_range(own.begin, own.count));
-                                                  conditional.add_covariances(b, out.covariance.view());
-                                              });
-    const T each = T(1) / static_cast<T>(n);
-    b.fill(weight.view(), each);
-    b.gemm(T(1), means.cview(), op::none, weight.cview(), op::none, T(0), out.mean.view());
-    b.map(functors::subtract{}, means.view(), per_feature{const_vector_t<B>(out.mean.flat())});
-    b.gemm(each, means.cview(), op::none, means.cview(), op::transpose, each, out.covariance.view());
-    return out;
+    return *detail::moments_until_cancelled(b, prior, observed, block, detail::no_run{});
 }
 
 /// The mean E[x | y_i] of each observation, D x n.
@@ -131,6 +168,7 @@ void posterior_means(B& b, const diffusion::gaussian<B>& prior, const Observatio
     check_shape("prior::posterior_means", "means", means, prior.features(), observed.items());
     detail::for_each_batch(b, prior, observed, block, [&](auto&, const parallel::round& own, const_view_t<B> m) {
         b.copy(m, means.item_range(own.begin, own.count));
+        return true;
     });
 }
 
@@ -140,22 +178,10 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
     requires detail::is_elementwise<Observation>
 double draw_posteriors(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, const random_key& key,
                        view_t<B> x, index_t block = 256, const C& ranks = {}) {
-    check_shape("prior::draw_posteriors", "x", x, prior.features(), observed.items());
-    const auto draw = [&](auto& conditional, const parallel::round& r, const_view_t<B> m) {
-        if (r.count > 0)
-            conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(r.begin)), m, x.item_range(r.begin, r.count));
-        parallel::all_gather_items(ranks, b, x.item_range(r.first, r.end - r.first), r.counts, "exact draws");
-    };
-    return detail::for_each_batch(b, prior, observed, block, draw, ranks);
+    return *detail::draws_until_cancelled(b, prior, observed, key, x, block, ranks, detail::no_run{});
 }
 
 namespace detail {
-
-/// What a fit asks of a `run`, where there is none.
-struct no_run {
-    parallel::self ranks{};
-    [[nodiscard]] static constexpr bool cancelled() { return false; }
-};
 
 /// What exact draws are made from: the observations themselves, or of coefficients in the Gaussian's basis. Refers to them.
 template <Backend B, class Observation>
@@ -172,13 +198,16 @@ public:
         check_value("prior::exact_draws", coefficients_.has_value(),
                     "exact draws in this basis need noise of one variance and an A'A that is diagonal in it");
     }
-    /// x or, where there is a basis, its coefficients; returns sum_i log p(y_i). `ranks`: see `draw_posteriors`.
-    template <parallel::Communicator C = parallel::self>
-    double operator()(B& b, const diffusion::gaussian<B>& prior, const random_key& key, view_t<B> x, index_t block,
-                      const C& ranks = {}) const {
-        if (coefficients_)
-            return draw_posteriors(b, prior.coefficients(b), coefficients_->observed(b), key, x, block, ranks);
-        if constexpr (is_elementwise<Observation>) return draw_posteriors(b, prior, observed_, key, x, block, ranks);
+    /// x or, where there is a basis, its coefficients; returns sum_i log p(y_i), none where `run`, whose ranks share the batches, was
+    /// cancelled.
+    template <class Run>
+    std::optional<double> operator()(B& b, const diffusion::gaussian<B>& prior, const random_key& key, view_t<B> x,
+                                     index_t block, const Run& run) const {
+        const auto drawn = [&](const diffusion::gaussian<B>& g, const auto& observed) {
+            return draws_until_cancelled(b, g, observed, key, x, block, run.ranks, run);
+        };
+        if (coefficients_) return drawn(prior.coefficients(b), coefficients_->observed(b));
+        if constexpr (is_elementwise<Observation>) return drawn(prior, observed_);
         return 0;
     }
 
@@ -195,14 +224,17 @@ em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian
     if (exact) {
         gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items()), prior.basis().has_value()};
         const random_key key{.seed = seed, .lane = random_lane::prior_sample};
-        s.log_evidence = (*exact)(b, prior, key, s.x.view(), o.batch, run.ranks);
+        const auto evidence = (*exact)(b, prior, key, s.x.view(), o.batch, run);
+        if (!evidence) return em::verdict{em::decision::cancel, "cancelled"};
+        s.log_evidence = *evidence;
         return {std::move(s)};
     }
     gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items() * o.sampling.samples_per_observation)};
     const auto go_on = [&](const posterior::sample_state&, const posterior::drawn_batch<B>&) {
         return !run.cancelled();
     };
-    if (!posterior::sample(b, prior, observed, posterior::sample_options<B>{o.sampling, o.mmps, &prior, prior.mu()},
+    if (!posterior::sample(b, prior, observed,
+                           posterior::sample_options<B>{o.sampling, o.mmps, &prior, prior.mu(), run.cancel},
                            random_key{.seed = seed}, s.x.view(), s.state, go_on, run.ranks))
         return em::verdict{em::decision::cancel, "cancelled"};
     if constexpr (is_elementwise<Observation>)
