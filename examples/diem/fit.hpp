@@ -56,7 +56,8 @@ public:
             .reads("\"operator\"", s_.description.where)
             .reads(s_.description.where, s_.description.files())
             .reads("\"sigma_y\"", s_.sigma.file)
-            .writes({"gaussian.safetensors", "prior.safetensors", "report.json", "report.html"});
+            .writes({"gaussian.safetensors", "prior.safetensors", "report.json", "report.html"})
+            .writes(fit_writes);
         if (has_picture(m_.image)) files.writes({"observed.png", "samples_gaussian.png", "samples_diffusion.png"});
         if (has_seen(m_)) files.writes({"seen.png"});
         files.check();
@@ -67,6 +68,9 @@ public:
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
         if (used && o_.resume) check_held_out();
+        if (o_.resume && (!s_.network || s_.em.laps == 0) && !prior::run_files(checkpoint).empty())
+            throw io_error(o_.out.string() + ": the run in it learned a network, and " + o_.config.string() +
+                           " asks for none; --overwrite begins anew");
         files.prepare();
         io::remove_leftovers(checkpoint);
         for (const auto& folder : {o_.out, checkpoint}) {
@@ -208,6 +212,7 @@ int fit(B& b, const fit_command& o) {
     if (ranks.rank() == 0) warn(report.noise(gaussian_stage<B>::noise(b, result.prior, m, em.seed)));
     pictures.samples("samples_gaussian.png", result.prior);
     if (net && em.laps > 0) {
+        check_sigma_max(o.config, em, prior::spread_of(b, *result.prior.estimate()));
         report.save("running");
         result = run.second_stage(std::move(result.prior), *net, pictures, report);
         std::cout << result.report << std::endl;

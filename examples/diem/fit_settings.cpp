@@ -85,8 +85,12 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
         if (em.mmps.precondition) o.fail("posterior.precondition", "is for Gaussian priors only");
     });
     if (has_em && !s.network) c.fail("em", "there is no \"network\" to train");
-    if (s.network) prior::check_em(em);
     if (s.network) {
+        try {
+            prior::check_em(em);
+        } catch (const value_error& e) {
+            c.fail("em", e.what());
+        }
         try {
             const model::any_network<reference_backend<float>> net(*s.network);
             if (net.features() != features)
