@@ -72,6 +72,11 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
         if (!mask && !frequencies && g.e_step == prior::gaussian_e_step::draws)
             o.fail("e_step", "exact draws need a mask; with other operators use \"moments\" or \"diffusion\"");
         if (!mask && g.mmps.precondition) o.fail("posterior.precondition", "a preconditioner needs a mask");
+        try {
+            diffusion::check_sampling(g.sampling);
+        } catch (const value_error& e) {
+            o.fail("sampler", e.what());
+        }
     });
 
     auto& em = s.em;

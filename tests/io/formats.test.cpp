@@ -336,6 +336,17 @@ TEST_CASE("fits: damage, and no image") {
 #endif
 
 #if defined(DIEM_HAS_TIFF)
+TEST_CASE("tiff: a stack that is cut short is no shorter stack") {
+    const temporary_folder folder;
+    save_array(folder / "a.tif", {counted({5, 3, 4}), false});
+    const std::string whole = read_bytes(folder / "a.tif");
+    for (std::size_t size = 8; size < whole.size(); ++size) {
+        write_bytes(folder / "bad.tif", whole.substr(0, size));
+        INFO(size);
+        CHECK(contains(refusal(folder / "bad.tif"), "bad.tif"));
+    }
+}
+
 TEST_CASE("tiff: damage, and shapes that are no images") {
     const temporary_folder folder;
     save_array(folder / "a.tif", {counted({2, 30, 40}), false});
