@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <iostream>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <variant>
@@ -220,20 +221,21 @@ int posterior(B& b, const posterior_command& o) {
     const index_t n = m.items();
     batch<B> x(b, m.features(), n * o.samples);
     posterior::sample_state state;
-    std::optional<support::progress> bar(std::in_place, "posterior samples", static_cast<long>(x.items()));
-    const auto go_on = [&](index_t done) {
-        bar->update(static_cast<long>(done));
+    support::progress bar("posterior samples", static_cast<long>(x.items()));
+    const auto go_on = [&](const auto& now) {
+        bar.update(static_cast<long>(now.done));
         return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
     };
-    const auto drawn_exactly = gaussian_stage<B>::draw_exactly(b, p.prior, m, o.seed, x.view(), ranks, go_on);
-    const bool exact = drawn_exactly.has_value();
-    if (!exact)
-        network_stage<B>::draw_posterior(
-            b, p.prior, m, how, {.seed = o.seed}, x.view(), state, [&](const auto& s) { return go_on(s.done); }, ranks);
-    bar.reset();
+    const bool exact = !p.prior.has_network();
+    if (exact && (o.steps || o.batch) && ranks.rank() == 0)
+        warn({"--steps and --batch say nothing of a Gaussian prior, which needs no sampler"});
+    if (exact)
+        gaussian_stage<B>::draw_exactly(b, p.prior, m, o.seed, x.view(), state, go_on, ranks);
+    else
+        network_stage<B>::draw_posterior(b, p.prior, m, how, {.seed = o.seed}, x.view(), state, go_on, ranks);
     if (ranks.rank() != 0) return 0;
     // After a signal: whole rounds over the observations, or what there is of the first.
-    const index_t done = exact ? *drawn_exactly : state.done, rounds = done / n, items = rounds > 0 ? n : done,
+    const index_t done = state.done, rounds = done / n, items = rounds > 0 ? n : done,
                   count = std::max<index_t>(rounds, 1);
     if (done == 0) return stopped("", "");
     const const_view_t<B> drawn = x.cview().item_range(0, items * count);
@@ -252,9 +254,11 @@ int posterior(B& b, const posterior_command& o) {
               << residual << '\n';
     const auto share = [&](solver::solver_status s) { return state.share(s); };
     using solver::solver_status;
+    const double solves = std::accumulate(state.statuses.begin(), state.statuses.end(), 0.0);
     if (exact)
-        std::cout << "exact draws, by the closed form of a Gaussian prior and a mask\n";
-    else
+        std::cout << "draws of a Gaussian prior: no sampler, " << (solves > 0 ? "one solve each" : "a closed form")
+                  << '\n';
+    if (solves > 0)
         std::cout << "solver: " << support::number(100 * share(solver_status::converged), 1) << " % converged, "
                   << support::number(100 * share(solver_status::max_iterations), 1) << " % at the limit of iterations, "
                   << support::number(100 * (share(solver_status::breakdown) + share(solver_status::non_finite)), 1)
@@ -269,7 +273,7 @@ int posterior(B& b, const posterior_command& o) {
                     {"complete", done == x.items()}};
     result.update(fit.facts());
     support::tell(result);
-    save_posterior_report(b, o, m, description.type, result, exact ? nullptr : &state);
+    save_posterior_report(b, o, m, description.type, result, solves > 0 ? &state : nullptr);
     if (done < x.items())
         return stopped(std::to_string(items * count) + " of " + std::to_string(x.items()) + " samples", named);
     if (fit.ratio() <= support::poor_residual) return 0;

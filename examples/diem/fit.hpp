@@ -183,8 +183,9 @@ int fit(B& b, const fit_command& o) {
                           << inside.height << " x " << inside.width << " inside, and cuts its results back"
                           << std::endl;
         }
-        const auto plan = network_stage<B>::plan(b, *net, em, m.items());
-        support::print_plan(std::cout, plan, em);
+        const auto planned = support::with_iterations(b, em, m.observed(b));
+        const auto plan = network_stage<B>::plan(b, *net, planned, m.items());
+        support::print_plan(std::cout, plan, planned);
         plan_bytes = static_cast<double>(std::max(plan.sampling_bytes, plan.training_bytes)) +
                      20.0 * static_cast<double>(plan.parameters) +
                      (s.description.large ? 0 : samples_bytes(m, em.sampling.samples_per_observation));

@@ -90,22 +90,30 @@ template <Backend B>
     return static_cast<double>(sizeof(scalar_t<B>)) * static_cast<double>(m.items() * each * m.features());
 }
 
-/// The Gaussian stage within the memory there is: the default E-step becomes the one by diffusion where it is not.
+/// The Gaussian stage within the memory there is: the default E-step becomes `draws` where `moments` are not.
 template <Backend B>
 void fit_into_memory(const fit_command& o, fit_settings& s, const measured<B>& m) {
     auto& g = s.gaussian;
     const bool mask = m.a.as_mask() != nullptr;
     const auto bytes = [&](prior::gaussian_e_step e) {
-        const double all = prior::gaussian_e_step_bytes(e, m.features(), m.y.features(), m.items(), g.ppca.rank,
-                                                        gaussian_stage<B>::batch_of(g, m), mask, sizeof(scalar_t<B>));
+        auto with = g;
+        with.e_step = e;
+        const double all =
+            prior::gaussian_e_step_bytes(e, m.features(), m.y.features(), m.items(), g.ppca.rank,
+                                         gaussian_stage<B>::batch_of(with, m), mask, sizeof(scalar_t<B>));
         return all - (s.description.large ? samples_bytes(m, 1) : 0);
     };
     const memory_bound bound(o);
     const double limit = bound.bytes;
-    if (bytes(g.e_step) > limit && !s.e_step_given && g.e_step != prior::gaussian_e_step::diffusion) {
-        std::cout << "Gaussian stage: " << name_of(g.e_step) << " would take " << support::gib(bytes(g.e_step)) << ", "
-                  << bound.words() << ": going on with the E-step diffusion\n";
-        g.e_step = prior::gaussian_e_step::diffusion;
+    if (g.e_step == prior::gaussian_e_step::automatic) {
+        using prior::gaussian_e_step;
+        g.e_step = prior::choose_gaussian_e_step(m.features(), m.y.features(), g.batch, mask, g.basis);
+        if (const double moments = bytes(gaussian_e_step::moments);
+            g.e_step == gaussian_e_step::moments && moments > limit && bytes(gaussian_e_step::draws) < moments) {
+            std::cout << "Gaussian stage: moments would take " << support::gib(moments) << ", " << bound.words()
+                      << ": going on with the E-step draws\n";
+            g.e_step = gaussian_e_step::draws;
+        }
     }
     const double needed = bytes(g.e_step);
     std::cout << "Gaussian stage: E-step " << name_of(g.e_step) << ", about " << support::gib(needed) << " of "
@@ -114,7 +122,7 @@ void fit_into_memory(const fit_command& o, fit_settings& s, const measured<B>& m
         throw memory_error("the Gaussian stage needs about " + support::gib(needed) + ", " + bound.words() + "; " +
                            (g.e_step == prior::gaussian_e_step::diffusion
                                 ? "fewer observations, or a smaller \"gaussian.sampler.batch\", need less"
-                                : "\"gaussian.e_step\": \"diffusion\" or a smaller \"gaussian.batch\" needs less"));
+                                : "\"gaussian.e_step\": \"draws\" or a smaller \"gaussian.batch\" needs less"));
 }
 
 }  // namespace program

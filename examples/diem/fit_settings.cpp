@@ -57,20 +57,13 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
     const bool mask = data.mask;
     auto& g = s.gaussian;
     g.ppca.rank = std::min<index_t>(64, features);
-    g.e_step = features > 1024 ? (mask ? prior::gaussian_e_step::draws : prior::gaussian_e_step::diffusion)
-                               : prior::gaussian_e_step::moments;
     g.sampling = {.sampler = diffusion::sampler_choice::ddim, .steps = 64, .batch = 128};
     g.mmps.precondition = mask;
     c.object("gaussian", [&](io::config_object& o) {
-        s.e_step_given = o.contains("e_step");
         prior::read_settings(o, g);
         if (g.ppca.rank > features)
             o.fail("rank", "is " + std::to_string(g.ppca.rank) + ", expected at most " + std::to_string(features) +
                                ", the number of features");
-        const bool frequencies = g.basis == prior::gaussian_basis::frequencies;
-        if (frequencies && !s.e_step_given) g.e_step = prior::gaussian_e_step::diffusion;
-        if (!mask && !frequencies && g.e_step == prior::gaussian_e_step::draws)
-            o.fail("e_step", "exact draws need a mask; with other operators use \"moments\" or \"diffusion\"");
         if (!mask && g.mmps.precondition) o.fail("posterior.precondition", "a preconditioner needs a mask");
         try {
             diffusion::check_sampling(g.sampling);
@@ -78,12 +71,11 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
             o.fail("sampler", e.what());
         }
     });
+    if (g.start_variance == 0) g.start_variance = data.start_variance;
 
     auto& em = s.em;
     em.refresh.rank = g.ppca.rank;
     g.seed = em.seed;
-    em.initial_mmps = g.mmps;
-    em.initial_mmps->precondition = false;  // its operator may be any
     if (c.contains("network")) support::read_network(c, "network", s.network.emplace(nn::mlp_config{}));
     const bool has_em = c.object("em", [&](io::config_object& o) {
         prior::read_settings(o, em, data.items);
@@ -127,9 +119,6 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
         if (!data.image) c.fail("gaussian.basis", "needs \"image\"");
         if (g.e_step == prior::gaussian_e_step::moments)
             c.fail("gaussian.e_step", "\"moments\" need the basis \"values\"");
-        if (g.e_step == prior::gaussian_e_step::draws && s.held_out > 0 && !s.description.mri)
-            c.fail("held_out",
-                   "without some values A'A is not diagonal in frequencies: take \"gaussian.e_step\": \"diffusion\"");
         g.mmps.precondition = false;  // it is made of the variances of values
     }
     if (a.any() && !data.image) c.fail("em.training.augmentation", "needs \"image\"");

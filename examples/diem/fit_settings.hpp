@@ -29,7 +29,6 @@ struct fit_settings {
     diem::prior::gaussian_fit_options gaussian;
     std::optional<diem::model::network_config> network;  ///< none: Gaussian
     diem::prior::em_options em;                          ///< its seed is that of all random numbers
-    bool e_step_given = false;                           ///< of the Gaussian stage; else the default may change
     bool auto_scale = false;                             ///< data are brought to a spread of about 1
     double held_out = 0;          ///< share of the values of y that is kept back, to be predicted
     diem::index_t pictures = 16;  ///< images in a row of a picture
@@ -39,6 +38,7 @@ struct fit_settings {
 struct data_facts {
     index_t items, features;
     bool mask;
+    double start_variance;  ///< of a Gaussian's EM
     std::optional<support::image_shape> image;
 };
 /// Reads the configuration, whose file names are relative to `folder`; `load` is called when its sources are known, before the
@@ -56,7 +56,7 @@ template <Backend B, class Load>
         if (s.held_out > 0) hold_back(b, *m, s.held_out, s.em.seed, s.description.where);
         // A power of two: no number is rounded.
         if (s.auto_scale && m->spread > 0) rescale(b, *m, s.sigma, std::exp2(std::round(std::log2(m->spread))));
-        return data_facts{m->items(), m->features(), m->a.as_mask() != nullptr, m->image};
+        return data_facts{m->items(), m->features(), m->a.as_mask() != nullptr, m->start_variance, m->image};
     });
     return {std::move(settings), std::move(*m)};
 }

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <diem/prior/gaussian_innovation.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <diem/prior/exact_draws.hpp>
 #include <diem/prior/learn.hpp>
 
 #include "diem/stages.hpp"
@@ -21,33 +25,29 @@ learn_result<B> gaussian_stage<B>::fit(B& b, const prior::gaussian_fit_options& 
 }
 
 template <Backend B>
-void gaussian_stage<B>::draw_corrected(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
-                                       view_t<B> x) {
-    prior::draw_corrected(b, *prior.estimate(), m.observed(b), {.seed = seed}, x);
-}
-
-template <Backend B>
 prior::noise_level gaussian_stage<B>::noise(B& b, const learned_prior<B>& prior, const measured<B>& m,
                                             std::uint64_t seed) {
     return prior::noise_level_of(b, *prior.estimate(), m.observed(b), {.seed = seed ^ 0x6e6f697365});
 }
 
 template <Backend B>
-std::optional<index_t> gaussian_stage<B>::draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m,
-                                                       std::uint64_t seed, view_t<B> x,
-                                                       const parallel::any_communicator& ranks,
-                                                       const std::function<bool(index_t)>& go_on) {
-    const auto* mask = m.a.as_mask();
-    if (prior.has_network() || mask == nullptr || prior.estimate()->basis()) return std::nullopt;
-    const auto observed = posterior::observe(b, m.y, *mask, m.noise);
+bool gaussian_stage<B>::draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
+                                     view_t<B> x, posterior::sample_state& state, const go_on_function& go_on,
+                                     const parallel::any_communicator& ranks) {
+    const auto observed = m.observed(b);
+    const auto& g = *prior.estimate();
+    const prior::exact_draws<B, std::remove_cvref_t<decltype(observed)>> draws(b, g, observed);
     random_key key{.seed = seed, .lane = random_lane::prior_sample};
-    index_t done = 0;
-    for (bool more = true; more && done < x.items(); ++key.step) {
-        prior::draw_posteriors(b, *prior.estimate(), observed, key, x.item_range(done, m.items()), 256, ranks);
-        done += m.items();
-        if (go_on) more = go_on(done);
+    for (; state.done < x.items(); ++key.step) {
+        const auto to = x.item_range(state.done, m.items());
+        const auto result = draws(b, g, key, to, 256, ranks, [&] { return go_on(state); });
+        if (!result.finished) return false;
+        if (draws.in_basis()) g.basis()->apply(b, const_view_t<B>(to), to);
+        for (std::size_t k = 0; k < state.statuses.size(); ++k) state.statuses[k] += result.statuses[k];
+        state.done += m.items();
+        if (!go_on(state) && state.done < x.items()) return false;
     }
-    return done;
+    return true;
 }
 
 }  // namespace program

@@ -114,8 +114,10 @@ struct measured {
     noise_type<B> noise;
     std::optional<support::image_shape> image;  ///< of x
     double share = 1;  ///< of the values of y that no mask hides: also what a data residual is near to in a good fit
-    index_t unseen_items = 0, unseen_features = 0;     ///< of which, or by which, the operator shows nothing
-    index_t seldom_features = 0;                       ///< the unseen ones too: see prior::recoverability_options
+    index_t unseen_items = 0, unseen_features = 0;        ///< of which, or by which, the operator shows nothing
+    index_t seldom_features = 0;                          ///< the unseen ones too: see prior::recoverability_options
+    double unseen_directions = 0, seldom_directions = 0;  ///< shares of the directions of x, for up to 4096 features
+    double start_variance = 1;                            ///< of a Gaussian's EM, by default
     std::vector<double> seen{};                        ///< of masks: the share of observations that show a value of x
     double spread = 0;                                 ///< about the root mean square of x
     double scale = 1;                                  ///< y, its noise and x are those of the user divided by this
@@ -131,15 +133,20 @@ struct measured {
 template <Backend B>
 void examine(B& b, measured<B>& m, const std::string& where) {
     using namespace diem;
-    auto seen = prior::recoverability_of(b, m.a, m.items(), {.steps = 0});
+    const prior::recoverability_options how{.steps = m.features() > 4096 ? 0 : prior::recoverability_options{}.steps};
+    const auto* mask = m.a.as_mask();
+    auto seen = mask != nullptr ? prior::recoverability_of(b, *mask, m.items(), how)
+                                : prior::recoverability_of(b, m.a, m.items(), how);
     const auto count_of = [&](double share) {
         return static_cast<index_t>(std::round(share * static_cast<double>(m.features())));
     };
     m.unseen_items = seen.unseen_items;
     m.unseen_features = count_of(seen.unseen_values);
     m.seldom_features = count_of(seen.seldom_values);
-    if (m.a.as_mask() != nullptr)
-        m.seen = std::move(seen.seen);  // of other operators an estimate: too rough for a picture
+    m.unseen_directions = seen.unseen_directions;
+    m.seldom_directions = seen.seldom_directions;
+    m.start_variance = seen.start_variance();
+    if (mask != nullptr) m.seen = std::move(seen.seen);  // of other operators an estimate: too rough for a picture
     if (m.unseen_items == m.items())
         throw value_error(where + ": the operator is zero for every item: nothing was seen");
     m.spread = std::sqrt(prior::observed_variance_of(b, m.observed(b)).of_x);
@@ -307,6 +314,9 @@ template <Backend B>
     if (features && m.unseen_features > 0)
         texts.push_back(share(m.unseen_features, m.features()) + " of the " + (m.image ? "pixels" : "values") +
                         " of x were never seen, in no item: the prior is a guess there");
+    else if (features && m.unseen_directions > 0)
+        texts.push_back(support::number(100 * m.unseen_directions, 1) +
+                        " % of the directions of x were never seen: the prior is a guess there");
     return texts;
 }
 inline void warn(const std::vector<std::string>& texts) {
@@ -384,6 +394,8 @@ template <Backend B>
                      {"unseen_items", m.unseen_items},
                      {"unseen_features", m.unseen_features},
                      {"seldom_features", m.seldom_features},
+                     {"unseen_directions", m.unseen_directions},
+                     {"seldom_directions", m.seldom_directions},
                      {"scale", m.scale}};
     if (m.held) j["held_out_values"] = {{"kept_back", m.held->values}};
     if (m.image) j["image"] = {m.image->height, m.image->width, m.image->channels};

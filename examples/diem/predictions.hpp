@@ -47,13 +47,12 @@ template <Backend B>
             m.held->weights.cview().item_range(0, n), predictions, {.seed = seed}, [&](index_t s, view_t<B> x) {
                 const std::uint64_t own = seed + static_cast<std::uint64_t>(s + 1) * 0x9e3779b97f4a7c15U;
                 posterior::sample_state state;
-                if (!prior.has_network()) {
-                    if (!gaussian_stage<B>::draw_exactly(b, prior, part, own, x, ranks))
-                        gaussian_stage<B>::draw_corrected(b, prior, part, own, x);
-                } else if (!network_stage<B>::draw_posterior(
-                               b, prior, part, how, {.seed = own}, x, state, [](const auto&) { return true; }, ranks)) {
-                    throw stopped();
-                }
+                const auto always = [](const auto&) { return true; };
+                const bool drawn =
+                    prior.has_network()
+                        ? network_stage<B>::draw_posterior(b, prior, part, how, {.seed = own}, x, state, always, ranks)
+                        : gaussian_stage<B>::draw_exactly(b, prior, part, own, x, state, always, ranks);
+                if (!drawn) throw stopped();
                 if (!go_on(s + 1, predictions)) throw stopped();
             });
     } catch (const stopped&) {

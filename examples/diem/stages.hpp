@@ -47,34 +47,41 @@ template <Backend B>
 /// As configurations name it.
 [[nodiscard]] constexpr const char* name_of(diem::prior::gaussian_e_step e) {
     using diem::prior::gaussian_e_step;
-    return e == gaussian_e_step::moments ? "moments" : e == gaussian_e_step::draws ? "draws" : "diffusion";
+    switch (e) {
+        case gaussian_e_step::moments:
+            return "moments";
+        case gaussian_e_step::draws:
+            return "draws";
+        case gaussian_e_step::diffusion:
+            return "diffusion";
+        default:
+            return "auto";
+    }
 }
+
+using go_on_function = std::function<bool(const diem::posterior::sample_state&)>;
 
 template <Backend B>
 struct gaussian_stage {
     /// Observations at once: the matrices of operators that are none of a mask take at most about 256 MiB.
     [[nodiscard]] static diem::index_t batch_of(const diem::prior::gaussian_fit_options& o, const measured<B>& m) {
-        if (o.e_step == diem::prior::gaussian_e_step::diffusion) return o.sampling.batch;
-        if (m.a.as_mask() != nullptr) return o.batch;
+        using diem::prior::gaussian_e_step;
+        if (o.e_step == gaussian_e_step::diffusion) return o.sampling.batch;
+        if (m.a.as_mask() != nullptr || o.e_step == gaussian_e_step::draws) return o.batch;
         const diem::index_t rows = m.y.features(), each = 2 * m.features() * rows + rows * rows;
         return std::clamp<diem::index_t>((diem::index_t{1} << 26) / std::max<diem::index_t>(each, 1), 1, o.batch);
     }
     /// Masks have exact E-steps that cost little; other operators are formed as matrices by `moments`.
     [[nodiscard]] static learn_result<B> fit(B& b, const diem::prior::gaussian_fit_options& o, const measured<B>& m,
                                              const run_type<B>& run);
-    /// One posterior sample of each observation, for any operator, under a prior without a network.
-    static void draw_corrected(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
-                               diem::view_t<B> x);
     /// What the data look like under its Gaussian estimate.
     [[nodiscard]] static diem::prior::noise_level noise(B& b, const learned_prior<B>& prior, const measured<B>& m,
                                                         std::uint64_t seed);
-    /// Exact posterior samples of masked observations under a Gaussian prior; none where the prior or A is none of these. Sample
-    /// s n + i belongs to observation i. How many are drawn: fewer where go_on(that many), asked after each round over the
-    /// observations, is false.
-    static std::optional<diem::index_t> draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m,
-                                                     std::uint64_t seed, diem::view_t<B> x,
-                                                     const diem::parallel::any_communicator& ranks = {},
-                                                     const std::function<bool(diem::index_t)>& go_on = {});
+    /// Posterior samples under a prior without a network, which needs no sampler; `go_on` is asked on the way. Sample s n + i
+    /// belongs to observation i. Whether all are drawn.
+    static bool draw_exactly(B& b, const learned_prior<B>& prior, const measured<B>& m, std::uint64_t seed,
+                             diem::view_t<B> x, diem::posterior::sample_state& state, const go_on_function& go_on,
+                             const diem::parallel::any_communicator& ranks = {});
 };
 
 template <Backend B>
@@ -90,7 +97,6 @@ struct network_stage {
     static bool draw(B& b, const learned_prior<B>& prior, const diem::diffusion::sampling_options& sampling,
                      const diem::random_key& key, diem::view_t<B> x, const std::atomic<bool>* cancel = nullptr);
     /// `posterior::sample`; `go_on` is asked after each batch, `how.cancel` after each step. Whether all are drawn.
-    using go_on_function = std::function<bool(const diem::posterior::sample_state&)>;
     static bool draw_posterior(B& b, const learned_prior<B>& prior, const measured<B>& m,
                                const diem::posterior::sample_options<B>& how, const diem::random_key& key,
                                diem::view_t<B> x, diem::posterior::sample_state& state, const go_on_function& go_on,

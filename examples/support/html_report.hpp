@@ -13,7 +13,7 @@
 ///
 /// What it reads of the report, all of it optional: "program", "status" (completed, running, cancelled, rejected), "message", "time",
 /// "command", "environment"; "observations", "features", "rows", "operator", "observed_share", "expected_residual", "sigma_y",
-/// "unseen_features", "unseen_items"; "laps" or "along_laps" (prior::to_json of a lap's diagnostics, and any other numbers),
+/// "unseen_features", "unseen_directions", "unseen_items"; "laps" or "along_laps" (prior::to_json of a lap's diagnostics, and any other numbers),
 /// "gaussian.log_evidence", "held_out_values", "noise", "stages", "pictures"; "seconds", "peak_memory_bytes"; "config", "gaussian", "em".
 namespace support {
 

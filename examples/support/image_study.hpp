@@ -148,7 +148,8 @@ private:
     void plan(const Net& network) const {
         diem::model::preconditioned<B, Net> model(b_, Net(network.config()));
         model.initialize(b_, {.seed = s_.seed});
-        print_plan(std::cout, plan_em(b_, model, s_.em, train_.items()), s_.em);
+        const auto em = with_iterations(b_, s_.em, train_.observed(b_));
+        print_plan(std::cout, plan_em(b_, model, em, train_.items()), em);
     }
     void keep_in_folder(diem::prior::run<B, Net>& run) const {
         run.folder = s_.out / "checkpoint";

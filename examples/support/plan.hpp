@@ -9,6 +9,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/diffusion/concept.hpp>
+#include <diem/posterior/any_policies.hpp>
 #include <diem/prior/em_options.hpp>
 #include <diem/train/trainer.hpp>
 
@@ -27,6 +28,14 @@ struct em_plan {
         return passes * seconds_per_pass + training_items * seconds_per_training_item;
     }
 };
+
+/// Options whose iterations are a number, for a plan.
+template <diem::Backend B, class Observation>
+[[nodiscard]] diem::prior::em_options with_iterations(B& b, diem::prior::em_options o, const Observation& observed) {
+    if (o.mmps.max_iterations == diem::posterior::by_operator)
+        o.mmps.max_iterations = diem::posterior::iterations_for(b, observed);
+    return o;
+}
 
 /// Measures with small batches; the model's weights are left as they were.
 template <diem::Backend B, class Model>

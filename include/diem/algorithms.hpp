@@ -174,6 +174,7 @@
 #include <diem/prior/diagnostics.hpp>
 #include <diem/prior/diffusion_em.hpp>
 #include <diem/prior/em_options.hpp>
+#include <diem/prior/exact_draws.hpp>
 #include <diem/prior/files.hpp>
 #include <diem/prior/gaussian_e_steps.hpp>
 #include <diem/prior/gaussian_fit.hpp>

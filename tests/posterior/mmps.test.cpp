@@ -8,6 +8,7 @@
 #include <diem/diffusion/schedule.hpp>
 #include <diem/linop/compose.hpp>
 #include <diem/linop/covariance.hpp>
+#include <diem/linop/diagonal.hpp>
 #include <diem/linop/identity.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/subsample.hpp>
@@ -95,6 +96,25 @@ TEMPLATE_TEST_CASE("one step with m iterations costs one forward and m VJPs", "[
         CHECK(cost({.cov_x = covariance::blended, .max_iterations = m, .switch_sigma = 2}) ==
               testing::pass_counts{0, 1, m, 0});
     }
+}
+
+TEMPLATE_TEST_CASE("iterations follow from what the operator shows", "[posterior]", DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = typename B::scalar;
+    B b = test::make_backend<B>();
+    const index_t d = 12;
+    problem<B> p(b, d, 3, 4, 1.0);
+    CHECK(posterior::iterations_for(b, p.observation(b)) == 1);
+    CHECK(p.run(b, {.max_iterations = posterior::by_operator}) == p.run(b, {.max_iterations = 1}));
+    const auto of = [&](const auto& a) {
+        return posterior::iterations_for(b,
+                                         posterior::observe(b, p.y.cview(), a, linop::isotropic_covariance(d, 0.01)));
+    };
+    CHECK(of(linop::compose(linop::identity(d), p.forward())) == 1);
+    std::vector<T> gains(static_cast<std::size_t>(d), T(2));
+    CHECK(of(linop::diagonal<B>::shared(to_backend(b, gains, d, 1))) == 1);
+    gains.back() = T(0.2);
+    CHECK(of(linop::diagonal<B>::shared(to_backend(b, gains, d, 1))) == 4);
 }
 
 TEMPLATE_TEST_CASE("the running sum equals the explicit form", "[posterior]", DIEM_TEST_BACKENDS) {
@@ -372,7 +392,7 @@ TEST_CASE("mmps refuses what does not fit", "[posterior]") {
     CHECK_THROWS_AS(posterior::mmps(b, other.prior, p.observation(b)), shape_error);
     CHECK_THROWS_AS(posterior::mmps(b, p.prior, p.observation(b), {.cov_x = covariance::blended}), value_error);
     CHECK_THROWS_AS(posterior::mmps(b, p.prior, p.observation(b), {.precondition = true}), value_error);
-    CHECK_THROWS_AS(posterior::mmps(b, p.prior, p.observation(b), {.max_iterations = -1}), value_error);
+    CHECK_THROWS_AS(posterior::mmps(b, p.prior, p.observation(b), {.max_iterations = -2}), value_error);
     CHECK_THROWS_AS(posterior::mmps(b, p.prior, p.observation(b), {.check_every = -1}), value_error);
     CHECK_THROWS_AS(posterior::observe(b, p.y.cview().item_range(0, 2), p.forward(), p.noise()), shape_error);
     posterior::mmps posterior(b, p.prior, p.observation(b));

@@ -102,6 +102,8 @@ TEMPLATE_TEST_CASE("of masks, the share of observations that show a value", "[pr
     CHECK_FALSE(prior::recoverability_of(b, opaque, n, {.steps = 0}).directions_known);
     const auto all = linop::mask<B>::shared(to_backend(b, std::vector<T>(4, T(1)), 4, 1));
     CHECK(prior::recoverability_of(b, all, 9).words() == "every value and direction of x was seen");
+    CHECK(prior::recoverability_of(b, all, 9).start_variance() == 1);
+    CHECK(prior::recoverability_of(b, mask, n).start_variance() == 0.1);
     const auto none = linop::mask<B>::shared(to_backend(b, std::vector<T>(4, T(0)), 4, 1));
     CHECK(prior::recoverability_of(b, none, 9).unseen_items == 9);
     CHECK(prior::recoverability_of(b, none, 9).unseen_directions == 1);
@@ -125,6 +127,7 @@ TEMPLATE_TEST_CASE("a blur that takes away the finest stripes has a null of that
         CHECK(std::abs(r.unseen_directions - share) <= error);
         CHECK(r.unseen_values == 0);
         CHECK(r.unseen_items == 0);
+        CHECK(r.start_variance() == 0.1);
         // |A e_j|^2 = 1/2 for each pixel, from 64 draws: Var (A'z)_j^2 = 4 (1/4)^2.
         for (const double v : r.seen) CHECK(std::abs(v - 0.5) <= 6 * 0.5 / 8);
         CHECK(r.words().find("of the directions of x were never seen: the prior is a guess there") !=

@@ -37,12 +37,17 @@ class Signals(Case):
         self.stage("training", "checkpoint/run.safetensors", "samples_gaussian.png", network=MLP,
                    em={"sampler": {"steps": 4}, "training": {"steps": LONG, "batch": 8}})
 
-    def test_samples(self):
+    def network(self):
+        """A prior that needs a sampler."""
         self.configure(self.folder / "net.json", network=MLP,
                        em={"laps": 1, "sampler": {"steps": 8}, "training": {"steps": 200, "batch": 16}})
         self.run_program("fit", "net.json", "--out", "net", cwd=self.folder)
         prior = "net/checkpoint/prior_0.safetensors"
         self.assertTrue((self.folder / prior).exists())
+        return prior
+
+    def test_samples(self):
+        prior = self.network()
         for request, status in STATUS.items():
             code, said = self.interrupted(request, self.there(f"s{status}"), "sample", prior, "--count", LONG, "--steps",
                                           "4", "--batch", "100", "--out", f"s{status}")
@@ -95,7 +100,7 @@ class Signals(Case):
         """A signal ends it after the step: a million steps of one batch would take minutes."""
         self.write("average.json", {"type": "averaging", "shape": [4, 4, 1], "block": 2})
         self.must("observe", "x.npy", "--operator", "average.json", "--sigma-y", "0.1", "--out", "small", cwd=self.folder)
-        code, said = self.interrupted(signal.SIGTERM, self.there("p"), "posterior", "run/prior.safetensors", "small/y.npy",
+        code, said = self.interrupted(signal.SIGTERM, self.there("p"), "posterior", self.network(), "small/y.npy",
                                       "--operator", "average.json", "--sigma-y", "0.1", "--steps", "1000000", "--batch",
                                       "40", "--out", "p")
         self.assertEqual(code, 143, said)

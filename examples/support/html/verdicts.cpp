@@ -47,6 +47,11 @@ void judge_coverage(list& v, const run_data& r) {
             v.push_back({share > 0.5 ? level::bad : level::warning,
                          percent(share) + " of the values of x were never seen",
                          "No observation shows them: what the prior says there is a guess."});
+        else if (const auto never = number_at(r.report, "unseen_directions"); never && *never > 0)
+            v.push_back(
+                {*never > 0.5 ? level::bad : level::warning,
+                 percent(*never) + " of the directions of x were never seen",
+                 "Every value is seen, but not every difference between them: what the prior says there is a guess."});
         else if (const auto seldom = number_at(r.report, "seldom_features"); seldom && *seldom > 0)
             v.push_back(
                 {level::note, percent(*seldom / *features) + " of the values of x were seldom seen",

@@ -60,6 +60,7 @@ public:
     mmps(B& b, Model& model, Observation observation, const Policies& policies)
         : model_(model), observation_(std::move(observation)), policies_(policies), tally_(b) {
         check_size("mmps", "model.features()", model.features(), observation_.forward_operator().cols());
+        if constexpr (std::same_as<Policies, any_policies<B>>) policies_.settle(b, observation_);
         policies_.check(model, preconditionable);
     }
 

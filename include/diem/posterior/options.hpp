@@ -26,11 +26,14 @@ enum class covariance {
 /// Galerkin condition, whose residual never grows, whatever M is; see solver/gmres.hpp.
 enum class solver_choice { cg, gmres, fom, bicgstab };
 
+/// Iterations by what A is, see `iterations_for`.
+inline constexpr index_t by_operator = -1;
+
 /// What `mmps` does, chosen when the program runs. In a program that knows: posterior/policies.hpp.
 struct mmps_options {
     covariance cov_x = covariance::tweedie;
     solver_choice solver = solver_choice::cg;
-    index_t max_iterations = 1;     ///< of the solver, one VJP each (bicgstab: two)
+    index_t max_iterations = 1;     ///< of the solver, one VJP each (bicgstab: two); or by_operator
     double relative_tolerance = 0;  ///< of ||y - A x_hat||; 0: all iterations are made
     index_t check_every = 1;        ///< with a tolerance, the host asks every so many iterations whether all items are
         ///< done (waiting for a device); 0: never, so that the step can be captured as a graph

@@ -82,7 +82,9 @@ void describe(V& v, posterior::mmps_options& o) {
     v.named("covariance", o.cov_x, posterior::detail::covariance_names,
             "what stands for the covariance of x given x_t");
     v.named("solver", o.solver, posterior::detail::solver_names, "of M v = y - A x_hat");
-    v.number("max_iterations", o.max_iterations, count(0, 1e6), "of the solver: one network pass each");
+    v.number("max_iterations", o.max_iterations, count(posterior::by_operator, 1e6),
+             "of the solver: one network pass each; -1: 1 where the operator shows all that it shows equally well, as "
+             "masks do, else 4");
     v.number("relative_tolerance", o.relative_tolerance, at_least(0), "of the residual; 0: all iterations are made");
     v.flag("verify", o.verify, "one product more, for the true residual, where a tolerance is given");
     v.number("check_every", o.check_every, count(0, 1e6), "iterations between looks at the residual");
@@ -149,8 +151,10 @@ void describe(V& v, em_options& o) {
     v.optional("initial_posterior", o.initial_mmps, [&](auto& p, auto& m) { describe(p, m); });
     v.choice(
         "initial_e_step", o.initial_e_step,
-        names_of<gaussian_e_step>{{"draws", gaussian_e_step::draws}, {"diffusion", gaussian_e_step::diffusion}},
-        "of the Gaussian's lap: exact draws (masks; in a basis of frequencies, k-space of one coil), or the sampler");
+        names_of<gaussian_e_step>{{"auto", gaussian_e_step::automatic},
+                                  {"draws", gaussian_e_step::draws},
+                                  {"diffusion", gaussian_e_step::diffusion}},
+        "of the Gaussian's lap: draws without a sampler, or by it; auto: draws, unless initial_posterior is given");
     v.number("switch_factor", o.switch_factor, at_least(0), "where blended switches, in spreads of the data");
     v.flag("gaussian_skip", o.gaussian_skip, "the network adds to the Gaussian's denoiser");
     v.choice("out_of_range", o.outside,
@@ -178,17 +182,19 @@ void describe(V& v, gaussian_fit_options& o) {
     v.number("rank", o.ppca.rank, count(0, 1e6), "of the covariance's low-rank part");
     v.choice("rest", o.ppca.rest, names_of<rest>{{"isotropic", rest::isotropic}, {"diagonal", rest::diagonal}},
              "the noise term beside it");
-    v.choice(
-        "basis", o.basis,
-        names_of<gaussian_basis>{{"values", gaussian_basis::values}, {"frequencies", gaussian_basis::frequencies}},
-        "what the noise term is of; frequencies: of images, with rest diagonal a spectrum, e_step draws or diffusion");
+    v.choice("basis", o.basis,
+             names_of<gaussian_basis>{{"values", gaussian_basis::values}, {"frequencies", gaussian_basis::frequencies}},
+             "what the noise term is of; frequencies: of images, with rest diagonal a spectrum");
     v.number("laps", o.fit.max_laps, count(0, 1e6), "of Gaussian EM");
+    v.number("start_variance", o.start_variance, at_least(0),
+             "of what it starts with, in the data's scale; 0: 1, or 0.1 where directions are seldom or never seen");
     v.number("batch", o.batch, count(), "observations at once in exact E-steps");
     v.choice("e_step", o.e_step,
-             names_of<gaussian_e_step>{{"moments", gaussian_e_step::moments},
+             names_of<gaussian_e_step>{{"auto", gaussian_e_step::automatic},
+                                       {"moments", gaussian_e_step::moments},
                                        {"draws", gaussian_e_step::draws},
                                        {"diffusion", gaussian_e_step::diffusion}},
-             "exact moments, exact draws (masks), or a diffusion sampler");
+             "exact moments, draws, or a diffusion sampler; auto: moments where they are cheap, else draws");
     v.object("sampler", [&](auto& s) { describe(s, o.sampling); });
     v.object("posterior", [&](auto& p) { describe(p, o.mmps); });
 }

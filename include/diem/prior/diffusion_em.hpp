@@ -13,7 +13,7 @@
 #include <diem/em/fit.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/em_options.hpp>
-#include <diem/prior/gaussian_e_steps.hpp>
+#include <diem/prior/exact_draws.hpp>
 #include <diem/prior/guard.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>
@@ -136,8 +136,9 @@ private:
             if (saved) file_.save_sampling(b_, prior, lap, stage);
             return !stop;
         };
-        if (!prior.has_network() && options_.initial_e_step == gaussian_e_step::draws)
-            return draw_exactly(*prior.estimate(), lap, stage, observer);
+        const bool asked = options_.initial_e_step == gaussian_e_step::diffusion ||
+                           (options_.initial_e_step == gaussian_e_step::automatic && options_.initial_mmps);
+        if (!prior.has_network() && !asked) return draw_exactly(*prior.estimate(), lap, stage, observer);
         auto how = prior.drawing;
         how.sampling = options_.sampling;
         if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
@@ -151,7 +152,7 @@ private:
         return drawn;
     }
 
-    /// The same in closed form; a stage that was interrupted begins anew, which takes no time.
+    /// The same without a sampler; a stage that was interrupted begins anew, which takes little time.
     template <class Observer>
     bool draw_exactly(const diffusion::gaussian<B>& g, index_t lap, sampling_stage<B>& stage,
                       const Observer& observer) {
@@ -163,8 +164,11 @@ private:
         for (; stage.state.done < total(); ++key.step) {
             const auto start = std::chrono::steady_clock::now();
             const auto x = stage.x.view().item_range(stage.state.done, n);
-            if (!exact(b_, g, key, x, options_.sampling.batch, run_)) return false;  // begins anew, see above
-            if (g.basis()) g.basis()->apply(b_, const_view_t<B>(x), x);
+            const auto result =
+                exact(b_, g, key, x, options_.sampling.batch, run_.ranks, [&] { return !run_.cancelled(); });
+            if (!result.finished) return false;
+            if (exact.in_basis()) g.basis()->apply(b_, const_view_t<B>(x), x);
+            for (std::size_t k = 0; k < result.statuses.size(); ++k) stage.state.statuses[k] += result.statuses[k];
             const auto finite = posterior::detail::add_figures(
                 posterior::detail::figures_of<B>(b_, observed_, const_view_t<B>(x)), stage.state);
             stage.state.done += n;

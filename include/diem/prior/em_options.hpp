@@ -38,12 +38,13 @@ struct em_options {
     diffusion::sampling_options sampling{
         .sampler = diffusion::sampler_choice::dpm_2m_sde, .steps = 64, .sigma_min = 5e-3, .sigma_max = 20};
     /// Of the E-step. Deviates from the paper (tweedie, cg, one iteration): see `presets` and docs/stability.md.
-    posterior::mmps_options mmps{
-        .cov_x = posterior::covariance::blended, .solver = posterior::solver_choice::fom, .max_iterations = 1};
+    posterior::mmps_options mmps{.cov_x = posterior::covariance::blended,
+                                 .solver = posterior::solver_choice::fom,
+                                 .max_iterations = posterior::by_operator};
     /// Of laps whose prior is still Gaussian; empty: `mmps`.
     std::optional<posterior::mmps_options> initial_mmps{};
-    /// Of such laps too: by the sampler, or exact draws, which need a mask, or a basis in which A'A is diagonal.
-    gaussian_e_step initial_e_step = gaussian_e_step::diffusion;
+    /// Of such laps too: draws without a sampler, as by default, or by the sampler, as where `initial_mmps` is given.
+    gaussian_e_step initial_e_step = gaussian_e_step::automatic;
     /// The switching sigma of `blended`, in units of the data's spread (see `spread_of`), at least sampling.sigma_min; 0:
     /// mmps.switch_sigma as it is.
     double switch_factor = 3;
@@ -68,7 +69,8 @@ inline void check_em(const em_options& o) {
     check_value(where, o.switch_factor >= 0, "switch_factor must be >= 0");
     check_value(where, o.low < o.high, "low must be less than high");
     check_value(where, o.refresh.rank >= 0 && o.refresh.samples > 1, "refresh needs a rank >= 0 and samples > 1");
-    check_value(where, o.initial_e_step != gaussian_e_step::moments, "initial_e_step must be diffusion or draws");
+    check_value(where, o.initial_e_step != gaussian_e_step::moments,
+                "initial_e_step must be automatic, draws or diffusion");
     diffusion::check_sampling(o.sampling);
     train::check_training(o.training);
     const double left = std::pow(o.training.adam.ema_decay, static_cast<double>(o.training.steps));
@@ -112,6 +114,7 @@ namespace presets {
     o.laps = 32;
     o.sampling = {.sampler = diffusion::sampler_choice::ddpm, .steps = 256};
     o.mmps = paper_mmps();
+    o.initial_e_step = gaussian_e_step::diffusion;
     o.refresh = {.mean = true, .estimate = false, .rank = 64};
     o.training = {.steps = 49920,
                   .batch = 256,
@@ -137,6 +140,7 @@ namespace presets {
                   .sigma_min = 1e-3,
                   .sigma_max = 10};
     o.mmps = paper_mmps(5);
+    o.initial_e_step = gaussian_e_step::diffusion;
     o.outside = out_of_range::remove;
     o.low = -3;
     o.high = 3;
@@ -153,6 +157,7 @@ namespace presets {
     o.laps = 16;
     o.sampling = {.sampler = diffusion::sampler_choice::ddpm, .steps = 64, .samples_per_observation = 2};
     o.mmps = paper_mmps(3);
+    o.initial_e_step = gaussian_e_step::diffusion;
     o.refresh = {.mean = true, .estimate = false, .rank = 64};
     o.training = {.steps = train::steps_of_epochs(64, 2 * slices, 256),
                   .batch = 256,

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -90,13 +89,6 @@ std::optional<double> for_each_batch(B& b, const diffusion::gaussian<B>& prior, 
     return total;
 }
 
-/// What a fit asks of a `run`, where there is none.
-struct no_run {
-    parallel::self ranks{};
-    const std::atomic<bool>* cancel = nullptr;
-    [[nodiscard]] static constexpr bool cancelled() { return false; }
-};
-
 }  // namespace detail
 
 /// sum_i log p(y_i) under the prior; `ranks` share the batches.
@@ -109,10 +101,10 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
 
 namespace detail {
 
-/// `exact_moments`; none where `run` was cancelled, after a batch.
-template <Backend B, class Observation, class Run>
-std::optional<gaussian_moments<B>> moments_until_cancelled(B& b, const diffusion::gaussian<B>& prior,
-                                                           const Observation& observed, index_t block, const Run& run) {
+/// `exact_moments`; none where go_on(), asked after each batch, was false.
+template <Backend B, class Observation, class GoOn>
+std::optional<gaussian_moments<B>> moments_while(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                                 index_t block, const GoOn& go_on) {
     using T = scalar_t<B>;
     const index_t n = observed.items(), features = prior.features();
     check_value("prior::exact_moments", n > 0, "there are no observations");
@@ -123,7 +115,7 @@ std::optional<gaussian_moments<B>> moments_until_cancelled(B& b, const diffusion
                                          [&](auto& conditional, const parallel::round& own, const_view_t<B> m) {
                                              b.copy(m, means.view().item_range(own.begin, own.count));
                                              conditional.add_covariances(b, out.covariance.view());
-                                             return !run.cancelled();
+                                             return go_on();
                                          });
     if (!evidence) return std::nullopt;
     out.log_evidence = *evidence;
@@ -135,17 +127,17 @@ std::optional<gaussian_moments<B>> moments_until_cancelled(B& b, const diffusion
     return out;
 }
 
-/// `draw_posteriors`; none where `run` was cancelled, after a batch.
-template <Backend B, class Observation, parallel::Communicator C, class Run>
-std::optional<double> draws_until_cancelled(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                            const random_key& key, view_t<B> x, index_t block, const C& ranks,
-                                            const Run& run) {
+/// `draw_posteriors`; none where go_on(), asked after each batch, was false.
+template <Backend B, class Observation, parallel::Communicator C, class GoOn>
+std::optional<double> draws_while(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                  const random_key& key, view_t<B> x, index_t block, const C& ranks,
+                                  const GoOn& go_on) {
     check_shape("prior::draw_posteriors", "x", x, prior.features(), observed.items());
     const auto draw = [&](auto& conditional, const parallel::round& r, const_view_t<B> m) {
         if (r.count > 0)
             conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(r.begin)), m, x.item_range(r.begin, r.count));
         parallel::all_gather_items(ranks, b, x.item_range(r.first, r.end - r.first), r.counts, "exact draws");
-        return !run.cancelled();
+        return go_on();
     };
     return for_each_batch(b, prior, observed, block, draw, ranks);
 }
@@ -158,7 +150,7 @@ std::optional<double> draws_until_cancelled(B& b, const diffusion::gaussian<B>& 
 template <Backend B, class Observation>
 [[nodiscard]] gaussian_moments<B> exact_moments(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
                                                 index_t block = 256) {
-    return *detail::moments_until_cancelled(b, prior, observed, block, detail::no_run{});
+    return *detail::moments_while(b, prior, observed, block, [] { return true; });
 }
 
 /// The mean E[x | y_i] of each observation, D x n.
@@ -178,70 +170,7 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
     requires detail::is_elementwise<Observation>
 double draw_posteriors(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, const random_key& key,
                        view_t<B> x, index_t block = 256, const C& ranks = {}) {
-    return *detail::draws_until_cancelled(b, prior, observed, key, x, block, ranks, detail::no_run{});
+    return *detail::draws_while(b, prior, observed, key, x, block, ranks, [] { return true; });
 }
-
-namespace detail {
-
-/// What exact draws are made from: the observations themselves, or of coefficients in the Gaussian's basis. Refers to them.
-template <Backend B, class Observation>
-class exact_draws {
-public:
-    /// Throws value_error where there is no closed form.
-    exact_draws(B& b, const diffusion::gaussian<B>& prior, const Observation& observed) : observed_(observed) {
-        if (!prior.basis()) {
-            check_value("prior::exact_draws", is_elementwise<Observation>,
-                        "exact draws need an element-wise A and Sigma_y, such as a mask's");
-            return;
-        }
-        coefficients_ = posterior::basis_observation<B>::make(b, observed, *prior.basis());
-        check_value("prior::exact_draws", coefficients_.has_value(),
-                    "exact draws in this basis need noise of one variance and an A'A that is diagonal in it");
-    }
-    /// x or, where there is a basis, its coefficients; returns sum_i log p(y_i), none where `run`, whose ranks share the batches, was
-    /// cancelled.
-    template <class Run>
-    std::optional<double> operator()(B& b, const diffusion::gaussian<B>& prior, const random_key& key, view_t<B> x,
-                                     index_t block, const Run& run) const {
-        const auto drawn = [&](const diffusion::gaussian<B>& g, const auto& observed) {
-            return draws_until_cancelled(b, g, observed, key, x, block, run.ranks, run);
-        };
-        if (coefficients_) return drawn(prior.coefficients(b), coefficients_->observed(b));
-        if constexpr (is_elementwise<Observation>) return drawn(prior, observed_);
-        return 0;
-    }
-
-private:
-    const Observation& observed_;
-    std::optional<posterior::basis_observation<B>> coefficients_;
-};
-
-template <Backend B, class Observation, class Run>
-em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                                 const std::optional<exact_draws<B, Observation>>& exact,
-                                                 const gaussian_fit_options& o, index_t lap, const Run& run) {
-    const std::uint64_t seed = lap_seed(o.seed, lap, 0);
-    if (exact) {
-        gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items()), prior.basis().has_value()};
-        const random_key key{.seed = seed, .lane = random_lane::prior_sample};
-        const auto evidence = (*exact)(b, prior, key, s.x.view(), o.batch, run);
-        if (!evidence) return em::verdict{em::decision::cancel, "cancelled"};
-        s.log_evidence = *evidence;
-        return {std::move(s)};
-    }
-    gaussian_samples<B> s{batch<B>(b, prior.features(), observed.items() * o.sampling.samples_per_observation)};
-    const auto go_on = [&](const posterior::sample_state&, const posterior::drawn_batch<B>&) {
-        return !run.cancelled();
-    };
-    if (!posterior::sample(b, prior, observed,
-                           posterior::sample_options<B>{o.sampling, o.mmps, &prior, prior.mu(), run.cancel},
-                           random_key{.seed = seed}, s.x.view(), s.state, go_on, run.ranks))
-        return em::verdict{em::decision::cancel, "cancelled"};
-    if constexpr (is_elementwise<Observation>)
-        if (o.measure_evidence && !prior.basis()) s.log_evidence = log_evidence(b, prior, observed, o.batch, run.ranks);
-    return {std::move(s)};  // the move is for nvcc
-}
-
-}  // namespace detail
 
 }  // namespace diem::prior

@@ -11,25 +11,28 @@
 
 namespace diem::prior {
 
-/// E-steps of Gaussian EM.
+/// E-steps under a Gaussian prior.
 enum class gaussian_e_step {
-    moments,    ///< `exact_moments`: the evidence never decreases. D^2 numbers of memory
-    draws,      ///< `draw_posteriors`: exact samples, for element-wise A and Sigma_y, in the basis if there is one
-    diffusion,  ///< `posterior::sample`: by a diffusion sampler on MMPS, as the paper; any A
+    automatic,  ///< of Gaussian EM, `choose_gaussian_e_step`; of the first lap of a network, draws where no options of MMPS are given
+    moments,  ///< `exact_moments`: the evidence never decreases. D^2 numbers of memory
+    draws,    ///< `exact_draws`: samples without a sampler, by a closed form where there is one, else by one solve each
+    diffusion,  ///< `posterior::sample`: by a diffusion sampler on MMPS, as the paper
 };
 
 /// What the variances beside the low-rank part are of.
 enum class gaussian_basis {
     values,  ///< x itself
     frequencies,  ///< the coefficients of images in `linop::hartley`: with train::rest::diagonal a spectrum, so that what was not
-    ///< seen of an image is drawn with its strength at other frequencies. E-steps by diffusion, or by exact draws where
-    ///< A'A is diagonal in it (Fourier samples of one coil, circular convolutions)
+    ///< seen of an image is drawn with its strength at other frequencies. Draws have a closed form where A'A is diagonal in
+    ///< it (Fourier samples of one coil, circular convolutions). Not for moments
 };
 
 struct gaussian_fit_options {
     em::fit_options fit{.max_laps = 16};
-    gaussian_e_step e_step = gaussian_e_step::moments;
+    gaussian_e_step e_step = gaussian_e_step::automatic;
     train::ppca_options ppca{.rank = 64};  ///< rank is cut to the number of features
+    /// Of the N(0, s^2 I) where `learn` starts, in the data's scale; 0: `recoverability::start_variance`.
+    double start_variance = 0;
     gaussian_basis basis = gaussian_basis::values;
     index_t height = 0, width = 0, channels = 0;  ///< of images; needed by `frequencies`
     index_t batch = 256;                          ///< observations at once; of moments and draws

@@ -28,34 +28,9 @@
 /// From observations to a prior in one call.
 namespace diem::prior {
 
-/// Bytes that an E-step of Gaussian EM holds at once, about. `elementwise`: A and Sigma_y are, as masks; else they are formed
-/// as matrices, by `moments`.
-[[nodiscard]] inline double gaussian_e_step_bytes(gaussian_e_step e, index_t features, index_t rows, index_t items,
-                                                  index_t rank, index_t batch, bool elementwise, std::size_t scalar) {
-    const auto d = static_cast<double>(features), r = static_cast<double>(rows), n = static_cast<double>(items),
-               k = static_cast<double>(rank), m = static_cast<double>(std::min(batch, items));
-    const double samples = d * n;
-    if (e == gaussian_e_step::diffusion) return static_cast<double>(scalar) * (samples + 16 * d * m);
-    const double conditional = elementwise ? m * (3 * d + k * k + 2 * k) : m * (2 * r * d + r * r + d);
-    const double covariance = e == gaussian_e_step::moments ? 2 * d * d : 0;
-    return static_cast<double>(scalar) * (samples + conditional + covariance);
-}
-
-/// The exact E-step where it is cheap, that by diffusion where it is not: moments for up to 1024 features, exact draws for
-/// more behind element-wise operators.
-template <class Observation>
-[[nodiscard]] gaussian_e_step choose_gaussian_e_step(const Observation& observed, index_t batch = 256) {
-    const index_t features = observed.forward_operator().cols(), rows = observed.forward_operator().rows();
-    if constexpr (detail::is_elementwise<Observation>)
-        return features > 1024 ? gaussian_e_step::draws : gaussian_e_step::moments;
-    const double matrices = gaussian_e_step_bytes(gaussian_e_step::moments, features, rows, batch, 0, batch, false, 4);
-    return features <= 1024 && matrices <= 1e9 ? gaussian_e_step::moments : gaussian_e_step::diffusion;
-}
-
 struct learn_options {
     gaussian_fit_options gaussian{};
-    bool choose_e_step = true;  ///< of the Gaussian stage by `choose_gaussian_e_step`; else gaussian.e_step
-    em_options em{};            ///< seed: of both stages
+    em_options em{};  ///< seed: of both stages
     recoverability_options recoverability{};
 };
 
@@ -132,21 +107,23 @@ private:
 
 }  // namespace detail
 
-/// The first stage as a run: a Gaussian prior from N(0, I), or, where the data's variance is beyond a factor of ten from 1, from
-/// N(0, s^2 I) at their scale (EM from far too wide a start would need many laps); kept with its laps, told of, cancelled and resumed. Its notes hold
+/// The first stage as a run: a Gaussian prior from N(0, start_variance I), or, where the data's variance is beyond a factor of
+/// ten from 1, times their variance (EM from far too wide a start would need many laps); kept with its laps, told of, cancelled and resumed. Its notes hold
 /// "laps" and "log_evidence" along them. Throws value_error where the adjoint of A is none, io_error for a folder that holds
 /// a run already.
 template <Backend B, class Net = model::any_network<B>, class Observation>
 [[nodiscard]] learn_result<B, Net> learn_gaussian(B& b, const Observation& observed, gaussian_fit_options options,
                                                   const run<B, Net>& run = {}) {
     options.ppca.rank = std::min(options.ppca.rank, observed.forward_operator().cols());
+    options.e_step = chosen_e_step(options, observed);
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::learn_gaussian: A");
     const auto energy = observed_variance_of(b, observed);
     const double seen = std::max(energy.of_x, 1e-3 * energy.with_noise);
     check_value("prior::learn_gaussian", std::isfinite(seen), "y is not finite, or A is zero and shows nothing of x");
     detail::gaussian_run<B, Net> laps(b, run, options, observed);
-    const double variance = seen == 0 || (seen > 0.1 && seen < 10) ? 1 : seen;
-    options.ppca.least_rest *= std::min(variance, 1.0);
+    const double scale = seen == 0 || (seen > 0.1 && seen < 10) ? 1 : seen;
+    const double variance = options.start_variance > 0 ? options.start_variance * scale : scale;
+    options.ppca.least_rest *= std::min(scale, 1.0);
     const index_t features = observed.forward_operator().cols();
     auto start = laps.restore(isotropic_gaussian(b, features, variance, basis_of(options, features)));
     run.ranks.barrier("all ranks having read the checkpoint");
@@ -183,10 +160,10 @@ template <Backend B, class Observation>
         check_em(options.em);
         check_size("prior::learn", "network features", net->features(), observed.forward_operator().cols());
     }
-    if (options.choose_e_step) options.gaussian.e_step = choose_gaussian_e_step(observed, options.gaussian.batch);
     options.gaussian.seed = options.em.seed;
     auto seen = recoverability_of(b, observed.forward_operator(), observed.items(), options.recoverability);
     if (run.on_recoverability) run.on_recoverability(seen);
+    if (options.gaussian.start_variance == 0) options.gaussian.start_variance = seen.start_variance();
     auto result = learn_gaussian(b, observed, options.gaussian, run);
     if (net && result.status == run_status::completed)
         result = fit_diffusion(b, std::move(result.prior), *net, observed, options.em, run);

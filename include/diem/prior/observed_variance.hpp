@@ -11,8 +11,10 @@
 /// The scale of x, from observations alone.
 namespace diem::prior {
 
-/// Mean squares of a value of x, were its values independent of mean 0: |y|^2 / |A z|^2 with z ~ N(0, I), summed over the
-/// observations. Data with a mean, or smooth ones behind a blur, are taken for wider.
+/// Mean squares of a value of x: sum |y|^2 / (N D g), where g = |A u|^2 / |u|^2 is the gain that A has for what observations
+/// look like, u = A'y of another observation. So smooth data behind a blur are not taken for wide by its mean gain, which
+/// hardly any of them has; behind masks g is the share that is seen. Where A shows nothing of such u, g = |A z|^2 / D,
+/// z ~ N(0, I). Data with a mean are taken for wider.
 struct observed_variance {
     double with_noise = 0;  ///< not finite where A is zero
     double of_x = 0;  ///< |y|^2 less |e|^2 in the place of |y|^2, noise e drawn anew; 0 where the noise has more power
@@ -35,8 +37,8 @@ struct clear_unreached {
 template <Backend B, class Observation>
 [[nodiscard]] observed_variance observed_variance_of(B& b, const Observation& observed) {
     const auto& a = observed.forward_operator();
-    const index_t n = observed.items(), rows = a.rows();
-    double of_y = 0, of_noise = 0, of_a = 0;
+    const index_t n = observed.items(), rows = a.rows(), cols = a.cols();
+    double of_y = 0, of_noise = 0, of_z = 0, of_u = 0, of_seen = 0;
     const auto energy = [&](const batch<B>& v) {
         batch<B, double> squares(b, v.items(), 1);
         b.dot(v.view(), v.view(), squares.flat());
@@ -44,14 +46,15 @@ template <Backend B, class Observation>
         for (const double s : to_host(b, squares)) sum += s;
         return sum;
     };
-    for (index_t first = 0; first < n; first += 256) {
-        const index_t count = std::min<index_t>(256, n - first);
+    const index_t blocks = std::max<index_t>(1, (n + 255) / 256);
+    for (index_t k = 0; k < blocks; ++k) {
+        const index_t first = n * k / blocks, count = n * (k + 1) / blocks - first;
         const auto part = observed.items(first, count);
         const random_key key = random_key{.seed = 0x7370726561}.skip_items(static_cast<std::uint32_t>(first));
-        batch<B> z(b, a.cols(), count), image(b, rows, count), v(b, rows, count);
+        batch<B> z(b, cols, count), u(b, cols, count), image(b, rows, count), v(b, rows, count);
         b.fill_normal(key.with_lane(random_lane::user), z.view());
         part.forward_operator().apply(b, z.cview(), image.view());
-        of_a += energy(image);
+        of_z += energy(image);
         const auto reached = [&] {
             b.launch(count, rows, detail::clear_unreached<scalar_t<B>>{rows}, image.cview().data(), v.view().data());
             return energy(v);
@@ -60,8 +63,15 @@ template <Backend B, class Observation>
         of_noise += reached();
         b.copy(part.y(), v.view());
         of_y += reached();
+        part.forward_operator().apply_adjoint(b, v.cview(), z.view());
+        b.copy(z.cview().item_range(0, 1), u.view().item_range(count - 1, 1));  // each to the observation before
+        b.copy(z.cview().item_range(1, count - 1), u.view().item_range(0, count - 1));
+        part.forward_operator().apply(b, u.cview(), image.view());
+        of_u += energy(u);
+        of_seen += energy(image);
     }
-    return {of_y / of_a, std::max(of_y - of_noise, 0.0) / of_a};
+    const double gain = of_seen > 0 ? static_cast<double>(n * cols) * (of_seen / of_u) : of_z;
+    return {of_y / gain, std::max(of_y - of_noise, 0.0) / gain};
 }
 
 }  // namespace diem::prior

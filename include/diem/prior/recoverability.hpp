@@ -45,6 +45,10 @@ struct recoverability {
     std::vector<std::pair<double, double>> spectrum{};
     static constexpr index_t small = 64;
 
+    /// The variance, in the data's scale, of the N(0, s^2 I) where Gaussian EM should start: a direction that is never seen keeps it.
+    /// 0.1 where all observations together show some directions seldom or never, as those that operators hide (the finest
+    /// differences, high frequencies) rarely hold much of x; else 1.
+    [[nodiscard]] double start_variance() const { return seldom_directions > 0 && judged >= observations ? 0.1 : 1; }
     /// Whether something was never seen.
     [[nodiscard]] bool has_unseen() const { return unseen_values > 0 || unseen_directions > 0; }
     /// One line for people.

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <type_traits>
+
+#include <diem/backend/batch.hpp>
+#include <diem/backend/concept.hpp>
+#include <diem/core/random.hpp>
+#include <diem/diffusion/gaussian.hpp>
+#include <diem/linop/concept.hpp>
+#include <diem/parallel/communicator.hpp>
+#include <diem/posterior/in_basis.hpp>
+#include <diem/posterior/observation.hpp>
+#include <diem/prior/gaussian_e_steps.hpp>
+#include <diem/prior/gaussian_innovation.hpp>
+
+/// Draws from p(x | y) under a Gaussian prior, without a diffusion sampler: whatever A is, in the way that costs least.
+namespace diem::prior {
+
+/// What drawing came to.
+struct exact_draw_result {
+    double log_evidence =
+        std::numeric_limits<double>::quiet_NaN();  ///< sum_i log p(y_i); NaN where no closed form gave it
+    corrected_counts statuses{};                   ///< of solves, where there were any
+    bool finished = true;                          ///< not where go_on() said no
+};
+
+/// By the closed form where A and Sigma_y are element-wise (a mask, also where A is any operator that says it is one, by
+/// `as_mask`), or A'A is diagonal in the prior's basis; else by `draw_corrected`. Refers to the observations.
+template <Backend B, class Observation>
+class exact_draws {
+    using operator_type = typename Observation::operator_type;
+
+public:
+    exact_draws(B& b, const diffusion::gaussian<B>& prior, const Observation& observed) : observed_(observed) {
+        if (prior.basis()) coefficients_ = posterior::basis_observation<B>::make(b, observed, *prior.basis());
+        closed_ = coefficients_.has_value() || (!prior.basis() && is_mask());
+    }
+    /// Whether there is a closed form, which gives the evidence too.
+    [[nodiscard]] bool closed() const { return closed_; }
+    /// Whether draws are coefficients in the prior's basis.
+    [[nodiscard]] bool in_basis() const { return coefficients_.has_value(); }
+
+    /// One draw of each observation into x (D x n), or its coefficients. `block`: observations at once; `ranks` share them, and all
+    /// get all draws. `go_on`: asked after each block. Throws value_error.
+    template <parallel::Communicator C = parallel::self, class GoOn = always_go_on>
+    exact_draw_result operator()(B& b, const diffusion::gaussian<B>& prior, const random_key& key, view_t<B> x,
+                                 index_t block, const C& ranks = {}, const GoOn& go_on = {}) const {
+        const auto by = [&](const diffusion::gaussian<B>& g, const auto& observed) {
+            const auto evidence = detail::draws_while(b, g, observed, key, x, block, ranks, go_on);
+            exact_draw_result result{.finished = evidence.has_value()};
+            if (evidence) result.log_evidence = *evidence;
+            return result;
+        };
+        if (coefficients_) return by(prior.coefficients(b), coefficients_->observed(b));
+        if constexpr (detail::is_elementwise<Observation>) {
+            if (closed_) return by(prior, observed_);
+        } else if constexpr (may_be_mask) {
+            if (closed_)
+                return by(prior, posterior::observe(b, observed_.y(), *observed_.forward_operator().as_mask(),
+                                                    observed_.noise()));
+        }
+        const auto statuses = draw_corrected(b, prior, observed_, key, x, block, ranks, go_on);
+        exact_draw_result result{.finished = statuses.has_value()};
+        if (statuses) result.statuses = *statuses;
+        return result;
+    }
+
+private:
+    static constexpr bool may_be_mask = linop::ElementwiseOperator<typename Observation::noise_type> &&
+                                        requires(const operator_type& a) { *a.as_mask(); };
+
+    [[nodiscard]] bool is_mask() const {
+        if constexpr (detail::is_elementwise<Observation>)
+            return true;
+        else if constexpr (may_be_mask)
+            return observed_.forward_operator().as_mask() != nullptr;
+        else
+            return false;
+    }
+
+    const Observation& observed_;
+    std::optional<posterior::basis_observation<B>> coefficients_;
+    bool closed_ = false;
+};
+
+}  // namespace diem::prior
