@@ -199,7 +199,10 @@ template <Backend B, Backend Wide>
 int evaluate(B& b, Wide& wide, const evaluate_command& o) {
     const bool to_file = !o.json.empty() && o.json != "-";
     auto files = outputs::file("--json", o.json);
-    files.reads("the samples", o.samples).reads("the truth", o.truth).reads("--inception", o.inception);
+    files.reads("the samples", o.samples)
+        .reads("the truth", o.truth)
+        .reads("--inception", o.inception)
+        .replaces(io::file_kind::json_text);
     if (to_file) files.check();
     const comparison<B> c(b, o);
     if (to_file && o.at.ranks.rank() == 0) files.prepare();

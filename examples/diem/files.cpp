@@ -480,7 +480,8 @@ void check_image(const std::optional<support::image_shape>& image, index_t featu
     const index_t values = values_of(*image);
     if (values != features)
         throw shape_error("the image shape " + io::to_string({image->height, image->width, image->channels}) + " has " +
-                          std::to_string(values) + " values, " + whose + std::to_string(features));
+                          (values < 0 ? std::string("too many") : std::to_string(values)) + " values, " + whose +
+                          std::to_string(features));
 }
 std::optional<support::image_shape> shape_of_x(const operator_description& d, bool mask, const io::shape_type& y,
                                                index_t features, std::optional<support::image_shape> given) {

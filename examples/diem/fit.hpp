@@ -58,7 +58,8 @@ public:
             .reads("\"operator\"", s_.description.where)
             .reads(s_.description.where, s_.description.files())
             .reads("\"sigma_y\"", s_.sigma.file)
-            .writes({"gaussian.safetensors", "prior.safetensors", "report.json", "report.html"});
+            .writes({"gaussian.safetensors", "prior.safetensors", "report.json", "report.html"})
+            .writes(fit_writes);
         if (has_picture(m_.image)) files.writes({"observed.png", "samples_gaussian.png", "samples_diffusion.png"});
         if (has_seen(m_)) files.writes({"seen.png"});
         files.check();
@@ -69,6 +70,9 @@ public:
             throw io_error(o_.out.string() +
                            ": holds a run already; --resume goes on with it, --overwrite begins anew");
         if (used && o_.resume) check_held_out();
+        if (o_.resume && (!s_.network || s_.em.laps == 0) && !prior::run_files(checkpoint).empty())
+            throw io_error(o_.out.string() + ": the run in it learned a network, and " + o_.config.string() +
+                           " asks for none; --overwrite begins anew");
         files.prepare();
         io::remove_leftovers(checkpoint);
         for (const auto& folder : {o_.out, checkpoint}) {
@@ -90,10 +94,12 @@ public:
         run.save_every = o_.save_every;
         if (o_.resume && std::filesystem::exists(gaussian_path()))
             std::cout << "Gaussian prior: read from " << gaussian_path().string() << std::endl;
-        const fit_listener listener{.warn = warn, .gaussian = [&](const io::json& notes) {
-                                        watch.end_bar();
-                                        support::print_evidence(std::cout, support::evidence_of(notes, m_.items()));
-                                    }};
+        fit_listener listener{.warn = warn};
+        listener.gaussian = [&](const io::json& notes) {
+            watch.end_bar();
+            support::print_evidence(std::cout, support::evidence_of(notes, m_.items()));
+        };
+        listener.network = [&](double spread) { check_sigma_max(o_.config, s_.em, spread); };
         return fit_stages(b_, s_, m_, net, run, o_.out, pictures, report, listener);
     }
 

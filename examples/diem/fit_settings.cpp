@@ -65,6 +65,11 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
             o.fail("rank", "is " + std::to_string(g.ppca.rank) + ", expected at most " + std::to_string(features) +
                                ", the number of features");
         if (!mask && g.mmps.precondition) o.fail("posterior.precondition", "a preconditioner needs a mask");
+        try {
+            diffusion::check_sampling(g.sampling);
+        } catch (const value_error& e) {
+            o.fail("sampler", e.what());
+        }
     });
     if (g.start_variance == 0) g.start_variance = data.start_variance;
 
@@ -77,8 +82,12 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
         if (em.mmps.precondition) o.fail("posterior.precondition", "is for Gaussian priors only");
     });
     if (has_em && !s.network) c.fail("em", "there is no \"network\" to train");
-    if (s.network) prior::check_em(em);
     if (s.network) {
+        try {
+            prior::check_em(em);
+        } catch (const value_error& e) {
+            c.fail("em", e.what());
+        }
         try {
             const model::any_network<reference_backend<float>> net(*s.network);
             if (net.features() != features)

@@ -61,6 +61,15 @@ template <Backend B, class Load>
     return {std::move(settings), std::move(*m)};
 }
 
+/// `prior::check_start` in the words of the configuration.
+inline void check_sigma_max(const std::filesystem::path& config, const diem::prior::em_options& em, double spread) {
+    if (!(em.sampling.sigma_max >= spread))
+        throw diem::value_error(config.string() + ": \"em.sampler.sigma_max\": is " +
+                                support::brief(em.sampling.sigma_max) + ", below the spread of the data, " +
+                                support::brief(spread) +
+                                ": samples would be too narrow; give a greater one, or \"scale\": \"auto\"");
+}
+
 /// Data far from the standard range are no error of a Gaussian fit, but laps of the network would be rejected, and pictures be
 /// wrong; samples of data near the least noise level are that noise. Throws value_error where EM from N(0, I) would not arrive.
 template <Backend B>

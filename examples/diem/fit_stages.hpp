@@ -21,6 +21,7 @@ namespace program {
 struct fit_listener {
     std::function<void(const std::vector<std::string>&)> warn;
     std::function<void(const diem::io::json&)> gaussian{};  ///< notes of the Gaussian stage
+    std::function<void(double)> network{};                  ///< before a network learns: the spread of the Gaussian
 };
 
 /// Both stages of a fit, its pictures and its report, for the program and the Python package: the Gaussian, then, with a network, the
@@ -43,6 +44,7 @@ template <Backend B>
     pictures.samples("samples_gaussian.png", result.prior);
     if (!net || s.em.laps == 0) return result;
 
+    if (listener.network) listener.network(diem::prior::spread_of(b, *result.prior.estimate()));
     report.save("running");
     if (!folder.empty()) run.folder = folder / "checkpoint";
     const auto on_lap = run.on_lap;

@@ -23,7 +23,7 @@ int report(const report_command& o) {
     if (out.empty()) out = runs.size() == 2 ? path("comparison.html") : o.folders[0] / (runs[0].file + ".html");
     auto files = outputs::file("--out", out);
     for (const auto& r : runs) files.reads("the run", r.folder / (r.file + ".json"));
-    files.prepare();
+    files.replaces(io::file_kind::html).prepare();
     const auto page = support::html_report(runs);
     io::write_atomically(out, page);
     std::cout << out.string() << ": " << page.size() / 1024 << " KiB\n";

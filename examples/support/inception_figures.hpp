@@ -118,7 +118,7 @@ template <diem::Backend B, diem::Backend Wide>
               << path.string() << std::endl;
     const auto m = net(b, wide, shape, x).features;
     io::safetensors_writer out;
-    out.hash_tensors();
+    out.hash_contents();
     out.metadata("key", key);
     out.add("mean", {d}, std::span<const double>(m.mean));
     out.add("cov", {d, d}, std::span<const double>(m.cov));

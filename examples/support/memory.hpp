@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <diem/backend/control_groups.hpp>
 #include <diem/core/error.hpp>
@@ -18,7 +19,18 @@
 
 namespace support {
 
-/// Bytes that this process may have: of the machine, its control groups, and its own limits (ulimit -v, -d).
+/// Bytes of addresses, and of data, that this process has already: what its own limits count.
+struct taken_memory {
+    double addresses = 0, data = 0;
+};
+[[nodiscard]] inline taken_memory memory_taken() {
+    double pages[6] = {};
+    std::ifstream file("/proc/self/statm");
+    for (double& each : pages) file >> each;
+    const double page = static_cast<double>(::sysconf(_SC_PAGESIZE));
+    return file ? taken_memory{pages[0] * page, pages[5] * page} : taken_memory{};
+}
+/// Bytes that this process may have: of the machine and its control groups, and what its own limits (ulimit -v, -d) leave.
 [[nodiscard]] inline double memory_here() {
     double bytes = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
     diem::for_each_control_group("", "memory", [&bytes](const std::string& folder) {
@@ -27,10 +39,11 @@ namespace support {
             if (std::ifstream(folder + file) >> limit && limit > 0) bytes = std::min(bytes, limit);
         }
     });
-    for (const auto kind : {RLIMIT_AS, RLIMIT_DATA}) {
+    const auto taken = memory_taken();
+    for (const auto& [kind, used] : {std::pair{RLIMIT_AS, taken.addresses}, std::pair{RLIMIT_DATA, taken.data}}) {
         struct rlimit limit {};
         if (::getrlimit(kind, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-            bytes = std::min(bytes, static_cast<double>(limit.rlim_cur));
+            bytes = std::min(bytes, std::max(0.0, static_cast<double>(limit.rlim_cur) - used));
     }
     return bytes;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -12,6 +13,7 @@
 #include <diem/io/array_place.hpp>
 #include <diem/io/atomic.hpp>
 #include <diem/io/cfl.hpp>
+#include <diem/io/file_kind.hpp>
 #include <diem/io/folder_lock.hpp>
 
 namespace support {
@@ -32,11 +34,13 @@ inline void make_folder(const std::filesystem::path& folder) {
 class outputs {
 public:
     /// `option`: of the command line, for messages. `where`: a folder.
-    outputs(std::string option, std::filesystem::path where) : option_(std::move(option)), where_(std::move(where)) {}
+    outputs(std::string option, std::filesystem::path where)
+        : option_(std::move(option)), where_(std::move(where)), shown_(where_) {}
     /// One file, FILE or FILE::NAME, in place of a folder, which is then nobody's.
     [[nodiscard]] static outputs file(std::string option, const std::filesystem::path& name) {
         outputs o(std::move(option), name.parent_path());
         for (const auto& each : files_of(name)) o.names_.push_back(each.filename().string());
+        o.shown_ = name;
         o.holds_ = false;
         return o;
     }
@@ -58,16 +62,32 @@ public:
         return *this;
     }
 
+    /// Names of which owns(name, whether in the folder checkpoint there) is true: what is there under such a name may be replaced
+    /// or removed.
+    outputs& writes(std::function<bool(const std::string&, bool)> owns) {
+        owns_ = std::move(owns);
+        return *this;
+    }
+
+    /// What is there under one of the names is replaced only where it is of this kind, or empty.
+    outputs& replaces(diem::io::file_kind kind) {
+        replaced_ = kind;
+        return *this;
+    }
+
     /// Throws value_error, naming both options, where a file that would be written is an input: by whatever path, also through
-    /// a link. Makes nothing.
+    /// a link; where a file of another kind than it `replaces` is there. Makes nothing.
     void check() const {
-        std::error_code code;
-        for (const auto& name : names_)
-            for (const auto& in : inputs_)
-                if (std::filesystem::equivalent(where_ / name, in.path, code))
-                    throw diem::value_error(option_ + " " + where_.string() + ": " + (where_ / name).string() +
-                                            " would be written, and is what " + in.option + " reads (" +
-                                            in.path.string() + "); choose another place");
+        for (const auto& name : names_) {
+            check_is_no_input(where_ / name);
+            check_may_go(where_ / name);
+        }
+        if (!owns_) return;
+        for (const auto& folder : {where_, where_ / "checkpoint"}) {
+            std::error_code code;  // no folder holds nothing
+            for (const auto& entry : std::filesystem::directory_iterator(folder, code))
+                if (owns_(entry.path().filename().string(), folder != where_)) check_is_no_input(entry.path());
+        }
     }
     /// Holds a folder that is there, for as long as this lives. Throws io_error where another process does.
     void hold() {
@@ -91,6 +111,24 @@ public:
     }
 
 private:
+    void check_is_no_input(const std::filesystem::path& written) const {
+        std::error_code code;
+        for (const auto& in : inputs_)
+            if (std::filesystem::equivalent(written, in.path, code))
+                throw diem::value_error(option_ + " " + shown_.string() + ": " + written.string() +
+                                        " would be written, and is what " + in.option + " reads (" + in.path.string() +
+                                        "); choose another place");
+    }
+    void check_may_go(const std::filesystem::path& written) const {
+        using diem::io::file_kind;
+        std::error_code code;
+        if (!replaced_ || !std::filesystem::is_regular_file(written, code)) return;
+        const auto kind = diem::io::kind_of(written);
+        if (kind == *replaced_ || kind == file_kind::empty) return;
+        const std::string noun(diem::io::describe(*replaced_));  // of a file that was found, with a remedy in brackets
+        throw diem::value_error(option_ + " " + shown_.string() + ": is there, and is not " +
+                                noun.substr(0, noun.find(" (")) + "; choose another place");
+    }
     /// FILE of FILE::NAME; both files of BART's.
     [[nodiscard]] static std::vector<std::filesystem::path> files_of(const std::filesystem::path& given) {
         const auto file = diem::io::place_of(given).path;
@@ -102,8 +140,10 @@ private:
         std::filesystem::path path;
     };
     std::string option_;
-    std::filesystem::path where_;
+    std::filesystem::path where_, shown_;  // the folder, and what the option was given
     std::vector<input> inputs_;
+    std::function<bool(const std::string&, bool)> owns_;
+    std::optional<diem::io::file_kind> replaced_;
     std::vector<std::string> names_;
     bool holds_ = true;
     std::optional<diem::io::folder_lock> lock_;

@@ -13,6 +13,7 @@
 #include <diem/core/version.hpp>
 
 #include "support/interrupt.hpp"
+#include "support/memory.hpp"
 #include "support/terminal.hpp"
 
 namespace support {
@@ -21,7 +22,17 @@ namespace support {
 inline constexpr const char* less_memory =
     "a smaller batch, fewer samples or observations at once, or a smaller network need less";
 
-/// The whole of a program's `main`: reads the command line, which may also say --version, --quiet and --json, runs `f`, whose value is the exit status, and says in one line
+/// "3.1 MiB are left, less than was asked for; ", or "" where not even that can be told.
+inline std::string what_is_left() {
+    try {
+        return gib(memory_here()) + " are left, less than was asked for; ";
+    } catch (const std::exception&) {
+        return "";
+    }
+}
+
+/// The whole of a program's `main`: reads the command line, which may also say --version, --quiet and --json, runs `f`, whose value is
+/// the exit status, and says in one line
 /// "NAME: what went wrong". The exit status is that of `f`, 0 after --help, 1 after an exception or where standard output
 /// cannot be written, 2 for a wrong command line, and 128 + its number after a signal that `f` does not catch.
 template <class F>
@@ -55,7 +66,7 @@ int run_program(CLI::App& app, const std::string& name, int argc, char** argv, c
         const std::string text = error.what();
         complain(text.find("; ") == std::string::npos ? text + "; " + less_memory : text, 1);
     } catch (const std::bad_alloc&) {
-        complain(std::string("out of memory: ") + less_memory, 1);
+        complain("out of memory: " + what_is_left() + less_memory, 1);
     } catch (const std::exception& error) {
         complain(error.what(), 1);
     }

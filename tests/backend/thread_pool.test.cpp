@@ -80,6 +80,37 @@ TEST_CASE("a worker that is held up elsewhere holds up nobody", "[backend]") {
     CHECK(more == 100000);
 }
 
+TEST_CASE("after a job that a worker held up the caller works alone for a while", "[backend]") {
+    thread_pool pool(2);
+    const auto caller = std::this_thread::get_id();
+    std::atomic<int> calls{0};
+    for (bool held_up = false; !held_up;) {
+        std::atomic<int> own{0}, others{0};
+        pool.run(8, 1, [&](index_t, index_t) {
+            if (std::this_thread::get_id() == caller)
+                ++own;
+            else if (++others == 1)  // as where the system takes its core away
+                std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        });
+        held_up = own > 0 && others > 0;
+    }
+    pool.run(8, 1, [&](index_t first, index_t last) {
+        ++calls;
+        CHECK(std::this_thread::get_id() == caller);
+        CHECK(first == 0);
+        CHECK(last == 8);
+    });
+    CHECK(calls == 1);
+    // Not for ever: once that time is made up for, jobs are shared again.
+    for (calls = 0; calls != 8;) {
+        calls = 0;
+        pool.run(8, 1, [&](index_t first, index_t last) {
+            ++calls;
+            for (; first < last; ++first) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        });
+    }
+}
+
 TEST_CASE("an exception ends the job: every part is run or left out, and none after run returns", "[backend]") {
     thread_pool pool(3);
     for (int lap = 0; lap < 2000; ++lap) {

@@ -84,6 +84,20 @@ TEST_CASE("atomic: what cannot be written is an io_error with the path") {
     CHECK_THROWS_AS(save_json(absent, json::object()), io_error);
 }
 
+TEST_CASE("atomic: no device and no pipe is replaced") {
+    const temporary_folder folder;
+    const auto pipe = folder / "pipe", link = folder / "link";
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    std::filesystem::create_symlink("pipe", link);
+    for (const auto& path : {pipe, link}) {
+        CHECK(contains(message_of<io_error>([&] { write_atomically(path, std::string_view("x")); }),
+                       pipe.string() + ": is a device, pipe or socket"));
+        CHECK_THROWS_AS(probe_writable(path), io_error);
+    }
+    CHECK(std::filesystem::is_fifo(pipe));
+    CHECK(folder.entries() == 2);
+}
+
 TEST_CASE("atomic: a disk that fills up leaves the old file") {
     const temporary_folder folder;
     const auto path = folder / "a";

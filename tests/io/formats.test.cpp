@@ -278,7 +278,44 @@ TEST_CASE("fastmri: k-space slice by slice, mask, padding, header, reconstructio
 }
 #endif
 
+TEST_CASE("FILE::NAME is of files that hold several arrays") {
+    const temporary_folder folder;
+    for (const char* name : {"a.npy", "a.cfl"}) {
+        save_array(folder / name, {counted({2, 3}), false});
+        const std::string part = (folder / name).string() + "::part";
+        CHECK(contains(refusal(part), "\"::part\" names an array"));
+        CHECK(contains(message_of<io_error>([&] { save_array(part, {counted({2}), false}); }), "\"::part\""));
+    }
+}
+
 #if defined(DIEM_HAS_FITS)
+TEST_CASE("fits: FILE::NAME is an extension, by name or number") {
+    const temporary_folder folder;
+    save_fits(folder / "a.fits", array<float>({2}, {1, 2}));
+    save_fits(folder / "b.fits", array<float>({3}, {3, 4, 5}));
+    // the second file's image as an extension of the first
+    std::string more = read_bytes(folder / "b.fits");
+    const auto card = [](std::string text) { return text.append(80 - text.size(), ' '); };
+    more.replace(0, 80, card("XTENSION= 'IMAGE   '"));
+    const auto at = more.find("EXTEND  =");
+    REQUIRE(at != std::string::npos);
+    more.replace(at, 80, card("PCOUNT  =                    0"));
+    const auto end = more.find("END     ");
+    REQUIRE(end != std::string::npos);
+    more.replace(end, 240, card("GCOUNT  =                    1") + card("EXTNAME = 'ERR     '") + card("END"));
+    write_bytes(folder / "c.fits", read_bytes(folder / "a.fits") + more);
+    const auto load = [&](const std::string& name) {
+        return load_array<float>((folder / "c.fits").string() + name).values.data;
+    };
+    CHECK(load("") == std::vector<float>{1, 2});
+    CHECK(load("::0") == std::vector<float>{1, 2});
+    CHECK(load("::1") == std::vector<float>{3, 4, 5});
+    CHECK(load("::ERR") == std::vector<float>{3, 4, 5});
+    CHECK(load("::err") == std::vector<float>{3, 4, 5});
+    for (const char* none : {"::DQ", "::2", "::ER", "::-1"})
+        CHECK(contains(message_of<io_error>([&] { (void)load(none); }), "it has 0, 1 (ERR)"));
+}
+
 TEST_CASE("fits: damage, and no image") {
     const temporary_folder folder;
     save_array(folder / "a.fits", {counted({2, 3}), false});
@@ -299,6 +336,17 @@ TEST_CASE("fits: damage, and no image") {
 #endif
 
 #if defined(DIEM_HAS_TIFF)
+TEST_CASE("tiff: a stack that is cut short is no shorter stack") {
+    const temporary_folder folder;
+    save_array(folder / "a.tif", {counted({5, 3, 4}), false});
+    const std::string whole = read_bytes(folder / "a.tif");
+    for (std::size_t size = 8; size < whole.size(); ++size) {
+        write_bytes(folder / "bad.tif", whole.substr(0, size));
+        INFO(size);
+        CHECK(contains(refusal(folder / "bad.tif"), "bad.tif"));
+    }
+}
+
 TEST_CASE("tiff: damage, and shapes that are no images") {
     const temporary_folder folder;
     save_array(folder / "a.tif", {counted({2, 30, 40}), false});

@@ -192,6 +192,8 @@ TEST_CASE("npy: other versions and spellings that NumPy accepts") {
           "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L), }",
           "{u'descr': u'<f4', 'fortran_order': False, 'shape': (2l, 3), }",
           "{'descr': np.str_('<f4'), 'fortran_order': np.False_, 'shape': (np.int64(2), 3), }",
+          "{'descr': '=f4', 'fortran_order': False, 'shape': (2, 3), }",
+          "{'descr': 'f4', 'fortran_order': False, 'shape': (2, 3), }",
           "{'descr': '<f4', 'fortran_order': np.bool_(False), 'shape': (2, numpy.int32(3)), }"}) {
         write_bytes(path, npy_bytes(text, data));
         CHECK(load_npy<float>(path).shape == shape_type{2, 3});
@@ -250,7 +252,7 @@ TEST_CASE("npy: every header field wrong") {
              "{'descr': '<f4', 'fortran_order': False, 'shape': (np.int64(np.int64(2)), 3), }",
              "{'descr': '<f4', 'fortran_order': False, 'shape': (2LL, 3), }",
              "{'descr': '<f4', 'fortran_order': False, 'shape': (L, 3), }",
-             "{'descr': 'f4', 'fortran_order': False, 'shape': (2, 3), }",
+             "{'descr': '<f4 ', 'fortran_order': False, 'shape': (2, 3), }",
              "{'descr': '', 'fortran_order': False, 'shape': (2, 3), }",
              "{'descr': '<f16', 'fortran_order': False, 'shape': (2, 3), }",
              "{'descr': '|O', 'fortran_order': False, 'shape': (2, 3), }",

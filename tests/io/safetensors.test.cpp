@@ -122,7 +122,7 @@ TEST_CASE("safetensors: hashes of the tensors") {
     const array<float> a({2}, {1, 2});
     const array<std::uint8_t> none({0});
     safetensors_writer writer;
-    writer.hash_tensors();
+    writer.hash_contents();
     writer.add("a", a);
     writer.add("none", none);
     writer.write(path);
@@ -154,6 +154,35 @@ TEST_CASE("safetensors: hashes of the tensors") {
     plain.add("a", a);
     plain.write(path);
     CHECK_FALSE(safetensors_file(path).verify());
+}
+
+TEST_CASE("safetensors: hashes of the metadata") {
+    const temporary_folder folder;
+    const auto path = folder / "a.safetensors";
+    const std::string text = R"({"laps":3,"sigma":"0.5"})";
+    safetensors_writer writer;
+    writer.hash_contents();
+    writer.metadata("state", text);
+    writer.write(path);
+    CHECK(safetensors_file(path).verify());
+    const std::string good = read_bytes(path), escaped = R"({\"laps\":3,\"sigma\":\"0.5\"})";
+    const std::size_t at = good.find(escaped);
+    REQUIRE(at != std::string::npos);
+    int damaged = 0;
+    for (std::size_t bit = 0; bit < 7 * escaped.size(); ++bit) {  // others are no UTF-8
+        std::string flipped = good;
+        char& byte = flipped[at + bit / 7];
+        byte = static_cast<char>(byte ^ (1 << (bit % 7)));
+        write_bytes(path, flipped);
+        const std::string said = message_of<io_error>([&] { safetensors_file(path).verify(); });
+        CHECK(contains(said, path.string()));
+        damaged += contains(said, "metadata \"state\" is damaged") ? 1 : 0;
+    }
+    CHECK(damaged >= 100);  // in the others the header is no JSON
+    std::string renamed = good;
+    renamed.replace(good.find("\"state\":\""), 8, "\"stage\":");
+    write_bytes(path, renamed);
+    CHECK(contains(message_of<io_error>([&] { safetensors_file(path).verify(); }), "no metadata \"state\""));
 }
 
 TEST_CASE("safetensors: what other tools add does no harm") {

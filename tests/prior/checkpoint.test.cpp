@@ -180,6 +180,16 @@ TEST_CASE("wrong files are refused and nothing changes") {
         }
         refused(bad, table);
     }
+    SECTION("a counter that another hand has changed is found") {
+        std::string changed = good;
+        const auto at = changed.find(R"(\"step\":)");
+        REQUIRE(at != std::string::npos);
+        char& digit = changed[at + 9];
+        digit = digit == '1' ? '2' : '1';
+        std::ofstream(bad, std::ios::binary) << changed;
+        CHECK_THROWS_WITH(prior::load_training(bad, b, other, table, options),
+                          Catch::Contains("metadata \"state\" is damaged"));
+    }
     SECTION("a file without hashes is read, with a note") {
         std::string old = good;
         const auto at = old.find("diem.xxh64");

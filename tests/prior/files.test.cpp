@@ -5,6 +5,7 @@
 #include <iterator>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <diem/backend/eigen.hpp>
@@ -137,16 +138,17 @@ TEST_CASE("files of versions before are read: their keys, four solver shares, a 
                             {"check_every", 1},
                             {"switch_sigma", 3.0},
                             {"precondition", false}}}};
-    const io::json lap{{"lap", 0},
-                       {"samples", 10},
-                       {"data_residual", 0.9},
-                       {"outside_share", 0.0},
-                       {"non_finite_share", 0.0},
-                       {"solver_shares", {0.0, 0.75, 0.25, 0.0}},
-                       {"change", nullptr},
-                       {"loss", 0.8},
-                       {"e_seconds", 1.0},
-                       {"m_seconds", 2.0}};
+    const io::json good{{"lap", 0},
+                        {"samples", 10},
+                        {"data_residual", 0.9},
+                        {"outside_share", 0.0},
+                        {"non_finite_share", 0.0},
+                        {"solver_shares", {0.0, 0.75, 0.25, 0.0}},
+                        {"change", nullptr},
+                        {"loss", 0.8},
+                        {"e_seconds", 1.0},
+                        {"m_seconds", 2.0}};
+    io::json lap = good;
     const auto write = [&](const io::json& c) {
         const io::json state{{"kind", "diffusion_prior"}, {"laps", 1},        {"features", 5},
                              {"estimate_rank", 2},        {"moments", false}, {"history", {lap}},
@@ -167,6 +169,15 @@ TEST_CASE("files of versions before are read: their keys, four solver shares, a 
     CHECK(p.drawing.switch_factor == 2.5);
     CHECK(p.notes.at("image") == io::json{1, 5, 1});
     CHECK(to_host(b, p.network().parameters()) == to_host(b, net.parameters()));
+    for (const auto& [key, value] : std::vector<std::pair<std::string, io::json>>{
+             {"lap", -3}, {"samples", 1e300}, {"samples", -1}, {"removed", "x"}, {"removed", 0.5}}) {
+        lap = good;
+        lap[key] = value;
+        write(config);
+        CHECK_THROWS_WITH(prior::load(file, b),
+                          Catch::Contains(file.string() + ": state \"history\": \"" + key + "\" is " + value.dump()));
+    }
+    lap = good;
     write(network);  // as the examples did: the network alone
     CHECK(prior::load(file, b).drawing.sampling.sampler == diffusion::sampler_choice::dpm_2m_sde);
     {  // a Gaussian, whose notes stood in the state

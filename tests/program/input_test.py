@@ -198,6 +198,14 @@ class Absurd(Case):
             self.refused(f"wrong.json: \"network\".*{key}|wrong.json: \"network.{key}\"", network={**unet, key: value})
 
 
+    def test_settings_that_contradict_each_other_name_their_key(self):
+        mlp = {"type": "mlp", "features": 16, "hidden": [8], "emb": 8}
+        self.refused("wrong.json: \"gaussian.sampler\": .*sigma_min", gaussian={"e_step": "diffusion", "sampler": {"sigma_min": 300}})
+        for em in ({"low": 4, "high": -4}, {"sampler": {"sigma_min": 30}}, {"training": {"batch": 4, "parts": 8}},
+                   {"training": {"steps": 5, "ema_decay": 0.99999, "ema_warmup": False}}):
+            self.refused("wrong.json: \"em\": ", network=mlp, em=em)
+
+
 class Nonsense(Case):
     POSTERIOR = ("posterior", "run/prior.safetensors", "data/y.npy", "--operator", "own.json", "--sigma-y", "0.1", "--out")
 

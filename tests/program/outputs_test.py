@@ -51,7 +51,31 @@ class Outputs(Case):
         self.unchanged("y/samples.npy", "--out.*observations", "posterior", "run/prior.safetensors", "y/samples.npy",
                        *self.OPERATOR, "--out", "y")
         for name in ("x.npy", "data/truth.npy"):
-            self.unchanged(name, "--json.*reads", "evaluate", "x.npy", "data/truth.npy", "--json", name)
+            self.unchanged(name, f"--json {name}: {name} would be written.*reads", "evaluate", "x.npy", "data/truth.npy", "--json", name)
+
+    def test_pages_and_figures_replace_only_their_kind(self):
+        for name in ("run/prior.safetensors", "run/report.json", "data/y.npy"):
+            self.unchanged(name, f"--out {name}: .*(is not an HTML page|is what the run reads)", "report", "run", "--out", name)
+        for name in ("run/prior.safetensors", "data/y.npy"):
+            self.unchanged(name, f"--json {name}: is there, and is not a JSON text", "evaluate", "x.npy", "x.npy", "--json", name)
+        for _ in range(2):  # what is its own is
+            self.succeeds("report", "run", "--out", "page.html")
+            self.succeeds("evaluate", "x.npy", "x.npy", "--json", "figures.json")
+
+    def test_fit_onto_what_it_may_remove(self):
+        """Inputs under names of pictures and laps, which --overwrite removes; also through a link."""
+        network = {"type": "mlp", "features": 16, "hidden": [8], "emb": 8}
+        data = (self.folder / "data/y.npy").read_bytes()
+        (self.folder / "out/checkpoint").mkdir(parents=True)
+        for name in ("checkpoint/prior_3.safetensors", "checkpoint/run.safetensors", "lap_0.png", "lap_12_posterior.png", "seen.png"):
+            (self.folder / "out" / name).write_bytes(data)
+            self.configure(self.folder / "own.json", observations=f"out/{name}", network=network)
+            self.unchanged(f"out/{name}", "--out out: .*would be written, and is what \"observations\" reads", "fit", "own.json", "--out",
+                           "out", "--overwrite")
+            (self.folder / "out" / name).unlink()
+        (self.folder / "out/lap_1.png").symlink_to("../data/y.npy")
+        self.configure(self.folder / "own.json", network=network)
+        self.unchanged("data/y.npy", "out/lap_1.png would be written", "fit", "own.json", "--out", "out", "--overwrite")
 
     def test_a_full_disk(self):
         """No file may be longer than so many bytes: what is there is whole, nothing half-written stays, and one line says which file."""
@@ -116,6 +140,18 @@ class Outputs(Case):
         (self.folder / "is/samples.npy").mkdir()
         self.fails("--out: is/samples.npy: is a folder", *sample, "is")
         self.fails("--json: is: is a folder", "evaluate", "x.npy", "x.npy", "--json", "is")
+
+    def test_pipes_and_devices_are_not_replaced(self):
+        for name in ("figures.json", "page.html", "out.npy"):
+            os.mkfifo(self.folder / name)
+        (self.folder / "out").mkdir()
+        os.mkfifo(self.folder / "out/samples.npy")
+        for pattern, command in (("--json: figures.json", ("evaluate", "x.npy", "x.npy", "--json", "figures.json")),
+                                 ("--out: page.html", ("report", "run", "--out", "page.html")), ("OUT: out.npy", ("convert", "x.npy", "out.npy")),
+                                 ("--out: out/samples.npy", ("sample", "run/prior.safetensors", "--count", "2", "--out", "out"))):
+            self.fails(f"{pattern}: is a device, pipe or socket", *command)
+        for name in ("figures.json", "page.html", "out.npy", "out/samples.npy"):
+            self.assertTrue((self.folder / name).is_fifo(), name)
 
     def test_overwrite_removes_only_what_the_program_writes(self):
         own = {"prior_notes.txt", "lap_times.csv", "lap_1.txt", "prior_1.safetensors.bak", "checkpoint/prior_a.safetensors",

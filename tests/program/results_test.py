@@ -220,6 +220,26 @@ class Fit(Case):
                        operator="elsewhere/operator.json")
         self.succeeds("fit", "moved.json", "--out", "moved", "--resume")
 
+    def test_a_network_is_not_forgotten(self):
+        """A configuration without it, or without laps of it, does not replace the prior that it made."""
+        network = {"type": "mlp", "features": 16, "hidden": [8], "emb": 8}
+        em = {"laps": 1, "sampler": {"steps": 4}, "training": {"steps": 20, "batch": 32}, "guard": {"max_outside_share": 1}}
+        self.configure(self.folder / "net.json", network=network, em=em)
+        self.succeeds("fit", "net.json", "--out", "net")
+        before = (self.folder / "net/prior.safetensors").read_bytes()
+        self.configure(self.folder / "none.json", network=network, em={**em, "laps": 0})
+        for config in ("fit.json", "none.json"):
+            self.fails(f"net: the run in it learned a network, and {config} asks for none", "fit", config, "--out", "net", "--resume")
+            self.assertEqual((self.folder / "net/prior.safetensors").read_bytes(), before)
+
+    def test_a_spread_beyond_the_sampler_names_its_key(self):
+        shape, y = load(self.folder / "data/y.npy")
+        save(self.folder / "wide.npy", shape, [100 * v for v in y])
+        network = {"type": "mlp", "features": 16, "hidden": [8], "emb": 8}
+        self.configure(self.folder / "wide.json", observations="wide.npy", sigma_y=10, network=network)
+        self.fails("wide.json: \"em.sampler.sigma_max\": is 20, below the spread of the data.*\"scale\": \"auto\"", "fit", "wide.json",
+                   "--out", "wide")
+
     def test_memory(self):
         save(self.folder / "y.npy", [4, 256], [0.5] * 1024)
         wide = {"observations": "y.npy", "operator": {"type": "identity"}}

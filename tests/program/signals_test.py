@@ -74,6 +74,28 @@ class Signals(Case):
         self.succeeds(*common, "--samples", shape[1], "--out", "whole")
         self.assertEqual(load(self.folder / "whole/samples.npy"), (shape, values))
 
+    def test_exact_draws(self):
+        """Of a Gaussian prior and a mask: whole rounds over the observations."""
+        for request, status in STATUS.items():
+            code, said = self.interrupted(request, self.there(f"e{status}"), "posterior", "run/prior.safetensors", "data/y.npy", "--operator",
+                                          "data/operator.json", "--sigma-y", "0.1", "--samples", "100000", "--out", f"e{status}")
+            self.assertEqual(code, status, said)
+            self.assertRegex(said, "stopped by a signal")
+            shape, values = load(self.folder / f"e{status}/samples.npy")
+            self.assertEqual(shape[0], 40)
+            self.assertLess(shape[1], 100000)
+            self.assertTrue(all(v == v for v in values))
+
+    def test_an_e_step_whose_batch_takes_long(self):
+        """A million steps of the sampler: the step is finished, and what is whole is saved."""
+        network = {"type": "mlp", "features": 16, "hidden": [32], "emb": 8}
+        for name, changes in (("network", {"network": network, "em": {"sampler": {"steps": 1000000}}}),
+                              ("gaussian", {"gaussian": {"e_step": "diffusion", "sampler": {"steps": 1000000}}})):
+            self.configure(self.folder / f"{name}.json", **changes)
+            there = self.there(f"{name}/gaussian.safetensors" if name == "network" else f"{name}/observed.png")
+            code, said = self.interrupted(signal.SIGTERM, there, "fit", f"{name}.json", "--out", name)
+            self.assertEqual(code, 143, said)
+
     def test_a_batch_that_takes_long(self):
         """A signal ends it after the step: a million steps of one batch would take minutes."""
         self.write("average.json", {"type": "averaging", "shape": [4, 4, 1], "block": 2})

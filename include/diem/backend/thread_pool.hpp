@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <exception>
 #include <mutex>
 #include <string>
@@ -20,7 +22,8 @@ namespace diem {
 /// Runs index ranges on a fixed number of threads, the caller among them. Workers spin briefly between jobs, then sleep.
 ///
 /// A job is over when its chunks are, whoever ran them: a worker that the system does not let run in time takes none, and
-/// nobody waits for it. One job at a time: `run` from inside a job, or from two threads at once, throws usage_error.
+/// nobody waits for it. Where another program takes a core away in the midst of a chunk, so that sharing costs more time than it
+/// saves, the caller works alone for a while. One job at a time: `run` from inside a job, or from two threads at once, throws usage_error.
 class thread_pool {
 public:
     static constexpr int most_threads = 4096;
@@ -99,8 +102,34 @@ private:
     static constexpr std::uint64_t chunk_mask = (std::uint64_t{1} << chunk_bits) - 1;
     static_assert(4 * most_threads <= static_cast<int>(chunk_mask));
 
+    // A chunk whose thread has lost its core is waited for as long as the system likes, often for milliseconds. What a job
+    // gains over the caller's working alone is a credit, what it loses is taken from it; where nothing is left the caller
+    // works alone for as long as was lost, or a multiple, which doubles each time until there is full credit again.
+    static constexpr double full_credit = 1e-2, short_job = 2e-4;  // seconds; no core was lost in a short one
+    static constexpr double most_multiple = 32;
+    using clock = std::chrono::steady_clock;
+    [[nodiscard]] static double seconds_since(clock::time_point start) {
+        return std::chrono::duration<double>(clock::now() - start).count();
+    }
+    /// Of this thread: without the time in which others have its core.
+    [[nodiscard]] static double own_seconds() {
+#if defined(CLOCK_THREAD_CPUTIME_ID)
+        std::timespec t{};
+        if (::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0)
+            return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+#endif
+        return std::chrono::duration<double>(clock::now().time_since_epoch()).count();
+    }
+
     // Not part of the template above: that one is compiled for each of hundreds of functions.
     void share(index_t count, index_t grain, call_type call, const void* body) {
+        const auto start = clock::now();
+        if (debt_ > 0) {
+            call(body, 0, count);
+            debt_ -= seconds_since(start);
+            return;
+        }
+        const double own_start = own_seconds();
         const index_t pieces = 4 * static_cast<index_t>(threads());
         chunk_ = std::max((count + pieces - 1) / pieces, grain);
         count_ = count;
@@ -112,21 +141,35 @@ private:
         // Read-modify-write before each notify: a plain store could pass the look for sleepers.
         jobs_.fetch_add(1);
         jobs_.notify_all();
-        take_chunks();
+        const int taken = take_chunks();
         pause_while([this] { return unfinished_.load(std::memory_order_acquire) != 0; }, caller_laps);
         for (std::uint32_t left; (left = unfinished_.load(std::memory_order_acquire)) != 0;)
             unfinished_.wait(left, std::memory_order_acquire);
+        if (taken > 0) settle(seconds_since(start), own_start, static_cast<double>(chunks) / taken);
         if (failed_.load(std::memory_order_relaxed)) {
             failed_.store(false, std::memory_order_relaxed);
             std::rethrow_exception(std::exchange(error_, nullptr));
         }
     }
-    void take_chunks() {
+    /// After a job that was shared: this thread did one part in `parts`.
+    void settle(double elapsed, double own_start, double parts) {
+        const double alone = parts * (elapsed > short_job ? own_seconds() - own_start : elapsed);
+        credit_ = std::min(credit_ + alone - elapsed, full_credit);
+        if (credit_ == full_credit) multiple_ = 1;
+        if (credit_ >= 0) return;
+        debt_ = multiple_ * -std::exchange(credit_, 0);
+        if (debt_ > short_job) multiple_ = std::min(2 * multiple_, most_multiple);
+    }
+    /// How many this thread got.
+    int take_chunks() {
+        int taken = 0;
         for (std::uint64_t seen = ticket_.load(std::memory_order_acquire); (seen & chunk_mask) != 0;) {
             if (!ticket_.compare_exchange_weak(seen, seen - 1, std::memory_order_acquire)) continue;
             finish_chunk(static_cast<index_t>(seen & chunk_mask) - 1);
+            ++taken;
             seen = ticket_.load(std::memory_order_acquire);
         }
+        return taken;
     }
     void finish_chunk(index_t k) {
         if (!failed_.load(std::memory_order_relaxed)) try {
@@ -168,6 +211,7 @@ private:
     std::atomic<std::uint64_t> ticket_{0};
     std::atomic<std::uint32_t> unfinished_{0};  // chunks: what the caller sleeps on
     std::uint64_t job_ = 0;
+    double debt_ = 0, credit_ = 0, multiple_ = 1;  // seconds, and the caller's alone
     call_type call_ = nullptr;
     const void* body_ = nullptr;
     index_t count_ = 0, chunk_ = 1;

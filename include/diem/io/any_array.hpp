@@ -60,9 +60,15 @@ namespace detail {
     throw io_error(path.string() + ": is " + format + ", which this build cannot read or write: it was built without " +
                    package + " (it knows " + array_formats() + ")");
 }
+/// Where FILE::NAME is given of a file that holds one array.
+inline void require_no_name(const std::filesystem::path& path, const std::string& name) {
+    if (!name.empty())
+        throw io_error(path.string() + ": \"::" + name +
+                       "\" names an array of an HDF5, MATLAB or FITS file, which this is not");
+}
 }  // namespace detail
 
-/// Reads FILE, or, of an HDF5 or MATLAB file with several arrays, FILE::NAME. Complex data come as pairs, see `numbers`.
+/// Reads FILE, or, of an HDF5, MATLAB or FITS file with several arrays, FILE::NAME. Complex data come as pairs, see `numbers`.
 /// A folder is a stack of its PNGs; images come as (items, height, width) or (items, height, width, channels).
 /// Throws io_error, naming what the file is where it is none of these formats.
 template <class T>
@@ -71,6 +77,7 @@ template <class T>
     std::error_code code;
     const std::string extension = lower_extension(path);
     if (std::filesystem::is_directory(path, code)) {
+        detail::require_no_name(path, name);
 #if defined(DIEM_HAS_PNG)
         const auto stack = load_png_stack(path);
         return {array<T>(stack.shape, std::vector<T>(stack.data.begin(), stack.data.end())), false};
@@ -79,11 +86,14 @@ template <class T>
 #endif
     }
     if (extension == ".cfl" || extension == ".hdr") {
+        detail::require_no_name(path, name);
         const auto values = load_cfl(path);
         const auto pairs = as_pairs(values);
         return {array<T>(pairs.shape, std::vector<T>(pairs.data.begin(), pairs.data.end())), true};
     }
     const file_kind kind = kind_of(path);
+    if (kind != file_kind::hdf5 && kind != file_kind::matlab_hdf5 && kind != file_kind::fits)
+        detail::require_no_name(path, name);
     if (kind == file_kind::npy) return load_npy_numbers<T>(path);
     if (kind == file_kind::hdf5 || kind == file_kind::matlab_hdf5) {
 #if defined(DIEM_HAS_HDF5)
@@ -94,7 +104,7 @@ template <class T>
     }
     if (kind == file_kind::fits) {
 #if defined(DIEM_HAS_FITS)
-        return {load_fits<T>(path), false};
+        return {load_fits<T>(path, name), false};
 #else
         detail::not_built(path, "a FITS file", "cfitsio");
 #endif
@@ -151,6 +161,7 @@ inline void save_array(const std::filesystem::path& given, const numbers<float>&
         values.data.assign(data.values.data.begin(), data.values.data.end());
         return values;
     };
+    if (extension != ".h5" && extension != ".hdf5" && extension != ".mat") detail::require_no_name(path, name);
     if (extension == ".npy") {
         if (data.complex)
             save_npy(path, complex_values());

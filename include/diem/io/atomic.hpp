@@ -25,10 +25,13 @@ namespace diem::io {
 /// Writes to `path` under a temporary name in the same folder; `commit()` flushes it to the disk and renames it. Until
 /// then, and where anything fails, a file already at `path` stays as it is, and the temporary file is removed.
 ///
-/// Throws io_error with the path and the system's reason. A link at `path` is followed.
+/// Throws io_error with the path and the system's reason. A link at `path` is followed; a device, pipe or socket is not replaced.
 class atomic_file {
 public:
     explicit atomic_file(const std::filesystem::path& path) : path_(resolve(path)) {
+        std::error_code code;
+        if (std::filesystem::is_other(path_, code))
+            throw io_error(path_.string() + ": is a device, pipe or socket, which a file would replace");
         for (int attempt = 0; attempt < 1000 && descriptor_ < 0; ++attempt) {
             temporary_ = path_;
             temporary_ += ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(attempt);

@@ -45,14 +45,27 @@ struct fits_handle {
         throw io_error(path.string() + ": " + what + ": " + text);
     }
 };
+/// EXTNAME of the unit the file stands at; "" for none.
+[[nodiscard]] inline std::string fits_name(fitsfile* file) {
+    char text[FLEN_VALUE] = "";
+    int status = 0;
+    fits_read_key(file, TSTRING, "EXTNAME", text, nullptr, &status);
+    return status == 0 ? text : "";
+}
+/// Equal but for capitals, which mean nothing in EXTNAME.
+[[nodiscard]] inline bool same_letters(std::string_view a, std::string_view b) {
+    const auto small = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return small(x) == small(y); });
+}
 template <class T>
 inline constexpr int fits_type = std::is_same_v<T, double> ? TDOUBLE : TFLOAT;
 }  // namespace detail
 
-/// The first image of the file that is not empty, BZERO and BSCALE applied; blank integers and NaN are NaN; not compressed. Reads the bytes of
-/// this very file: none of cfitsio's filters, commands and web addresses in names. Throws io_error.
+/// The first image of the file that is not empty, or the one of this EXTNAME or number (0: the primary one); BZERO and BSCALE applied;
+/// blank integers and NaN are NaN; not compressed. Reads the bytes of this very file: none of cfitsio's filters, commands and web
+/// addresses in names. Throws io_error.
 template <class T>
-[[nodiscard]] array<T> load_fits(const std::filesystem::path& path) {
+[[nodiscard]] array<T> load_fits(const std::filesystem::path& path, const std::string& name = "") {
     static_assert(std::is_floating_point_v<T>);
     detail::input_file input(path);
     if (kind_of(input.read_text(0, std::min<std::uint64_t>(input.size(), 512), "first bytes"), input.size()) !=
@@ -65,6 +78,7 @@ template <class T>
     detail::fits_handle f;
     fits_open_memfile(&f.file, "diem", READONLY, &memory, &size, 0, nullptr, &f.status);
     f.require(path, "is no readable FITS file");
+    std::string others;
     int units = 0;
     fits_get_num_hdus(f.file, &units, &f.status);
     f.require(path, "its header units cannot be counted");
@@ -77,6 +91,11 @@ template <class T>
         fits_get_img_paramll(f.file, static_cast<int>(extents.size()), &type, &axes, extents.data(), &f.status);
         f.require(path, "header unit " + std::to_string(unit));
         if (axes == 0) continue;
+        const std::string number = std::to_string(unit - 1), title = detail::fits_name(f.file);
+        if (!name.empty() && name != number && !detail::same_letters(name, title)) {
+            others += (others.empty() ? "" : ", ") + number + (title.empty() ? "" : " (" + title + ")");
+            continue;
+        }
         shape_type shape(extents.begin(), extents.begin() + axes);
         std::reverse(shape.begin(), shape.end());
         index_t count = 0;
@@ -88,7 +107,7 @@ template <class T>
             static_cast<std::uint64_t>(count) > std::numeric_limits<index_t>::max() / 8 ||
             static_cast<std::uint64_t>(count) * width > input.size())
             input.fail(0, "image of shape " + to_string(shape) + " is more than the file holds");
-        if (count == 0) continue;
+        if (count == 0 && name.empty()) continue;
         LONGLONG head = 0, data = 0, end = 0;
         fits_get_hduaddrll(f.file, &head, &data, &end, &f.status);
         f.require(path, "header unit " + std::to_string(unit));
@@ -101,7 +120,8 @@ template <class T>
         f.require(path, "image of shape " + to_string(shape));
         return result;
     }
-    throw io_error(path.string() + ": holds no image");
+    throw io_error(path.string() + ": holds no image" +
+                   (name.empty() ? "" : " \"" + name + "\"; it has " + (others.empty() ? "none" : others)));
 }
 
 /// Writes one image of float or double, atomically. Throws shape_error, io_error.

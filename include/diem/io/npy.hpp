@@ -177,10 +177,14 @@ private:
     header.column_major = dictionary.fortran_order;
     header.descr = dictionary.descr;
     header.big_endian = header.descr.starts_with('>');
-    const std::string_view name = header.descr;
+    // '<f4', '>f4'; 'f4' and '=f4', the order of the machine that wrote it, are little-endian here.
+    const std::string_view descr = header.descr;
+    const bool native = !descr.empty() && (descr.front() == '=' || (descr.front() >= 'a' && descr.front() <= 'z'));
+    const std::string name = native ? '<' + std::string(descr.substr(descr.front() == '=' ? 1 : 0)) : header.descr;
     const char order = name.empty() ? '\0' : header.big_endian ? '<' : name.front();
     const auto* row = std::find_if(std::begin(dtype_table), std::end(dtype_table), [&](const dtype_info& candidate) {
-        return !candidate.npy.empty() && (order == '<' || order == '|') && candidate.npy.substr(1) == name.substr(1) &&
+        return !candidate.npy.empty() && (order == '<' || order == '|') &&
+               candidate.npy.substr(1) == std::string_view(name).substr(1) &&
                (candidate.size == 1 || candidate.npy.front() == order);
     });
     if (row == std::end(dtype_table)) file.fail(begin, "npy element type '" + header.descr + "' is not supported");

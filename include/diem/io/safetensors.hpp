@@ -58,6 +58,8 @@ public:
     /// The metadata that holds the hashes of tensors: JSON {name: "DTYPE:HASH"}, XXH64 of the tensor's
     /// bytes as 16 hexadecimal digits.
     static constexpr const char* hash_key = "diem.xxh64";
+    /// The same of the metadata beside them: JSON {key: HASH}.
+    static constexpr const char* metadata_hash_key = "diem.xxh64.metadata";
     /// Longest header accepted, as in the reference implementation.
     static constexpr std::uint64_t max_header_bytes = 100'000'000;
 
@@ -99,14 +101,18 @@ public:
         return found->second;
     }
 
-    /// Reads every tensor whose hash the metadata holds (see `safetensors_writer::hash_tensors`), and compares. False where
-    /// there are no hashes. A tensor that another tool has converted to another element type since is passed over.
-    /// Throws io_error, naming the tensor: its bytes have changed since they were written, or it is missing.
+    /// Reads every tensor whose hash the metadata holds (see `safetensors_writer::hash_contents`), and compares; so for the
+    /// metadata. False where there are no hashes of tensors. A tensor that another tool has converted to another element
+    /// type since is passed over. Throws io_error, naming the tensor or the key: its bytes have changed since they were
+    /// written, or it is missing.
     bool verify() {
-        const auto found = metadata_.find(hash_key);
-        if (found == metadata_.end()) return false;
-        const json hashes = parse_json(found->second, path().string() + " (" + hash_key + ")");
-        if (!hashes.is_object()) throw io_error(path().string() + ": metadata \"" + hash_key + "\" is not an object");
+        const json of_metadata = hashes_under(metadata_hash_key);
+        for (const auto& [key, expected] : of_metadata.items())
+            if (expected != hash_of(metadata(key)))
+                throw io_error(path().string() + ": metadata \"" + key +
+                               "\" is damaged: it is not what was written (its hash differs)");
+        if (metadata_.count(hash_key) == 0) return false;
+        const json hashes = hashes_under(hash_key);
         std::vector<std::byte> piece;
         for (const auto& [name, expected] : hashes.items()) {
             if (!contains(name)) throw io_error(path().string() + ": tensor \"" + name + "\" is missing");
@@ -174,7 +180,19 @@ public:
         return result;
     }
 
+    /// Of a text of the metadata.
+    [[nodiscard]] static std::string hash_of(const std::string& text) {
+        return content_hash().bytes(std::as_bytes(std::span(text))).hex();
+    }
+
 private:
+    [[nodiscard]] json hashes_under(const char* key) const {
+        const auto found = metadata_.find(key);
+        if (found == metadata_.end()) return json::object();
+        json hashes = parse_json(found->second, path().string() + " (" + key + ")");
+        if (!hashes.is_object()) throw io_error(path().string() + ": metadata \"" + key + "\" is not an object");
+        return hashes;
+    }
     void require_type(const std::string& name, const tensor_info& tensor, bool good, std::string_view expected) const {
         if (!good)
             throw io_error(path().string() + ": tensor \"" + name + "\" is " + tensor.dtype_name + ", expected " +
@@ -286,8 +304,9 @@ public:
         check_value("safetensors_writer::metadata", metadata_.emplace(key, std::move(value)).second,
                     "key \"" + key + "\" twice");
     }
-    /// The file will hold a hash of each tensor, so that a reader can tell damage: `safetensors_file::verify`.
-    void hash_tensors() { hashed_ = true; }
+    /// The file will hold a hash of each tensor and of each text of the metadata, so that a reader can tell damage:
+    /// `safetensors_file::verify`.
+    void hash_contents() { hashed_ = true; }
     /// Throws shape_error where the extents do not fit the elements, value_error where the name is there already.
     template <class T>
     void add(const std::string& name, shape_type shape, std::span<const T> elements) {
@@ -313,7 +332,9 @@ public:
                          [](const entry* a, const entry* b) { return info(a->type).size > info(b->type).size; });
         auto metadata = metadata_;
         if (hashed_) {
-            json hashes = json::object();
+            json hashes = json::object(), of_metadata = json::object();
+            for (const auto& [key, text] : metadata_) of_metadata[key] = safetensors_file::hash_of(text);
+            metadata.emplace(safetensors_file::metadata_hash_key, of_metadata.dump());
             for (const entry& e : entries_)
                 hashes[e.name] = std::string(info(e.type).safetensors) + ":" + content_hash().bytes(e.bytes).hex();
             metadata.emplace(safetensors_file::hash_key, hashes.dump(-1, ' ', false, json::error_handler_t::replace));

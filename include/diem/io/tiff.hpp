@@ -69,10 +69,25 @@ struct tiff_image {
             return dtype::other;
     }
 }
+/// Whether the file holds the pointer that ends the directory it stands at: libtiff takes one that is cut off for the last.
+[[nodiscard]] inline bool directory_is_whole(input_file& input, TIFF* file) {
+    const auto number = [&](std::uint64_t at, int bytes) {
+        std::uint64_t value = 0;
+        const std::string raw = input.read_text(at, static_cast<std::uint64_t>(bytes), "directory");
+        for (int k = 0; k < bytes; ++k)
+            value |= std::uint64_t{static_cast<unsigned char>(raw[static_cast<std::size_t>(k)])}
+                     << 8 * (TIFFIsBigEndian(file) != 0 ? bytes - 1 - k : k);
+        return value;
+    };
+    const bool big = number(2, 2) == 43;  // BigTIFF: wider numbers
+    const std::uint64_t at = TIFFCurrentDirOffset(file);
+    const std::uint64_t end = at + (big ? 16 + 20 * number(at, 8) : 6 + 12 * number(at, 2));
+    return end <= input.size();
+}
 }  // namespace detail
 
 /// All images of the file, as the numbers they hold. Throws io_error: no TIFF, images of several sizes, bits that are no 8,
-/// 16, 32 or 64, palettes, planes apart or tiles, more pixels than the file can hold.
+/// 16, 32 or 64, palettes, planes apart or tiles, more pixels than the file can hold, a stack that is cut short.
 template <class T>
 [[nodiscard]] array<T> load_tiff(const std::filesystem::path& path) {
     static_assert(std::is_floating_point_v<T>);
@@ -86,7 +101,7 @@ template <class T>
     array<T> result;
     detail::tiff_image first;
     index_t items = 0;
-    do {
+    for (bool last = false; !last; ++items) {
         const auto fail = [&](const std::string& what) {
             throw io_error(path.string() + ": image " + std::to_string(items) + ": " + what);
         };
@@ -123,8 +138,10 @@ template <class T>
             result.data.resize(at + static_cast<std::size_t>(row));
             (void)detail::convert<T>(type, line.data(), std::span<T>(result.data).subspan(at));
         }
-        ++items;
-    } while (TIFFReadDirectory(file.get()) != 0);
+        last = TIFFLastDirectory(file.get()) != 0;
+        if (last ? !detail::directory_is_whole(input, file.get()) : TIFFReadDirectory(file.get()) != 1)
+            fail("what follows it cannot be read: the file is cut short, or damaged");
+    }
     result.shape = {items, static_cast<index_t>(first.height), static_cast<index_t>(first.width)};
     if (first.channels > 1) result.shape.push_back(first.channels);
     return result;

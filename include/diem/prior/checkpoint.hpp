@@ -27,7 +27,7 @@
 ///     adam_m/<name>, adam_v/<name>   moments of a training in progress
 ///     other names                    whatever a run adds, (items, features)
 /// Metadata: "format" = "diem", "version" = "1", "config" (how the model is built), "state" (counters, seeds), and hashes of
-/// the tensors, which a reader compares.
+/// these texts and of the tensors, which a reader compares.
 namespace diem::prior {
 
 inline constexpr const char* checkpoint_version = "1";
@@ -40,7 +40,7 @@ class checkpoint_writer {
 
 public:
     checkpoint_writer(const io::json& config, const io::json& state) {
-        writer_.hash_tensors();
+        writer_.hash_contents();
         writer_.metadata("format", "diem");
         writer_.metadata("version", checkpoint_version);
         writer_.metadata("config", config.dump());
@@ -72,7 +72,7 @@ private:
 };
 
 /// Reads what `checkpoint_writer` wrote, into host memory: nothing of the caller changes before everything was found right.
-/// Throws io_error: not such a file, truncated, damaged (a tensor's hash differs), a missing name, another shape or element
+/// Throws io_error: not such a file, truncated, damaged (a hash differs), a missing name, another shape or element
 /// type (F16 and BF16 are widened), numbers that are not finite, unknown names. Tensors that another tool added to a file with hashes do no harm.
 template <Backend B>
 class checkpoint_reader {

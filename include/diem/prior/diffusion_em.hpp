@@ -86,7 +86,7 @@ public:
         d.removed = d.samples - x.items();
         if (x.items() == 0) return {std::move(result), {em::decision::reject, "every sample was out of range"}};
         result.moments = moments_of<B>(b_, x.cview());
-        d.change = change_of(b_, prior.moments, result.moments);
+        d.change = change_of(b_, prior.moments, result.moments, 10 * options_.sampling.sigma_min);
         d.variance = variance_of(b_, result.moments);
         auto fault = e_step_fault(d, prior.history, options_.guard, bounded);
         if (!fault.empty()) return {std::move(result), {em::decision::reject, std::move(fault)}};
@@ -126,13 +126,15 @@ public:
 private:
     /// Goes on with the samples of a lap; false where it was cancelled.
     bool draw(const prior_type& prior, index_t lap, sampling_stage<B>& stage) {
+        bool saved = false;  // the state as it is
         const auto observer = [&](const posterior::sample_state& s, const posterior::drawn_batch<B>& drawn) {
             replace_non_finite<B>(b_, drawn.x, drawn.finite);
             const auto out = outside<B>(b_, const_view_t<B>(drawn.x), options_.low, options_.high);
             stage.outside += static_cast<double>(std::count(out.begin(), out.end(), 1));
             run_.tell({progress::stage_type::sampling, lap, s.done, total(), 0});
             const bool stop = run_.cancelled();
-            if (stop || timer_.due()) file_.save_sampling(b_, prior, lap, stage);
+            saved = stop || timer_.due();
+            if (saved) file_.save_sampling(b_, prior, lap, stage);
             return !stop;
         };
         const bool asked = options_.initial_e_step == gaussian_e_step::diffusion ||
@@ -141,10 +143,14 @@ private:
         auto how = prior.drawing;
         how.sampling = options_.sampling;
         if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
+        auto drawing = prior.sample_options(b_, how);
+        drawing.cancel = run_.cancel;
         // A cancellation with the last batch leaves all drawn: training notices it, or the end of the lap.
-        return posterior::sample<B>(b_, prior, observed_, prior.sample_options(b_, how),
-                                    random_key{.seed = lap_seed(options_.seed, lap, 1)}, stage.x.view(), stage.state,
-                                    observer, run_.ranks);
+        const bool drawn =
+            posterior::sample<B>(b_, prior, observed_, drawing, random_key{.seed = lap_seed(options_.seed, lap, 1)},
+                                 stage.x.view(), stage.state, observer, run_.ranks);
+        if (!drawn && !saved) file_.save_sampling(b_, prior, lap, stage);  // within a batch
+        return drawn;
     }
 
     /// The same without a sampler; a stage that was interrupted begins anew, which takes little time.

@@ -45,7 +45,8 @@ struct em_options {
     std::optional<posterior::mmps_options> initial_mmps{};
     /// Of such laps too: draws without a sampler, as by default, or by the sampler, as where `initial_mmps` is given.
     gaussian_e_step initial_e_step = gaussian_e_step::automatic;
-    /// The switching sigma of `blended`, in units of the data's spread (see `spread_of`); 0: mmps.switch_sigma as it is.
+    /// The switching sigma of `blended`, in units of the data's spread (see `spread_of`), at least sampling.sigma_min; 0:
+    /// mmps.switch_sigma as it is.
     double switch_factor = 3;
     /// The network learns the difference to the denoiser of the first Gaussian estimate, see `model::preconditioned`. Deviates
     /// from the paper; see docs/stability.md.

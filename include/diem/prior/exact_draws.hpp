@@ -46,12 +46,15 @@ public:
     [[nodiscard]] bool in_basis() const { return coefficients_.has_value(); }
 
     /// One draw of each observation into x (D x n), or its coefficients. `block`: observations at once; `ranks` share them, and all
-    /// get all draws. `go_on`: asked after each block of those that take a solve. Throws value_error.
+    /// get all draws. `go_on`: asked after each block. Throws value_error.
     template <parallel::Communicator C = parallel::self, class GoOn = always_go_on>
     exact_draw_result operator()(B& b, const diffusion::gaussian<B>& prior, const random_key& key, view_t<B> x,
                                  index_t block, const C& ranks = {}, const GoOn& go_on = {}) const {
         const auto by = [&](const diffusion::gaussian<B>& g, const auto& observed) {
-            return exact_draw_result{.log_evidence = draw_posteriors(b, g, observed, key, x, block, ranks)};
+            const auto evidence = detail::draws_while(b, g, observed, key, x, block, ranks, go_on);
+            exact_draw_result result{.finished = evidence.has_value()};
+            if (evidence) result.log_evidence = *evidence;
+            return result;
         };
         if (coefficients_) return by(prior.coefficients(b), coefficients_->observed(b));
         if constexpr (detail::is_elementwise<Observation>) {

@@ -50,16 +50,22 @@ template <class Array>
     return a;
 }
 
-/// Throws nlohmann::json exceptions where the text is not of this form.
+/// Throws nlohmann::json exceptions where the text is not of this form, io_error for counts that are none.
 [[nodiscard]] inline lap_diagnostics diagnostics_from(const io::json& j) {
     const auto number = [&](const char* key) {
         const auto& v = j.at(key);
         return v.is_null() ? std::numeric_limits<double>::quiet_NaN() : v.get<double>();
     };
+    const auto count = [&](const char* key) {
+        const auto& v = j.at(key);
+        if (!v.is_number_unsigned() || !std::in_range<index_t>(v.get<std::uint64_t>()))
+            throw io_error(std::string("\"") + key + "\" is " + v.dump() + ", expected an integer of at least 0");
+        return static_cast<index_t>(v.get<std::uint64_t>());
+    };
     lap_diagnostics d;
-    d.lap = j.at("lap").get<index_t>();
-    d.samples = j.at("samples").get<index_t>();
-    d.removed = j.value("removed", index_t{0});
+    d.lap = count("lap");
+    d.samples = count("samples");
+    d.removed = j.contains("removed") ? count("removed") : 0;
     d.data_residual = number("data_residual");
     d.outside_share = number("outside_share");
     d.non_finite_share = number("non_finite_share");
@@ -265,6 +271,8 @@ template <Backend B, class Net, class Build>
     try {
         for (const auto& entry : in.template state<io::json>("history")) history.push_back(diagnostics_from(entry));
     } catch (const io::json::exception& e) {
+        in.fail(std::string("state \"history\": ") + e.what());
+    } catch (const io_error& e) {
         in.fail(std::string("state \"history\": ") + e.what());
     }
     if (!laps.is_number_unsigned() || laps.template get<std::size_t>() != history.size())

@@ -60,10 +60,10 @@ using conditional_for = std::conditional_t<is_elementwise<Observation>, posterio
                                            posterior::dense_conditional<B>>;
 
 /// f(conditional, round, mean) on one batch of observations after another, which `ranks` share: round.count may be 0. Returns
-/// the sum of log p(y_i), the same for every number of them.
+/// the sum of log p(y_i), the same for every number of them; none where f answered false, which leaves.
 template <Backend B, class Observation, class F, parallel::Communicator C = parallel::self>
-double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, index_t block, const F& f,
-                      const C& ranks = {}) {
+std::optional<double> for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                     index_t block, const F& f, const C& ranks = {}) {
     check_value("prior::gaussian_fit", block > 0, "batch must be > 0");
     check_size("prior::gaussian_fit", "A.cols()", observed.forward_operator().cols(), prior.features());
     const index_t n = observed.items();
@@ -81,7 +81,7 @@ double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observati
             conditional.condition(b, part, round.begin, m, logs);
             own = to_host(b, const_vector_t<B, double>(logs));
         }
-        f(conditional, round, const_view_t<B>(m));
+        if (!f(conditional, round, const_view_t<B>(m))) return std::nullopt;
         for (const double v : parallel::all_gather<double>(ranks, own, round.counts, "evidence of observations"))
             total += v;
         done = round.end;
@@ -95,9 +95,54 @@ double for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observati
 template <Backend B, class Observation, parallel::Communicator C = parallel::self>
 [[nodiscard]] double log_evidence(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
                                   index_t block = 256, const C& ranks = {}) {
-    return detail::for_each_batch(
-        b, prior, observed, block, [](auto&, const parallel::round&, const_view_t<B>) {}, ranks);
+    return *detail::for_each_batch(
+        b, prior, observed, block, [](auto&, const parallel::round&, const_view_t<B>) { return true; }, ranks);
 }
+
+namespace detail {
+
+/// `exact_moments`; none where go_on(), asked after each batch, was false.
+template <Backend B, class Observation, class GoOn>
+std::optional<gaussian_moments<B>> moments_while(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                                 index_t block, const GoOn& go_on) {
+    using T = scalar_t<B>;
+    const index_t n = observed.items(), features = prior.features();
+    check_value("prior::exact_moments", n > 0, "there are no observations");
+    gaussian_moments<B> out{batch<B>(b, features, 1), batch<B>(b, features, features), 0, n};
+    batch<B> means(b, features, n), weight(b, n, 1);
+    b.fill(out.covariance.view(), T(0));
+    const auto evidence = for_each_batch(b, prior, observed, block,
+                                         [&](auto& conditional, const parallel::round& own, const_view_t<B> m) {
+                                             b.copy(m, means.view().item_range(own.begin, own.count));
+                                             conditional.add_covariances(b, out.covariance.view());
+                                             return go_on();
+                                         });
+    if (!evidence) return std::nullopt;
+    out.log_evidence = *evidence;
+    const T each = T(1) / static_cast<T>(n);
+    b.fill(weight.view(), each);
+    b.gemm(T(1), means.cview(), op::none, weight.cview(), op::none, T(0), out.mean.view());
+    b.map(functors::subtract{}, means.view(), per_feature{const_vector_t<B>(out.mean.flat())});
+    b.gemm(each, means.cview(), op::none, means.cview(), op::transpose, each, out.covariance.view());
+    return out;
+}
+
+/// `draw_posteriors`; none where go_on(), asked after each batch, was false.
+template <Backend B, class Observation, parallel::Communicator C, class GoOn>
+std::optional<double> draws_while(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
+                                  const random_key& key, view_t<B> x, index_t block, const C& ranks,
+                                  const GoOn& go_on) {
+    check_shape("prior::draw_posteriors", "x", x, prior.features(), observed.items());
+    const auto draw = [&](auto& conditional, const parallel::round& r, const_view_t<B> m) {
+        if (r.count > 0)
+            conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(r.begin)), m, x.item_range(r.begin, r.count));
+        parallel::all_gather_items(ranks, b, x.item_range(r.first, r.end - r.first), r.counts, "exact draws");
+        return go_on();
+    };
+    return for_each_batch(b, prior, observed, block, draw, ranks);
+}
+
+}  // namespace detail
 
 /// The exact E-step: moments of p(x | y_i), summed over the observations. Element-wise A and Sigma_y (masks) cost
 /// 2 D r (D + r) per observation; any others are formed as matrices (rows x D per item of a batch), so keep them small.
@@ -105,23 +150,7 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
 template <Backend B, class Observation>
 [[nodiscard]] gaussian_moments<B> exact_moments(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
                                                 index_t block = 256) {
-    using T = scalar_t<B>;
-    const index_t n = observed.items(), features = prior.features();
-    check_value("prior::exact_moments", n > 0, "there are no observations");
-    gaussian_moments<B> out{batch<B>(b, features, 1), batch<B>(b, features, features), 0, n};
-    batch<B> means(b, features, n), weight(b, n, 1);
-    b.fill(out.covariance.view(), T(0));
-    out.log_evidence = detail::for_each_batch(b, prior, observed, block,
-                                              [&](auto& conditional, const parallel::round& own, const_view_t<B> m) {
-                                                  b.copy(m, means.view().item_range(own.begin, own.count));
-                                                  conditional.add_covariances(b, out.covariance.view());
-                                              });
-    const T each = T(1) / static_cast<T>(n);
-    b.fill(weight.view(), each);
-    b.gemm(T(1), means.cview(), op::none, weight.cview(), op::none, T(0), out.mean.view());
-    b.map(functors::subtract{}, means.view(), per_feature{const_vector_t<B>(out.mean.flat())});
-    b.gemm(each, means.cview(), op::none, means.cview(), op::transpose, each, out.covariance.view());
-    return out;
+    return *detail::moments_while(b, prior, observed, block, [] { return true; });
 }
 
 /// The mean E[x | y_i] of each observation, D x n.
@@ -131,6 +160,7 @@ void posterior_means(B& b, const diffusion::gaussian<B>& prior, const Observatio
     check_shape("prior::posterior_means", "means", means, prior.features(), observed.items());
     detail::for_each_batch(b, prior, observed, block, [&](auto&, const parallel::round& own, const_view_t<B> m) {
         b.copy(m, means.item_range(own.begin, own.count));
+        return true;
     });
 }
 
@@ -140,13 +170,7 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
     requires detail::is_elementwise<Observation>
 double draw_posteriors(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, const random_key& key,
                        view_t<B> x, index_t block = 256, const C& ranks = {}) {
-    check_shape("prior::draw_posteriors", "x", x, prior.features(), observed.items());
-    const auto draw = [&](auto& conditional, const parallel::round& r, const_view_t<B> m) {
-        if (r.count > 0)
-            conditional.draw(b, key.skip_items(static_cast<std::uint32_t>(r.begin)), m, x.item_range(r.begin, r.count));
-        parallel::all_gather_items(ranks, b, x.item_range(r.first, r.end - r.first), r.counts, "exact draws");
-    };
-    return detail::for_each_batch(b, prior, observed, block, draw, ranks);
+    return *detail::draws_while(b, prior, observed, key, x, block, ranks, [] { return true; });
 }
 
 }  // namespace diem::prior

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <utility>
 
@@ -119,6 +120,7 @@ namespace detail {
 /// What a fit asks of a `run`, where there is none.
 struct no_run {
     parallel::self ranks{};
+    const std::atomic<bool>* cancel = nullptr;
     [[nodiscard]] static constexpr bool cancelled() { return false; }
 };
 
@@ -139,7 +141,8 @@ em::outcome<gaussian_samples<B>> sampling_e_step(B& b, const diffusion::gaussian
     const auto go_on = [&](const posterior::sample_state&, const posterior::drawn_batch<B>&) {
         return !run.cancelled();
     };
-    if (!posterior::sample(b, prior, observed, posterior::sample_options<B>{o.sampling, o.mmps, &prior, prior.mu()},
+    if (!posterior::sample(b, prior, observed,
+                           posterior::sample_options<B>{o.sampling, o.mmps, &prior, prior.mu(), run.cancel},
                            random_key{.seed = seed}, s.x.view(), s.state, go_on, run.ranks))
         return em::verdict{em::decision::cancel, "cancelled"};
     if constexpr (is_elementwise<Observation>)
@@ -158,8 +161,8 @@ struct read_log_evidence {
 
 /// Learns N(mu, diag(d) + u u') from observations, in the basis of `start` and from there (see `isotropic_gaussian`). The
 /// objective recorded in the history is the log-evidence, sum_i log p(y_i), of the prior each lap began with, where it was
-/// measured. `monitor` sees gaussian_moments or gaussian_samples. `run` (see run.hpp) cancels an E-step by diffusion after
-/// its batch. Its ranks share the batches of such an E-step and of exact draws; exact moments and the M-step each does
+/// measured. `monitor` sees gaussian_moments or gaussian_samples. `run` (see run.hpp) cancels an exact E-step
+/// after its batch, one by diffusion after its step. Its ranks share the batches of such an E-step and of exact draws; exact moments and the M-step each does
 /// alike. Throws value_error. Source: the initial stage of arXiv 2405.13712 with gaussian_e_step::diffusion; the exact
 /// E-steps are this library's.
 template <Backend B, class Observation, class Monitor = em::no_monitor, class Run = detail::no_run>
@@ -177,7 +180,12 @@ template <Backend B, class Observation, class Monitor = em::no_monitor, class Ru
     const ppca_m_step<B> m_step{b, options.ppca};
     if (options.e_step == gaussian_e_step::moments && !start.basis())
         return em::fit(
-            std::move(start), [&](prior_type& p, index_t) { return exact_moments(b, p, observed, options.batch); },
+            std::move(start),
+            [&](prior_type& p, index_t) -> em::outcome<gaussian_moments<B>> {
+                auto moments = detail::moments_while(b, p, observed, options.batch, [&] { return !run.cancelled(); });
+                if (!moments) return em::verdict{em::decision::cancel, "cancelled"};
+                return {std::move(*moments)};  // the move is for nvcc
+            },
             m_step, options.fit, with_evidence);
     check_value("prior::fit_gaussian", options.e_step != gaussian_e_step::moments,
                 "exact moments need a basis of values");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <optional>
 #include <utility>
@@ -135,8 +136,8 @@ public:
 
     /// What `posterior::sample` needs to draw under this prior. Refers to it.
     [[nodiscard]] posterior::sample_options<B> sample_options(B& b) const { return sample_options(b, drawing); }
-    /// The same with options of the caller's: `blended` switches at so many spreads of the estimate; what cannot work without
-    /// an estimate is the paper's covariance.
+    /// The same with options of the caller's: `blended` switches at so many spreads of the estimate, at least at so many
+    /// sigma_min; what cannot work without an estimate is the paper's covariance.
     [[nodiscard]] posterior::sample_options<B> sample_options(B& b, const drawing_options& how) const {
         using posterior::covariance;
         auto mmps = how.mmps;
@@ -144,7 +145,7 @@ public:
                            mmps.cov_x == covariance::gaussian_heuristic;
         if (needs && !estimate_) mmps.cov_x = covariance::tweedie;
         if (mmps.cov_x == covariance::blended && how.switch_factor > 0)
-            mmps.switch_sigma = how.switch_factor * spread_of(b, *estimate_);
+            mmps.switch_sigma = how.switch_factor * std::max(spread_of(b, *estimate_), how.sampling.sigma_min);
         return {how.sampling, mmps, estimate(), mean()};
     }
 

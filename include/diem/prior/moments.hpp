@@ -96,9 +96,9 @@ template <Backend B>
     return m;
 }
 
-/// `lap_diagnostics::change`; NaN where the first is not known.
+/// `lap_diagnostics::change`; NaN where the first is not known. `resolved`: the least spread it is told in.
 template <Backend B>
-[[nodiscard]] double change_of(B& b, const sample_moments<B>& before, const sample_moments<B>& now) {
+[[nodiscard]] double change_of(B& b, const sample_moments<B>& before, const sample_moments<B>& now, double resolved) {
     if (before.mean.features() == 0) return std::numeric_limits<double>::quiet_NaN();
     const auto m0 = to_host(b, before.mean), s0 = to_host(b, before.deviation), m1 = to_host(b, now.mean),
                s1 = to_host(b, now.deviation);
@@ -108,6 +108,7 @@ template <Backend B>
         moved += dm * dm + ds * ds;
         scale += static_cast<double>(s0[j]) * static_cast<double>(s0[j]);
     }
+    scale = std::max(scale, static_cast<double>(m0.size()) * resolved * resolved);
     return scale > 0 ? std::sqrt(moved / scale) : std::numeric_limits<double>::quiet_NaN();
 }
 

@@ -36,7 +36,8 @@ struct basic_run {
     bool resume = false;             ///< go on from the folder's checkpoint where there is one
     bool overwrite = false;          ///< remove the files of a run that the folder holds; with neither it is refused
 
-    /// Set by anyone, a signal handler say: the batch or step is finished and saved, and the run ends as cancelled.
+    /// Set by anyone, a signal handler say: the step of a sampler or of training, or the batch of an exact E-step, is finished; what is
+    /// whole is saved, and the run ends as cancelled.
     const std::atomic<bool>* cancel = nullptr;
     /// Once, before anything is learned by `learn`: what the operators show of x.
     std::function<void(const recoverability&)> on_recoverability{};
