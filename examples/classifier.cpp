@@ -14,9 +14,12 @@
 #include "support/cifar_files.hpp"
 #include "support/classifier_file.hpp"
 #include "support/em_settings.hpp"
+#include "support/instructions.hpp"
 #include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
 #include "support/program.hpp"
+
+const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 using namespace diem;
 using classify::settings;
@@ -55,7 +58,8 @@ int main(int argc, char** argv) {
     CLI::App app("Trains a small classifier of CIFAR-10, whose features stand in for those of Inception-v3");
     app.add_option("--data", o.data, "folder of data_batch_1.bin .. 5 and test_batch.bin");
     app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
-    app.add_option("--out", o.out, "folder for classifier.safetensors and report.json")->capture_default_str();
+    app.add_option("--out", o.out, "folder for classifier.safetensors, report.json and report.html")
+        ->capture_default_str();
     support::add_place_options(app, o.at);
     support::add_products_option(app, o.at);
     app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up images");

@@ -14,9 +14,12 @@
 
 #include "covariances/program.hpp"
 #include "support/curve.hpp"
+#include "support/instructions.hpp"
 #include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
 #include "support/program.hpp"
+
+const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 using namespace diem;
 using covariances::settings;
@@ -59,7 +62,7 @@ int main(int argc, char** argv) {
     bool smoke = false;
     CLI::App app("Compares covariances for the likelihood of an observation given a noisy point");
     app.add_option("--config", o.config, "JSON file, see examples/configs")->check(CLI::ExistingFile);
-    app.add_option("--out", o.out, "folder for report.json")->capture_default_str();
+    app.add_option("--out", o.out, "folder for report.json and report.html")->capture_default_str();
     app.add_option("--seeds", seeds, "instead of the configuration's")
         ->check(support::count_in(1, covariances::most_seeds));
     app.add_option("--points", points, "x_t of each posterior, instead of the configuration's")

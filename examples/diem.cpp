@@ -252,7 +252,9 @@ int main(int argc, char** argv) {
     c->add_option("--layout", e.layout, "of the truth: channels_last, or channels_first")
         ->check(CLI::IsMember({"channels_last", "channels_first"}))
         ->capture_default_str();
-    c->add_option("--json", e.json, "file for the figures; -: standard output, instead of words");
+    c->add_option("--json", e.json, "file for the figures; - or none: standard output, instead of words")
+        ->expected(0, 1)
+        ->default_str("-");
     support::add_place_options(*c, e.at);
     support::add_ranks_option(*c, e.at);
     c->callback([&] { command = [&] { return run(e); }; });
@@ -272,9 +274,9 @@ int main(int argc, char** argv) {
     report_command q;
     c = app.add_subcommand("report", "write the page of a run again, or compare two runs");
     c->footer(
-        "Makes report.html again of report.json and the pictures beside it, as fit, demo, cifar and manifold write it; "
-        "of\n"
-        "two runs one page that shows them beside each other.\n\n"
+        "Makes report.html again of report.json and the pictures beside it, as fit and the programs beside diem write "
+        "it;\n"
+        "of two runs one page that shows them beside each other.\n\n"
         "Example: diem report run\n"
         "         diem report run other --out comparison.html");
     c->add_option("folders", q.folders, "of one run, or of two")->required()->expected(1, 2);

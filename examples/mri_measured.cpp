@@ -4,7 +4,10 @@
 // frequencies that were hidden.
 
 #include "mri/measured_options.hpp"
+#include "support/instructions.hpp"
 #include "support/program.hpp"
+
+const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 int main(int argc, char** argv) {
     measured::prior_settings prior;
@@ -12,6 +15,7 @@ int main(int argc, char** argv) {
     std::string folder = "out/mri_measured_smoke";
     CLI::App app("Restores a slice measured with several coils");
     app.require_subcommand(1);
+    app.fallthrough();  // its commands take --quiet, too
     auto& learn = *app.add_subcommand("prior", "learns a prior of complex patches from pictures of slices");
     auto& restore = *app.add_subcommand("restore", "posterior samples of a measured slice");
     auto& smoke = *app.add_subcommand("smoke", "both on made-up slices, in seconds");

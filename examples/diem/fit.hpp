@@ -24,6 +24,7 @@
 #include "diem/fit_pictures.hpp"
 #include "diem/fit_report.hpp"
 #include "diem/fit_settings.hpp"
+#include "diem/fit_stages.hpp"
 #include "diem/outputs.hpp"
 #include "diem/predictions.hpp"
 #include "diem/stages.hpp"
@@ -31,6 +32,7 @@
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/report.hpp"
+#include "support/run_clock.hpp"
 #include "support/terminal.hpp"
 #include "support/watched_run.hpp"
 
@@ -82,33 +84,24 @@ public:
         }
     }
 
-    /// Fitted, or gone on with where it is there.
-    learn_result<B> first_stage() {
-        support::watched_run<B, network> watch(m_.items());
-        set_up(watch.run(), o_.out);
+    /// Both stages, each gone on with where it is there.
+    learn_result<B> learn(const std::optional<network>& net, const support::run_clock& clock,
+                          const fit_pictures<B>& pictures, fit_report& report) {
+        support::watched_run<B, network> watch(m_.items(), clock);
+        auto& run = watch.run();
+        run.ranks = o_.at.ranks;
+        run.resume = o_.resume;
+        run.save_every = o_.save_every;
         if (o_.resume && std::filesystem::exists(gaussian_path()))
             std::cout << "Gaussian prior: read from " << gaussian_path().string() << std::endl;
-        auto fitted = gaussian_stage<B>::fit(b_, s_.gaussian, m_, watch.run());
-        notes_ = fitted.prior.notes;
-        add_notes(fitted.prior, m_);
-        support::print_evidence(std::cout, support::evidence_of(notes_, m_.items()));
-        return fitted;
+        fit_listener listener{.warn = warn};
+        listener.gaussian = [&](const io::json& notes) {
+            watch.end_bar();
+            support::print_evidence(std::cout, support::evidence_of(notes, m_.items()));
+        };
+        listener.network = [&](double spread) { check_sigma_max(o_.config, s_.em, spread); };
+        return fit_stages(b_, s_, m_, net, run, o_.out, pictures, report, listener);
     }
-    learn_result<B> second_stage(learned_prior<B> start, const network& net, const fit_pictures<B>& pictures,
-                                 fit_report& report) {
-        support::watched_run<B, network> watch(
-            m_.items(), s_.em.laps,
-            [&](const prior::lap_diagnostics& d, const_view_t<B> x, const learned_prior<B>& next) {
-                pictures.lap(d.lap, x, next);
-                report.laps(next.history);
-                report.save("running");
-            });
-        set_up(watch.run(), o_.out / "checkpoint");
-        start.notes = io::json::object();
-        add_notes(start, m_);
-        return network_stage<B>::fit(b_, std::move(start), net, m_, s_.em, watch.run());
-    }
-    [[nodiscard]] const io::json& notes() const { return notes_; }
 
 private:
     /// The state of a run would name other data; people gave another share.
@@ -122,19 +115,12 @@ private:
             throw io_error(o_.out.string() + ": the run in it was made with \"held_out\": " + io::json(was).dump() +
                            ", now " + io::json(s_.held_out).dump());
     }
-    void set_up(run_type<B>& run, const path& folder) const {
-        run.folder = folder;
-        run.ranks = o_.at.ranks;
-        run.resume = o_.resume;
-        run.save_every = o_.save_every;
-    }
     [[nodiscard]] path gaussian_path() const { return o_.out / "gaussian.safetensors"; }
 
     B& b_;
     const fit_command& o_;
     fit_settings& s_;
     const measured<B>& m_;
-    io::json notes_;
     std::optional<outputs> files_;  ///< holds the folder
 };
 
@@ -173,6 +159,7 @@ int fit(B& b, const fit_command& o) {
         std::cout << "scale: data are divided by " << m.scale << "; samples will be in your units" << std::endl;
     fit_into_memory(o, s, m);
     double plan_bytes = 0;
+    support::run_clock clock;
     std::optional<network_type<B>> net;
     if (s.network) {
         net.emplace(*s.network);
@@ -186,6 +173,7 @@ int fit(B& b, const fit_command& o) {
         const auto planned = support::with_iterations(b, em, m.observed(b));
         const auto plan = network_stage<B>::plan(b, *net, planned, m.items());
         support::print_plan(std::cout, plan, planned);
+        clock = support::run_clock(em.laps, plan.sampling_seconds(), plan.training_seconds());
         plan_bytes = static_cast<double>(std::max(plan.sampling_bytes, plan.training_bytes)) +
                      20.0 * static_cast<double>(plan.parameters) +
                      (s.description.large ? 0 : samples_bytes(m, em.sampling.samples_per_observation));
@@ -202,29 +190,15 @@ int fit(B& b, const fit_command& o) {
     const fit_pictures<B> pictures(b, ranks.rank() == 0 ? o.out : path(), m, s.pictures);
     pictures.observations();
     fit_report report(o, s, facts_of(m), b.threads());
+    support::catch_interrupts();  // from here on the page says that it was stopped
     report.save("running");
-    auto result = run.first_stage();
-    if (result.status == prior::run_status::cancelled) {
-        std::cout << result.report << std::endl;
+    auto result = run.learn(net, clock, pictures, report);
+    const bool cancelled = result.status == prior::run_status::cancelled;
+    if (cancelled || (net && em.laps > 0)) std::cout << result.report << std::endl;
+    if (cancelled) {
         report.save("cancelled", result.report);
         return support::interrupt_status();
     }
-    report.gaussian(run.notes());
-    if (ranks.rank() == 0) warn(report.noise(gaussian_stage<B>::noise(b, result.prior, m, em.seed)));
-    pictures.samples("samples_gaussian.png", result.prior);
-    if (net && em.laps > 0) {
-        check_sigma_max(o.config, em, prior::spread_of(b, *result.prior.estimate()));
-        report.save("running");
-        result = run.second_stage(std::move(result.prior), *net, pictures, report);
-        std::cout << result.report << std::endl;
-        if (result.status == prior::run_status::cancelled) {
-            report.laps(result.prior.history);
-            report.save("cancelled", result.report);
-            return support::interrupt_status();
-        }
-        if (result.prior.has_network()) pictures.samples("samples_diffusion.png", result.prior);
-    }
-    report.laps(result.prior.history);
     if (ranks.rank() == 0) prior::save(o.out / "prior.safetensors", b, result.prior);
     if (m.held) {
         support::progress bar("held out ", static_cast<long>(predictions));
@@ -246,7 +220,7 @@ int fit(B& b, const fit_command& o) {
     const auto status = result.status;
     report.json()["prior"] = learned ? "diffusion" : "gaussian";
     report.save(prior::to_string(status), result.report);
-    support::tell(report.json());
+    report.warn("diem");
     std::cout << "The " << (learned ? "diffusion" : "Gaussian") << " prior is "
               << (o.out / "prior.safetensors").string() << "; report.html and pictures are beside it\n";
     if (status != prior::run_status::rejected) return 0;

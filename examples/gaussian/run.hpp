@@ -16,6 +16,7 @@
 
 #include "gaussian/program.hpp"
 #include "support/report.hpp"
+#include "support/terminal.hpp"
 
 namespace toy {
 
@@ -110,6 +111,10 @@ int run(B& b, const program_options& o) {
                 c_true[j * mu.size() + k]);
     support::print_table(std::cout, {"", "truth", "learned", "difference"}, table);
     std::cout << "\nlargest difference " << support::number(worst, 3) << '\n';
+    support::tell({{"program", "gaussian"},
+                   {"laps", result.laps},
+                   {"reason", em::to_string(result.reason)},
+                   {"largest_difference", worst}});
     return 0;
 }
 

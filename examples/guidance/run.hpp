@@ -99,15 +99,15 @@ public:
         std::cout << s_.problems.size() << " problems, " << methods_.size() << " methods; "
                   << support::describe(o_.at, b_.threads()) << std::endl;
         if (o_.resume) restore();
-        report_.save("running");
+        save("running");
         if (!o_.prior.empty() && report_.json()["pictures"].empty()) images();
         known();
         if (support::interrupted()) {
-            report_.save("cancelled");
+            save("cancelled");
             return support::interrupt_status();
         }
         print();
-        report_.save("completed");
+        save("completed");
         return 0;
     }
 
@@ -118,6 +118,9 @@ private:
             problems.push_back({{"type", p.type}, {"sigma_y", p.sigma_y}, {"size", p.size}, {"keep", p.keep}});
         for (const auto& m : methods_) names.push_back(m.name);
         return {{"program", "guidance"},
+                {"summary", "MMPS and other methods of guidance beside each other, on " +
+                                (o_.prior.empty() ? std::string() : std::to_string(s_.images) + " images and ") +
+                                "posteriors that are known."},
                 {"backend", o_.at.backend},
                 {"threads", b_.threads()},
                 {"products", o_.at.products},
@@ -213,7 +216,7 @@ private:
                                   {"seconds_per_image", spent.seconds / static_cast<double>(n)}});
                     entry.update(figures(x.cview()));
                     report_.json()["results"].push_back(std::move(entry));
-                    report_.save("running");
+                    save("running");
                 }
         }
         bar.finish();
@@ -261,20 +264,60 @@ private:
                         add(m.name, steps, [&] { return known_samples(wide_, p, m, s_, steps, seed); });
                         bar.update(++done);
                     }
-                report_.save("running");
+                save("running");
             }
         bar.finish();
     }
 
-    /// Means over the entries of `list` that say so; empty where one has no such number.
-    [[nodiscard]] std::string cell(const char* list, const io::json& about, const char* key, int digits) {
+    /// Of the entries of `list` that say so; none where one has no such number.
+    [[nodiscard]] std::vector<double> values_of(const char* list, const io::json& about, const char* key) {
         std::vector<double> values;
         for (const auto& entry : report_.json()[list]) {
             if (!says(entry, about)) continue;
-            if (!entry.contains(key) || entry[key].is_null()) return "";
+            if (!entry.contains(key) || entry[key].is_null()) return {};
             values.push_back(entry[key].template get<double>());
         }
+        return values;
+    }
+    /// Their mean.
+    [[nodiscard]] std::string cell(const char* list, const io::json& about, const char* key, int digits) {
+        const auto values = values_of(list, about, key);
         return values.empty() ? "" : support::number(support::mean_of(values), digits);
+    }
+    /// With charts of what each method comes to with so many steps.
+    void save(const std::string& status) {
+        io::json charts = io::json::array();
+        const auto add = [&](const char* list, const io::json& where, const std::vector<index_t>& steps,
+                             const char* key, const std::string& title, const char* note) {
+            io::json curves = io::json::array();
+            for (const auto& m : methods_) {
+                io::json y = io::json::array();
+                for (const index_t n : steps) {
+                    io::json one = where;
+                    one.update({{"method", m.name}, {"steps", n}});
+                    const auto values = values_of(list, one, key);
+                    y.push_back(values.empty() ? io::json(nullptr) : io::json(support::mean_of(values)));
+                }
+                curves.push_back({{"name", m.name}, {"x", steps}, {"y", y}});
+            }
+            charts.push_back(
+                {{"title", title}, {"x_label", "steps"}, {"logarithmic_x", true}, {"curves", curves}, {"note", note}});
+        };
+        for (const auto& p : s_.problems)
+            if (!o_.prior.empty())
+                add("results", {{"problem", p.type}}, s_.steps, "psnr_db", "PSNR of a sample, dB: " + p.type, "");
+        for (const char* prior : {"gaussian", "mixture"})
+            add("known", {{"prior", prior}}, s_.exact.steps, "distance",
+                std::string("Distance to the posterior of a ") + (prior[0] == 'g' ? "Gaussian" : "mixture"),
+                "Mean of the seeds; 0 for samples of the posterior itself, but for their number.");
+        auto& report = report_.json();
+        const auto of = methods_.size(), seeds = static_cast<std::size_t>(s_.exact.seeds);
+        const auto images = o_.prior.empty() ? 0 : s_.problems.size() * of * s_.steps.size();
+        report["charts"] = charts;
+        report["progress"] = {{"done", report["results"].size() + report["known"].size()},
+                              {"total", images + 2 * seeds * (1 + of * s_.exact.steps.size())},
+                              {"what", "comparisons"}};
+        report_.save(status);
     }
     void print() {
         if (!o_.prior.empty()) {

@@ -167,13 +167,15 @@ int run(B& b, const settings& s, const program_options& o) {
     support::outputs files("--out", o.out);
     files.reads("--config", o.config).writes({"report.json", "report.html", "laps.json", "truth.npy"});
     files.prepare();
+    support::catch_interrupts();
     save("running");
-    support::watched_run<B, network> watch(
-        s.observations, s.em.laps, [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {
-            eval->add(d, x);
-            save("running");
-            std::cout << "  divergence of its samples " << eval->laps().back()["divergence"] << std::endl;
-        });
+    support::watched_run<B, network> watch(s.observations, support::run_clock(s.em.laps),
+                                           [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {
+                                               eval->add(d, x);
+                                               save("running");
+                                               std::cout << "  divergence of its samples "
+                                                         << eval->laps().back()["divergence"] << std::endl;
+                                           });
     auto& run = watch.run();
     run.folder = o.out / "checkpoint";
     run.resume = o.resume;
@@ -246,6 +248,7 @@ int run(B& b, const settings& s, const program_options& o) {
                    {"divergence_first", first},
                    {"divergence_last", end}});
     save(prior::to_string(result.status));
+    page.warn("manifold");
     std::cout << '\n'
               << support::number(report["seconds"].get<double>(), 1)
               << " s. report.json, report.html and the samples are in " << std::filesystem::absolute(o.out).string()

@@ -74,7 +74,7 @@ inline void add_options(CLI::App& app, restore_settings& s) {
     const auto level = support::number_in(support::least_level, support::most_level);
     app.add_option("--kspace", s.kspace, "npy file, complex (coils, height, width), zero where nothing was measured");
     app.add_option("--prior", s.prior, "file of the prior")->check(CLI::ExistingFile);
-    app.add_option("--out", s.out, "folder for pictures, samples and report.json")->capture_default_str();
+    app.add_option("--out", s.out, "folder for pictures, samples, report.json and report.html")->capture_default_str();
     app.add_option("--beside", s.beside, "npy files of complex images, to be shown beside")->check(CLI::ExistingFile);
     app.add_option("--seeds", s.seeds, "each hides another tenth of the measurement")->capture_default_str();
     app.add_option("--centre", s.centre, "side of the fully measured square")

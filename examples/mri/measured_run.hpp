@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,8 +18,10 @@
 #include "mri/measured.hpp"
 #include "mri/measured_options.hpp"
 #include "mri/measured_prior.hpp"
+#include "support/html_report.hpp"
 #include "support/image_batches.hpp"
 #include "support/image_grid.hpp"
+#include "support/interrupt.hpp"
 #include "support/outputs.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
@@ -78,10 +81,11 @@ template <Backend B>
     return shares;
 }
 
-/// Restores the slice without the positions that `seed` hides. `x`: D x samples, in the units of the measurement.
+/// Restores the slice without the positions that `seed` hides; nothing where a signal ended it. `x`: D x samples, in the units of the
+/// measurement.
 template <Backend B>
-[[nodiscard]] findings restore_one(B& b, const slice& data, const network_of<B>& network, const restore_settings& o,
-                                   std::uint32_t seed, batch<B>& x) {
+[[nodiscard]] std::optional<findings> restore_one(B& b, const slice& data, const network_of<B>& network,
+                                                  const restore_settings& o, std::uint32_t seed, batch<B>& x) {
     namespace posterior = diem::posterior;
     const auto start = std::chrono::steady_clock::now();
     findings f;
@@ -121,6 +125,7 @@ template <Backend B>
     {
         support::progress shown("samples", long(o.samples));
         for (index_t done = 0; done < o.samples; done += at_once) {
+            if (support::interrupted()) return std::nullopt;
             const index_t count = std::min(at_once, o.samples - done);
             const auto observed = posterior::observe(b, y.cview().item_range(0, count), p.a,
                                                      diem::linop::isotropic_covariance(numbers, sigma_y * sigma_y));
@@ -201,6 +206,68 @@ inline void save_pictures(const std::filesystem::path& path, std::vector<float> 
                                                   {size.height, size.width}, {.columns = count, .scale = 2}));
 }
 
+/// What report.json says from the beginning.
+[[nodiscard]] inline diem::io::json facts_of(const slice& data, const restore_settings& o, int threads) {
+    const diem::io::json options{{"samples", o.samples},    {"steps", o.steps}, {"iterations", o.iterations},
+                                 {"noise", o.noise},        {"level", o.level}, {"sigma_min", o.sigma_min},
+                                 {"sigma_max", o.sigma_max}};
+    auto facts = options;
+    facts.update(
+        {{"program", "mri_measured"},
+         {"summary", "A slice of " + std::to_string(data.size.height) + " x " + std::to_string(data.size.width) +
+                         " pixels, measured with " + std::to_string(data.size.coils) +
+                         " coils and restored with a prior of patches; a tenth of what was measured is hidden, "
+                         "and judges."},
+         {"operator", "Fourier transform of each coil"},
+         {"backend", "eigen"},
+         {"threads", threads},
+         {"seed", o.seed},
+         {"config", options},
+         {"seeds", diem::io::json::array()},
+         {"pictures", diem::io::json::array()},
+         {"resumes", false}});
+    return facts;
+}
+
+/// What the page judges and shows; the data residual is that of the frequencies that were kept.
+[[nodiscard]] inline diem::io::json shown_findings(const diem::io::json& seeds) {
+    diem::io::json errors = diem::io::json::array(), shares = errors, verdicts = errors;
+    if (seeds.empty()) return diem::io::json::object();
+    double mean = 0, sense = 0, inside = 0, residual = 0;
+    const auto count = static_cast<double>(seeds.size());
+    for (const auto& s : seeds) {
+        const auto value = [&](const char* key) { return s.at(key).get<double>(); };
+        mean += value("mean") / count, sense += value("cg_sense") / count, residual += value("residual") / count;
+        if (!s.at("coverage").empty()) inside += s.at("coverage").at(1).get<double>() / count;
+        errors.push_back({s.at("seed"), s.at("noise"), s.at("zero_filled"), s.at("cg_sense"), s.at("sample"),
+                          s.at("mean"), s.at("kept"), s.at("residual"), s.at("seconds")});
+        shares.push_back({s.at("seed"), s.at("coverage"), s.at("coverage_inner")});
+    }
+    const auto add = [&](const char* level, const std::string& title, const std::string& text) {
+        verdicts.push_back({{"level", level}, {"title", title}, {"text", text}});
+    };
+    const bool better = mean < sense;
+    add(better ? "good" : "warning",
+        better ? "The mean of the samples beats CG-SENSE at the hidden frequencies"
+               : "CG-SENSE is nearer to the hidden frequencies than the mean of the samples",
+        "Relative errors " + support::number(mean, 3) + " and " + support::number(sense, 3) + ".");
+    const double off = inside - 0.8;
+    add(std::abs(off) <= 0.05 ? "good" : "warning",
+        std::abs(off) <= 0.05 ? "Samples are spread as the hidden numbers are"
+        : off < 0             ? "Samples are spread too little"
+                              : "Samples are spread too much",
+        "Their intervals of 80 % hold " + support::number(100 * inside, 1) + " % of the hidden numbers.");
+    const diem::io::json tables{{{"title", "Relative error of the hidden frequencies (kept: of those that were seen)"},
+                                 {"head",
+                                  {"Seed", "Noise alone", "Zero filled", "CG-SENSE", "A sample", "Mean", "Mean, kept",
+                                   "Data residual", "Seconds"}},
+                                 {"rows", errors}},
+                                {{"title", "Share of the hidden numbers inside intervals of 50, 80, 95 %"},
+                                 {"head", {"Seed", "All", "Inner third of k-space"}},
+                                 {"rows", shares}}};
+    return {{"data_residual", residual}, {"verdicts", verdicts}, {"tables", tables}};
+}
+
 template <Backend B>
 int restore_on(B& b, const restore_settings& o) {
     diem::check_value("mri", !o.kspace.empty() && !o.prior.empty(), "--kspace and --prior are needed");
@@ -210,18 +277,32 @@ int restore_on(B& b, const restore_settings& o) {
     files.reads("--kspace", o.kspace)
         .reads("--prior", o.prior)
         .reads("--beside", o.beside)
-        .writes({"pictures.png", "samples.npy", "report.json"});
+        .writes({"pictures.png", "samples.npy", "report.json", "report.html"});
     files.prepare();
     const auto data = load(o.kspace);
     const auto beside = load_beside(o.beside, data.size);
     const auto prior = diem::prior::load<B>(o.prior, b);
     const auto network = at_size(b, prior, data.size.height, data.size.width);
     batch<B> x(b, 2 * data.size.pixels(), o.samples);
+    support::run_report page(folder, facts_of(data, o, b.threads()));
+    auto& report = page.json();
+    const auto show = [&](const char* status, std::size_t done) {
+        report["progress"] = {{"done", done}, {"total", o.seeds.size()}, {"what", "sets of hidden positions"}};
+        report.update(shown_findings(report.at("seeds")));
+        page.save(status);
+    };
+    support::catch_interrupts();
+    show("running", 0);
     std::vector<std::vector<std::string>> rows;
-    auto seeds = diem::io::json::array();
+    auto& seeds = report["seeds"];
     using support::number;
     for (const std::uint32_t seed : o.seeds) {
-        const auto f = restore_one(b, data, network, o, seed, x);
+        const auto found = restore_one(b, data, network, o, seed, x);
+        if (!found) {
+            show("cancelled", seeds.size());
+            return support::interrupt_status();
+        }
+        const auto& f = *found;
         rows.push_back({std::to_string(seed), number(f.floor, 3), number(f.zero_filled, 3), number(f.cg_sense, 3),
                         number(f.sample, 3), number(f.mean, 3), number(f.kept, 3), number(f.residual),
                         number(f.seconds, 0)});
@@ -236,12 +317,21 @@ int restore_on(B& b, const restore_settings& o) {
                          {"coverage", f.coverage},
                          {"coverage_inner", f.inner},
                          {"seconds", f.seconds}});
-        if (seed != o.seeds.front()) continue;
-        auto images = f.images;
-        images.insert(images.end(), beside.begin(), beside.end());
-        save_pictures(folder / "pictures.png", std::move(images), data.size);
-        diem::io::save_npy(folder / "samples.npy",
-                           diem::io::array<float>({o.samples, data.size.height, data.size.width, 2}, to_host(b, x)));
+        if (seeds.size() == 1) {
+            auto images = f.images;
+            images.insert(images.end(), beside.begin(), beside.end());
+            save_pictures(folder / "pictures.png", std::move(images), data.size);
+            diem::io::save_npy(
+                folder / "samples.npy",
+                diem::io::array<float>({o.samples, data.size.height, data.size.width, 2}, to_host(b, x)));
+            report["pictures"].push_back(
+                {{"file", "pictures.png"},
+                 {"group", "Restored slice"},
+                 {"title", "Zero filled, CG-SENSE, mean of the samples, their standard deviation, one sample"},
+                 {"caption", std::string("Magnitudes; white of the deviation is a tenth of the mean's") +
+                                 (beside.empty() ? "." : ". Then those of --beside.")}});
+        }
+        show("running", seeds.size());
     }
     std::cout << "Relative error of the hidden frequencies (kept: of those that were seen)\n";
     support::print_table(
@@ -252,16 +342,10 @@ int restore_on(B& b, const restore_settings& o) {
     for (const auto& s : seeds)
         std::cout << "  seed " << s["seed"] << ": " << s["coverage"].dump() << ", " << s["coverage_inner"].dump()
                   << '\n';
-    diem::io::save_json(folder / "report.json", {{"program", "mri_measured"},
-                                                 {"environment", support::environment()},
-                                                 {"samples", o.samples},
-                                                 {"steps", o.steps},
-                                                 {"iterations", o.iterations},
-                                                 {"noise", o.noise},
-                                                 {"level", o.level},
-                                                 {"sigma_min", o.sigma_min},
-                                                 {"sigma_max", o.sigma_max},
-                                                 {"seeds", seeds}});
+    show("completed", seeds.size());
+    page.warn("mri_measured");
+    std::cout << "report.json, report.html, pictures and samples are in " << std::filesystem::absolute(folder).string()
+              << '\n';
     return 0;
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/html_report.hpp"
 
+#include <cstddef>
 #include <ctime>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <string_view>
 #include <utility>
@@ -10,7 +12,10 @@
 #include <diem/core/error.hpp>
 #include <diem/io/atomic.hpp>
 
+#include "support/html/verdicts.hpp"
 #include "support/memory.hpp"
+#include "support/report.hpp"
+#include "support/terminal.hpp"
 
 namespace support {
 
@@ -77,6 +82,18 @@ void save_report(const fs::path& folder, json report, const std::string& name) {
                                html_report({{folder, name_of(folder), std::move(report), name}}));
 }
 
+std::vector<std::string> warnings_of(const json& report) {
+    std::vector<std::string> texts;
+    for (const auto& v : html::verdicts_of_result({{}, {}, report})) {
+        if (v.light < html::level::warning) continue;
+        auto text = v.title + (v.text.empty() ? "" : ". " + v.text);
+        while (!text.empty() && text.back() == '.') text.pop_back();
+        for (std::size_t k = 0; (k = text.find("\xC2\xA0", k)) != std::string::npos;) text.replace(k, 2, " ");
+        texts.push_back(std::move(text));
+    }
+    return texts;
+}
+
 run_report::run_report(fs::path folder, diem::io::json facts) : folder_(std::move(folder)), report_(std::move(facts)) {
     report_["environment"] = environment();
 }
@@ -90,11 +107,16 @@ run_report::~run_report() {
 double run_report::seconds() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
+void run_report::warn(const std::string& program) const {
+    for (const auto& text : warnings_of(report_)) std::cerr << program << ": warning: " << text << '\n';
+}
 void run_report::save(const std::string& status, const std::string& message) {
     report_["status"] = status;
     if (!message.empty()) report_["message"] = message;
     report_["seconds"] = seconds();
-    if (!folder_.empty()) save_report(folder_, report_);
+    if (folder_.empty()) return;
+    save_report(folder_, report_);
+    if (status != "running" && status != "failed") tell(report_);
 }
 
 }  // namespace support

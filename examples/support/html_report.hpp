@@ -15,6 +15,11 @@
 /// "command", "environment"; "observations", "features", "rows", "operator", "observed_share", "expected_residual", "sigma_y",
 /// "unseen_features", "unseen_directions", "unseen_items"; "laps" or "along_laps" (prior::to_json of a lap's diagnostics, and any other numbers),
 /// "gaussian.log_evidence", "held_out_values", "noise", "stages", "pictures"; "seconds", "peak_memory_bytes"; "config", "gaussian", "em".
+///
+/// A program that learns no prior says by itself what it has to say: "summary", a sentence; "verdicts", each {"level" (good, note, warning,
+/// bad), "title", "text"}; "charts", each {"title", "x_label", "curves" (each {"name", "x", "y"}), and as there is need "logarithmic_x",
+/// "from_zero", "target", "target_name", "note"}; "tables", each {"title", "head", "rows"}; "progress", {"done", "total", "what"};
+/// "resumes", false where it has no --resume.
 namespace support {
 
 struct reported_run {
@@ -34,6 +39,10 @@ struct reported_run {
 /// as a run goes on. Throws io_error.
 void save_report(const std::filesystem::path& folder, diem::io::json report, const std::string& name = "report");
 
+/// What of a run's result should make people look, in words, the worst first: the page's verdicts that are no good ones. What is known
+/// of the data before the run is not among them.
+[[nodiscard]] std::vector<std::string> warnings_of(const diem::io::json& report);
+
 /// report.json and report.html of a run, from when it begins: saved whenever there is news, and, should an exception end the run,
 /// as "failed".
 class run_report {
@@ -45,9 +54,12 @@ public:
     ~run_report();
 
     [[nodiscard]] diem::io::json& json() { return report_; }
+    /// Of what was learned, on standard error, as "PROGRAM: warning: ...".
+    void warn(const std::string& program) const;
     /// Since the run began.
     [[nodiscard]] double seconds() const;
-    /// `status`: running, completed, cancelled, rejected or failed; `message`, where there is a new one. Throws io_error.
+    /// `status`: running, completed, cancelled, rejected or failed; `message`, where there is a new one. At the end of a run the report is
+    /// also told (support/terminal.hpp). Throws io_error.
     void save(const std::string& status, const std::string& message = {});
 
 private:

@@ -29,6 +29,7 @@
 #include "support/posterior_figures.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/run_clock.hpp"
 #include "support/study_stages.hpp"
 #include "support/watched_run.hpp"
 
@@ -122,6 +123,7 @@ public:
         files.writes({"report.json", "report.html", "laps.json", "laps.png"});
         if (writes()) files.prepare();
         begin_report(network != nullptr && s_.em.laps > 0 ? "diffusion" : "gaussian");
+        catch_interrupts();  // from here on the page says that it was stopped
         save_report("running");
         for (const auto& [name, images] : held_out_)
             for (const auto& [title, key, x] : images.baselines(b_, train_)) {
@@ -135,6 +137,7 @@ public:
             if (result.has_network()) judge("diffusion", result, {});
         }
         save_report(diem::prior::to_string(status_));
+        if (writes()) report_.warn(s_.program);
         print();
         return status_ == diem::prior::run_status::completed ? 0 : 1;
     }
@@ -145,11 +148,13 @@ private:
     void keep(const std::string& name, const image& picture) const {
         if (writes()) diem::io::save_png(s_.out / name, picture);
     }
-    void plan(const Net& network) const {
+    void plan(const Net& network) {
         diem::model::preconditioned<B, Net> model(b_, Net(network.config()));
         model.initialize(b_, {.seed = s_.seed});
         const auto em = with_iterations(b_, s_.em, train_.observed(b_));
-        print_plan(std::cout, plan_em(b_, model, em, train_.items()), em);
+        const auto cost = plan_em(b_, model, em, train_.items());
+        print_plan(std::cout, cost, em);
+        clock_ = run_clock(em.laps, cost.sampling_seconds(), cost.training_seconds());
     }
     void keep_in_folder(diem::prior::run<B, Net>& run) const {
         run.folder = s_.out / "checkpoint";
@@ -158,7 +163,7 @@ private:
         run.ranks = s_.at.ranks;
     }
     std::optional<prior_type> gaussian() {
-        watched_run<B, Net> watch(s_.gaussian_observations);
+        watched_run<B, Net> watch(s_.gaussian_observations, clock_);
         keep_in_folder(watch.run());
         const auto observed = train_.observed(b_).items(0, s_.gaussian_observations);
         auto result = diem::prior::learn_gaussian(b_, observed, s_.gaussian, watch.run());
@@ -212,7 +217,7 @@ private:
     }
     prior_type diffusion(const Net& network, prior_type start) {
         if (s_.resume && writes()) laps_.restore(s_.em.laps);
-        watched_run<B, Net> watch(train_.items(), s_.em.laps,
+        watched_run<B, Net> watch(train_.items(), clock_,
                                   [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
                                       const auto free = unconditional(next);
                                       const auto name = "lap_" + std::to_string(d.lap);
@@ -401,6 +406,7 @@ private:
     figures_function free_figures_;
     lap_log laps_;
     run_report report_;
+    run_clock clock_;  ///< before the first lap
     diem::io::json stages_ = diem::io::json::array();
     std::vector<std::vector<std::string>> rows_;
     diem::prior::run_status status_ = diem::prior::run_status::completed;

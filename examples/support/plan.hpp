@@ -24,9 +24,8 @@ struct em_plan {
     double training_items = 0;  ///< through the network in an M-step
     double seconds_per_pass = 0, seconds_per_training_item = 0;
     std::size_t sampling_bytes = 0, training_bytes = 0;  ///< saved activations of one batch
-    [[nodiscard]] double lap_seconds() const {
-        return passes * seconds_per_pass + training_items * seconds_per_training_item;
-    }
+    [[nodiscard]] double sampling_seconds() const { return passes * seconds_per_pass; }  ///< of a lap
+    [[nodiscard]] double training_seconds() const { return training_items * seconds_per_training_item; }
 };
 
 /// Options whose iterations are a number, for a plan.
@@ -94,7 +93,7 @@ inline void print_plan(std::ostream& out, const em_plan& p, const diem::prior::e
                             : number(s / 86400, 0) + " days";
     };
     const auto mib = [](std::size_t bytes) { return number(static_cast<double>(bytes) / (1 << 20), 0) + " MiB"; };
-    const double e = p.passes * p.seconds_per_pass, m = p.training_items * p.seconds_per_training_item;
+    const double e = p.sampling_seconds(), m = p.training_seconds();
     out << "Plan: network of " << number(static_cast<double>(p.parameters) / 1e6, 2) << " M parameters; " << o.laps
         << " laps\n  E-step  " << number(p.passes / 1e6, 2) << " M passes of one image, about " << time(e)
         << "; activations " << mib(p.sampling_bytes) << "\n  M-step  " << o.training.steps << " steps of "

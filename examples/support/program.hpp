@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include <diem/core/error.hpp>
+#include <diem/core/version.hpp>
 
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
@@ -30,7 +31,8 @@ inline std::string what_is_left() {
     }
 }
 
-/// The whole of a program's `main`: reads the command line, runs `f`, whose value is the exit status, and says in one line
+/// The whole of a program's `main`: reads the command line, which may also say --version, --quiet and --json, runs `f`, whose value is
+/// the exit status, and says in one line
 /// "NAME: what went wrong". The exit status is that of `f`, 0 after --help, 1 after an exception or where standard output
 /// cannot be written, 2 for a wrong command line, and 128 + its number after a signal that `f` does not catch.
 template <class F>
@@ -43,8 +45,17 @@ int run_program(CLI::App& app, const std::string& name, int argc, char** argv, c
         status = code;
     };
     keep_standard_streams();
+    bool quiet = false, json = false;
+    const bool talks = app.get_option_no_throw("--quiet") == nullptr;  // diem has these, and words of its own for them
+    if (talks) {
+        app.set_version_flag("--version", name + " " + diem::version);
+        app.add_flag("--quiet", quiet, "no words and no bars; warnings and errors are said");
+        app.add_flag("--json", json, "the report as JSON on standard output, instead of words");
+        app.fallthrough();
+    }
     try {
         app.parse(argc, argv);
+        if (talks) talk(quiet, json);
         exit_on_interrupts();
         status = f();
     } catch (const CLI::Success& done) {  // --help, --version

@@ -80,6 +80,7 @@ public:
     }
     /// Seconds that the steps after `done` take at the rate so far; NaN where there is none yet.
     [[nodiscard]] double left(long done) const {
+        if (done >= total_) return 0;
         return elapsed() / static_cast<double>(done - first_) * static_cast<double>(total_ - done);
     }
     [[nodiscard]] double elapsed() const {

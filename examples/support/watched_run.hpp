@@ -33,9 +33,9 @@ public:
     using lap_function =
         std::function<void(const diem::prior::lap_diagnostics&, diem::const_view_t<B>, const prior_type&)>;
 
-    /// `laps` in all, for the time left; 0: there are none, or not known.
-    explicit watched_run(diem::index_t observations, diem::index_t laps = 0, lap_function lap_end = {})
-        : observations_(observations), clock_(laps) {
+    /// `clock`: for the time that the whole run still takes.
+    explicit watched_run(diem::index_t observations, const run_clock& clock = {}, lap_function lap_end = {})
+        : observations_(observations), clock_(clock) {
         catch_interrupts();
         run_.cancel = &cancel_flag();
         run_.on_progress = [this](const diem::prior::progress& p) { show(p); };
@@ -53,6 +53,8 @@ public:
     watched_run& operator=(const watched_run&) = delete;
 
     [[nodiscard]] diem::prior::run<B, Net>& run() { return run_; }
+    /// Ends the bar of a stage, before something else is said.
+    void end_bar() { bar_.reset(); }
 
 private:
     void show(const diem::prior::progress& p) {

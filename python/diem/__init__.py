@@ -68,7 +68,8 @@ def fit(
     progress   bars by tqdm; None: where tqdm is there and standard error is a terminal
 
     Ctrl-C ends a run after the batch or step at hand; in a folder it is saved. Raises ValueError, OSError, MemoryError
-    with the library's message; warns of data that were never seen, of their scale, where they do not look like `sigma_y`, and where a lap was rejected.
+    with the library's message; warns of data that were never seen, of their scale, where they do not look like
+    `sigma_y`, of what the page's verdicts find in the result, and where a lap was rejected.
     """
     given = problem(
         y, operator, sigma_y, image, network=network, gaussian=gaussian, em=em, seed=seed, image=image, scale=scale,
@@ -132,7 +133,7 @@ def posterior(
                      docs/settings.md
     out        where to write the samples: a float32 array of their shape
     info       a dict for what came of it: "data_residual" (near "observed_share" where samples fit the data),
-               "verdict", "non_finite", "exact" (drawn by a closed form), "solver" (shares of its statuses), "seconds"
+               "verdict", "non_finite", "exact" (of a Gaussian, without a sampler), "solver" (shares of its statuses), "seconds"
 
     Warns where samples do not fit the data. Ctrl-C ends the call after the batch at hand.
     """

@@ -37,7 +37,6 @@ void take(const nb::object& result, const std::string& name, out to) {
     for (index_t i = 0; i < to.items(); ++i)
         std::copy_n(from.data() + i * from.stride(), to.features(), to.data() + i * to.stride());
 }
-std::string text_of(const io::json& value) { return value.dump(-1, ' ', false, io::json::error_handler_t::replace); }
 
 namespace {
 

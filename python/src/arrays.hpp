@@ -24,7 +24,7 @@
 
 #include <diem/io/json.hpp>
 
-#include "own_model.hpp"
+#include "told.hpp"
 
 /// Arrays, options, callables and signals between Python and the library. diem/_arrays.py brings what users give to these types.
 namespace python {
@@ -43,11 +43,6 @@ using image = std::optional<support::image_shape>;
 [[nodiscard]] nb::object view_of(in batch, const shape_type& item);
 /// Copies what a callable of that name returned. With the GIL. Throws shape_error.
 void take(const nb::object& result, const std::string& name, out to);
-inline void multiply(float* values, index_t size, double factor) {
-    if (factor == 1) return;
-    for (index_t k = 0; k < size; ++k) values[k] = static_cast<float>(static_cast<double>(values[k]) * factor);
-}
-[[nodiscard]] std::string text_of(const diem::io::json& value);
 
 /// What `fit` and `posterior` are given: a configuration, the arrays that it names, y among them, and an operator of two callables.
 struct problem {

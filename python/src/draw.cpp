@@ -15,13 +15,6 @@ using namespace nb::literals;
 
 namespace {
 
-void read_drawing(const io::config_source& config, prior::drawing_options& drawing) {
-    io::read_config(config, [&](io::config_object& c) {
-        for (const char* key : {"observations", "operator", "sigma_y", "image", "layout"}) c.ignore(key);
-        prior::read_settings(c, drawing);
-    });
-}
-
 /// x, sigma (one, or one for each item) and the result of `denoise` and `vjp`, and what is called for them without the GIL.
 using noise = std::variant<double, floats>;
 template <class F>
@@ -114,19 +107,9 @@ std::string posterior(M& model, const problem& given, std::optional<index_t> sam
     watch.rethrow();
     const auto fit = program::fit_of(*model.b, m, in(x));
     multiply(x.data(), x.size(), model.scale());
-    std::vector<std::string> texts;
-    if (fit.non_finite > 0)
-        texts.push_back(std::to_string(fit.non_finite) + " of " + std::to_string(x.items()) +
-                        " samples are not finite");
-    if (!(fit.ratio() <= support::poor_residual))
-        texts.push_back(fit.words() + "; are operator, sigma_y and prior those of these observations?");
-    watch.warn(texts);
-    auto told = fit.facts();
-    for (std::size_t k = 0; k < solver::solver_statuses; ++k) {
-        const auto s = static_cast<solver::solver_status>(k);
-        told["solver"][std::string(solver::to_string(s))] = state.share(s);
-    }
-    told.update({{"non_finite", fit.non_finite}, {"exact", exact}, {"complex", complex}, {"seconds", state.seconds}});
+    watch.warn(warnings_of(fit, x.items()));
+    auto told = facts_of(fit, state);
+    told.update({{"exact", exact}, {"complex", complex}});
     return text_of(told);
 }
 
@@ -135,17 +118,9 @@ void mean(const prior_type& p, const target& result) {
     multiply(result.data(), p.features(), p.scale());
 }
 std::string facts(const prior_type& p) {
-    io::json laps = io::json::array(), network;
-    for (const auto& d : p.prior.history) laps.push_back(prior::to_json(d));
-    if (p.prior.has_network()) network = model::to_json(p.prior.network().net().config());
-    return text_of({{"features", p.features()},
-                    {"shape", p.shape()},
-                    {"network", network},
-                    {"drawing", prior::settings_json(p.prior.drawing)},
-                    {"history", laps},
-                    {"notes", p.prior.notes},
-                    {"status", p.status},
-                    {"report", p.report}});
+    auto told = facts_of(p.prior);
+    told.update({{"shape", p.shape()}, {"status", p.status}, {"report", p.report}});
+    return text_of(told);
 }
 void set_notes(prior_type& p, const std::string& notes) {
     const nb::gil_scoped_release free;
@@ -176,18 +151,19 @@ nb::class_<M> bind_drawing(nb::module_& m, const char* name) {
 }  // namespace
 
 draw_options prior_type::options(const io::config_source& config) const {
-    auto drawing = prior.drawing;
-    read_drawing(config, drawing);
-    return prior.sample_options(*b, drawing);
+    return prior.sample_options(*b, read_drawing(config, prior.drawing));
 }
 void prior_type::draw(const draw_options& how, const random_key& key, out x) {
     program::network_stage<backend>::draw(*b, prior, how.sampling, key, x);
 }
 bool prior_type::draw_posterior(const program::measured<backend>& m, const draw_options& how, std::uint64_t seed, out x,
                                 posterior::sample_state& state, const go_on_function& go_on) {
-    if (program::gaussian_stage<backend>::draw_exactly(*b, prior, m, seed, x)) return true;
-    program::network_stage<backend>::draw_posterior(*b, prior, m, how, {.seed = seed}, x, state, go_on);
-    return false;
+    const bool exact = !prior.has_network();
+    if (exact)
+        program::gaussian_stage<backend>::draw_exactly(*b, prior, m, seed, x, state, go_on);
+    else
+        program::network_stage<backend>::draw_posterior(*b, prior, m, how, {.seed = seed}, x, state, go_on);
+    return exact;
 }
 
 model_type::model_type(denoiser denoise, product vjp, shape_type shape, int threads)
@@ -203,8 +179,7 @@ model_type::model_type(denoiser denoise, product vjp, shape_type shape, int thre
               take(f(view_of(x, s), sigma, view_of(v, s)), "vjp", w);
           }) {}
 draw_options model_type::options(const io::config_source& config) const {
-    prior::drawing_options drawing;
-    read_drawing(config, drawing);
+    const auto drawing = read_drawing(config, {});
     draw_options how;
     how.sampling = drawing.sampling;
     how.mmps = drawing.mmps;

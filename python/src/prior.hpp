@@ -12,7 +12,7 @@
 namespace python {
 
 using draw_options = diem::posterior::sample_options<backend>;
-using go_on_function = program::network_stage<backend>::go_on_function;
+using program::go_on_function;
 
 /// A prior with the backend that it lives on. Calls of several threads wait for one another.
 struct prior_type {

@@ -104,6 +104,8 @@ void check_same(problem<B>& p, const prior::learned<B, nn::mlp<B>>& a, const pri
         CHECK(a.history[k].removed == c.history[k].removed);
         const double change = a.history[k].change;
         CHECK((change == c.history[k].change || (k == 0 && std::isnan(change))));
+        CHECK(a.history[k].variance > 0);
+        CHECK(a.history[k].variance == c.history[k].variance);
     }
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -163,6 +164,7 @@ TEST_CASE("files of versions before are read: their keys, four solver shares, a 
     const auto p = prior::load(file, b);
     CHECK(p.laps() == 1);
     CHECK(p.history[0].solver_shares[1] == 0.75);
+    CHECK(std::isnan(p.history[0].variance));
     CHECK(p.drawing.sampling.steps == 33);
     CHECK(p.drawing.switch_factor == 2.5);
     CHECK(p.notes.at("image") == io::json{1, 5, 1});

@@ -26,6 +26,7 @@ TEMPLATE_TEST_CASE("moments: mean and deviation of more samples than are read at
     // Sums of n numbers in float64, then one rounding to T.
     const double eps = static_cast<double>(std::numeric_limits<T>::epsilon()) +
                        static_cast<double>(items) * std::numeric_limits<double>::epsilon();
+    double variances = 0;
     for (index_t j = 0; j < features; ++j) {
         double sum = 0, squares = 0;
         for (index_t i = 0; i < items; ++i) sum += static_cast<double>(values[static_cast<std::size_t>(i * 3 + j)]);
@@ -38,7 +39,9 @@ TEMPLATE_TEST_CASE("moments: mean and deviation of more samples than are read at
         CHECK(std::abs(static_cast<double>(mean[k]) - m) <= eps * (1 + std::abs(m)));
         const double s = std::sqrt(squares / static_cast<double>(items));
         CHECK(std::abs(static_cast<double>(deviation[k]) - s) <= eps * (1 + s));
+        variances += s * s / static_cast<double>(features);
     }
+    CHECK(std::abs(prior::variance_of(b, found) - variances) <= 4 * eps * (1 + variances));
 }
 
 TEMPLATE_TEST_CASE("moments: samples out of range are left out, the others stay in their order", "[prior]",

@@ -5,12 +5,14 @@ on a narrow screen, and on paper. DIEM_SCREENSHOTS names a folder that keeps pic
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import unittest
 
 import browser
 from support import MLP, Case
 
+PROGRAMS = pathlib.Path(os.environ["DIEM_PROGRAMS"])
 # Text whose contrast to what it stands on is below 4.5 (WCAG 2.2, AA), with its colours.
 UNREADABLE = """(() => {
   const parse = text => text.match(/[\\d.]+/g).map(Number);
@@ -51,10 +53,13 @@ class InABrowser(Case):
         (cls.home / "nothing").mkdir()
         (cls.home / "nothing/report.json").write_text(json.dumps({"program": "demo", "laps": [{"loss": None}]}))
         cls.must("report", "nothing", cwd=cls.home)
+        for name, smoke in (("covariances", "--smoke"), ("classifier", "--smoke"), ("mri_measured", "smoke")):
+            subprocess.run([PROGRAMS / name, smoke, "--out", name, "--quiet"], cwd=cls.home, stderr=subprocess.DEVNULL, check=True)
 
     def test_pages(self):
         kept = os.environ.get("DIEM_SCREENSHOTS")
-        for name in ("net/report.html", "run/report.html", "restored/posterior.html", "both.html", "nothing/report.html"):
+        for name in ("net/report.html", "run/report.html", "restored/posterior.html", "both.html", "nothing/report.html",
+                     "covariances/report.html", "classifier/report.html", "mri_measured/report.html"):
             grounds = set()
             for scheme, width in (("light", 1200), ("dark", 1200), ("light", 390)):
                 with self.subTest(page=name, scheme=scheme, width=width):
@@ -63,7 +68,7 @@ class InABrowser(Case):
                     value = self.browser.value
                     pictures = value(PICTURES)
                     self.assertEqual(pictures, [True] * len(pictures))
-                    self.assertEqual(len(pictures) > 0, name != "nothing/report.html")
+                    self.assertEqual(len(pictures) > 0, name.split("/")[0] not in ("nothing", "covariances"))
                     self.assertEqual(value(LOADED), [])
                     self.assertEqual(value(UNREADABLE), [])
                     self.assertEqual(value(TALL), 0)

@@ -13,6 +13,8 @@ import tempfile
 import time
 import unittest
 
+from page import Page
+
 PROGRAMS = pathlib.Path(os.environ["DIEM_PROGRAMS"])
 DATA = pathlib.Path(os.environ["DIEM_DATA"])
 HUGE = "1" * 310
@@ -163,7 +165,7 @@ class Folders(Case):
         for name in ("report.json.tmp-999999999-0", "report.json.tmp-mine"):
             (out / name).write_text("x")
         self.assertEqual(self.run_program("covariances", "--smoke", "--out", "out").returncode, 0)
-        self.assertEqual(sorted(p.name for p in out.iterdir()), [".diem-lock", "report.json", "report.json.tmp-mine", "state.json"])
+        self.assertEqual(sorted(p.name for p in out.iterdir()), [".diem-lock", "report.html", "report.json", "report.json.tmp-mine", "state.json"])
 
     def test_inputs_are_not_overwritten(self):
         def unchanged(path, pattern, name, *arguments):
@@ -203,6 +205,71 @@ class Folders(Case):
         for wrong in ({"known": 3}, {"results": [1]}, {"known": [{"prior": "gaussian"}]}):
             self.config("g/report.json", wrong)
             self.fails("g/report.json", "guidance", "--smoke", "--resume", "--out", "g")
+
+
+class Reports(Case):
+    """Each writes report.json and, beside it, the page; says the same to machines; and nothing to those who want quiet."""
+
+    def test_pages(self):
+        words = {"covariances": "covariance in the likelihood of an observation", "classifier": "A classifier of CIFAR-10",
+                 "mri_measured": "measured with 4 coils", "guidance": "methods of guidance beside each other"}
+        for name, arguments in SMOKE.items():
+            with self.subTest(name):
+                done = self.run_program(name, *arguments, "--out", name, "--json", "--quiet")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual([line for line in done.stderr.splitlines() if not line.startswith(f"{name}: warning: ")], [])
+                report = json.loads((self.folder / name / "report.json").read_text())
+                told = json.loads(done.stdout)
+                self.assertEqual(told, {key: report[key] for key in told})
+                self.assertEqual((told["program"], told["status"]), (name, "completed"))
+                text = (self.folder / name / "report.html").read_text()
+                page = Page(text)
+                self.assertEqual(page.faults, [])
+                self.assertIn("The run is complete", page.text)
+                self.assertIn(words.get(name, "learned from"), page.text)
+                self.assertNotIn('http-equiv="refresh"', text)
+                self.assertLess(len(text), 10 << 20)
+        for name, found in (("covariances", "Median divergence"), ("classifier", "Training loss"),
+                            ("mri_measured", "Share of the hidden numbers"), ("guidance", "Distance to the posterior of a Gaussian")):
+            page = Page((self.folder / name / "report.html").read_text())
+            self.assertIn(found, page.text)
+            self.assertEqual(len(page.images), {"classifier": 1, "mri_measured": 1}.get(name, 0), name)
+
+    def test_quiet(self):
+        for name, arguments in (("gaussian", ["--items", "50", "--laps", "2"]), ("covariances", ["--smoke", "--out", "out"])):
+            done = self.run_program(name, *arguments, "--quiet")
+            self.assertEqual((done.returncode, done.stdout), (0, ""))
+            self.assertEqual([line for line in done.stderr.splitlines() if "warning" not in line], [])
+            self.assertRegex(self.run_program(name, "--version").stdout, rf"\A{name} \d+\.\d+\.\d+\n\Z")
+        self.assertEqual(json.loads(self.run_program("gaussian", "--items", "50", "--laps", "2", "--json").stdout)["laps"], 2)
+
+    def test_stopped_while_it_is_watched(self):
+        """What is there is on the page; a run without --resume does not promise one."""
+        self.assertEqual(self.run_program("mri_measured", "smoke", "--out", "small").returncode, 0)
+        many = self.config("many.json", {"seeds": 20000, "points": 512, "components": 4, "sigmas": [2],
+                                         "sinkhorn": {"annealed": False, "iterations": 1}})
+        runs = {"covariances": (["--config", many], "posteriors are done. The same command with --resume"),
+                "mri_measured": (["restore", "--kspace", "small/kspace.npy", "--prior", "small/prior.safetensors", "--centre", "16",
+                                  "--samples", "4096", "--batch", "1", "--steps", "50"], "0 of 1 sets of hidden positions are done.")}
+        for name, (arguments, words) in runs.items():
+            process = subprocess.Popen([PROGRAMS / name, *arguments, "--out", name], cwd=self.folder, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            page = self.folder / name / "report.html"
+            try:
+                while not (page.exists() and Ends.catches(process, signal.SIGINT)):
+                    self.assertIsNone(process.poll(), name)
+                    time.sleep(0.01)
+                text = page.read_text()
+                process.send_signal(signal.SIGINT)
+                self.assertEqual(process.wait(timeout=60), 130, name)
+            finally:
+                process.kill()
+            self.assertIn('http-equiv="refresh"', text)
+            self.assertIn("The run goes on", Page(text).text)
+            said = Page(page.read_text()).text
+            self.assertIn("The run was stopped", said)
+            self.assertIn(words, said)
+            self.assertEqual("--resume goes on" in said, name == "covariances")
 
 
 class Ends(Case):

@@ -2,6 +2,7 @@
 """The page of a run: of good runs, of reports that lack things or hold anything, while a run goes on, of two runs."""
 
 import json
+import re
 import signal
 import struct
 import unittest
@@ -49,7 +50,7 @@ class Report(Case):
                                                                  "training": {"steps": 200, "batch": 16}})
         self.run_program("fit", "net.json", "--out", "net", cwd=self.folder)
         page, text = self.page_at("net/report.html")
-        for words in ("The run is complete", "40 observations", "Data residual", "Training loss", "fit net.json --out net",
+        for words in ("The run is complete", "40 observations", "Data residual", "Training loss", "Variance of the samples", "fit net.json --out net",
                       "Most memory held", "em.sampler.steps", "config.network.type", "Every value of x is seen"):
             self.assertIn(words, page.text)
         for title in ("Observations", "How often each pixel is seen", "Of the Gaussian prior", "Of the diffusion prior", "Lap 0", "Lap 1"):
@@ -57,6 +58,23 @@ class Report(Case):
         self.assertNotIn('http-equiv="refresh"', text)
         self.succeeds("report", "net")
         self.assertEqual((self.folder / "net/report.html").read_text(), text)
+
+    def test_what_the_page_finds_is_said_at_the_end(self):
+        """Also to those who want quiet; and bars know of the whole run from the Gaussian stage on."""
+        self.configure(self.folder / "net.json", network=MLP, em={
+            "laps": 2, "sampler": {"steps": 4}, "training": {"steps": 200, "batch": 16}, "low": -0.5, "high": 0.5,
+            "guard": {"max_outside_share": 1, "max_residual_ratio": 1e9, "max_residual": 1e9, "max_change": 1e9, "max_loss_ratio": 1e9}})
+        done = self.succeeds("fit", "net.json", "--out", "net", warns=r"warning: [\d.]+ % of the samples leave the range of the data\. They hold")
+        for stage in ("Gaussian EM", "lap 0, samples", "lap 1, training"):
+            self.assertRegex(done.stderr, rf"(?m)^{stage} .*run left \d+:\d\d$")
+        quiet = self.succeeds("fit", "net.json", "--out", "quiet", "--quiet", warns="leave the range")
+        warnings = [line.removeprefix("diem: warning: ") for line in done.stderr.splitlines() if line.startswith("diem: ")]
+        self.assertEqual([line.removeprefix("diem: warning: ") for line in quiet.stderr.splitlines()], warnings)
+        page, _ = self.page_at("net/report.html")
+        for text in warnings:
+            self.assertIn(text.split(". ")[0], page.text)
+        told = json.loads(self.succeeds("fit", "net.json", "--out", "machine", "--json", warns="leave the range").stdout)
+        self.assertEqual((told["status"], len(told["laps"])), ("completed", 2))
 
     def test_posterior(self):
         self.succeeds("posterior", "run/prior.safetensors", "data/y.npy", "--operator", "data/operator.json", "--sigma-y", "0.1",
@@ -76,7 +94,13 @@ class Report(Case):
                                     {"laps": [lap(k, loss=10.0 ** (300 * (-1) ** k)) for k in range(3)]},
                                     {"laps": [lap(k, loss=-1e308 if k else 1e308) for k in range(2)]},
                                     {"laps": [lap(0) | {"lap": k} for k in (1e300, -1e300, None, "x", 7)], "em": {"laps": -1e300}},
-                                    {"log_evidence_per_observation": [None] * 5})):
+                                    {"log_evidence_per_observation": [None] * 5},
+                                    {"charts": 3, "tables": {"a": 1}, "verdicts": "x", "summary": 3, "progress": [1], "resumes": "no"},
+                                    {"charts": [1, {}, {"curves": [3, {"x": 1, "y": None}, {"x": ["a", 1, 2], "y": [1, None, 1e308]}]}],
+                                     "tables": [2, {"rows": 1}, {"rows": [3, [], [None, {}, [1]]], "head": "x"}],
+                                     "verdicts": [1, {}, {"title": 3}, {"title": "t", "level": 5}], "progress": {"done": "x"}},
+                                    {"charts": [{"logarithmic_x": True, "target": -1e308, "curves": [
+                                        {"x": [0, -1, 1e300], "y": [1e300, 1e-300, 0]}]}] * 30})):
             with self.subTest(k):
                 page, text = self.page_of(report)
                 for words in ("nan", "inf,", "NaN"):
@@ -120,6 +144,10 @@ class Report(Case):
 
     def test_whatever_stands_in_a_report_stays_text(self):
         report = {key: ATTACK for key in ("program", "status", "message", "command", "time", "operator", "prior", "sigma_y", "backend")}
+        report |= {"summary": ATTACK, "verdicts": [{"level": ATTACK, "title": ATTACK, "text": ATTACK}],
+                   "progress": {"done": 1, "total": 2, "what": ATTACK}, "tables": [{"title": ATTACK, "head": [ATTACK], "rows": [[ATTACK]]}],
+                   "charts": [{"title": ATTACK, "x_label": ATTACK, "note": ATTACK, "target": 1, "target_name": ATTACK,
+                               "curves": [{"name": ATTACK, "x": [1, 2], "y": [1, 2]}]}]}
         report |= {ATTACK: 3.0, "config": {ATTACK: ATTACK}, "em": {"a": {ATTACK: [ATTACK]}}, "environment": {"diem": ATTACK},
                    "stages": [{"stage": ATTACK, ATTACK: 2}], "laps": [lap(0) | {ATTACK: 1.5}],
                    "pictures": [{"file": "observed.png", "title": ATTACK, "caption": ATTACK, "group": ATTACK}]}
@@ -155,6 +183,34 @@ class Report(Case):
         (self.folder / "secret.png").write_bytes(png())
         page, _ = self.page_of({"pictures": [{"file": "../secret.png"}, {"file": "/etc/passwd"}, {"file": ".."}, {}, 3]})
         self.assertEqual(page.images, [])
+
+    def test_what_a_program_says_itself(self):
+        curves = [{"name": f"c{k}", "x": [0.01, 0.1, 1], "y": [1, 2 + k, None]} for k in range(12)]
+        report = {"program": "other", "status": "running", "summary": "What was done.", "config": {"points": 4}, "points": 4, "figure": 5,
+                  "progress": {"done": 3, "total": 8, "what": "things"},
+                  "verdicts": [{"level": "bad", "title": "Odd", "text": "Why"}, {"level": "good", "title": "Even", "text": ""}],
+                  "charts": [{"title": "Curves", "x_label": "sigma", "logarithmic_x": True, "curves": curves, "target": 1,
+                              "target_name": "one", "note": "Look."}],
+                  "tables": [{"title": "Numbers", "head": ["a", "b"], "rows": [[1, 2.5], ["x", None]]}]}
+        page, text = self.page_of(report)
+        for words in ("What was done.", "3 of 8 things are done; this page", "problem Odd Why", "good Even", "Results", "Numbers a b 1 2.5 x -",
+                      "c9", "one", "Look.", "Figure 5", "--resume goes on"):
+            self.assertIn(words, page.text)
+        self.assertNotIn("Points", page.text)  # an option, no figure
+        self.assertNotIn("c10", page.text)
+        self.assertEqual(text.count('<path class="line'), 10)
+        self.assertEqual(text.count(' second" d='), 5)
+        narrow = {"charts": [{"title": "n", "curves": [{"x": [1, 2, 3], "y": [2.3101, 2.3122, 2.3144]}]}]}
+        ticks = re.findall(r'text-anchor="end">([^<]+)<', self.page_of(narrow)[1])
+        self.assertEqual((len(ticks) > 2, len(set(ticks))), (True, len(ticks)), ticks)
+        page, _ = self.page_of(report | {"resumes": False})
+        self.assertNotIn("--resume", page.text)
+        many = report | {"charts": report["charts"] * 100, "tables": [{"rows": [[k] * 100 for k in range(10000)]}] * 100}
+        self.assertLess(len(self.page_of(many)[1]), 2 << 20)
+        for name in ("one", "two"):
+            self.page_of(report, name)
+        self.succeeds("report", "one", "two", "--out", "both.html")
+        self.assertEqual(self.page_at("both.html")[0].text.count("Look."), 2)
 
     def test_two_runs(self):
         for name, rate in (("one", 1), ("two", 2)):

@@ -32,6 +32,8 @@ class Talk(Case):
                      "0.1", "--out", "p", "--json")
         for command, keys in ((self.SAMPLE + ("--json",), ("shape", "complete")), (posterior, ("data_residual", "verdict")),
                               (("evaluate", "x.npy", "x.npy", "--json", "-"), ("frechet",)),
+                              (("evaluate", "x.npy", "x.npy", "--json"), ("frechet",)),
+                              (("report", "run", "--json"), ("page",)), (("doctor", "--json"), ("threads",)),
                               (("info", "run/prior.safetensors", "--json"), ("kind",)),
                               (("observe", "x.npy", "--operator", "keep.json", "--sigma-y", "0.1", "--out", "o", "--json"),
                                ("items",)),

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Completion in bash and zsh, and the manual: they know every command and option that --help knows."""
 
+import os
+import pathlib
 import re
 import shutil
 import subprocess
 import unittest
 
 from support import DIEM, Case
+
+PROGRAMS = pathlib.Path(os.environ["DIEM_PROGRAMS"])
 
 FILES = {"zsh": ["zsh", "-n"], "groff": ["groff", "-man", "-Tascii", "-ww", "-z"]}
 
@@ -115,6 +119,8 @@ class Shell(Case):
             done = subprocess.run(["qemu-x86_64", "-cpu", processor, DIEM, "--version"], capture_output=True, text=True)
             self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
             self.assertIn("diem was built for processors with AVX", done.stderr)
+            other = subprocess.run(["qemu-x86_64", "-cpu", processor, PROGRAMS / "covariances", "--version"], capture_output=True, text=True)
+            self.assertEqual((other.returncode, other.stdout, other.stderr), (1, "", done.stderr))
 
     def test_no_escape_sequences(self):
         for arguments in (("--help",), ("doctor",), ("report", "--help")):

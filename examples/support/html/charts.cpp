@@ -27,8 +27,11 @@ std::string card(const plot& p, const std::string& svg, const std::string& last,
            "</output></figcaption>" + svg + legend(p) + (note.empty() ? "" : "<p>" + escape(note) + "</p>") +
            "</figure>\n";
 }
+/// The last numbers of a few curves.
 std::string last_of(const plot& p) {
+    constexpr std::size_t few = 3;
     std::string text;
+    if (p.curves.size() > few) return text;
     for (const auto& c : p.curves) {
         double last = NAN;
         for (const double v : c.y)
@@ -63,6 +66,8 @@ constexpr known_chart first_charts[] = {
     {"loss", "Training loss", "Of the denoiser, at the end of each lap."},
     {"change", "Change of the samples' moments",
      "Of mean and standard deviation since the lap before, in spreads: near 0 once the prior has settled."},
+    {"variance", "Variance of the samples",
+     "Of the posterior samples that were learned from, mean over the values of x: it falls where variance gets lost."},
 };
 constexpr known_chart fault_charts[] = {
     {"outside_share", "Samples out of range", "Share with a value beyond the range of the data."},
@@ -119,6 +124,47 @@ std::string lap_table(const run_data& r) {
     return laps.empty() ? std::string{} : to_html(t);
 }
 
+/// Numbers of an array; NaN for what is none.
+std::vector<double> numbers_of(const json& array) {
+    std::vector<double> some;
+    if (array.is_array())
+        for (const auto& v : array) some.push_back(v.is_number() ? v.get<double>() : NAN);
+    return some;
+}
+std::string own_chart(const json& entry) {
+    constexpr std::size_t most_curves = 2 * colour_count;
+    plot p;
+    p.title = text_at(entry, "title"), p.x_label = text_at(entry, "x_label");
+    p.target = number_at(entry, "target"), p.target_name = text_at(entry, "target_name");
+    p.logarithmic_x = at(entry, "logarithmic_x") == true, p.from_zero = at(entry, "from_zero") == true;
+    if (const auto& curves = at(entry, "curves"); curves.is_array())
+        for (const auto& one : curves) {
+            curve c;
+            c.name = text_at(one, "name"), c.colour = static_cast<int>(p.curves.size()) + 1;
+            c.x = numbers_of(at(one, "x")), c.y = numbers_of(at(one, "y"));
+            const auto count = std::min(c.x.size(), c.y.size());
+            c.x.resize(count), c.y.resize(count);
+            if (p.curves.size() < most_curves) p.curves.push_back(std::move(c));
+        }
+    return chart(p, text_at(entry, "note"));
+}
+std::string own_table(const json& entry) {
+    constexpr std::size_t most_columns = 24;
+    const auto cells = [](const json& row) {
+        std::vector<std::string> some;
+        if (row.is_array())
+            for (const auto& cell : row)
+                if (some.size() < most_columns) some.push_back(shown(cell));
+        return some;
+    };
+    table t;
+    t.caption = text_at(entry, "title"), t.head = cells(at(entry, "head"));
+    if (const auto& rows = at(entry, "rows"); rows.is_array())
+        for (const auto& row : rows)
+            if (auto some = cells(row); !some.empty()) t.rows.push_back(std::move(some));
+    return t.rows.empty() ? std::string{} : to_html(t);
+}
+
 /// How often each rank comes, 1: as often as where samples are calibrated.
 curve ranks_of(const run_data& r) {
     curve c;
@@ -171,6 +217,24 @@ std::string held_out_section(const runs& all) {
                 "too "
                 "little, in the middle where too much.") +
            "</div>\n";
+}
+
+std::string result_section(const runs& all) {
+    bool any = false;
+    const auto out = beside(all, [&](const run_data& r) {
+        std::string charts, tables;
+        const auto each = [&](const char* key, std::string& all_of_them, auto to_html) {
+            std::size_t count = 0;
+            if (const auto& some = at(r.report, key); some.is_array())
+                for (const auto& entry : some)
+                    if (entry.is_object() && count++ < most_charts) all_of_them += to_html(entry);
+        };
+        each("charts", charts, own_chart);
+        each("tables", tables, own_table);
+        any = any || !charts.empty() || !tables.empty();
+        return (charts.empty() ? "" : "<div class=\"grid\">" + charts + "</div>\n") + tables;
+    });
+    return any ? "<h2 id=\"results\">Results</h2>\n" + out : std::string{};
 }
 
 std::string curve_section(const runs& all) {

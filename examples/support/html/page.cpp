@@ -122,11 +122,15 @@ std::string html_report(const std::vector<reported_run>& reported) {
         all.push_back({r.folder, r.name, r.report.is_object() ? r.report : diem::io::json::object()});
         running = reported.size() == 1 && text_at(all.back().report, "status") == "running";
     }
-    const std::pair<const char*, std::string> sections[] = {
-        {"Can it be trusted?", verdict_section(all)}, {"Observations", observation_section(all)},
-        {"Pictures", picture_section(all)},           {"Along the laps", curve_section(all)},
-        {"Held-out values", held_out_section(all)},   {"Figures", figure_section(all)},
-        {"Time and memory", time_section(all)},       {"How to make it again", reproduction_section(all)}};
+    const std::pair<const char*, std::string> sections[] = {{"Can it be trusted?", verdict_section(all)},
+                                                            {"Observations", observation_section(all)},
+                                                            {"Results", result_section(all)},
+                                                            {"Pictures", picture_section(all)},
+                                                            {"Along the laps", curve_section(all)},
+                                                            {"Held-out values", held_out_section(all)},
+                                                            {"Figures", figure_section(all)},
+                                                            {"Time and memory", time_section(all)},
+                                                            {"How to make it again", reproduction_section(all)}};
     std::string title = all.size() == 1 ? all[0].name : "Comparison";
     if (all.size() == 2) title += " of " + all[0].name + " and " + all[1].name;
     std::string nav = "<nav aria-label=\"Sections\">", body;

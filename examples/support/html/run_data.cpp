@@ -191,7 +191,8 @@ std::vector<json> stages_of(const run_data& r) {
 std::vector<figure> figures(const run_data& r) {
     std::vector<figure> f;
     for (const auto& [key, value] : r.report.items())
-        if (value.is_number() && !shown_elsewhere.contains(key)) f.push_back({label_of(key), "", value.get<double>()});
+        if (value.is_number() && !shown_elsewhere.contains(key) && at(r.report, "config." + key).is_null())
+            f.push_back({label_of(key), "", value.get<double>()});
     if (const auto& stages = at(r.report, "stages"); stages.is_array())
         for (const auto& stage : stages) {
             const auto name = text_at(stage, "stage");
@@ -204,6 +205,7 @@ std::vector<figure> figures(const run_data& r) {
 
 std::string summary(const run_data& r) {
     const auto& j = r.report;
+    if (auto own = text_at(j, "summary"); !own.empty()) return own;
     const auto program = text_at(j, "program");
     const auto count = number_at(j, "observations");
     std::string text = program == "diem posterior" ? "Posterior samples" : "A prior";

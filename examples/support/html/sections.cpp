@@ -16,16 +16,6 @@ namespace support::html {
 
 namespace {
 
-/// The same of each run, two in columns under their letters.
-template <class Part>
-std::string beside(const runs& all, Part part) {
-    if (all.size() == 1) return part(all[0]);
-    std::string out = "<div class=\"columns\">";
-    for (std::size_t k = 0; k < all.size(); ++k)
-        out += "<div><h3>" + letter(all, k) + "</h3>" + part(all[k]) + "</div>";
-    return out + "</div>";
-}
-
 /// A shape and a word, so that no colour is needed.
 std::string light(level l) {
     struct look {

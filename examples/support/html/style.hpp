@@ -63,7 +63,7 @@ figure p, .small { color: var(--soft); font-size: 0.88rem; line-height: 1.45; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif; fill: var(--soft);
   font-variant-numeric: tabular-nums; }
 figure > svg { display: block; width: 100%; height: auto; }
-.grid > figure { min-width: 0; }
+.grid > figure { min-width: 0; } .grid > figure:only-child { max-width: 36rem; }
 line.grid { stroke: var(--line); stroke-width: 1; } .axis { stroke: var(--soft); stroke-width: 1; }
 .target { stroke: var(--soft); stroke-width: 1.5; stroke-dasharray: 5 4; }
 path[class^=line] { fill: none; stroke-width: 2; stroke-linejoin: round; }
@@ -76,8 +76,10 @@ path[class^=cloud] { fill: none; stroke-width: 3; stroke-linecap: round; stroke-
   color: var(--soft); }
 .legend span { display: inline-block; width: 0.8rem; height: 0.8rem; border-radius: 0.2rem; margin-right: 0.4rem; vertical-align: -0.08rem; }
 .key1 { background: var(--c1); } .key2 { background: var(--c2); } .key3 { background: var(--c3); } .key4 { background: var(--c4); }
+path.second { stroke-dasharray: 6 4; }
+.legend .second { background-image: repeating-linear-gradient(90deg, transparent 0 0.2rem, var(--card) 0.2rem 0.35rem); }
 .key5 { background: var(--c5); } .legend .key-target { height: 0; border-top: 2px dashed var(--soft); border-radius: 0; vertical-align: 0.2rem; }
-.scroll { overflow-x: auto; margin-bottom: 1rem; }
+.scroll { overflow-x: auto; margin-bottom: 1rem; } .grid + .scroll { margin-top: 1.4rem; }
 table { border-collapse: collapse; font-size: 0.93rem; font-variant-numeric: tabular-nums; min-width: min(100%, 28rem); }
 caption { text-align: left; font-weight: 600; padding: 0.3rem 0; }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 1.4rem 0.3rem 0; border-bottom: 1px solid var(--line);

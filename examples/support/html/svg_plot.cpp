@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdio>
 #include <limits>
 #include <utility>
 
@@ -52,7 +53,9 @@ axis empty_axis(double from, double to) {
 
 std::string px(double value) { return number(value, 1); }
 std::string coloured(const char* what, int colour) {
-    return std::string(" class=\"") + what + std::to_string(colour) + "\"";
+    const bool second = colour > colour_count;
+    return std::string(" class=\"") + what + std::to_string(second ? colour - colour_count : colour) +
+           (second ? " second\"" : "\"");
 }
 
 std::string text(double x, double y, const char* anchor, const std::string& content) {
@@ -75,12 +78,28 @@ void cover_points(const plot& p, axis& x, axis& y) {
             y.cover(c.y[k]);
         }
 }
+/// What is written beside ticks: no two alike.
+std::vector<std::string> tick_texts(const std::vector<double>& some) {
+    std::vector<std::string> texts;
+    for (int digits = 0; digits <= 9; ++digits) {
+        texts.clear();
+        for (const double v : some) {
+            char text[32];
+            std::snprintf(text, sizeof text, "%.*g", digits + 3, v);
+            texts.push_back(digits == 0 ? shown(v) : text);
+        }
+        if (std::adjacent_find(texts.begin(), texts.end()) == texts.end()) break;
+    }
+    return texts;
+}
 /// Whole numbers only where x counts.
 std::string frame(const axis& x, const axis& y, const std::string& x_label, bool counts) {
     std::string out;
-    for (const double v : ticks(y.low, y.high, 4, y.logarithmic))
-        out += line(x.from, y(v), x.to, y(v), "grid") + text(x.from - 6, y(v) + 4, "end", shown(v));
-    for (const double v : ticks(x.low, x.high, 6, false))
+    const auto rows = ticks(y.low, y.high, 4, y.logarithmic);
+    const auto texts = tick_texts(rows);
+    for (std::size_t k = 0; k < rows.size(); ++k)
+        out += line(x.from, y(rows[k]), x.to, y(rows[k]), "grid") + text(x.from - 6, y(rows[k]) + 4, "end", texts[k]);
+    for (const double v : ticks(x.low, x.high, 6, x.logarithmic))
         if (!counts || v == std::round(v)) out += text(x(v), height - bottom + 16, "middle", shown(v));
     out += line(x.from, height - bottom, x.to, height - bottom, "axis");
     return out + text((x.from + x.to) / 2, height - 5, "middle", x_label);
@@ -127,10 +146,11 @@ std::string line_plot(const plot& p) {
     if (p.target) y.cover(*p.target);
     y.logarithmic = y.low > 0 && y.high > 100 * y.low;
     if (p.from_zero && !y.logarithmic) y.cover(0);
+    x.logarithmic = p.logarithmic_x && x.low > 0;
     if (!(x.low < x.high)) x.settle(0);  // one lap
     y.settle(0.06);
     if (p.from_zero && !y.logarithmic) y.low = std::max(y.low, 0.0);
-    std::string out = opened(p) + frame(x, y, p.x_label, true);
+    std::string out = opened(p) + frame(x, y, p.x_label, !x.logarithmic);
     if (p.target) out += line(x.from, y(*p.target), x.to, y(*p.target), "target");
     for (const auto& c : p.curves) {
         std::string path, marks;

@@ -9,7 +9,9 @@
 /// Curves as inline SVG. Colours are classes of the page's style (support/html/style.hpp), so that they follow its scheme.
 namespace support::html {
 
-/// NaN of y is a gap. `colour`: 1 .. 5.
+inline constexpr int colour_count = 5;
+
+/// NaN of y is a gap. `colour`: 1 .. 10; from 6 on those of 1 .. 5 again, dashed.
 struct curve {
     std::string name;
     std::vector<double> x, y;
@@ -23,6 +25,7 @@ struct plot {
     std::string target_name{};
     bool from_zero =
         false;  ///< the axis of y reaches 0, unless it is logarithmic: that is where values span two decades
+    bool logarithmic_x = false;  ///< where all x are positive
 };
 
 /// Where there is a number to be drawn.

@@ -63,7 +63,8 @@ const std::map<std::string, std::string>& labels() {
         {"psnr_zero_fill_db", "PSNR of deleted pixels at zero, dB"},
         {"removed", "Samples removed"},
         {"sigma_y", "Noise sigma_y"},
-        {"transport_between_truths", "Transport cost between two draws of the truth"}};
+        {"transport_between_truths", "Transport cost between two draws of the truth"},
+        {"variance", "Variance of the samples"}};
     return names;
 }
 
@@ -121,7 +122,7 @@ std::string shown(double value) {
 }
 
 std::string shown(const json& value) {
-    if (value.is_null()) return "-";
+    if (value.is_null() || (value.is_array() && value.empty())) return "-";
     if (value.is_number_integer()) return value.dump();
     if (value.is_number()) return shown(value.get<double>());
     if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";

@@ -17,20 +17,35 @@ namespace {
 
 using list = std::vector<verdict>;
 
-void judge_status(list& v, const run_data& r, std::size_t done) {
-    const auto status = text_at(r.report, "status"), message = text_at(r.report, "message");
+void sort(list& v) {
+    std::stable_sort(v.begin(), v.end(), [](const verdict& a, const verdict& b) { return a.light > b.light; });
+}
+
+/// "3 of 8 laps are done", or what else the program counts.
+std::string progress_of(const run_data& r) {
+    const auto done = number_at(r.report, "progress.done"), total = number_at(r.report, "progress.total");
+    if (done && total)
+        return shown(*done) + " of " + shown(*total) + " " + text_at(r.report, "progress.what") + " are done";
     const auto planned = planned_laps(r);
-    const std::string laps =
-        planned ? std::to_string(done) + " of " + shown(*planned) + " laps" : std::to_string(done) + " laps";
+    const auto laps = std::to_string(laps_done(r));
+    return (planned ? laps + " of " + shown(*planned) : laps) + " laps are done";
+}
+
+void judge_status(list& v, const run_data& r) {
+    const auto status = text_at(r.report, "status"), message = text_at(r.report, "message");
+    const auto progress = progress_of(r);
+    const bool resumes = at(r.report, "resumes") != false;
     if (status == "completed")
-        v.push_back({level::good, "The run is complete", done > 0 ? laps + " of the diffusion prior are done." : ""});
+        v.push_back(
+            {level::good, "The run is complete",
+             laps_done(r) > 0 ? progress.substr(0, progress.find(" are")) + " of the diffusion prior are done." : ""});
     else if (status == "running")
         v.push_back({level::note, "The run goes on",
-                     laps + " are done; this page is written again after each, and loads itself. If no program works "
-                            "in its folder any more, --resume goes on."});
+                     progress + "; this page is written again as the run goes on, and loads itself." +
+                         (resumes ? " If no program works in its folder any more, --resume goes on." : "")});
     else if (status == "cancelled")
         v.push_back({level::warning, "The run was stopped",
-                     laps + " are done. The same command with --resume goes on where it was."});
+                     progress + "." + (resumes ? " The same command with --resume goes on where it was." : "")});
     else if (status == "rejected")
         v.push_back({level::bad, "A lap went wrong",
                      message.empty() ? "The prior is that of the last good lap." : message + "."});
@@ -169,6 +184,22 @@ void judge_evidence(list& v, const run_data& r) {
             {level::good, "The Gaussian prior settled", "log p(y) per observation rose to " + shown(e.back()) + "."});
 }
 
+/// What the program itself finds.
+void judge_results(list& v, const run_data& r) {
+    constexpr std::size_t most = 32;
+    const auto& own = at(r.report, "verdicts");
+    if (!own.is_array()) return;
+    for (std::size_t k = 0; k < std::min(own.size(), most); ++k) {
+        const auto title = text_at(own[k], "title"), light = text_at(own[k], "level");
+        if (title.empty()) continue;
+        v.push_back({light == "good"      ? level::good
+                     : light == "warning" ? level::warning
+                     : light == "bad"     ? level::bad
+                                          : level::note,
+                     title, text_at(own[k], "text")});
+    }
+}
+
 /// Against filling in the mean, and the diffusion prior against the Gaussian.
 void judge_restoration(list& v, const run_data& r) {
     const auto fill = number_at(r.report, "psnr_mean_fill_db");
@@ -254,11 +285,9 @@ void judge_noise(list& v, const run_data& r) {
 
 }  // namespace
 
-std::vector<verdict> verdicts_of(const run_data& r) {
+std::vector<verdict> verdicts_of_result(const run_data& r) {
     list v;
     const auto laps = laps_of(r);
-    judge_status(v, r, laps_done(r));
-    judge_coverage(v, r);
     if (!laps.empty()) {
         judge_residual(v, r, number_at(laps.back(), "data_residual"), "in the last lap");
         judge_samples(v, laps.back());
@@ -269,11 +298,22 @@ std::vector<verdict> verdicts_of(const run_data& r) {
         judge_solver(v, at(r.report, "solver_shares"));
     }
     judge_evidence(v, r);
+    judge_results(v, r);
     judge_restoration(v, r);
     judge_intervals(v, r);
     judge_held_out(v, r);
+    sort(v);
+    return v;
+}
+
+std::vector<verdict> verdicts_of(const run_data& r) {
+    list v;
+    judge_status(v, r);
+    judge_coverage(v, r);
     judge_noise(v, r);
-    std::stable_sort(v.begin(), v.end(), [](const verdict& a, const verdict& b) { return a.light > b.light; });
+    const auto others = verdicts_of_result(r);
+    v.insert(v.end(), others.begin(), others.end());
+    sort(v);
     return v;
 }
 

@@ -18,5 +18,7 @@ struct verdict {
 
 /// The worst first.
 [[nodiscard]] std::vector<verdict> verdicts_of(const run_data& r);
+/// Those of what was learned and drawn alone: not of the status, and not of what is known of data and noise before.
+[[nodiscard]] std::vector<verdict> verdicts_of_result(const run_data& r);
 
 }  // namespace support::html

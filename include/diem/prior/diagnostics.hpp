@@ -24,6 +24,8 @@ struct lap_diagnostics {
     /// Root mean square over features of the change, since the last lap, of the samples' mean and standard deviation,
     /// over the root mean square of the standard deviation, or ten of the sampler's sigma_min where that is more.
     double change = std::numeric_limits<double>::quiet_NaN();
+    /// Of the samples that are learned from, mean over features: it falls where a sampler or a lap loses variance.
+    double variance = std::numeric_limits<double>::quiet_NaN();
     double loss = std::numeric_limits<double>::quiet_NaN();  ///< recent mean at the end of training
     double e_seconds = 0, m_seconds = 0;
 };

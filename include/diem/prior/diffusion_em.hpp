@@ -87,6 +87,7 @@ public:
         if (x.items() == 0) return {std::move(result), {em::decision::reject, "every sample was out of range"}};
         result.moments = moments_of<B>(b_, x.cview());
         d.change = change_of(b_, prior.moments, result.moments, 10 * options_.sampling.sigma_min);
+        d.variance = variance_of(b_, result.moments);
         auto fault = e_step_fault(d, prior.history, options_.guard, bounded);
         if (!fault.empty()) return {std::move(result), {em::decision::reject, std::move(fault)}};
         return em::outcome<samples_type>(std::move(result));

@@ -33,6 +33,7 @@ namespace diem::prior {
             {"non_finite_share", d.non_finite_share},
             {"solver_shares", d.solver_shares},
             {"change", number(d.change)},
+            {"variance", number(d.variance)},
             {"loss", number(d.loss)},
             {"e_seconds", d.e_seconds},
             {"m_seconds", d.m_seconds}};
@@ -70,6 +71,7 @@ template <class Array>
     d.non_finite_share = number("non_finite_share");
     d.solver_shares = status_numbers<decltype(d.solver_shares)>(j.at("solver_shares"));
     d.change = number("change");
+    if (j.contains("variance")) d.variance = number("variance");  // files of before have none
     d.loss = number("loss");
     d.e_seconds = number("e_seconds");
     d.m_seconds = number("m_seconds");

@@ -112,6 +112,15 @@ template <Backend B>
     return scale > 0 ? std::sqrt(moved / scale) : std::numeric_limits<double>::quiet_NaN();
 }
 
+/// `lap_diagnostics::variance`.
+template <Backend B>
+[[nodiscard]] double variance_of(B& b, const sample_moments<B>& m) {
+    double sum = 0;
+    const auto deviation = to_host(b, m.deviation);
+    for (const auto s : deviation) sum += static_cast<double>(s) * static_cast<double>(s);
+    return sum / static_cast<double>(deviation.size());
+}
+
 /// Brings the values of samples into [low, high].
 template <Backend B>
 void clip_samples(B& b, view_t<B> x, double low, double high) {

@@ -22,7 +22,7 @@ using own_model = diem::diffusion::function_model<std::function<void(backend&, i
 /// `posterior::sample` of it, see program::network_stage.
 bool draw_posterior(backend& b, own_model& model, const program::measured<backend>& m,
                     const diem::posterior::sample_options<backend>& how, const diem::random_key& key, out x,
-                    diem::posterior::sample_state& state, const program::network_stage<backend>::go_on_function& go_on);
+                    diem::posterior::sample_state& state, const program::go_on_function& go_on);
 /// Samples of the model itself.
 void draw(backend& b, own_model& model, const diem::posterior::sample_options<backend>& how,
           const diem::random_key& key, out x);
