@@ -81,6 +81,7 @@ struct problem {
         prior::em_options o;
         o.laps = 3;
         o.refresh.estimate = false;
+        o.initial_e_step = prior::gaussian_e_step::diffusion;  // batches and solves in the first lap, too
         o.sampling = {.steps = 12, .batch = 40, .sigma_min = 1e-2, .sigma_max = 10};
         o.training = {.steps = 60, .batch = 32, .rate = {.initial = 3e-3}, .adam = {.ema_decay = 0.95}};
         o.seed = 6;

@@ -139,17 +139,20 @@ private:
         };
         const bool asked = options_.initial_e_step == gaussian_e_step::diffusion ||
                            (options_.initial_e_step == gaussian_e_step::automatic && options_.initial_mmps);
-        if (!prior.has_network() && !asked) return draw_exactly(*prior.estimate(), lap, stage, observer);
-        auto how = prior.drawing;
-        how.sampling = options_.sampling;
-        if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
-        auto drawing = prior.sample_options(b_, how);
-        drawing.cancel = run_.cancel;
-        // A cancellation with the last batch leaves all drawn: training notices it, or the end of the lap.
-        const bool drawn =
-            posterior::sample<B>(b_, prior, observed_, drawing, random_key{.seed = lap_seed(options_.seed, lap, 1)},
-                                 stage.x.view(), stage.state, observer, run_.ranks);
-        if (!drawn && !saved) file_.save_sampling(b_, prior, lap, stage);  // within a batch
+        bool drawn = false;
+        if (!prior.has_network() && !asked) {
+            drawn = draw_exactly(*prior.estimate(), lap, stage, observer);
+        } else {
+            auto how = prior.drawing;
+            how.sampling = options_.sampling;
+            if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
+            auto drawing = prior.sample_options(b_, how);
+            drawing.cancel = run_.cancel;
+            drawn = posterior::sample<B>(b_, prior, observed_, drawing, {.seed = lap_seed(options_.seed, lap, 1)},
+                                         stage.x.view(), stage.state, observer, run_.ranks);
+        }
+        // Within a batch. After the last batch all are drawn: training notices the cancellation, or the end of the lap.
+        if (!drawn && !saved) file_.save_sampling(b_, prior, lap, stage);
         return drawn;
     }
 

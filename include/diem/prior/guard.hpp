@@ -20,7 +20,7 @@ struct guard_options {
     double max_non_finite_share = 0.01;  ///< of samples
     double max_residual = 1e4;           ///< of the data residual: samples that miss the data by 100 sigma_y
     double max_residual_ratio = 30;      ///< of the data residual to max(1, the least of earlier laps)
-    double max_loss_ratio = 2;           ///< of the running loss to max(0.05, the least final loss of earlier laps)
+    double max_loss_ratio = 2;           ///< of the running loss to max(0.1, the least final loss of earlier laps)
     double max_change = 2;               ///< `lap_diagnostics::change`; a healthy lap is far below 1
     double max_breakdown_share = 1;      ///< of solves that end in breakdown or non_finite; 1 never rejects
 };
@@ -57,13 +57,13 @@ namespace detail {
     return {};
 }
 
-/// Least final loss of earlier laps, at least 0.05 of an untrained network's, which is near 1: below that, as of data that are
+/// Least final loss of earlier laps, at least a tenth of an untrained network's, which is near 1: below that, as of data that are
 /// all the same, no change is a fault. Infinity where there is none.
 [[nodiscard]] inline double least_loss(const std::vector<lap_diagnostics>& earlier) {
     double least = std::numeric_limits<double>::infinity();
     for (const auto& e : earlier)
         if (std::isfinite(e.loss)) least = std::min(least, e.loss);
-    return std::max(least, 0.05);
+    return std::max(least, 0.1);
 }
 
 }  // namespace detail
