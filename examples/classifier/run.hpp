@@ -185,10 +185,17 @@ int run(B& b, Wide& wide, const settings& s, const program_options& o) {
     const auto show = [&](index_t step, double loss) {
         steps.push_back(step);
         losses.push_back(loss);
-        report["charts"] = {{{"title", "Training loss"},
-                             {"x_label", "steps"},
-                             {"curves", {{{"name", "loss"}, {"x", steps}, {"y", losses}}}},
-                             {"note", "Cross entropy of augmented images, a running mean."}}};
+        // Step by step: clang 16 leaks of arrays in braces within braces.
+        io::json curve = io::json::object(), chart = io::json::object();
+        curve["name"] = "loss";
+        curve["x"] = steps;
+        curve["y"] = losses;
+        chart["title"] = "Training loss";
+        chart["x_label"] = "steps";
+        chart["curves"].push_back(std::move(curve));
+        chart["note"] = "Cross entropy of augmented images, a running mean.";
+        report["charts"] = io::json::array();
+        report["charts"].push_back(std::move(chart));
         report["progress"] = {{"done", step}, {"total", s.training.steps}, {"what", "steps"}};
         if (page.seconds() - saved_at < 10) return;
         page.save("running");

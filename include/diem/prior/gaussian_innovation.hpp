@@ -73,7 +73,7 @@ struct always_go_on {
 ///
 ///     x = x_0 + Sigma_x A' M^-1 (y - A x_0 - e_0),  M = Sigma_y + A Sigma_x A',
 ///
-/// with one solve by conjugate gradients, to a relative residual of 1e-3. Where A is element-wise, `draw_posteriors` is exact.
+/// with one solve by conjugate gradients, to a relative residual of 1e-5. Where A is element-wise, `draw_posteriors` is exact.
 /// `block`: observations at once; `ranks` share them, and all get all draws. Returns how the solves ended; nothing where
 /// `go_on()`, asked after each block, said no.
 /// Source: Hoffman, Ribak, "Constrained realizations of Gaussian fields", 1991.
@@ -102,7 +102,7 @@ std::optional<corrected_counts> draw_corrected(B& b, const diffusion::gaussian<B
             b.axpby(1.0, part.y(), -1.0, r.view());
             const detail::scaled_innovation<B, decltype(part)> m{prior, part, 1};
             const auto solved = solver::cg(b, m, r.cview(), w.view(),
-                                           {.max_iterations = 500, .relative_tolerance = 1e-3, .verify = false});
+                                           {.max_iterations = 500, .relative_tolerance = 1e-5, .verify = false});
             for (const int s : to_host(b, solved.status())) own[static_cast<std::size_t>(s)] += 1;
             part.forward_operator().apply_adjoint(b, w.cview(), u.view());
             detail::apply_covariance(b, prior, u.cview(), v.view());
