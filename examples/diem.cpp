@@ -110,7 +110,7 @@ void add_draw_options(CLI::App& c, draw_command& o) {
          "prior.safetensors of a fit, a file of its folder checkpoint/, or a network that tools/convert_network read")
         ->required();
     c.add_option("--out", o.out, "folder for the results")->required();
-    c.add_option("--steps", o.steps, "of the sampler, instead of the checkpoint's")
+    c.add_option("--steps", o.steps, "of the sampler that a network needs, instead of the checkpoint's")
         ->check(support::count_in(1, support::most_steps));
     c.add_option("--batch", o.batch, "items at once, instead of the checkpoint's")
         ->check(support::count_in(1, most_items));

@@ -227,8 +227,6 @@ int posterior(B& b, const posterior_command& o) {
         return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
     };
     const bool exact = !p.prior.has_network();
-    if (exact && (o.steps || o.batch) && ranks.rank() == 0)
-        warn({"--steps and --batch say nothing of a Gaussian prior, which needs no sampler"});
     if (exact)
         gaussian_stage<B>::draw_exactly(b, p.prior, m, o.seed, x.view(), state, go_on, ranks);
     else

@@ -185,7 +185,6 @@ refused("wrong.json: \"network\": .*hid_blocks"
     "{${start}, \"network\": {\"type\": \"unet\", \"shape\": [8, 8, 1], \"hid_channels\": [4], \"emb\": 8}}")
 refused("wrong.json .operator.: \"type\": is \"masks\", expected one of"
     [[{"observations": "data/y.npy", "operator": {"type": "masks"}, "sigma_y": 0.1}]])
-refused("e_step" "{\"observations\": \"dense/y.npy\", \"operator\": \"dense/operator.json\", \"sigma_y\": 0.1,
-    \"gaussian\": {\"e_step\": \"draws\"}}")
+refused("e_step" "{${start}, \"gaussian\": {\"e_step\": \"drawn\"}}")
 fails("run/mlp: holds a run already" fit fit.json --out run/mlp)
 fails("another \"rank\"" fit fit_again.json --out run/mlp --resume)
