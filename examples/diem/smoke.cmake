@@ -187,4 +187,4 @@ refused("wrong.json .operator.: \"type\": is \"masks\", expected one of"
     [[{"observations": "data/y.npy", "operator": {"type": "masks"}, "sigma_y": 0.1}]])
 refused("e_step" "{${start}, \"gaussian\": {\"e_step\": \"drawn\"}}")
 fails("run/mlp: holds a run already" fit fit.json --out run/mlp)
-fails("another \"rank\"" fit fit_again.json --out run/mlp --resume)
+fails("learned a network, and fit_again.json asks for none" fit fit_again.json --out run/mlp --resume)
