@@ -157,7 +157,7 @@ def test_callables_of_complex_numbers(scan):
     told = {}
     x = diem.posterior(prior, scan.y, own, SIGMA, info=told)
     assert told["verdict"] == "samples fit the data"
-    # The solver's relative tolerance is 1e-3.
+    # The solver's relative tolerance is 1e-5.
     np.testing.assert_allclose(x, diem.posterior(prior, scan.y, operator, SIGMA), atol=5e-3)
 
 
