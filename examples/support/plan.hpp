@@ -31,8 +31,7 @@ struct em_plan {
 /// Options whose iterations are a number, for a plan.
 template <diem::Backend B, class Observation>
 [[nodiscard]] diem::prior::em_options with_iterations(B& b, diem::prior::em_options o, const Observation& observed) {
-    if (o.mmps.max_iterations == diem::posterior::by_operator)
-        o.mmps.max_iterations = diem::posterior::iterations_for(b, observed);
+    o.mmps = diem::posterior::settled(b, o.mmps, observed);
     return o;
 }
 

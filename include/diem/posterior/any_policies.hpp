@@ -64,6 +64,13 @@ template <Backend B, class Observation>
     }
 }
 
+/// With a number of iterations in the place of by_operator.
+template <Backend B, class Observation>
+[[nodiscard]] mmps_options settled(B& b, mmps_options options, const Observation& observed) {
+    if (options.max_iterations == by_operator) options.max_iterations = iterations_for(b, observed);
+    return options;
+}
+
 /// Policies chosen when the program runs, by `mmps_options`; `estimate` may be null where they need none.
 template <Backend B>
 class any_policies {
@@ -81,10 +88,9 @@ public:
     void prepare(B& b, double sigma) const {
         if (estimate_ != nullptr) estimate_->prepare(b, sigma);
     }
-    /// Takes by_operator for the number that it stands for.
     template <class Observation>
     void settle(B& b, const Observation& observed) {
-        if (options_.max_iterations == by_operator) options_.max_iterations = iterations_for(b, observed);
+        options_ = settled(b, options_, observed);
     }
     template <class Model>
     void check(const Model& model, bool preconditionable) const {

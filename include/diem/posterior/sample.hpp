@@ -174,6 +174,7 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
     check_shape("posterior::sample", "x", x, prior.features(), total);
     check_value("posterior::sample", state.done >= 0 && state.done <= total, "state.done is out of range");
     if (options.mean.size() > 0) check_size("posterior::sample", "options.mean", options.mean.size(), prior.features());
+    const auto how = settled(b, options.mmps, observed);  // once, not for each batch
     while (state.done < total) {
         const auto round = parallel::next_round(ranks, state.done, total, sampling.batch, n);
         std::vector<detail::batch_figures> batches(round.counts.size());
@@ -182,7 +183,7 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
             const auto start = std::chrono::steady_clock::now();
             const auto part = observed.items(round.begin % n, round.count);
             const view_t<B> out = x.item_range(round.begin, round.count);
-            mmps denoiser(b, prior, part, options.mmps, options.estimate);
+            mmps denoiser(b, prior, part, how, options.estimate);
             finished = diffusion::sample(b, denoiser, sampling, {options.mean, options.estimate},
                                          key.skip_items(static_cast<std::uint32_t>(round.begin)), out, options.cancel);
             statuses = denoiser.tally().read(b).status;
