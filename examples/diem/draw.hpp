@@ -227,10 +227,7 @@ int posterior(B& b, const posterior_command& o) {
         return !parallel::any_of(ranks, support::interrupted(), "whether to go on");
     };
     const bool exact = !p.prior.has_network();
-    if (exact)
-        gaussian_stage<B>::draw_exactly(b, p.prior, m, o.seed, x.view(), state, go_on, ranks);
-    else
-        network_stage<B>::draw_posterior(b, p.prior, m, how, {.seed = o.seed}, x.view(), state, go_on, ranks);
+    draw_posterior(b, p.prior, m, how, o.seed, x.view(), state, go_on, ranks);
     if (ranks.rank() != 0) return 0;
     // After a signal: whole rounds over the observations, or what there is of the first.
     const index_t done = state.done, rounds = done / n, items = rounds > 0 ? n : done,

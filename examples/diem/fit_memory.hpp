@@ -116,7 +116,7 @@ void fit_into_memory(const fit_command& o, fit_settings& s, const measured<B>& m
         }
     }
     const double needed = bytes(g.e_step);
-    std::cout << "Gaussian stage: E-step " << name_of(g.e_step) << ", about " << support::gib(needed) << " of "
+    std::cout << "Gaussian stage: E-step " << prior::to_string(g.e_step) << ", about " << support::gib(needed) << " of "
               << support::gib(limit) << std::endl;
     if (needed > limit)
         throw memory_error("the Gaussian stage needs about " + support::gib(needed) + ", " + bound.words() + "; " +

@@ -48,11 +48,7 @@ template <Backend B>
                 const std::uint64_t own = seed + static_cast<std::uint64_t>(s + 1) * 0x9e3779b97f4a7c15U;
                 posterior::sample_state state;
                 const auto always = [](const auto&) { return true; };
-                const bool drawn =
-                    prior.has_network()
-                        ? network_stage<B>::draw_posterior(b, prior, part, how, {.seed = own}, x, state, always, ranks)
-                        : gaussian_stage<B>::draw_exactly(b, prior, part, own, x, state, always, ranks);
-                if (!drawn) throw stopped();
+                if (!draw_posterior(b, prior, part, how, own, x, state, always, ranks)) throw stopped();
                 if (!go_on(s + 1, predictions)) throw stopped();
             });
     } catch (const stopped&) {

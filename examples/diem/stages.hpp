@@ -44,21 +44,6 @@ template <Backend B>
     return image;
 }
 
-/// As configurations name it.
-[[nodiscard]] constexpr const char* name_of(diem::prior::gaussian_e_step e) {
-    using diem::prior::gaussian_e_step;
-    switch (e) {
-        case gaussian_e_step::moments:
-            return "moments";
-        case gaussian_e_step::draws:
-            return "draws";
-        case gaussian_e_step::diffusion:
-            return "diffusion";
-        default:
-            return "auto";
-    }
-}
-
 using go_on_function = std::function<bool(const diem::posterior::sample_state&)>;
 
 template <Backend B>
@@ -102,5 +87,16 @@ struct network_stage {
                                diem::view_t<B> x, diem::posterior::sample_state& state, const go_on_function& go_on,
                                const diem::parallel::any_communicator& ranks = {});
 };
+
+/// Posterior samples under any prior: without a sampler where it is a Gaussian.
+template <Backend B>
+bool draw_posterior(B& b, const learned_prior<B>& prior, const measured<B>& m,
+                    const diem::posterior::sample_options<B>& how, std::uint64_t seed, diem::view_t<B> x,
+                    diem::posterior::sample_state& state, const go_on_function& go_on,
+                    const diem::parallel::any_communicator& ranks = {}) {
+    return prior.has_network()
+               ? network_stage<B>::draw_posterior(b, prior, m, how, {.seed = seed}, x, state, go_on, ranks)
+               : gaussian_stage<B>::draw_exactly(b, prior, m, seed, x, state, go_on, ranks);
+}
 
 }  // namespace program

@@ -158,12 +158,8 @@ void prior_type::draw(const draw_options& how, const random_key& key, out x) {
 }
 bool prior_type::draw_posterior(const program::measured<backend>& m, const draw_options& how, std::uint64_t seed, out x,
                                 posterior::sample_state& state, const go_on_function& go_on) {
-    const bool exact = !prior.has_network();
-    if (exact)
-        program::gaussian_stage<backend>::draw_exactly(*b, prior, m, seed, x, state, go_on);
-    else
-        program::network_stage<backend>::draw_posterior(*b, prior, m, how, {.seed = seed}, x, state, go_on);
-    return exact;
+    program::draw_posterior(*b, prior, m, how, seed, x, state, go_on);
+    return !prior.has_network();
 }
 
 model_type::model_type(denoiser denoise, product vjp, shape_type shape, int threads)

@@ -189,12 +189,8 @@ void describe(V& v, gaussian_fit_options& o) {
     v.number("start_variance", o.start_variance, at_least(0),
              "of what it starts with, in the data's scale; 0: 1, or 0.1 where directions are seldom or never seen");
     v.number("batch", o.batch, count(), "observations at once in exact E-steps");
-    v.choice("e_step", o.e_step,
-             names_of<gaussian_e_step>{{"auto", gaussian_e_step::automatic},
-                                       {"moments", gaussian_e_step::moments},
-                                       {"draws", gaussian_e_step::draws},
-                                       {"diffusion", gaussian_e_step::diffusion}},
-             "exact moments, draws, or a diffusion sampler; auto: moments where they are cheap, else draws");
+    v.named("e_step", o.e_step, detail::e_step_names,
+            "exact moments, draws, or a diffusion sampler; auto: moments where they are cheap, else draws");
     v.object("sampler", [&](auto& s) { describe(s, o.sampling); });
     v.object("posterior", [&](auto& p) { describe(p, o.mmps); });
 }

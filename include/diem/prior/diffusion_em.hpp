@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <optional>
 #include <string>
@@ -139,49 +140,26 @@ private:
         };
         const bool asked = options_.initial_e_step == gaussian_e_step::diffusion ||
                            (options_.initial_e_step == gaussian_e_step::automatic && options_.initial_mmps);
+        const std::uint64_t seed = lap_seed(options_.seed, lap, 1);
         bool drawn = false;
         if (!prior.has_network() && !asked) {
-            drawn = draw_exactly(*prior.estimate(), lap, stage, observer);
+            stage.state = {};  // what was interrupted begins anew, which takes little time
+            stage.outside = 0;
+            drawn = sample_exactly(
+                b_, *prior.estimate(), observed_, seed, stage.x.view(), stage.state, options_.sampling.batch, observer,
+                [&] { return !run_.cancelled(); }, run_.ranks);
         } else {
             auto how = prior.drawing;
             how.sampling = options_.sampling;
             if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
             auto drawing = prior.sample_options(b_, how);
             drawing.cancel = run_.cancel;
-            drawn = posterior::sample<B>(b_, prior, observed_, drawing, {.seed = lap_seed(options_.seed, lap, 1)},
-                                         stage.x.view(), stage.state, observer, run_.ranks);
+            drawn = posterior::sample<B>(b_, prior, observed_, drawing, {.seed = seed}, stage.x.view(), stage.state,
+                                         observer, run_.ranks);
         }
         // Within a batch. After the last batch all are drawn: training notices the cancellation, or the end of the lap.
         if (!drawn && !saved) file_.save_sampling(b_, prior, lap, stage);
         return drawn;
-    }
-
-    /// The same without a sampler; a stage that was interrupted begins anew, which takes little time.
-    template <class Observer>
-    bool draw_exactly(const diffusion::gaussian<B>& g, index_t lap, sampling_stage<B>& stage,
-                      const Observer& observer) {
-        const exact_draws<B, Observation> exact(b_, g, observed_);
-        random_key key{.seed = lap_seed(options_.seed, lap, 1), .lane = random_lane::prior_sample};
-        const index_t n = observed_.items();
-        stage.state = {};
-        stage.outside = 0;
-        for (; stage.state.done < total(); ++key.step) {
-            const auto start = std::chrono::steady_clock::now();
-            const auto x = stage.x.view().item_range(stage.state.done, n);
-            const auto result =
-                exact(b_, g, key, x, options_.sampling.batch, run_.ranks, [&] { return !run_.cancelled(); });
-            if (!result.finished) return false;
-            if (exact.in_basis()) g.basis()->apply(b_, const_view_t<B>(x), x);
-            for (std::size_t k = 0; k < result.statuses.size(); ++k) stage.state.statuses[k] += result.statuses[k];
-            const auto finite = posterior::detail::add_figures(
-                posterior::detail::figures_of<B>(b_, observed_, const_view_t<B>(x)), stage.state);
-            stage.state.done += n;
-            stage.state.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-            if (!observer(std::as_const(stage.state), posterior::drawn_batch<B>{x, finite}) &&
-                stage.state.done < total())
-                return false;
-        }
-        return true;
     }
 
     [[nodiscard]] index_t total() const { return observed_.items() * options_.sampling.samples_per_observation; }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <type_traits>
+#include <utility>
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
@@ -15,6 +16,7 @@
 #include <diem/parallel/communicator.hpp>
 #include <diem/posterior/in_basis.hpp>
 #include <diem/posterior/observation.hpp>
+#include <diem/posterior/sample.hpp>
 #include <diem/prior/gaussian_e_steps.hpp>
 #include <diem/prior/gaussian_innovation.hpp>
 
@@ -87,5 +89,32 @@ private:
     std::optional<posterior::basis_observation<B>> coefficients_;
     bool closed_ = false;
 };
+
+/// `posterior::sample` without a sampler: draws from p(x | y_i) under a Gaussian prior, sample s n + i of observation i. `observer` is
+/// called after each round over the observations, as (state, drawn_batch), false leaves; `go_on` is asked after each `block` of a
+/// round, of which nothing is kept where it says no. Returns whether all are drawn. Throws shape_error, value_error.
+template <Backend B, class Observation, class Observer, class GoOn, parallel::Communicator C = parallel::self>
+bool sample_exactly(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, std::uint64_t seed,
+                    view_t<B> x, posterior::sample_state& state, index_t block, const Observer& observer,
+                    const GoOn& go_on, const C& ranks = {}) {
+    const exact_draws<B, Observation> draws(b, prior, observed);
+    const index_t n = observed.items();
+    random_key key{.seed = seed, .lane = random_lane::prior_sample};
+    for (; state.done < x.items(); ++key.step) {
+        const auto start = std::chrono::steady_clock::now();
+        const auto to = x.item_range(state.done, n);
+        const auto result = draws(b, prior, key, to, block, ranks, go_on);
+        if (!result.finished) return false;
+        if (draws.in_basis()) prior.basis()->apply(b, const_view_t<B>(to), to);
+        for (std::size_t k = 0; k < result.statuses.size(); ++k) state.statuses[k] += result.statuses[k];
+        const auto finite =
+            posterior::detail::add_figures(posterior::detail::figures_of<B>(b, observed, const_view_t<B>(to)), state);
+        state.done += n;
+        state.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        if (!observer(std::as_const(state), posterior::drawn_batch<B>{to, finite}) && state.done < x.items())
+            return false;
+    }
+    return true;
+}
 
 }  // namespace diem::prior

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -16,6 +15,7 @@
 #include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>
 #include <diem/posterior/observation.hpp>
+#include <diem/posterior/tally.hpp>
 #include <diem/solver/cg.hpp>
 
 /// The covariance of observations under a Gaussian prior, as an operator: for linear operators of any kind.
@@ -61,7 +61,7 @@ struct scaled_innovation {
 }  // namespace detail
 
 /// Solves by `solver::solver_status`.
-using corrected_counts = std::array<double, solver::solver_statuses>;
+using corrected_counts = decltype(posterior::solver_counts::status);
 
 /// Asked on all ranks alike after each round of draws whether to make the next.
 struct always_go_on {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <string_view>
 
 #include <diem/diffusion/sampling.hpp>
 #include <diem/em/fit.hpp>
@@ -18,6 +20,14 @@ enum class gaussian_e_step {
     draws,    ///< `exact_draws`: samples without a sampler, by a closed form where there is one, else by one solve each
     diffusion,  ///< `posterior::sample`: by a diffusion sampler on MMPS, as the paper
 };
+
+namespace detail {
+inline constexpr std::array<std::string_view, 4> e_step_names{"auto", "moments", "draws", "diffusion"};
+}  // namespace detail
+/// As configurations name it.
+[[nodiscard]] constexpr std::string_view to_string(gaussian_e_step e) {
+    return detail::e_step_names[static_cast<std::size_t>(e)];
+}
 
 /// What the variances beside the low-rank part are of.
 enum class gaussian_basis {
