@@ -10,12 +10,9 @@
 
 #include "cifar/program.hpp"
 #include "support/cifar_files.hpp"
-#include "support/instructions.hpp"
 #include "support/program.hpp"
 #include "support/ranks.hpp"
 #include "support/study_options.hpp"
-
-const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 using namespace diem;
 

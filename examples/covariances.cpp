@@ -14,12 +14,9 @@
 
 #include "covariances/program.hpp"
 #include "support/curve.hpp"
-#include "support/instructions.hpp"
 #include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
 #include "support/program.hpp"
-
-const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 using namespace diem;
 using covariances::settings;

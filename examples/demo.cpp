@@ -9,12 +9,9 @@
 
 #include "demo/program.hpp"
 #include "support/em_settings.hpp"
-#include "support/instructions.hpp"
 #include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
 #include "support/program.hpp"
-
-const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 int main(int argc, char** argv) {
     demo::program_options o;

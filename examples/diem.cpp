@@ -15,7 +15,6 @@
 #include "diem/files.hpp"
 #include "diem/mri.hpp"
 #include "support/completion.hpp"
-#include "support/instructions.hpp"
 #include "support/man_page.hpp"
 #include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
@@ -24,8 +23,6 @@
 #include "support/report.hpp"
 #include "support/simd_note.hpp"
 #include "support/terminal.hpp"
-
-const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 using namespace program;
 

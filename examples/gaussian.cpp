@@ -6,12 +6,9 @@
 #include <CLI/CLI.hpp>
 
 #include "gaussian/program.hpp"
-#include "support/instructions.hpp"
 #include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
 #include "support/program.hpp"
-
-const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 int main(int argc, char** argv) {
     toy::program_options o;

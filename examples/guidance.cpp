@@ -13,12 +13,9 @@
 #include "guidance/program.hpp"
 #include "support/cifar_files.hpp"
 #include "support/em_settings.hpp"
-#include "support/instructions.hpp"
 #include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
 #include "support/program.hpp"
-
-const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 using namespace diem;
 using guidance::settings;

@@ -16,12 +16,9 @@
 #include "manifold/program.hpp"
 #include "support/curve.hpp"
 #include "support/em_settings.hpp"
-#include "support/instructions.hpp"
 #include "support/option_ranges.hpp"
 #include "support/place_options.hpp"
 #include "support/program.hpp"
-
-const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 using namespace diem;
 using manifold::settings;

@@ -8,12 +8,9 @@
 #include <diem/core/check.hpp>
 
 #include "mri/program.hpp"
-#include "support/instructions.hpp"
 #include "support/program.hpp"
 #include "support/ranks.hpp"
 #include "support/study_options.hpp"
-
-const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 int main(int argc, char** argv) {
     mri::program_options o;

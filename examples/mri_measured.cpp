@@ -4,10 +4,7 @@
 // frequencies that were hidden.
 
 #include "mri/measured_options.hpp"
-#include "support/instructions.hpp"
 #include "support/program.hpp"
-
-const int support_built_for = SUPPORT_INSTRUCTIONS;
 
 int main(int argc, char** argv) {
     measured::prior_settings prior;

@@ -196,12 +196,12 @@ int run(B& b, Wide& wide, const settings& s, const program_options& o) {
         chart["note"] = "Cross entropy of augmented images, a running mean.";
         report["charts"] = io::json::array();
         report["charts"].push_back(std::move(chart));
-        report["progress"] = diem::io::json{{"done", step}, {"total", s.training.steps}, {"what", "steps"}};
+        page.progress(step, s.training.steps, "steps");
         if (page.seconds() - saved_at < 10) return;
         page.save("running");
         saved_at = page.seconds();
     };
-    report["progress"] = diem::io::json{{"done", 0}, {"total", s.training.steps}, {"what", "steps"}};
+    page.progress(0, s.training.steps, "steps");
     support::catch_interrupts();
     page.save("running");
     const auto loss = fit(b, net, train, s, show);

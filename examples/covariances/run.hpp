@@ -203,7 +203,7 @@ int run(B& b, const settings& s, const program_options& o) {
         const auto results = outcome(s, found);
         report.json().update(results);
         report.json().update(shown_outcome(s, results));
-        report.json()["progress"] = diem::io::json{{"done", done}, {"total", total}, {"what", "posteriors"}};
+        report.progress(done, total, "posteriors");
         report.save(status);
     };
     support::catch_interrupts();

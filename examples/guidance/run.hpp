@@ -314,9 +314,8 @@ private:
         const auto of = methods_.size(), seeds = static_cast<std::size_t>(s_.exact.seeds);
         const auto images = o_.prior.empty() ? 0 : s_.problems.size() * of * s_.steps.size();
         report["charts"] = charts;
-        report["progress"] = diem::io::json{{"done", report["results"].size() + report["known"].size()},
-                                            {"total", images + 2 * seeds * (1 + of * s_.exact.steps.size())},
-                                            {"what", "comparisons"}};
+        report_.progress(static_cast<index_t>(report["results"].size() + report["known"].size()),
+                         static_cast<index_t>(images + 2 * seeds * (1 + of * s_.exact.steps.size())), "comparisons");
         report_.save(status);
     }
     void print() {

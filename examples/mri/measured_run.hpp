@@ -287,8 +287,7 @@ int restore_on(B& b, const restore_settings& o) {
     support::run_report page(folder, facts_of(data, o, b.threads()));
     auto& report = page.json();
     const auto show = [&](const char* status, std::size_t done) {
-        report["progress"] =
-            diem::io::json{{"done", done}, {"total", o.seeds.size()}, {"what", "sets of hidden positions"}};
+        page.progress(static_cast<index_t>(done), static_cast<index_t>(o.seeds.size()), "sets of hidden positions");
         report.update(shown_findings(report.at("seeds")));
         page.save(status);
     };

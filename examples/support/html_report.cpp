@@ -104,6 +104,10 @@ run_report::~run_report() {
     } catch (const std::exception&) {  // the error that ended the run may be that nothing can be written
     }
 }
+void run_report::progress(diem::index_t done, diem::index_t total, const char* what) {
+    // Not braces alone to the right of =: clang 16 does not destroy what they replace.
+    report_["progress"] = diem::io::json{{"done", done}, {"total", total}, {"what", what}};
+}
 double run_report::seconds() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }

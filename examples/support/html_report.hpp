@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <diem/core/view.hpp>
 #include <diem/io/json.hpp>
 
 /// The page of a run: one HTML file without scripts that needs nothing beside it. It is made of a report and of the pictures and
@@ -54,6 +55,8 @@ public:
     ~run_report();
 
     [[nodiscard]] diem::io::json& json() { return report_; }
+    /// "progress": so many of `what` are done.
+    void progress(diem::index_t done, diem::index_t total, const char* what);
     /// Of what was learned, on standard error, as "PROGRAM: warning: ...".
     void warn(const std::string& program) const;
     /// Since the run began.

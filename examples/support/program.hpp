@@ -12,9 +12,12 @@
 #include <diem/core/error.hpp>
 #include <diem/core/version.hpp>
 
+#include "support/instructions.hpp"
 #include "support/interrupt.hpp"
 #include "support/memory.hpp"
 #include "support/terminal.hpp"
+
+const int support_built_for = SUPPORT_INSTRUCTIONS;  // this header is of the one unit that holds `main`
 
 namespace support {
 
