@@ -5,18 +5,21 @@
 // <diem/diem.hpp> leaves this header out.
 
 #include <algorithm>
-#include <cmath>
 #include <complex>
-#include <cstdint>
+#include <cstddef>
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <string>
+#include <system_error>
 #include <utility>
-#include <vector>
 
 #include <diem/io/any_array.hpp>
 #include <diem/io/array_place.hpp>
 #include <diem/io/kspace.hpp>
+#include <diem/io/mapped.hpp>
 #if defined(DIEM_HAS_HDF5)
+#include <diem/io/detail/hdf5_rows.hpp>
 #include <diem/io/fastmri.hpp>
 #include <diem/io/ismrmrd.hpp>
 #endif
@@ -24,74 +27,140 @@
 /// K-space and coil maps of any format that this build knows.
 namespace diem::io {
 
+/// Where numbers lie that are as they are needed in their file: in memory, or there (io/mapped.hpp).
+enum class reading { loaded, mapped };
+
 namespace detail {
 
-/// Complex numbers of an array without a header of measurement, as slices. `name`: for messages.
-[[nodiscard]] inline array<std::complex<float>> slices_of(const numbers<float>& any, third_axis third,
-                                                          const std::string& name) {
-    if (!any.complex)
-        throw io_error(name + ": holds real numbers of shape " + to_string(any.values.shape) +
+/// Throws io_error unless numbers of that shape are complex. `name`: for messages.
+inline void require_complex(bool complex, const shape_type& shape, const std::string& name) {
+    if (!complex)
+        throw io_error(name + ": holds real numbers of shape " + to_string(shape) +
                        ", expected complex ones (npy <c8, cfl, HDF5 with r and i)");
-    return as_slices(from_pairs(any.values), third, name);
 }
-[[nodiscard]] inline array<std::complex<float>> load_slices(const std::filesystem::path& given, third_axis third) {
-    const std::string name = given.string(), extension = lower_extension(place_of(given).path);
-    if (extension == ".cfl" || extension == ".hdr") return cfl_slices(load_cfl(given), name);
-    return slices_of(load_array<float>(given), third, name);
+/// Complex numbers of an array without a header of measurement, as slices.
+[[nodiscard]] inline complex_slices slices_of(const numbers<float>& any, third_axis third, const std::string& name) {
+    require_complex(any.complex, any.values.shape, name);
+    return complex_slices::of(as_slices(from_pairs(any.values), third, name));
 }
-
-inline void require_finite(const array<std::complex<float>>& values, const std::string& name) {
-    for (index_t i = 0; i < values.size(); ++i)
-        if (!std::isfinite(values[i].real()) || !std::isfinite(values[i].imag()))
-            throw io_error(name + ": number " + std::to_string(i) + " is not finite");
+[[nodiscard]] inline complex_slices open_cfl(const std::filesystem::path& given) {
+    const auto shape = cfl_slices_shape(load_cfl_shape(given), given.string());
+    const shape_type there{1, shape[1], shape[2], shape[3]};
+    const auto data = std::make_shared<input_file>(cfl_path(given, ".cfl"));
+    return {{shape[0], shape[1], shape[3], shape[2]}, [=](index_t i) {
+                array<std::complex<float>> slice(there);
+                const auto bytes = std::as_writable_bytes(std::span(slice.data));
+                data->read(static_cast<std::size_t>(i) * bytes.size(), bytes, "data");
+                return swap_last_axes(slice);
+            }};
 }
-
-#if defined(DIEM_HAS_HDF5)
-[[nodiscard]] inline kspace_data load_fastmri_kspace(const std::filesystem::path& path) {
-    const fastmri_file file(path);
-    kspace_data k;
-    k.format = "fastMRI";
-    k.values.shape = {file.slices, file.coils, file.height, file.width};
-    for (index_t i = 0; i < file.slices; ++i) {  // one slice at a time beside the result
-        const auto slice = file.kspace(i);
-        k.values.data.insert(k.values.data.end(), slice.data.begin(), slice.data.end());
+/// Of an npy file in C order.
+[[nodiscard]] inline complex_slices open_npy_slices(const std::filesystem::path& path, third_axis third, reading how) {
+    using value = std::complex<float>;
+    const auto file = std::make_shared<input_file>(path);
+    const npy_header header = read_npy_header(*file);
+    require_complex(is_complex(header.type), header.shape, path.string());
+    const auto shape = slices_shape(header.shape, third, path.string());
+    if (how == reading::mapped && can_map<value>(header)) {
+        const auto there = map_npy<value>(path);
+        return {shape, there.values, there.file};
     }
-    const kspace_mask said({1, 1, file.width}, file.measured);
+    return {shape, [=](index_t i) {
+                array<value> slice({1, shape[1], shape[2], shape[3]});
+                read_npy_part<value>(*file, header, slice.data.size() * static_cast<std::size_t>(i), slice.data);
+                return slice;
+            }};
+}
+#if defined(DIEM_HAS_HDF5)
+/// Of a data set of an HDF5 file.
+[[nodiscard]] inline complex_slices open_hdf5_slices(const std::shared_ptr<const hdf5_file>& file,
+                                                     const std::string& given, third_axis third,
+                                                     const std::string& name) {
+    const std::string set = only_numbers(*file, given);
+    const auto d = file->describe(set);
+    require_complex(d.complex, d.shape, name);
+    const auto shape = slices_shape(d.shape, third, name);
+    const bool one = d.shape.size() < 3 || (d.shape.size() == 3 && third == third_axis::coils);
+    const auto rows = std::make_shared<hdf5_rows<std::complex<float>>>(*file, set);
+    return {shape, [=](index_t i) {
+                auto slice = one ? file->read<std::complex<float>>(set) : rows->read(*file, i);
+                slice.shape = {1, shape[1], shape[2], shape[3]};
+                return slice;
+            }};
+}
+[[nodiscard]] inline kspace_source open_fastmri(const std::filesystem::path& path) {
+    const auto file = std::make_shared<const fastmri_file>(path);
+    kspace_source k;
+    k.format = "fastMRI";
+    k.values = {{file->slices, file->coils, file->height, file->width}, [file](index_t i) {
+                    auto slice = file->kspace(i);
+                    slice.shape.insert(slice.shape.begin(), 1);
+                    return slice;
+                }};
     k.stated = true;
-    k.measured = file.has_mask ? said : both_measured(said, measured_by_zeros(k.values), path.string());
+    k.measured = [file, path, values = k.values] {
+        const kspace_mask said({1, 1, file->width}, file->measured);
+        return file->has_mask ? said : both_measured(said, measured_by_zeros(values), path.string());
+    };
     const auto add = [&](const std::string& what) { k.notes.push_back(what); };
-    if (!file.acquisition.empty()) add("acquisition " + file.acquisition);
-    if (file.padding_left > 0 || file.padding_right < file.width)
-        add("columns outside " + std::to_string(file.padding_left) + " .. " + std::to_string(file.padding_right) +
+    if (!file->acquisition.empty()) add("acquisition " + file->acquisition);
+    if (file->padding_left > 0 || file->padding_right < file->width)
+        add("columns outside " + std::to_string(file->padding_left) + " .. " + std::to_string(file->padding_right) +
             " are zero fill");
-    if (file.header.reconstructed[0] > 0)
-        add("reconstructed as " + std::to_string(file.header.reconstructed[0]) + " x " +
-            std::to_string(file.header.reconstructed[1]));
+    if (file->header.reconstructed[0] > 0)
+        add("reconstructed as " + std::to_string(file->header.reconstructed[0]) + " x " +
+            std::to_string(file->header.reconstructed[1]));
     return k;
 }
 #endif
 
+[[nodiscard]] inline complex_slices open_slices(const std::filesystem::path& given, third_axis third, reading how) {
+    const auto [path, set] = place_of(given);
+    const std::string extension = lower_extension(path), name = given.string();
+    if (extension == ".cfl" || extension == ".hdr") {
+        require_no_name(path, set);
+        return open_cfl(path);
+    }
+    std::error_code code;
+    const auto kind = std::filesystem::is_directory(path, code) ? file_kind::unknown : kind_of(path);
+    if (kind == file_kind::npy) {
+        require_no_name(path, set);
+        const auto header = load_npy_header(path);
+        if (!header.column_major || header.shape.size() < 2) return open_npy_slices(path, third, how);
+    }
+#if defined(DIEM_HAS_HDF5)
+    if (kind == file_kind::hdf5) return open_hdf5_slices(std::make_shared<const hdf5_file>(path), set, third, name);
+#endif
+    return slices_of(load_array<float>(given), third, name);
+}
+
 }  // namespace detail
 
-/// K-space without a header: what all coils have as zero was not measured. Throws io_error naming `name`.
-[[nodiscard]] inline kspace_data kspace_of(array<std::complex<float>> slices, const std::string& format,
-                                           const std::string& name) {
-    kspace_data k;
+/// K-space without a header: what all coils have as zero was not measured. Numbers that are not finite are an io_error naming
+/// `name`, where they are read.
+[[nodiscard]] inline kspace_source kspace_source_of(const complex_slices& slices, const std::string& format,
+                                                    const std::string& name) {
+    kspace_source k;
     k.format = format;
-    k.values = std::move(slices);
-    detail::require_finite(k.values, name);
-    k.measured = measured_by_zeros(k.values);
+    k.values = slices.finite(name);
+    k.measured = [values = k.values] { return measured_by_zeros(values); };
     return k;
 }
 /// Of an array that is there: complex, (height, width), (coils or slices, height, width) or (slices, coils, height, width).
+[[nodiscard]] inline kspace_source kspace_source_of(const numbers<float>& any, third_axis third,
+                                                    const std::string& name) {
+    return kspace_source_of(detail::slices_of(any, third, name), "array", name);
+}
 [[nodiscard]] inline kspace_data kspace_of(const numbers<float>& any, third_axis third, const std::string& name) {
-    return kspace_of(detail::slices_of(any, third, name), "array", name);
+    return load(kspace_source_of(any, third, name));
 }
 
-/// Reads k-space: npy, HDF5's FILE::NAME or MATLAB with complex numbers (see `third_axis`), BART's cfl (see `cfl_slices`), fastMRI
-/// (`kspace` at the top of an HDF5 file) and raw data of ISMRMRD (its group "dataset", or GROUP of FILE::GROUP). What was not
-/// measured is zero. Throws io_error with file and data set.
-[[nodiscard]] inline kspace_data load_kspace(const std::filesystem::path& given, third_axis third) {
+/// K-space to be read a slice at a time: npy, HDF5's FILE::NAME or MATLAB with complex numbers (see `third_axis`), BART's cfl (see
+/// `cfl_slices`), fastMRI (`kspace` at the top of an HDF5 file) and raw data of ISMRMRD (its group "dataset", or GROUP of
+/// FILE::GROUP). What was not measured is zero. MATLAB's files, and npy in Fortran order, lie in memory whole. `reading::mapped`:
+/// complex64 of npy stays in its file. Throws io_error with file and data set, also where a slice is read.
+[[nodiscard]] inline kspace_source open_kspace(const std::filesystem::path& given, third_axis third,
+                                               reading how = reading::loaded) {
     const auto [path, name] = place_of(given);
     std::error_code code;
     const std::string extension = lower_extension(path);
@@ -100,46 +169,53 @@ inline void require_finite(const array<std::complex<float>>& values, const std::
     if (!cfl && !std::filesystem::is_directory(path, code) && kind_of(path) == file_kind::hdf5) {
         const detail::hdf5_file file(path);
         const std::string group = name.empty() ? "dataset" : name;
-        if (detail::is_ismrmrd(file, group)) return detail::load_ismrmrd(file, group);
-        if (name.empty() && file.contains("kspace")) return detail::load_fastmri_kspace(path);
+        if (detail::is_ismrmrd(file, group)) return detail::open_ismrmrd(file, group);
+        if (name.empty() && file.contains("kspace")) return detail::open_fastmri(path);
     }
 #else
     (void)code;
 #endif
-    return kspace_of(detail::load_slices(given, third), cfl ? "BART" : "array", given.string());
+    return kspace_source_of(detail::open_slices(given, third, how), cfl ? "BART" : "array", given.string());
+}
+/// The same in memory.
+[[nodiscard]] inline kspace_data load_kspace(const std::filesystem::path& given, third_axis third) {
+    return load(open_kspace(given, third));
 }
 
-/// Coil maps, (slices or 1, coils, height, width). Throws io_error naming `name` also where a number is not finite.
-[[nodiscard]] inline array<std::complex<float>> coil_maps_of(const numbers<float>& any, const std::string& name) {
-    auto maps = detail::slices_of(any, third_axis::coils, name);
-    detail::require_finite(maps, name);
-    return maps;
+/// Coil maps, (slices or 1, coils, height, width). Throws io_error naming `name` also where a number is not finite, which is found
+/// where it is read.
+[[nodiscard]] inline complex_slices coil_maps_of(const numbers<float>& any, const std::string& name) {
+    return detail::slices_of(any, third_axis::coils, name).finite(name);
 }
 /// The same of a file: npy, cfl or HDF5.
+[[nodiscard]] inline complex_slices open_coil_maps(const std::filesystem::path& given, reading how = reading::loaded) {
+    return detail::open_slices(given, third_axis::coils, how).finite(given.string());
+}
 [[nodiscard]] inline array<std::complex<float>> load_coil_maps(const std::filesystem::path& given) {
-    auto maps = detail::load_slices(given, third_axis::coils);
-    detail::require_finite(maps, given.string());
-    return maps;
+    return open_coil_maps(given).all();
 }
 
 /// A mask of 0 and 1: (columns), (rows, columns) or (slices, rows, columns), real. Throws io_error naming `name` for anything
 /// else.
-[[nodiscard]] inline kspace_mask kspace_mask_of(const numbers<float>& any, const std::string& name) {
-    const auto& shape = any.values.shape;
-    if (any.complex || shape.empty() || shape.size() > 3 || any.values.size() == 0)
-        throw io_error(name + ": a mask of shape " + to_string(shape) + (any.complex ? " (complex)" : "") +
+[[nodiscard]] inline kspace_mask kspace_mask_of(const shape_type& shape, std::span<const float> values, bool complex,
+                                                const std::string& name) {
+    if (complex || shape.empty() || shape.size() > 3 || values.empty())
+        throw io_error(name + ": a mask of shape " + to_string(shape) + (complex ? " (complex)" : "") +
                        ", expected real (columns), (rows, columns) or (slices, rows, columns)");
     kspace_mask m;
     m.shape = shape;
     while (m.shape.size() < 3) m.shape.insert(m.shape.begin(), 1);
-    m.data.reserve(any.values.data.size());
-    for (index_t i = 0; i < any.values.size(); ++i) {
-        if (any.values[i] != 0 && any.values[i] != 1)
+    m.data.reserve(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if (values[i] != 0 && values[i] != 1)
             throw io_error(name + ": a mask holds 0 and 1, number " + std::to_string(i) + " is " +
-                           std::to_string(any.values[i]));
-        m.data.push_back(any.values[i] != 0);
+                           std::to_string(values[i]));
+        m.data.push_back(values[i] != 0);
     }
     return m;
+}
+[[nodiscard]] inline kspace_mask kspace_mask_of(const numbers<float>& any, const std::string& name) {
+    return kspace_mask_of(any.values.shape, any.values.data, any.complex, name);
 }
 /// The same of a file.
 [[nodiscard]] inline kspace_mask load_kspace_mask(const std::filesystem::path& given) {

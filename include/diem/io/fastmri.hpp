@@ -7,6 +7,7 @@
 #include <complex>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +17,7 @@
 #include <diem/core/check.hpp>
 #include <diem/io/array.hpp>
 #include <diem/io/detail/hdf5.hpp>
+#include <diem/io/detail/hdf5_rows.hpp>
 #include <diem/io/hdf5_writer.hpp>
 #include <diem/io/ismrmrd_header.hpp>
 
@@ -24,7 +26,7 @@
 /// `ismrmrd_header`; reconstructions.
 namespace diem::io {
 
-/// A file of one volume, read slice by slice. Throws io_error with file and data set.
+/// A file of one volume, read slice by slice, in one thread at a time. Throws io_error with file and data set.
 class fastmri_file {
 public:
     explicit fastmri_file(const std::filesystem::path& path) : file_(path) {
@@ -33,6 +35,7 @@ public:
         if (!kspace.complex || (shape.size() != 3 && shape.size() != 4) || element_count(shape) == 0)
             file_.fail("kspace", "has shape " + to_string(shape) + (kspace.complex ? "" : " of real numbers") +
                                      ", expected complex (slices, coils, height, width) or (slices, height, width)");
+        rows_ = std::make_unique<detail::hdf5_rows<std::complex<float>>>(file_, "kspace");
         slices = shape[0];
         multicoil = shape.size() == 4;
         coils = multicoil ? shape[1] : 1;
@@ -63,7 +66,7 @@ public:
 
     /// (coils, height, width). Columns that were not measured are zero.
     [[nodiscard]] array<std::complex<float>> kspace(index_t slice) const {
-        auto k = file_.read<std::complex<float>>("kspace", slice, 1);
+        auto k = rows_->read(file_, slice);
         k.shape = {coils, height, width};
         for (index_t n = 0; n < k.size(); ++n) {
             auto& value = k[n];
@@ -118,6 +121,7 @@ private:
     }
 
     detail::hdf5_file file_;
+    std::unique_ptr<detail::hdf5_rows<std::complex<float>>> rows_;
 };
 
 /// Writes `reconstruction` (slices, height, width), as fastMRI's evaluation reads it, atomically. Throws shape_error, io_error.

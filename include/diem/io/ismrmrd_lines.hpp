@@ -5,8 +5,12 @@
 #include <array>
 #include <cmath>
 #include <complex>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,30 +50,58 @@ inline constexpr ismrmrd_flag ismrmrd_left_out[] = {{23, "navigation"},
                                                     {30, "phase stabilization reference"},
                                                     {31, "phase stabilization"}};
 
-/// Sorts lines into k-space, step by step.
+inline void check_samples(const std::string& name, std::size_t i, const ismrmrd_line& l, std::size_t there) {
+    if (static_cast<index_t>(there) != l.samples * l.coils || l.samples < 1 || l.coils < 1)
+        throw io_error(name + ": acquisition " + std::to_string(i) + ": " + std::to_string(there) +
+                       " samples, its header says " + std::to_string(l.coils) + " x " + std::to_string(l.samples));
+}
+
+/// Samples of line `i`, (coils, samples), from where they lie.
+using ismrmrd_samples = std::function<std::vector<std::complex<float>>(std::size_t i)>;
+
+/// Says by the heads of lines which go where, and puts the samples of a slice there when it is asked for.
 class ismrmrd_sorter {
 public:
-    ismrmrd_sorter(const ismrmrd_header& header, const std::vector<ismrmrd_line>& lines, std::string name)
-        : header_(header), lines_(lines), name_(std::move(name)) {}
+    using slice_type = array<std::complex<float>>;
 
-    [[nodiscard]] kspace_data run() {
+    /// lines: their `data` are not read.
+    ismrmrd_sorter(ismrmrd_header header, std::vector<ismrmrd_line> lines, std::string name, ismrmrd_samples samples)
+        : header_(std::move(header)), lines_(std::move(lines)), name_(std::move(name)), samples_(std::move(samples)) {
         check_header();
-        for (const auto& line : lines_) classify(line);
+        for (std::size_t i = 0; i < lines_.size(); ++i) classify(i);
         if (imaging_.empty()) fail("holds no line of an image");
-        kspace_data k;
+        index_t n = 0;
+        for (auto& [k, number] : slices_) number = n++;
+        // A header of a few bytes can claim any size.
+        if (n * y_ > 64 * (held_ / x_ + 1))
+            fail(std::to_string(n) + " slices of " + std::to_string(x_) + " x " + std::to_string(y_) +
+                 " frequencies are more than 64 times what was measured");
+        image_ = places_of(imaging_);
+        if (!calibrating_.empty()) calibration_ = places_of(calibrating_);
+    }
+
+    [[nodiscard]] shape_type shape() const { return {static_cast<index_t>(slices_.size()), coils_, x_, y_}; }
+    [[nodiscard]] bool calibrates() const { return !calibrating_.empty(); }
+    [[nodiscard]] slice_type image(index_t i) const { return place(image_, i); }
+    [[nodiscard]] slice_type calibration(index_t i) const { return place(calibration_, i); }
+    [[nodiscard]] kspace_mask measured() const {
+        mask_collector all(shape()[0], x_, y_);
+        for (const auto& lines : image_.of_slice) {
+            std::vector<std::uint8_t> seen(static_cast<std::size_t>(x_ * y_), 0);
+            for (const std::size_t i : lines)
+                for (index_t s = lines_[i].before; s < lines_[i].samples - lines_[i].after; ++s)
+                    seen[static_cast<std::size_t>(row_of(lines_[i], s) * y_ + column_of(lines_[i]))] = 1;
+            all.add(seen);
+        }
+        return std::move(all).mask();
+    }
+    [[nodiscard]] kspace_facts facts() const {
+        kspace_facts k;
         k.format = "ISMRMRD";
         k.stated = true;
-        bool whole = true;
-        k.values = place(imaging_, k.measured, whole);
-        if (!calibrating_.empty()) {
-            kspace_mask ignored;
-            bool also = true;
-            k.calibration = place(calibrating_, ignored, also);
-        }
-        k.measured = smallest(k.measured);
-        if (whole) k.readout = readout();
+        if (image_.whole) k.readout = readout();
         if (k.readout == x_) k.readout = 0;
-        if (!whole) k.notes.push_back("partial readouts: readout oversampling is kept");
+        if (!image_.whole) k.notes.push_back("partial readouts: readout oversampling is kept");
         if (noise_samples_ > 0) k.noise = noise();
         for (const auto& [what, count] : left_out_)
             k.notes.push_back(std::to_string(count) + " lines left out: " + what);
@@ -80,8 +112,18 @@ public:
 
 private:
     using key = std::array<index_t, 5>;
+    /// Lines of each slice, in the order of the file.
+    struct places {
+        std::vector<std::vector<std::size_t>> of_slice{};
+        index_t averages = 0;
+        bool whole = true;  ///< every readout is complete
+    };
     static key key_of(const ismrmrd_line& l) { return {l.repetition, l.set, l.contrast, l.phase, l.slice}; }
     [[noreturn]] void fail(const std::string& what) const { throw io_error(name_ + ": " + what); }
+    [[nodiscard]] index_t column_of(const ismrmrd_line& l) const { return l.step_1 + first_line_; }
+    [[nodiscard]] index_t row_of(const ismrmrd_line& l, index_t sample) const {
+        return x_ / 2 - l.center + (l.is(22) ? l.samples - 1 - sample : sample);
+    }
 
     void check_header() {
         if (!header_.trajectory.empty() && header_.trajectory != "cartesian")
@@ -98,11 +140,12 @@ private:
         first_line_ = header_.lines ? y_ / 2 - header_.lines->center : 0;
     }
 
-    void classify(const ismrmrd_line& l) {
-        const std::string at = "acquisition " + std::to_string(&l - lines_.data()) + ": ";
-        if (static_cast<index_t>(l.data.size()) != l.samples * l.coils || l.samples < 1 || l.coils < 1)
-            fail(at + std::to_string(l.data.size()) + " samples, its header says " + std::to_string(l.coils) + " x " +
-                 std::to_string(l.samples));
+    static std::string name_of(std::size_t i) { return "acquisition " + std::to_string(i) + ": "; }
+    void classify(std::size_t i) {
+        const ismrmrd_line& l = lines_[i];
+        const std::string at = name_of(i);
+        if (l.samples < 1 || l.coils < 1)
+            fail(at + "its header says " + std::to_string(l.coils) + " x " + std::to_string(l.samples) + " samples");
         for (const int flag : {53, 54, 55, 56})
             if (l.is(flag)) fail(at + "is compressed");
         for (const auto& flag : ismrmrd_left_out)
@@ -129,52 +172,54 @@ private:
         if (start < 0 || start + l.samples > x_)
             fail(at + std::to_string(l.samples) + " samples with their centre at " + std::to_string(l.center) +
                  " do not fit a readout of " + std::to_string(x_));
-        if (const index_t line = l.step_1 + first_line_; line < 0 || line >= y_)
+        if (const index_t line = column_of(l); line < 0 || line >= y_)
             fail(at + "kspace_encode_step_1 is " + std::to_string(l.step_1) + ", outside " + std::to_string(y_) +
                  " encoded lines");
-        (l.is(20) && !l.is(21) ? calibrating_ : imaging_).push_back(&l);
+        (l.is(20) && !l.is(21) ? calibrating_ : imaging_).push_back(i);
         held_ += l.samples;
         slices_.emplace(key_of(l), 0);
     }
 
-    /// Means over averages, `whole`: every readout is complete.
-    [[nodiscard]] array<std::complex<float>> place(const std::vector<const ismrmrd_line*>& lines, kspace_mask& measured,
-                                                   bool& whole) {
-        index_t n = 0;
-        for (auto& [k, number] : slices_) number = n++;
-        // A header of a few bytes can claim any size.
-        if (n * y_ > 64 * (held_ / x_ + 1))
-            fail(std::to_string(n) + " slices of " + std::to_string(x_) + " x " + std::to_string(y_) +
-                 " frequencies are more than 64 times what was measured");
-        array<std::complex<float>> out({n, coils_, x_, y_});
-        measured = kspace_mask({n, x_, y_});
-        std::vector<index_t> averages(static_cast<std::size_t>(n * y_), 0);
-        std::map<std::array<index_t, 3>, const ismrmrd_line*> taken;
-        for (const ismrmrd_line* l : lines) {
-            const index_t i = slices_.at(key_of(*l)), column = l->step_1 + first_line_;
-            if (!taken.emplace(std::array<index_t, 3>{i, column, l->average}, l).second)
-                fail("acquisition " + std::to_string(l - lines_.data()) + ": line " + std::to_string(l->step_1) +
-                     " of slice " + std::to_string(l->slice) + " was measured twice");
+    [[nodiscard]] places places_of(const std::vector<std::size_t>& lines) const {
+        places p{std::vector<std::vector<std::size_t>>(slices_.size())};
+        std::vector<index_t> averages(slices_.size() * static_cast<std::size_t>(y_), 0);
+        std::set<std::array<index_t, 3>> taken;
+        for (const std::size_t k : lines) {
+            const ismrmrd_line& l = lines_[k];
+            const index_t i = slices_.at(key_of(l)), column = column_of(l);
+            if (!taken.insert({i, column, l.average}).second)
+                fail(name_of(k) + "line " + std::to_string(l.step_1) + " of slice " + std::to_string(l.slice) +
+                     " was measured twice");
             ++averages[static_cast<std::size_t>(i * y_ + column)];
-            const index_t start = x_ / 2 - l->center;
-            for (index_t s = l->before; s < l->samples - l->after; ++s) {
-                const index_t row = start + (l->is(22) ? l->samples - 1 - s : s);
-                measured[(i * x_ + row) * y_ + column] = 1;
-                for (index_t c = 0; c < coils_; ++c)
-                    out[((i * coils_ + c) * x_ + row) * y_ + column] +=
-                        l->data[static_cast<std::size_t>(c * l->samples + s)];
-            }
-            whole = whole && l->samples - l->before - l->after == x_;
+            p.of_slice[static_cast<std::size_t>(i)].push_back(k);
+            p.whole = p.whole && l.samples - l.before - l.after == x_;
         }
-        index_t most = 0;
         for (const index_t count : averages) {
-            if (count > 0 && most > 0 && count != most)
-                fail("lines were averaged " + std::to_string(most) + " and " + std::to_string(count) +
+            if (count > 0 && p.averages > 0 && count != p.averages)
+                fail("lines were averaged " + std::to_string(p.averages) + " and " + std::to_string(count) +
                      " times: their noise is not the same");
-            most = std::max(most, count);
+            p.averages = std::max(p.averages, count);
         }
-        if (most > 1)
-            for (auto& v : out.data) v /= static_cast<float>(most);
+        return p;
+    }
+    [[nodiscard]] std::vector<std::complex<float>> samples(std::size_t i) const {
+        auto data = samples_(i);
+        check_samples(name_, i, lines_[i], data.size());
+        return data;
+    }
+    /// Slice i: means over averages.
+    [[nodiscard]] slice_type place(const places& p, index_t i) const {
+        slice_type out({1, coils_, x_, y_});
+        for (const std::size_t k : p.of_slice[static_cast<std::size_t>(i)]) {
+            const ismrmrd_line& l = lines_[k];
+            const auto data = samples(k);
+            for (index_t s = l.before; s < l.samples - l.after; ++s)
+                for (index_t c = 0; c < coils_; ++c)
+                    out[(c * x_ + row_of(l, s)) * y_ + column_of(l)] +=
+                        data[static_cast<std::size_t>(c * l.samples + s)];
+        }
+        if (p.averages > 1)
+            for (auto& v : out.data) v /= static_cast<float>(p.averages);
         return out;
     }
 
@@ -192,23 +237,39 @@ private:
             fail("the noise scan has " + std::to_string(noise_coils_) + " coils, the image " + std::to_string(coils_));
         array<std::complex<float>> out({coils_, noise_samples_});
         index_t first = 0;
-        for (const auto& l : lines_) {
+        for (std::size_t i = 0; i < lines_.size(); ++i) {
+            const ismrmrd_line& l = lines_[i];
             if (!l.is(19)) continue;
+            const auto data = samples(i);
             for (index_t c = 0; c < coils_; ++c)
-                std::copy_n(l.data.begin() + c * l.samples, l.samples, out.data.begin() + c * noise_samples_ + first);
+                std::copy_n(data.begin() + c * l.samples, l.samples, out.data.begin() + c * noise_samples_ + first);
             first += l.samples;
         }
         return out;
     }
 
-    const ismrmrd_header& header_;
-    const std::vector<ismrmrd_line>& lines_;
+    ismrmrd_header header_;
+    std::vector<ismrmrd_line> lines_;
     std::string name_;
+    ismrmrd_samples samples_;
     index_t x_ = 0, y_ = 0, first_line_ = 0, coils_ = 0, held_ = 0, noise_coils_ = 0, noise_samples_ = 0;
-    std::vector<const ismrmrd_line*> imaging_, calibrating_;
+    std::vector<std::size_t> imaging_, calibrating_;
     std::map<key, index_t> slices_;
     std::map<std::string, index_t> left_out_;
+    places image_, calibration_;
 };
+
+/// A slice at a time; see `sort_cartesian`.
+[[nodiscard]] inline kspace_source sorted_lines(ismrmrd_header header, std::vector<ismrmrd_line> lines,
+                                                std::string name, ismrmrd_samples samples) {
+    const auto sorter = std::make_shared<const ismrmrd_sorter>(std::move(header), std::move(lines), std::move(name),
+                                                               std::move(samples));
+    kspace_source k{{sorter->facts()}, {}, {}, {}};
+    k.values = {sorter->shape(), [sorter](index_t i) { return sorter->image(i); }};
+    k.measured = [sorter] { return sorter->measured(); };
+    if (sorter->calibrates()) k.calibration = {sorter->shape(), [sorter](index_t i) { return sorter->calibration(i); }};
+    return k;
+}
 
 }  // namespace detail
 
@@ -221,7 +282,13 @@ private:
 /// lines that do not fit the header, were measured twice or averaged unequally.
 [[nodiscard]] inline kspace_data sort_cartesian(const ismrmrd_header& header, const std::vector<ismrmrd_line>& lines,
                                                 const std::string& name) {
-    return detail::ismrmrd_sorter(header, lines, name).run();
+    std::vector<ismrmrd_line> heads;
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+        detail::check_samples(name, i, lines[i], lines[i].data.size());
+        heads.push_back(lines[i]);
+        heads.back().data = {};
+    }
+    return load(detail::sorted_lines(header, std::move(heads), name, [&](std::size_t i) { return lines[i].data; }));
 }
 
 }  // namespace diem::io

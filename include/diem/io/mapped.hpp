@@ -76,7 +76,7 @@ template <class T>
            h.offset % alignof(T) == 0;
 }
 
-/// An npy file of which `can_map` is true; of complex numbers the shape has a last extent of 2. Throws io_error: that is not
+/// An npy file of which `can_map` is true; of complex numbers as pairs of T the shape has a last extent of 2. Throws io_error: that is not
 /// so, the file is none of npy, or its size is not what its header says.
 template <class T>
 [[nodiscard]] mapped_array<T> map_npy(const std::filesystem::path& path) {
@@ -84,7 +84,7 @@ template <class T>
     const auto fail = [&](const std::string& what) { throw io_error(path.string() + ": " + what); };
     if (!can_map<T>(header)) fail("elements are " + header.descr + ", or in an order that cannot be mapped");
     mapped_array<T> out{header.shape, {}, {}};
-    if (is_complex(header.type)) out.shape.push_back(2);
+    if (is_complex(header.type) && !is_complex_v<T>) out.shape.push_back(2);
     const auto count = static_cast<std::size_t>(element_count(out.shape));
     if (count == 0) return out;
     const std::size_t bytes = static_cast<std::size_t>(header.offset) + count * sizeof(T);
@@ -101,30 +101,34 @@ template <class T>
     return out;
 }
 
+namespace detail {
+/// Elements `first`, `first` + 1, ... of an npy file in C order, converted into `target`. Throws io_error as `load_npy_as`.
+template <class T>
+void read_npy_part(input_file& file, const npy_header& header, std::size_t first, std::span<T> target) {
+    require_convertible<T>(file, header.type, "npy element type " + header.descr);
+    const std::size_t each = info(header.type).size, at = header.offset + first * each;
+    std::vector<std::byte> bytes(target.size() * each);
+    file.read(at, bytes, "npy data");
+    if (header.big_endian) swap_bytes(bytes, is_complex(header.type) ? each / 2 : each);
+    if (const auto bad = convert<T>(header.type, bytes.data(), target))
+        file.fail(at + *bad * each, "value outside the range of the type asked for");
+}
+}  // namespace detail
+
 /// The values of an npy file in C order as real numbers, pairs of complex ones, into `target`, a piece at a time. Throws io_error as
 /// `load_npy_numbers`, and where the order is another.
 template <class T>
 void read_npy_into(const std::filesystem::path& path, std::span<T> target) {
     constexpr std::size_t piece = std::size_t{1} << 18;
     detail::input_file file(path);
-    const npy_header header = detail::read_npy_header(file);
+    npy_header header = detail::read_npy_header(file);
     const bool pairs = is_complex(header.type);
     if (header.column_major && header.shape.size() > 1) file.fail(0, "is in Fortran order");
     check_size("io::read_npy_into", "target", static_cast<index_t>(target.size()),
                element_count(header.shape) * (pairs ? 2 : 1));
-    // Complex numbers are read as twice as many real ones.
-    const dtype type = header.type == dtype::c64 ? dtype::f32 : header.type == dtype::c128 ? dtype::f64 : header.type;
-    detail::require_convertible<T>(file, type, "npy element type " + header.descr);
-    const std::size_t each = info(type).size;
-    std::vector<std::byte> bytes(std::min(piece, target.size()) * each);
-    for (std::size_t done = 0; done < target.size(); done += piece) {
-        const auto part = target.subspan(done, std::min(piece, target.size() - done));
-        const auto here = std::span(bytes).first(part.size() * each);
-        file.read(header.offset + done * each, here, "npy data");
-        if (header.big_endian) detail::swap_bytes(here, each);
-        if (const auto bad = detail::convert<T>(type, here.data(), part))
-            file.fail(header.offset + (done + *bad) * each, "value outside the range of the type asked for");
-    }
+    if (pairs) header.type = header.type == dtype::c64 ? dtype::f32 : dtype::f64;  // twice as many real ones
+    for (std::size_t done = 0; done < target.size(); done += piece)
+        detail::read_npy_part(file, header, done, target.subspan(done, std::min(piece, target.size() - done)));
 }
 
 /// Blocks of memory in files without a name in `folder`, which vanish with the process, however it ends. Room on the disk is

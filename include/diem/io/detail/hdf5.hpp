@@ -184,6 +184,16 @@ public:
         return read<T>(name, 0, shape.empty() ? 1 : shape[0]);
     }
 
+    /// The extents of the pieces that a data set is stored in, each compressed by itself; none where it is stored in one.
+    [[nodiscard]] shape_type chunk(const std::string& name) const {
+        const hdf5_silence silence;
+        const hdf5_id set = open(name), creation(H5Dget_create_plist(set.get()), H5Pclose);
+        if (H5Pget_layout(creation.get()) != H5D_CHUNKED) return {};
+        hsize_t extents[H5S_MAX_RANK] = {};
+        const int axes = H5Pget_chunk(creation.get(), H5S_MAX_RANK, extents);
+        return {extents, extents + std::max(axes, 0)};
+    }
+
     /// A text: a data set of one string.
     [[nodiscard]] std::string text(const std::string& name) const {
         const hdf5_silence silence;
