@@ -74,6 +74,7 @@ set(DIEM_HEADERS
     include/diem/io/mapped.hpp
     include/diem/io/npy.hpp
     include/diem/io/safetensors.hpp
+    include/diem/io/slices.hpp
     include/diem/linop/compose.hpp
     include/diem/linop/concept.hpp
     include/diem/linop/convolution.hpp
@@ -228,6 +229,7 @@ set(DIEM_HEADERS
     include/diem/train/trainer.hpp)
 set(DIEM_OPTIONAL_HEADERS
     include/diem/io/detail/hdf5.hpp
+    include/diem/io/detail/hdf5_rows.hpp
     include/diem/io/fastmri.hpp
     include/diem/io/fits.hpp
     include/diem/io/hdf5_writer.hpp

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <complex>
 #include <filesystem>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,6 +16,7 @@
 #include <diem/io/npy.hpp>
 #include <diem/linop/subsample.hpp>
 
+#include "diem/host_items.hpp"
 #include "diem/kspace.hpp"
 #include "support/bounds.hpp"
 #include "support/image_grid.hpp"
@@ -46,66 +45,6 @@ enum class layout { channels_last, channels_first };
 void check_items(const diem::io::shape_type& shape, std::span<const float> values, const std::string& name,
                  bool finite = true);
 
-/// Memory of the host for so many numbers.
-using host_memory_source = std::function<std::shared_ptr<float>(std::size_t count)>;
-[[nodiscard]] inline std::shared_ptr<float> plain_memory(std::size_t count) {
-    auto values = std::make_shared<std::vector<float>>(count);
-    return {values, values->data()};
-}
-
-/// Items as they came, items first: a file's, or a caller's. Read where they lie, and copied when a value is changed.
-class host_items {
-public:
-    host_items() = default;
-    host_items(host_items&&) noexcept = default;
-    host_items& operator=(host_items&&) noexcept = default;
-    explicit host_items(diem::io::array<float> a) : shape_(std::move(a.shape)) {
-        auto values = std::make_shared<std::vector<float>>(std::move(a.data));
-        values_ = *values;
-        own_ = {values, values->data()};
-    }
-    /// Refers to `values`, which `file` keeps there; a copy of them would lie in `memory`.
-    host_items(diem::io::shape_type shape, std::span<const float> values, std::shared_ptr<const void> file = {},
-               host_memory_source memory = plain_memory)
-        : shape_(std::move(shape)), file_(std::move(file)), memory_(std::move(memory)), values_(values) {}
-    /// For the caller to fill.
-    host_items(diem::io::shape_type shape, host_memory_source memory)
-        : shape_(std::move(shape)), memory_(std::move(memory)) {
-        const auto count = static_cast<std::size_t>(diem::io::element_count(shape_));
-        own_ = memory_(count);
-        values_ = {own_.get(), count};
-    }
-
-    [[nodiscard]] const diem::io::shape_type& shape() const { return shape_; }
-    [[nodiscard]] std::span<const float> values() const { return values_; }
-    [[nodiscard]] index_t items() const { return shape_.empty() ? 1 : shape_.front(); }
-    [[nodiscard]] index_t size() const { return static_cast<index_t>(values_.size()); }
-    [[nodiscard]] index_t features() const { return size() / items(); }
-    [[nodiscard]] float operator[](index_t k) const { return values_[static_cast<std::size_t>(k)]; }
-    /// The values, to be changed.
-    [[nodiscard]] std::span<float> mutable_values() {
-        if (!own_) {
-            own_ = memory_(values_.size());
-            std::copy(values_.begin(), values_.end(), own_.get());
-            values_ = {own_.get(), values_.size()};
-            file_.reset();
-        }
-        return {own_.get(), values_.size()};
-    }
-    void set(index_t k, float value) { mutable_values()[static_cast<std::size_t>(k)] = value; }
-    /// Whether the values are still the caller's.
-    [[nodiscard]] bool borrowed() const { return !own_ && !file_; }
-    /// What keeps the values there; null: the caller.
-    [[nodiscard]] std::shared_ptr<const void> owner() const { return own_ ? own_ : file_; }
-    [[nodiscard]] const host_memory_source& memory() const { return memory_; }
-
-private:
-    diem::io::shape_type shape_;
-    std::shared_ptr<float> own_{};
-    std::shared_ptr<const void> file_{};
-    host_memory_source memory_ = plain_memory;
-    std::span<const float> values_{};
-};
 /// As channels_last of an array.
 [[nodiscard]] host_items channels_last(host_items a, layout l, const std::string& name);
 

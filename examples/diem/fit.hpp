@@ -127,17 +127,19 @@ private:
 template <Backend B>
 int fit(B& b, const fit_command& o) {
     const auto& ranks = o.at.ranks;
-    block_source files;
     auto config = io::load_config(o.config);
     if (o.held_out && config.value.is_object()) config.value["held_out"] = *o.held_out;
     auto [s, m] = read_fit(b, config, o.config.parent_path(), [&](fit_settings& settings) {
-        files = keep_in_files(b, o, settings);
-        return load_measured(b, settings.observations, settings.description, settings.sigma, settings.image);
+        const block_source files = keep_in_files(b, o, settings);
+        auto loaded = load_measured(b, settings.observations, settings.description, settings.sigma, settings.image);
+        if constexpr (HasLargeBlocks<B>)  // what has a value of each observation, and no more
+            if (files)
+                b.large_blocks_from(
+                    sizeof(float) *
+                        static_cast<std::size_t>(loaded.items() * std::min(loaded.features(), loaded.y.features())),
+                    files);
+        return loaded;
     });
-    if constexpr (HasLargeBlocks<B>)  // what has a value of each observation, and no more
-        if (files)
-            b.large_blocks_from(
-                sizeof(float) * static_cast<std::size_t>(m.items() * std::min(m.features(), m.y.features())), files);
     const auto& em = s.em;
     if (const auto own = s.config.dump(); parallel::broadcast(ranks, own, 0, "configurations") != own)
         ranks.abort(o.config.string() + ": another configuration than rank 0's");

@@ -25,6 +25,9 @@ namespace program {
 
 using namespace diem;
 
+/// Arrays of observations with fewer bytes are not worth a file.
+inline constexpr std::size_t least_file = std::size_t{1} << 20;
+
 /// Bytes that a run may have, and whose word that is.
 struct memory_bound {
     double bytes;
@@ -51,18 +54,24 @@ template <Backend B>
         const auto bytes = fs::file_size(place.path, code);
         return code ? 0.0 : static_cast<double>(bytes);
     };
-    double y = 0;
-    for (const auto& file : s.observations) y += bytes_of(file);
-    const double masks = s.description.type == "mask" && !s.description.file.empty() ? bytes_of(s.description.file) : 0;
-    const double needed = 3 * y + masks;  // y, samples, and a copy of them where a Gaussian is fitted
+    mri_bytes here;
+    if (s.description.mri) {
+        here = program::bytes_of(*s.description.mri, s.observations);
+    } else {
+        for (const auto& file : s.observations) here.y += bytes_of(file);
+        if (s.description.type == "mask" && !s.description.file.empty()) here.operators = bytes_of(s.description.file);
+        here.samples = here.y;
+    }
+    const double needed = here.y + here.operators + 2 * here.samples;  // and a copy where a Gaussian is fitted
+    const double written = needed - (s.description.mri ? 0 : here.y);  // y of mri may change on its way from the file
     const memory_bound bound(o);
     if constexpr (HasLargeBlocks<B>) {
         if (o.scratch.empty() && needed <= bound.bytes) return {};
         path folder = o.scratch.empty() ? fs::absolute(o.out) : o.scratch;
         while (!fs::is_directory(folder) && folder.has_relative_path()) folder = folder.parent_path();
-        if (const auto room = static_cast<double>(fs::space(folder).available); needed - y > room) {
+        if (const auto room = static_cast<double>(fs::space(folder).available); written > room) {
             if (o.scratch.empty()) return {};  // what is too much for memory as well is named there
-            throw io_error("--scratch " + folder.string() + ": samples need about " + support::gib(needed - y) +
+            throw io_error("--scratch " + folder.string() + ": samples need about " + support::gib(written) +
                            ", there are " + support::gib(room));
         }
         std::cout << "Observations and samples, about " << support::gib(needed)
@@ -73,10 +82,14 @@ template <Backend B>
             "the masks, or of " +
             folder.string());
         const block_source files = io::file_blocks(folder);
-        b.large_blocks_from(static_cast<std::size_t>(y), files);
-        s.description.large = [&b](std::size_t count) {
-            const auto values = std::make_shared<buffer_t<B>>(b.template allocate<float>(static_cast<index_t>(count)));
-            return std::shared_ptr<float>(values, values->data());
+        b.large_blocks_from(static_cast<std::size_t>(here.y), files);
+        s.description.large = [files, folder](std::size_t count) -> std::shared_ptr<float> {
+            if (count * sizeof(float) < least_file) return plain_memory(count);
+            const auto block = files(count * sizeof(float));
+            if (block == nullptr)
+                throw io_error(folder.string() + ": no room for " +
+                               support::gib(static_cast<double>(count * sizeof(float))) + " of observations");
+            return {block, static_cast<float*>(block.get())};
         };
         return files;
     } else if (!o.scratch.empty()) {

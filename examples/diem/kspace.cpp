@@ -12,6 +12,7 @@
 #include <diem/mri/espirit.hpp>
 #include <diem/mri/resize.hpp>
 
+#include "diem/files.hpp"
 #include "support/memory.hpp"
 
 namespace program {
@@ -24,47 +25,66 @@ namespace {
 using host_backend = eigen_backend<float>;
 
 std::string size_text(index_t height, index_t width) { return std::to_string(height) + " x " + std::to_string(width); }
-std::vector<float> pairs_of(const complex_images& a) { return io::as_pairs(a).data; }
+io::reading way_of(const host_memory_source& large) { return large ? io::reading::mapped : io::reading::loaded; }
 
-io::kspace_mask mask_of(const mri_description& d, const fs::path& name) {
-    const auto given = d.source(name);
-    return given ? io::kspace_mask_of(*given, name.string()) : io::load_kspace_mask(name);
+io::kspace_mask mask_of(const mri_description& d, const fs::path& name, const host_memory_source& large) {
+    if (const auto given = d.source(name)) return io::kspace_mask_of(*given, name.string());
+    if (!large) return io::load_kspace_mask(name);
+    const auto there = map_values(name, large, true);
+    return io::kspace_mask_of(there.shape(), there.values(), false, name.string());
 }
-complex_images maps_of(const mri_description& d, const fs::path& name) {
+host_items mask_values(const io::kspace_mask& m, const host_memory_source& large) {
+    host_items values({m.shape[0], m.shape[1] * m.shape[2]}, large ? large : plain_memory);
+    std::copy(m.data.begin(), m.data.end(), values.mutable_values().begin());
+    return values;
+}
+io::complex_slices maps_of(const mri_description& d, const fs::path& name, io::reading how) {
     const auto given = d.source(name);
-    return given ? io::coil_maps_of(*given, name.string()) : io::load_coil_maps(name);
+    return given ? io::coil_maps_of(*given, name.string()) : io::open_coil_maps(name, how);
+}
+/// K-space of a file; `d`: by what is there in its place, and what its axes are.
+io::kspace_source source_of(const mri_description& d, const fs::path& file, io::reading how) {
+    const auto third = d.several_coils() ? io::third_axis::coils : io::third_axis::slices;
+    const auto given = d.source(file);
+    if (!given && how == io::reading::loaded) support::check_file(file);
+    return given ? io::kspace_source_of(*given, third, file.string()) : io::open_kspace(file, third, how);
 }
 
 /// The map of one coil that sees everything alike.
-complex_images one_coil(index_t height, index_t width) {
-    return complex_images({1, 1, height, width},
-                          std::vector<std::complex<float>>(static_cast<std::size_t>(height * width), 1));
+io::complex_slices one_coil(index_t height, index_t width) {
+    return io::complex_slices::of(complex_images(
+        {1, 1, height, width}, std::vector<std::complex<float>>(static_cast<std::size_t>(height * width), 1)));
 }
 /// The mask that hides nothing.
 io::kspace_mask every_column(index_t width) {
     return io::kspace_mask({1, 1, width}, std::vector<std::uint8_t>(static_cast<std::size_t>(width), 1));
 }
-complex_images cropped(host_backend& b, const complex_images& k, index_t height, index_t width) {
-    return each_item(b, k, height, width, [&](const_view_t<host_backend> x) {
-        return mri::crop_kspace<host_backend>(b, x, size_of(k), height, width);
+io::complex_slices cropped(const std::shared_ptr<host_backend>& b, const io::complex_slices& k, index_t height,
+                           index_t width) {
+    return each_slice(b, k, height, width, [=, size = size_of(k.shape())](index_t, const_view_t<host_backend> x) {
+        return mri::crop_kspace<host_backend>(*b, x, size, height, width);
     });
 }
-complex_images resized(host_backend& b, const complex_images& maps, index_t height, index_t width) {
-    return each_item(b, maps, height, width, [&](const_view_t<host_backend> x) {
-        return mri::resize_images<host_backend>(b, x, size_of(maps), height, width);
+io::complex_slices resized(const std::shared_ptr<host_backend>& b, const io::complex_slices& maps, index_t height,
+                           index_t width) {
+    return each_slice(b, maps, height, width, [=, size = size_of(maps.shape())](index_t, const_view_t<host_backend> x) {
+        return mri::resize_images<host_backend>(*b, x, size, height, width);
     });
 }
 
 /// See mri::crop_kspace. An axis is cut where all of its frequencies are measured.
-void crop(host_backend& b, io::kspace_data& k, index_t height, index_t width, const fs::path& file) {
+void crop(const std::shared_ptr<host_backend>& b, measured_kspace& m, index_t height, index_t width,
+          const fs::path& file) {
+    auto& k = m.k;
     k.values = cropped(b, k.values, height, width);
-    if (k.calibration.size() > 0) {
+    if (!k.calibration.empty()) {
         const auto there = io::measured_by_zeros(k.calibration);
         k.calibration = cropped(b, k.calibration, height, width);
-        if (there.shape[1] == 1 && there.shape[2] == width) io::clear_unmeasured(k.calibration, there, file.string());
+        if (there.shape[1] == 1 && there.shape[2] == width)
+            k.calibration = io::cleared(k.calibration, there, file.string());
     }
-    if (k.measured.shape[2] != width) k.measured = every_column(width);
-    io::clear_unmeasured(k.values, k.measured, file.string());
+    if (m.mask.shape[2] != width) m.mask = every_column(width);
+    k.values = io::cleared(k.values, m.mask, file.string());
 }
 
 /// One of a list that is empty, has one for all files, or one for each.
@@ -93,39 +113,35 @@ void check_mask(const io::kspace_mask& m, const fs::path& file, index_t items, i
 /// Of one file: what was measured, as much of it as the description asks for.
 class mri_reader {
 public:
-    mri_reader(const mri_description& d, const fs::path& file, std::size_t number)
-        : d_(d), file_(file), mask_file_(of_file(d.masks, number)), maps_file_(of_file(d.coils, number)), b_(1) {}
+    mri_reader(const mri_description& d, const fs::path& file, std::size_t number, const host_memory_source& large)
+        : d_(d), file_(file), mask_file_(of_file(d.masks, number)), maps_file_(of_file(d.coils, number)),
+          large_(large) {}
 
     mri_part read(std::vector<std::string>& words) {
-        const bool several = d_.espirit || !d_.coils.empty();
-        const auto third = several ? io::third_axis::coils : io::third_axis::slices;
-        const auto given = d_.source(file_);
-        if (!given) support::check_file(file_);
-        auto k = given ? io::kspace_of(*given, third, file_.string()) : io::load_kspace(file_, third);
-        if (!several && k.coils() != 1)
+        measured_kspace m{source_of(d_, file_, way_of(large_)), {}};
+        auto& k = m.k.values;
+        if (!d_.several_coils() && k.coils() != 1)
             throw shape_error(file_.string() + ": k-space of " + std::to_string(k.coils()) + " coils: " + d_.where +
                               " needs \"coils\", their maps (diem mri maps makes them), or \"espirit\"");
         height_ = k.height();
         width_ = k.width();
-        take_mask(k);
-        io::clear_unmeasured(k.values, k.measured, file_.string());
-        if (remove_oversampling(k, file_))
+        m.mask = mask_for(m.k);
+        k = io::cleared(k, m.mask, file_.string());
+        if (remove_oversampling(m, file_))
             say(words, "readout oversampling removed, " + std::to_string(height_) + " to " +
                            std::to_string(k.height()) + " rows");
-        if (d_.height > 0) fit(k, words);
+        if (d_.height > 0) fit(m, words);
         mri_part p;
         p.items = k.slices();
         p.height = k.height();
         p.width = k.width();
-        p.mask.assign(k.measured.data.begin(), k.measured.data.end());
-        p.one_mask = k.measured.shape[0] == 1;
+        p.mask = mask_values(m.mask, large_);
+        p.one_mask = m.mask.shape[0] == 1;
         if (d_.complex) {
             p.coils = k.coils();
-            auto maps = maps_for(k);
-            p.one_map = maps.shape[0] == 1;
-            p.maps = pairs_of(maps);
+            p.maps = maps_for(m.k);
         }
-        p.y = pairs_of(k.values);
+        p.y = k;
         return p;
     }
 
@@ -133,15 +149,15 @@ private:
     void say(std::vector<std::string>& words, const std::string& what) const {
         words.push_back(file_.string() + ": " + what);
     }
-    void take_mask(io::kspace_data& k) const {
-        if (mask_file_.empty()) return;
-        auto given = mask_of(d_, mask_file_);
-        check_mask(given, mask_file_, k.slices(), k.height(), k.width());
-        k.measured =
-            io::smallest(k.stated ? io::both_measured(given, k.measured, mask_file_.string()) : std::move(given));
+    [[nodiscard]] io::kspace_mask mask_for(const io::kspace_source& k) const {
+        if (mask_file_.empty()) return k.measured();
+        auto given = mask_of(d_, mask_file_, large_);
+        check_mask(given, mask_file_, k.values.slices(), k.values.height(), k.values.width());
+        return io::smallest(k.stated ? io::both_measured(given, k.measured(), mask_file_.string()) : std::move(given));
     }
     /// Exact where k-space can be cut; else x is another size than k-space, and a window is part of the operator.
-    void fit(io::kspace_data& k, std::vector<std::string>& words) {
+    void fit(measured_kspace& m, std::vector<std::string>& words) {
+        const auto& k = m.k.values;
         const index_t h = d_.height, w = d_.width;
         const auto refuse = [&](const char* way) {
             throw config_error(d_.where + ": \"size\" is " + size_text(h, w) + ", k-space of " + file_.string() +
@@ -150,13 +166,13 @@ private:
         const bool smaller = h < k.height() || w<k.width(), larger = h> k.height() || w > k.width();
         if ((smaller && !d_.crop) || (larger && !d_.pad))
             refuse(smaller && larger ? "crop_or_pad" : smaller ? "crop" : "pad");
-        const bool rows = h < k.height() && rows_alike(k.measured);
-        const bool columns = w < k.width() && all_measured(k.measured);
+        const bool rows = h < k.height() && rows_alike(m.mask);
+        const bool columns = w < k.width() && all_measured(m.mask);
         if (rows || columns) {
             const index_t to_h = rows ? h : k.height(), to_w = columns ? w : k.width();
             say(words, "the image is cropped from " + size_text(k.height(), k.width()) + " to " +
                            size_text(to_h, to_w) + ", about its centre");
-            crop(b_, k, to_h, to_w, file_);
+            crop(b_, m, to_h, to_w, file_);
         }
         if (h < k.height() || w < k.width())
             say(words, "k-space of " + size_text(k.height(), k.width()) +
@@ -166,23 +182,28 @@ private:
             say(words, "the measurement shows the inner " + size_text(std::min(h, k.height()), std::min(w, k.width())) +
                            " of x, " + size_text(h, w));
     }
-    complex_images maps_for(const io::kspace_data& k) {
-        if (d_.espirit) return espirit_maps(k, {}, file_, 1).maps;
+    [[nodiscard]] io::complex_slices maps_for(const io::kspace_source& source) {
+        if (d_.espirit) return espirit_maps(source, {}, file_, 1).maps;
+        const auto& k = source.values;
         if (maps_file_.empty()) return one_coil(k.height(), k.width());
-        auto maps = maps_of(d_, maps_file_);
-        const auto has = [&](index_t h, index_t w) { return maps.shape[2] == h && maps.shape[3] == w; };
-        if (maps.shape[1] != k.coils() || (maps.shape[0] != 1 && maps.shape[0] != k.slices()) ||
+        const auto maps = maps_of(d_, maps_file_, way_of(large_));
+        const auto has = [&](index_t h, index_t w) { return maps.height() == h && maps.width() == w; };
+        if (maps.coils() != k.coils() || (maps.slices() != 1 && maps.slices() != k.slices()) ||
             !(has(height_, width_) || has(k.height(), k.width()) || (d_.height > 0 && has(d_.height, d_.width))))
             throw shape_error(maps_file_.string() + ": maps of (slices, coils, height, width) " +
-                              io::to_string(maps.shape) + " do not fit k-space of " + file_.string() + ", " +
+                              io::to_string(maps.shape()) + " do not fit k-space of " + file_.string() + ", " +
                               std::to_string(k.slices()) + " slices of " + std::to_string(k.coils()) + " coils of " +
                               size_text(height_, width_) + " (of a .cfl READ is the height, PHS1 the width)");
-        return has(k.height(), k.width()) ? maps : resized(b_, maps, k.height(), k.width());
+        if (!has(k.height(), k.width())) return resized(b_, maps, k.height(), k.width());
+        if (!maps.values().empty())  // they are used where they lie
+            for (index_t i = 0; i < maps.slices(); ++i) (void)maps(i);
+        return maps;
     }
 
     const mri_description& d_;
     fs::path file_, mask_file_, maps_file_;
-    host_backend b_;
+    const host_memory_source& large_;
+    std::shared_ptr<host_backend> b_ = std::make_shared<host_backend>(1);
     index_t height_ = 0, width_ = 0;  // of the file
 };
 
@@ -190,8 +211,9 @@ private:
 std::pair<index_t, index_t> centre_of(const mri_part& p) {
     const auto size = static_cast<std::size_t>(p.width);
     std::vector<char> full(size, 1);
-    for (std::size_t k = 0; k < p.mask.size(); ++k)
-        if (p.mask[k] == 0) full[k % size] = 0;
+    const auto mask = p.mask.values();
+    for (std::size_t k = 0; k < mask.size(); ++k)
+        if (mask[k] == 0) full[k % size] = 0;
     const index_t origin = p.width / 2, most = p.width / 8;
     index_t first = origin, last = origin;
     while (first > origin - most && full[static_cast<std::size_t>(first - 1)] != 0) --first;
@@ -203,7 +225,7 @@ double share_of_rows(const std::vector<mri_part>& parts, index_t rows) {
     double seen = 0, all = 0;
     for (const auto& p : parts) {
         double ones = 0;
-        for (const float v : p.mask) ones += static_cast<double>(v);
+        for (const float v : p.mask.values()) ones += static_cast<double>(v);
         seen += ones / static_cast<double>(p.mask.size()) * static_cast<double>(p.rows() * p.items);
         all += static_cast<double>(rows * p.items);
     }
@@ -224,35 +246,55 @@ std::vector<int> mri_part::groups() const {
     return group;
 }
 
-espirit_result espirit_maps(const io::kspace_data& k, const mri::espirit_options& options, const fs::path& file,
+espirit_result espirit_maps(const io::kspace_source& k, const mri::espirit_options& options, const fs::path& file,
                             int threads) {
-    host_backend b(threads);
-    const auto& from = k.calibration.size() > 0 ? k.calibration : k.values;
-    const auto size = size_of(from);
-    espirit_result out{{}, options.calibration};
-    index_t slice = 0;
-    out.maps = each_item(b, from, size.height, size.width, [&](const_view_t<host_backend> x) {
-        auto here = options;
-        here.calibration = std::min(options.calibration, mri::calibration_width<host_backend>(b, x, size));
-        if (here.calibration < 2 * options.kernel)
-            throw value_error(file.string() + ": slice " + std::to_string(slice) +
-                              ": the measured square in the centre of k-space is " + std::to_string(here.calibration) +
-                              " wide, expected at least twice the kernel, " + std::to_string(2 * options.kernel));
-        ++slice;
-        out.calibration = std::min(out.calibration, here.calibration);
-        return mri::espirit<host_backend>(b, x, size, here);
-    });
+    const auto b = std::make_shared<host_backend>(threads);
+    const auto& from = k.calibration.empty() ? k.values : k.calibration;
+    espirit_result out{{}, std::make_shared<index_t>(options.calibration)};
+    out.maps = each_slice(
+        b, from, from.height(), from.width(),
+        [=, size = size_of(from.shape()), least = out.calibration](index_t slice, const_view_t<host_backend> x) {
+            auto here = options;
+            here.calibration = std::min(options.calibration, mri::calibration_width<host_backend>(*b, x, size));
+            if (here.calibration < 2 * options.kernel)
+                throw value_error(file.string() + ": slice " + std::to_string(slice) +
+                                  ": the measured square in the centre of k-space is " +
+                                  std::to_string(here.calibration) + " wide, expected at least twice the kernel, " +
+                                  std::to_string(2 * options.kernel));
+            *least = std::min(*least, here.calibration);
+            return mri::espirit<host_backend>(*b, x, size, here);
+        });
     return out;
 }
 
-bool remove_oversampling(io::kspace_data& k, const fs::path& file) {
-    if (k.readout <= 0 || k.readout >= k.height() || !rows_alike(k.measured)) return false;
-    host_backend b(1);
-    crop(b, k, std::exchange(k.readout, 0), k.width(), file);
+bool remove_oversampling(measured_kspace& m, const fs::path& file) {
+    auto& k = m.k;
+    if (k.readout <= 0 || k.readout >= k.values.height() || !rows_alike(m.mask)) return false;
+    crop(std::make_shared<host_backend>(1), m, std::exchange(k.readout, 0), k.values.width(), file);
     return true;
 }
 
-mri_measurement load_mri(const mri_description& d, const std::vector<fs::path>& files) {
+mri_bytes bytes_of(const mri_description& d, const std::vector<fs::path>& files) {
+    mri_bytes all;
+    double slices = 0, pixels = static_cast<double>(d.height * d.width), rows = 0;
+    for (const auto& file : files) {
+        const auto k = source_of(d, file, io::reading::mapped).values;
+        const auto n = static_cast<double>(k.slices()), one = static_cast<double>(k.height() * k.width());
+        slices += n;
+        rows = std::max(rows, 8 * static_cast<double>(k.features()));
+        if (d.height == 0) pixels = std::max(pixels, one);
+        all.operators += 4 * n * one + (d.espirit ? 8 * n * static_cast<double>(k.features()) : 0);
+    }
+    for (const auto& file : d.coils)
+        if (const auto maps = maps_of(d, file, io::reading::mapped); maps.slices() > 1)
+            all.operators += 8 * static_cast<double>(io::element_count(maps.shape()));
+    all.y = slices * rows;
+    all.samples = slices * pixels * (d.complex ? 8 : 4);
+    return all;
+}
+
+mri_measurement load_mri(const mri_description& d, const std::vector<fs::path>& files,
+                         const host_memory_source& large) {
     if (d.drawn)
         throw config_error(d.where +
                            ": \"mask\" describes masks to be drawn by diem observe; give the file that holds them");
@@ -262,7 +304,7 @@ mri_measurement load_mri(const mri_description& d, const std::vector<fs::path>& 
     m.complex = d.complex;
     index_t rows = 0;
     for (std::size_t k = 0; k < files.size(); ++k) {
-        m.parts.push_back(mri_reader(d, files[k], k).read(m.words));
+        m.parts.push_back(mri_reader(d, files[k], k, large).read(m.words));
         const auto& p = m.parts.back();
         rows = std::max(rows, p.rows());
         const auto& first = m.parts.front();
@@ -293,27 +335,27 @@ mri_measurement mri_for_images(const mri_description& d, index_t items, index_t 
     p.height = height;
     p.width = width;
     io::kspace_mask m = masks;
-    if (m.size() == 0 && !d.masks.empty()) m = mask_of(d, d.masks.front());
+    if (m.size() == 0 && !d.masks.empty()) m = mask_of(d, d.masks.front(), {});
     if (m.size() == 0) m = every_column(width);
     check_mask(m, d.masks.empty() ? fs::path(d.where) : d.masks.front(), items, height, width);
-    p.mask.assign(m.data.begin(), m.data.end());
+    p.mask = mask_values(m, {});
     p.one_mask = m.shape[0] == 1;
     if (d.complex) {
-        const auto maps = d.coils.empty() ? one_coil(height, width) : maps_of(d, d.coils.front());
-        if ((maps.shape[0] != 1 && maps.shape[0] != items) || maps.shape[2] != height || maps.shape[3] != width)
+        const auto maps = d.coils.empty() ? one_coil(height, width) : maps_of(d, d.coils.front(), io::reading::loaded);
+        if ((maps.slices() != 1 && maps.slices() != items) || maps.height() != height || maps.width() != width)
             throw shape_error(d.coils.front().string() + ": maps of (slices, coils, height, width) " +
-                              io::to_string(maps.shape) + " do not fit " + std::to_string(items) + " images of " +
+                              io::to_string(maps.shape()) + " do not fit " + std::to_string(items) + " images of " +
                               size_text(height, width));
-        p.coils = maps.shape[1];
-        p.one_map = maps.shape[0] == 1;
-        p.maps = pairs_of(maps);
+        p.coils = maps.coils();
+        p.maps = maps;
     }
     mri_measurement out;
     out.height = height;
     out.width = width;
     out.complex = d.complex;
-    out.share = share_of_rows({p}, p.rows());
+    const index_t rows = p.rows();
     out.parts.push_back(std::move(p));
+    out.share = share_of_rows(out.parts, rows);
     return out;
 }
 

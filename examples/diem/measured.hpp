@@ -59,20 +59,6 @@ struct loaded_operator {
     support::any_operator<B> a;
     host_items seen{};  ///< of a mask: its values, to be repeated
 };
-/// The values as features x items, without a copy where the backend's memory is the host's: then they are not to be changed.
-template <Backend B>
-[[nodiscard]] diem::batch<B> take(B& b, const host_items& v, index_t features, index_t items) {
-    const auto* values = v.values().data();
-    if constexpr (diem::HasLargeBlocks<B>) {
-        if (!v.borrowed()) {
-            const auto owner = std::const_pointer_cast<void>(v.owner());
-            return {diem::buffer_t<B>(owner, const_cast<float*>(values), v.size()), features, items};
-        }
-    }
-    diem::batch<B> own(b, features, items);
-    b.upload(diem::host_view<const float>(values, features, items), own.view());
-    return own;
-}
 /// For observations `y`, whose NaN may tell what is hidden (see hide_nan). Throws io_error, shape_error, config_error (a
 /// description that is to be drawn).
 template <Backend B>
@@ -157,20 +143,10 @@ template <Backend B>
                                             const operator_description& d, const sigma_source& sigma,
                                             std::optional<support::image_shape> image) {
     using namespace diem;
-    const auto m = load_mri(*d.mri, files);
-    auto a = make_mri(b, m);
+    const auto m = load_mri(*d.mri, files, d.large);
+    auto a = make_mri(b, m, d.large);
     const index_t rows = a.rows();
-    index_t items = 0;
-    for (const auto& p : m.parts) items += p.items;
-    batch<B> y(b, rows, items);
-    b.fill(y.view(), 0.0F);
-    index_t first = 0;
-    for (const auto& p : m.parts) {
-        const auto values = to_backend(b, p.y, p.rows(), p.items);
-        const view_t<B> place = linop::rows_of(y.view().item_range(first, p.items), 0, p.rows());
-        b.axpby(1.0, values.cview(), 0.0, place);
-        first += p.items;
-    }
+    auto y = kspace_of(b, m, rows, d.large);
     if (!sigma.file.empty() && m.parts.size() > 1 &&
         std::any_of(m.parts.begin(), m.parts.end(), [&](const auto& p) { return p.rows() != rows; }))
         throw config_error(sigma.where + ": a file with one number per row needs observations of one size");

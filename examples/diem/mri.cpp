@@ -31,11 +31,12 @@ namespace {
 using mri_backend = eigen_backend<float>;
 
 /// Without readout oversampling, as the operator mri takes it.
-io::kspace_data load_coils(const std::filesystem::path& file) {
+measured_kspace load_coils(const std::filesystem::path& file) {
     support::check_file(file);
-    auto k = io::load_kspace(file, io::third_axis::coils);
-    if (remove_oversampling(k, file)) std::cout << "readout oversampling removed: " << k.height() << " rows\n";
-    return k;
+    measured_kspace m{io::open_kspace(file, io::third_axis::coils), {}};
+    m.mask = m.k.measured();
+    if (remove_oversampling(m, file)) std::cout << "readout oversampling removed: " << m.k.values.height() << " rows\n";
+    return m;
 }
 
 /// Whether it is a file of BART; else it is npy. Throws io_error for another extension.
@@ -66,15 +67,15 @@ struct known_noise {
     mri::noise_covariance covariance;
     std::string source;
 };
-known_noise noise_of(mri_backend& b, const io::kspace_data& k, const std::filesystem::path& given) {
+known_noise noise_of(mri_backend& b, const io::kspace_source& k, const std::filesystem::path& given) {
     auto scan = k.noise;
     std::string source = "the file's noise scan";
     if (!given.empty()) {
         const auto a = io::load_array<float>(given);
-        if (!a.complex || a.values.shape.size() != 3 || a.values.shape[0] != k.coils())
+        if (!a.complex || a.values.shape.size() != 3 || a.values.shape[0] != k.values.coils())
             throw io_error(given.string() + ": shape " + io::to_string(a.values.shape) +
                            (a.complex ? " with the parts of complex numbers last" : " of real numbers") +
-                           ", expected complex (coils, samples) of " + std::to_string(k.coils()) + " coils");
+                           ", expected complex (coils, samples) of " + std::to_string(k.values.coils()) + " coils");
         scan.shape = {a.values.shape[0], a.values.shape[1]};
         scan.data = complex_numbers(a.values.data, true);
         source = given.string();
@@ -82,10 +83,10 @@ known_noise noise_of(mri_backend& b, const io::kspace_data& k, const std::filesy
     if (scan.size() > 0) {
         scan.shape.insert(scan.shape.begin(), 1);
         const auto n = one_item(b, scan, 0);
-        return {mri::noise_of_scan<mri_backend>(b, n.cview(), k.coils()), source};
+        return {mri::noise_of_scan<mri_backend>(b, n.cview(), k.values.coils()), source};
     }
-    const auto x = one_item(b, k.values, 0);
-    return {mri::noise_of_corners<mri_backend>(b, x.cview(), size_of(k.values)),
+    const auto x = one_item(b, k.values(0), 0);
+    return {mri::noise_of_corners<mri_backend>(b, x.cview(), size_of(k.values.shape())),
             "the corners of k-space, an upper bound"};
 }
 double sigma_of(const mri::noise_covariance& n) {
@@ -98,61 +99,64 @@ double sigma_of(const mri::noise_covariance& n) {
 
 int mri_maps(const mri_command& o) {
     prepare_output(o);
-    const auto made = espirit_maps(load_coils(o.kspace), {o.calibration, o.kernel, o.threshold, o.crop}, o.kspace, 0);
-    save_coils(o.out, made.maps);
-    std::cout << "maps of a square of " << made.calibration << " x " << made.calibration
+    const auto made = espirit_maps(load_coils(o.kspace).k, {o.calibration, o.kernel, o.threshold, o.crop}, o.kspace, 0);
+    const auto maps = made.maps.all();
+    save_coils(o.out, maps);
+    std::cout << "maps of a square of " << *made.calibration << " x " << *made.calibration
               << " in the centre of k-space\n";
-    tell_written(o, "diem mri maps", made.maps, {{"calibration", made.calibration}});
+    tell_written(o, "diem mri maps", maps, {{"calibration", *made.calibration}});
     return 0;
 }
 
 int mri_whiten(const mri_command& o) {
     prepare_output(o);
-    mri_backend b;
-    auto k = load_coils(o.kspace);
-    const auto noise = noise_of(b, k, o.noise);
+    const auto b = std::make_shared<mri_backend>();
+    const auto m = load_coils(o.kspace);
+    const auto noise = noise_of(*b, m.k, o.noise);
     const auto w = mri::whitening_matrix(noise.covariance);
-    k.values = each_item(b, k.values, k.height(), k.width(), [&](const_view_t<mri_backend> x) {
-        return mri::mix_coils<mri_backend>(b, w, x, size_of(k.values));
-    });
-    io::clear_unmeasured(k.values, k.measured, o.kspace.string());
-    save_coils(o.out, k.values);
+    const auto white =
+        each_slice(b, m.k.values, m.k.values.height(), m.k.values.width(), [&](index_t, const_view_t<mri_backend> x) {
+            return mri::mix_coils<mri_backend>(*b, w, x, size_of(m.k.values.shape()));
+        });
+    const auto values = io::cleared(white, m.mask, o.kspace.string()).all();
+    save_coils(o.out, values);
     std::cout << "noise from " << noise.source << ", " << noise.covariance.samples
               << " samples; of what is written sigma_y is " << support::number(mri::whitened_sigma, 4) << '\n';
     tell_written(
-        o, "diem mri whiten", k.values,
+        o, "diem mri whiten", values,
         {{"noise", noise.source}, {"sigma_before", sigma_of(noise.covariance)}, {"sigma_y", mri::whitened_sigma}});
     return 0;
 }
 
 int mri_info(const mri_command& o) {
     mri_backend b;
-    const auto k = load_coils(o.kspace);
-    const auto size = size_of(k.values);
-    const double share = io::share_of(k.measured);
+    const auto [k, mask] = load_coils(o.kspace);
+    const auto& values = k.values;
+    const auto size = size_of(values.shape());
+    const double share = io::share_of(mask);
     std::vector<std::pair<std::string, std::string>> rows{
         {"file", o.kspace.string()},
         {"format", k.format},
-        {"slices", std::to_string(k.slices())},
-        {"coils", std::to_string(k.coils())},
+        {"slices", std::to_string(values.slices())},
+        {"coils", std::to_string(values.coils())},
         {"height x width",
-         std::to_string(k.height()) + " x " + std::to_string(k.width()) + " (readout x phase encoding)"},
+         std::to_string(values.height()) + " x " + std::to_string(values.width()) + " (readout x phase encoding)"},
         {"measured", support::number(100 * share, 2) + " % of the frequencies, acceleration " +
                          support::number(share > 0 ? 1 / share : 0.0, 2)},
-        {"mask", std::string(k.measured.shape[1] == 1 ? "of columns" : "of frequencies") +
-                     (k.measured.shape[0] == 1 ? ", one for all slices" : ", one for each slice") +
+        {"mask", std::string(mask.shape[1] == 1 ? "of columns" : "of frequencies") +
+                     (mask.shape[0] == 1 ? ", one for all slices" : ", one for each slice") +
                      (k.stated ? ", as the file says" : ", where not all coils are zero")}};
     io::json j{{"program", "diem mri info"},
                {"file", o.kspace.string()},
                {"format", k.format},
-               {"slices", k.slices()},
-               {"coils", k.coils()},
-               {"height", k.height()},
-               {"width", k.width()},
+               {"slices", values.slices()},
+               {"coils", values.coils()},
+               {"height", values.height()},
+               {"width", values.width()},
                {"measured_share", share},
-               {"columns", k.measured.shape[1] == 1},
+               {"columns", mask.shape[1] == 1},
                {"notes", k.notes}};
-    const auto first = one_item(b, k.values, 0);
+    const auto first = one_item(b, values(0), 0);
     const index_t square = mri::calibration_width<mri_backend>(b, first.cview(), size);
     rows.emplace_back("calibration square", std::to_string(square) + " wide, in the centre of the first slice");
     j["calibration"] = square;

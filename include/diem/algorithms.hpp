@@ -42,6 +42,7 @@
 #include <diem/io/mapped.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
+#include <diem/io/slices.hpp>
 
 #include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>

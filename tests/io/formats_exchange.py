@@ -100,7 +100,7 @@ def main(program):
             mask = np.array([1, 1, 0, 1, 1, 0, 1, 1, 1], dtype="f4")
             images = random.normal(size=(2, 3, 3)).astype("f4")
             with h5py.File(folder / "v.h5", "w") as f:
-                f.create_dataset("kspace", data=kspace, chunks=(1,) + shape[1:], compression="gzip")
+                f.create_dataset("kspace", data=kspace, chunks=(2 if coils else 1,) + shape[1:], compression="gzip")
                 f["ismrmrd_header"] = HEADER
                 f["mask"] = mask.astype(bool) if coils else mask
                 f["reconstruction_rss" if coils else "reconstruction_esc"] = images

@@ -2,7 +2,9 @@
 #include <diem/io/any_kspace.hpp>
 #include <diem/io/ismrmrd_lines.hpp>
 
+#include <algorithm>
 #include <complex>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <string>
@@ -113,6 +115,61 @@ TEST_CASE("kspace: what was measured") {
     CHECK(at(k, 0, 1, 0, 2) == std::complex<float>(0, 1));
     k[2] = {0, std::numeric_limits<float>::infinity()};
     CHECK(contains(message_of<io_error>([&] { clear_unmeasured(k, mask_of({1, 1, 3}, {0, 0, 1}), "x"); }), "slice 0"));
+}
+
+TEST_CASE("kspace: slices are read one at a time") {
+    const temporary_folder folder;
+    auto k = counted({3, 2, 3, 4});
+    for (index_t i = 0; i < 18; ++i) k[4 * i + 3] = 0;  // the last column
+    save_npy(folder / "k.npy", k);
+    save_cfl(folder / "k.cfl", to_cfl_slices(k));
+    array<std::complex<double>> wide(k.shape);
+    std::copy(k.data.begin(), k.data.end(), wide.data.begin());
+    save_npy(folder / "wide.npy", wide);
+    std::vector<std::filesystem::path> files{folder / "k.npy", folder / "k.cfl", folder / "wide.npy"};
+#if defined(DIEM_HAS_HDF5)
+    save_hdf5(folder / "k.h5", "z", k);
+    files.emplace_back((folder / "k.h5").string() + "::z");
+#endif
+    for (const auto& file : files)
+        for (const auto how : {reading::loaded, reading::mapped}) {
+            INFO(file.string());
+            const auto source = open_kspace(file, third_axis::coils, how);
+            CHECK(source.values.shape() == k.shape);
+            const auto last = source.values(2), first = source.values(0);
+            CHECK(last.shape == shape_type{1, 2, 3, 4});
+            CHECK(std::equal(last.data.begin(), last.data.end(), k.data.end() - 24));
+            CHECK(std::equal(first.data.begin(), first.data.end(), k.data.begin()));
+            CHECK(load(source).values.data == k.data);
+            CHECK(source.measured().data == std::vector<std::uint8_t>{1, 1, 1, 0});
+            CHECK(source.values.values().empty() == (how == reading::loaded || file != folder / "k.npy"));
+        }
+
+    // What a mask leaves as it is stays in the file; else slices are cleared as an array is.
+    const auto there = open_kspace(folder / "k.npy", third_axis::coils, reading::mapped).values;
+    CHECK(cleared(there, mask_of({1, 1, 4}, {1, 1, 1, 0}), "k").values().data() == there.values().data());
+    const auto mask = mask_of({3, 1, 4}, {1, 1, 1, 0, 0, 1, 1, 0, 1, 1, 1, 1});
+    const auto less = cleared(there, mask, "k");
+    auto want = k;
+    clear_unmeasured(want, mask, "k");
+    CHECK(less.values().empty());
+    CHECK(less.all().data == want.data);
+    const auto twice = less.changed(3, 4, [](index_t i, array<std::complex<float>> slice) {
+        for (auto& v : slice.data) v *= static_cast<float>(i);
+        return slice;
+    });
+    CHECK(twice(1).data == less(1).data);
+    CHECK(twice(2)[5] == 2.0F * less(2)[5]);
+
+    k[30] = {std::numeric_limits<float>::infinity(), 0};
+    save_npy(folder / "bad.npy", k);
+    const auto bad = open_kspace(folder / "bad.npy", third_axis::coils, reading::mapped).values;
+    CHECK(bad(0).data == there(0).data);
+    CHECK(contains(message_of<io_error>([&] { (void)bad(1); }), "number 30 is not finite"));
+    CHECK(contains(message_of<io_error>([&] {
+                       (void)cleared(bad, mask_of({1, 1, 4}, {1, 1, 1, 1}), "k");
+                   }),
+                   "number 30 is not finite"));
 }
 
 TEST_CASE("ismrmrd: lines become k-space by their counters and flags") {

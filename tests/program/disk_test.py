@@ -28,32 +28,43 @@ def limited(most=LIMIT):
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-class Disk(Case):
+def some_network(features):
+    """A configuration's network, and its EM: a lap of a few steps."""
+    network = {"type": "mlp", "features": features, "hidden": [8], "emb": 4}
+    em = {"laps": 1, "sampler": {"steps": 2, "batch": 64}, "training": {"steps": 40, "batch": 64},
+          "out_of_range": "remove", "refresh": {"samples": 512, "rank": 2}}
+    return {"network": network, "em": em}
+
+
+class OnDisk(Case):
+    def same(self, run, other):
+        for name in ("gaussian.safetensors", "prior.safetensors", "checkpoint/prior_0.safetensors"):
+            self.assertEqual(content(self.folder / run / name), content(self.folder / other / name), name)
+
+    def bound(self):
+        """What limits a process, where this build can live with it."""
+        if self.run_program("--version", preexec_fn=limited).returncode == 0:
+            return limited
+        print("a sanitizer takes more memory than the limit: equality alone is tested", file=sys.stderr)
+        return None
+
+
+class Disk(OnDisk):
     @classmethod
     def make_shared(cls):
         some, repeats = normal(500 * FEATURES), ITEMS // 500
         masks = bytes(1 if v > -0.5 else 0 for v in normal(500 * FEATURES, seed=1))
         save(cls.home / "y.npy", "<f4", array.array("f", some).tobytes() * repeats, (ITEMS, FEATURES))
         save(cls.home / "masks.npy", "|u1", masks * repeats, (ITEMS, FEATURES))
-        network = {"type": "mlp", "features": FEATURES, "hidden": [8], "emb": 4}
-        em = {"laps": 1, "sampler": {"steps": 2, "batch": 64}, "training": {"steps": 40, "batch": 64},
-              "out_of_range": "remove", "refresh": {"samples": 512, "rank": 2}}
         cls.configure(cls.home / "fit.json", observations="y.npy", operator={"type": "mask", "values": "masks.npy"},
-                      gaussian={"rank": 2, "laps": 1, "e_step": "draws"}, network=network, em=em, scale="auto")
-
-    def same(self, run, other):
-        for name in ("gaussian.safetensors", "prior.safetensors", "checkpoint/prior_0.safetensors"):
-            self.assertEqual(content(self.folder / run / name), content(self.folder / other / name), name)
+                      gaussian={"rank": 2, "laps": 1, "e_step": "draws"}, scale="auto", **some_network(FEATURES))
 
     def test_more_than_the_memory(self):
         fit = ("fit", "fit.json", "--threads", "2")
         self.succeeds(*fit, "--out", "memory")
         (self.folder / "scratch").mkdir()
-        bound = limited
-        if self.run_program("--version", preexec_fn=limited).returncode != 0:
-            print("a sanitizer takes more memory than the limit: equality alone is tested", file=sys.stderr)
-            bound = None
-        else:
+        bound = self.bound()
+        if bound:
             done = self.run_program(*fit, "--out", "no", "--memory-limit", "100", cwd=self.folder, preexec_fn=limited)
             self.assertEqual(done.returncode, 1, done.stdout)  # in memory, where it does not fit
             self.assertRegex(done.stderr, "diem: (out of memory|y.npy: reading it needs .* of memory)")
@@ -88,6 +99,65 @@ class Disk(Case):
         data = (self.folder / "y.npy").read_bytes()
         (self.folder / "y.npy").write_bytes(data[:-4])
         self.fails("y.npy: .*needs .* bytes of data, the file has", "fit", "fit.json", "--out", "bad", "--scratch", ".")
+
+
+class Kspace(OnDisk):
+    """The operator mri: slices of npy stay there, those of other formats are written to scratch, one after another."""
+
+    COILS, H, W = 8, 16, 16
+    SLICES = Y_BYTES // (8 * COILS * H * W)
+
+    @classmethod
+    def make_shared(cls):
+        count, pixels = 20, cls.H * cls.W
+        repeats = cls.SLICES // count
+        masks = [[1 if v > -0.5 else 0 for v in normal(pixels, seed=2 + i)] for i in range(count)]
+        numbers = array.array("f", normal(2 * count * cls.COILS * pixels))
+        for k in range(len(numbers) // 2):  # zero where nothing was measured, by the mask of the slice
+            if not masks[k // (cls.COILS * pixels)][k % pixels]:
+                numbers[2 * k] = numbers[2 * k + 1] = 0
+        save(cls.home / "y.npy", "<c8", numbers.tobytes() * repeats, (count * repeats, cls.COILS, cls.H, cls.W))
+        turned = array.array("f")
+        for image in range(count * cls.COILS):
+            for x in range(cls.W):
+                for y in range(cls.H):
+                    at = 2 * (image * pixels + y * cls.W + x)
+                    turned.extend(numbers[at:at + 2])
+        (cls.home / "y.cfl").write_bytes(turned.tobytes() * repeats)
+        sizes = [cls.H, cls.W, 1, cls.COILS] + [1] * 9 + [count * repeats]
+        (cls.home / "y.hdr").write_text("# Dimensions\n" + " ".join(map(str, sizes)) + "\n")
+        save(cls.home / "masks.npy", "|u1", bytes(v for m in masks for v in m) * repeats, (count * repeats, cls.H, cls.W))
+        maps = array.array("f", [0.3 * v for v in normal(2 * cls.COILS * pixels, seed=100)])
+        save(cls.home / "maps.npy", "<c8", maps.tobytes(), (cls.COILS, cls.H, cls.W))
+
+    def configured(self, y):
+        operator = {"type": "mri", "mask": "masks.npy", "coils": "maps.npy"}
+        self.configure(self.folder / "fit.json", observations=y, operator=operator,
+                       gaussian={"rank": 2, "laps": 1, "e_step": "draws"}, scale="auto",
+                       **some_network(2 * self.H * self.W))
+        return "fit", "fit.json", "--threads", "2"
+
+    def test_more_than_the_memory(self):
+        (self.folder / "scratch").mkdir()
+        done = self.run_program(*self.configured("y.npy"), "--out", "memory", cwd=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        bound = self.bound()
+        files = ["y.npy", "y.cfl"]
+        if "HDF5" in self.must("convert", "--help", cwd=self.folder).stdout:
+            self.must("convert", "y.npy", "y.h5::z", cwd=self.folder)
+            files.append("y.h5::z")
+        for y in files:
+            fit = self.configured(y)
+            if bound and y == "y.npy":
+                done = self.run_program(*fit, "--out", "no", "--memory-limit", "100", cwd=self.folder, preexec_fn=bound)
+                self.assertEqual(done.returncode, 1, done.stdout)
+                self.assertRegex(done.stderr, "diem: (out of memory|y.npy: reading it needs .* of memory)")
+            done = self.run_program(*fit, "--out", "disk", "--overwrite", "--scratch", "scratch", cwd=self.folder,
+                                    preexec_fn=bound)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertRegex(done.stdout, "Observations and samples, about .* stay in files of scratch")
+            self.same("memory", "disk")
+            self.assertEqual(os.listdir(self.folder / "scratch"), [])
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ public:
     /// Those at `values`, which `owner` keeps there (null: the caller). Throws shape_error for another number of them.
     complex_slices(const shape_type& shape, std::span<const std::complex<float>> values,
                    std::shared_ptr<const void> owner)
-        : complex_slices(shape, [=](index_t i) {
+        : complex_slices(shape, [shape, values, owner](index_t i) {
               const std::size_t size = values.size() / static_cast<std::size_t>(shape[0]);
               const auto from = values.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(i) * size);
               return slice_type({1, shape[1], shape[2], shape[3]}, {from, from + static_cast<std::ptrdiff_t>(size)});
