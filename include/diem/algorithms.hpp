@@ -183,6 +183,7 @@
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/prior/guard.hpp>
 #include <diem/prior/held_out.hpp>
+#include <diem/prior/items_at_once.hpp>
 #include <diem/prior/learn.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>

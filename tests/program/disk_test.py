@@ -104,7 +104,7 @@ class Disk(OnDisk):
 class Kspace(OnDisk):
     """The operator mri: slices of npy stay there, those of other formats are written to scratch, one after another."""
 
-    COILS, H, W = 8, 16, 16
+    COILS, H, W = 4, 16, 16
     SLICES = Y_BYTES // (8 * COILS * H * W)
 
     @classmethod
@@ -132,8 +132,8 @@ class Kspace(OnDisk):
 
     def configured(self, y):
         operator = {"type": "mri", "mask": "masks.npy", "coils": "maps.npy"}
-        self.configure(self.folder / "fit.json", observations=y, operator=operator,
-                       gaussian={"rank": 2, "laps": 1, "e_step": "draws"}, scale="auto",
+        self.configure(self.folder / "fit.json", observations=y, operator=operator, scale="auto",
+                       gaussian={"rank": 2, "laps": 1, "e_step": "draws", "batch": 64},
                        **some_network(2 * self.H * self.W))
         return "fit", "fit.json", "--threads", "2"
 

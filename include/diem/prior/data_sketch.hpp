@@ -11,6 +11,7 @@
 #include <diem/core/random.hpp>
 #include <diem/io/content_hash.hpp>
 #include <diem/io/json.hpp>
+#include <diem/prior/items_at_once.hpp>
 
 /// What tells one set of observations from another when a run is resumed, wherever its files lie.
 namespace diem::prior::detail {
@@ -20,26 +21,33 @@ namespace diem::prior::detail {
 /// ten million changes the products by more than rounding does.
 class sketch {
 public:
+    /// Observations whose products are summed before others are added.
+    static constexpr index_t group = 256;
+
     template <Backend B>
     void add(B& b, const_view_t<B> image, const random_key& key) {
         batch<B> z(b, image.features(), image.items());
         batch<B, double> product(b, image.items(), 1);
-        const auto sum = [&](const_view_t<B> with) {
+        const auto sum = [&](const_view_t<B> with, double& total) {
             b.dot(image, with, product.flat());
-            double total = 0;
             for (const double v : to_host(b, product)) total += v;
-            return total;
         };
         for (std::uint32_t k = 0; k < products_.size(); ++k) {
             b.fill_normal(key.with_lane(random_lane::user + 10 + k), z.view());
-            products_[k] += sum(z.cview());
+            sum(z.cview(), of_group_[k]);
         }
-        squares_ += sum(image);
+        sum(image, of_group_.back());
+    }
+    void end_group() {
+        for (std::size_t k = 0; k < products_.size(); ++k) products_[k] += of_group_[k];
+        squares_ += of_group_.back();
+        of_group_ = {};
     }
     [[nodiscard]] io::json json() const { return {{"products", products_}, {"norm", std::sqrt(squares_)}}; }
 
 private:
     std::array<double, 4> products_{};
+    std::array<double, 5> of_group_{};  ///< products, and squares
     double squares_ = 0;
 };
 
@@ -64,8 +72,9 @@ template <Backend B, class Observation>
     const index_t n = observed.items(), rows = observed.y().features();
     io::content_hash y;
     sketch of_a, of_noise;
-    for (index_t first = 0; first < n; first += 256) {
-        const index_t count = std::min<index_t>(256, n - first);
+    const index_t step = items_at_once(rows, a.cols());
+    for (index_t first = 0, count = 0; first < n; first += count) {
+        count = std::min({step, n - first, sketch::group - first % sketch::group});
         const auto part = observed.items(first, count);
         const random_key key = random_key{.seed = 0x64696d}.skip_items(static_cast<std::uint32_t>(first));
         y.values(std::span<const scalar_t<B>>(to_host(b, part.y())));
@@ -76,6 +85,10 @@ template <Backend B, class Observation>
         b.fill_normal(key.with_lane(random_lane::user + 1), w.view());
         part.noise().apply(b, w.cview(), image.view());
         of_noise.add(b, image.cview(), key);
+        if ((first + count) % sketch::group == 0 || first + count == n) {
+            of_a.end_group();
+            of_noise.end_group();
+        }
     }
     return {{"observations", n},
             {"features", a.cols()},

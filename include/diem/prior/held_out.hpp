@@ -22,6 +22,7 @@
 #include <diem/metrics/calibration.hpp>
 #include <diem/posterior/observation.hpp>
 #include <diem/posterior/sample.hpp>
+#include <diem/prior/items_at_once.hpp>
 
 /// Whether posterior samples predict measurements that were kept from them: the one test of a prior that needs no truth.
 /// <!-- tests/compile/examples.cpp held_out -->
@@ -106,8 +107,9 @@ private:
         }
         check_size("prior::hold_out", "rows that have a group", static_cast<index_t>(numbers.size()), rows);
         const auto groups = to_backend(b, numbers, rows, 1);
-        for (index_t first = begin; first < begin + items; first += 256) {
-            const index_t count = std::min<index_t>(256, begin + items - first);
+        const index_t step = detail::items_at_once(rows, a.cols());
+        for (index_t first = begin; first < begin + items; first += step) {
+            const index_t count = std::min(step, begin + items - first);
             batch<B> z(b, a.cols(), count), image(b, rows, count);
             b.fill_normal(key.with_lane(random_lane::user + 1).skip_items(static_cast<std::uint32_t>(first)), z.view());
             a.items(first, count).apply(b, z.cview(), image.view());

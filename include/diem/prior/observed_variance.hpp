@@ -7,6 +7,7 @@
 #include <diem/backend/batch.hpp>
 #include <diem/core/random.hpp>
 #include <diem/posterior/observation.hpp>
+#include <diem/prior/items_at_once.hpp>
 
 /// The scale of x, from observations alone.
 namespace diem::prior {
@@ -39,36 +40,54 @@ template <Backend B, class Observation>
     const auto& a = observed.forward_operator();
     const index_t n = observed.items(), rows = a.rows(), cols = a.cols();
     double of_y = 0, of_noise = 0, of_z = 0, of_u = 0, of_seen = 0;
-    const auto energy = [&](const batch<B>& v) {
+    const auto energy = [&](const_view_t<B> v, double& sum) {
         batch<B, double> squares(b, v.items(), 1);
-        b.dot(v.view(), v.view(), squares.flat());
-        double sum = 0;
+        b.dot(v, v, squares.flat());
         for (const double s : to_host(b, squares)) sum += s;
-        return sum;
     };
-    const index_t blocks = std::max<index_t>(1, (n + 255) / 256);
+    const index_t blocks = std::max<index_t>(1, (n + 255) / 256), step = detail::items_at_once(rows, cols);
     for (index_t k = 0; k < blocks; ++k) {
-        const index_t first = n * k / blocks, count = n * (k + 1) / blocks - first;
-        const auto part = observed.items(first, count);
-        const random_key key = random_key{.seed = 0x7370726561}.skip_items(static_cast<std::uint32_t>(first));
-        batch<B> z(b, cols, count), u(b, cols, count), image(b, rows, count), v(b, rows, count);
-        b.fill_normal(key.with_lane(random_lane::user), z.view());
-        part.forward_operator().apply(b, z.cview(), image.view());
-        of_z += energy(image);
-        const auto reached = [&] {
-            b.launch(count, rows, detail::clear_unreached<scalar_t<B>>{rows}, image.cview().data(), v.view().data());
-            return energy(v);
+        const index_t begin = n * k / blocks, end = n * (k + 1) / blocks;
+        double z_here = 0, noise_here = 0, y_here = 0, u_here = 0, seen_here = 0;
+        // A of what the adjoint makes of each observation's successor in the block; of the last, of the first one.
+        const auto next = [&](index_t first, const_view_t<B> u) {
+            batch<B> image(b, rows, u.items());
+            observed.items(first, u.items()).forward_operator().apply(b, u, image.view());
+            energy(u, u_here);
+            energy(image.cview(), seen_here);
         };
-        part.noise().sample(b, key.with_lane(random_lane::user + 1), v.view());
-        of_noise += reached();
-        b.copy(part.y(), v.view());
-        of_y += reached();
-        part.forward_operator().apply_adjoint(b, v.cview(), z.view());
-        b.copy(z.cview().item_range(0, 1), u.view().item_range(count - 1, 1));  // each to the observation before
-        b.copy(z.cview().item_range(1, count - 1), u.view().item_range(0, count - 1));
-        part.forward_operator().apply(b, u.cview(), image.view());
-        of_u += energy(u);
-        of_seen += energy(image);
+        batch<B> of_first(b, cols, 1);
+        for (index_t first = begin; first < end; first += step) {
+            const index_t count = std::min(step, end - first);
+            const auto part = observed.items(first, count);
+            const random_key key = random_key{.seed = 0x7370726561}.skip_items(static_cast<std::uint32_t>(first));
+            batch<B> z(b, cols, count);
+            {
+                batch<B> image(b, rows, count), v(b, rows, count);
+                b.fill_normal(key.with_lane(random_lane::user), z.view());
+                part.forward_operator().apply(b, z.cview(), image.view());
+                energy(image.cview(), z_here);
+                const auto reached = [&](double& sum) {
+                    b.launch(count, rows, detail::clear_unreached<scalar_t<B>>{rows}, image.cview().data(),
+                             v.view().data());
+                    energy(v.cview(), sum);
+                };
+                part.noise().sample(b, key.with_lane(random_lane::user + 1), v.view());
+                reached(noise_here);
+                b.copy(part.y(), v.view());
+                reached(y_here);
+                part.forward_operator().apply_adjoint(b, v.cview(), z.view());
+            }
+            const index_t skipped = first == begin ? 1 : 0;
+            if (skipped > 0) b.copy(z.cview().item_range(0, 1), of_first.view());
+            if (count > skipped) next(first + skipped - 1, z.cview().item_range(skipped, count - skipped));
+        }
+        if (end > begin) next(end - 1, of_first.cview());
+        of_z += z_here;
+        of_noise += noise_here;
+        of_y += y_here;
+        of_u += u_here;
+        of_seen += seen_here;
     }
     const double gain = of_seen > 0 ? static_cast<double>(n * cols) * (of_seen / of_u) : of_z;
     return {of_y / gain, std::max(of_y - of_noise, 0.0) / gain};

@@ -16,6 +16,7 @@
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 #include <diem/linop/concept.hpp>
+#include <diem/prior/items_at_once.hpp>
 
 /// What the operators of all observations together show of x, before anything is learned: where they show nothing, a learned
 /// prior is a guess. The average H = 1/N sum A_i'A_i tells: of a value, by its diagonal, of a direction u, by u'H u.
@@ -27,7 +28,7 @@ struct recoverability_options {
     index_t items = 64;  ///< observations, spread over all, from which directions are judged, more below 4096 features
     index_t steps =
         24;  ///< Lanczos steps for these; 0: directions are not judged. Small problems take as many as needed
-    index_t block = 256;  ///< observations at once
+    index_t block = 256;  ///< observations at once, fewer where they are large
     std::uint64_t seed = 0;
 };
 
@@ -102,8 +103,9 @@ void see_values(B& b, const A& a, index_t observations, const recoverability_opt
     const bool shared = a.items() < 0;
     const index_t n = shared ? std::max<index_t>(o.items, 64) : observations;
     r.seen.assign(static_cast<std::size_t>(a.cols()), 0.0);
-    for (index_t first = 0; first < n; first += o.block) {
-        const index_t count = std::min(o.block, n - first);
+    const index_t step = std::min(o.block, items_at_once(a.rows(), a.cols()));
+    for (index_t first = 0; first < n; first += step) {
+        const index_t count = std::min(step, n - first);
         batch<B> z(b, a.rows(), count), x(b, a.cols(), count), ones(b, count, 1), sum(b, a.cols(), 1);
         const random_key key = random_key{.seed = o.seed ^ 0x7365656eU, .lane = random_lane::user};
         fill_signs(b, key.skip_items(static_cast<std::uint32_t>(first)), z);
