@@ -28,10 +28,10 @@ def limited(most=LIMIT):
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def some_network(features):
+def some_network(features, batch=64):
     """A configuration's network, and its EM: a lap of a few steps."""
     network = {"type": "mlp", "features": features, "hidden": [8], "emb": 4}
-    em = {"laps": 1, "sampler": {"steps": 2, "batch": 64}, "training": {"steps": 40, "batch": 64},
+    em = {"laps": 1, "sampler": {"steps": 2, "batch": batch}, "training": {"steps": 40, "batch": batch},
           "out_of_range": "remove", "refresh": {"samples": 512, "rank": 2}}
     return {"network": network, "em": em}
 
@@ -104,7 +104,7 @@ class Disk(OnDisk):
 class Kspace(OnDisk):
     """The operator mri: slices of npy stay there, those of other formats are written to scratch, one after another."""
 
-    COILS, H, W = 4, 16, 16
+    COILS, H, W = 4, 8, 8
     SLICES = Y_BYTES // (8 * COILS * H * W)
 
     @classmethod
@@ -132,14 +132,14 @@ class Kspace(OnDisk):
 
     def configured(self, y):
         operator = {"type": "mri", "mask": "masks.npy", "coils": "maps.npy"}
-        self.configure(self.folder / "fit.json", observations=y, operator=operator, scale="auto",
-                       gaussian={"rank": 2, "laps": 1, "e_step": "draws", "batch": 64},
-                       **some_network(2 * self.H * self.W))
-        return "fit", "fit.json", "--threads", "2"
+        self.configure(self.folder / "fit.json", observations=y, operator=operator, sigma_y=3,
+                       gaussian={"rank": 2, "laps": 1, "e_step": "draws", "batch": 16},
+                       **some_network(2 * self.H * self.W, batch=16))
+        return "fit", "fit.json", "--threads", "1"
 
     def test_more_than_the_memory(self):
         (self.folder / "scratch").mkdir()
-        done = self.run_program(*self.configured("y.npy"), "--out", "memory", cwd=self.folder)
+        done = self.run_program(*self.configured("y.npy"), "--out", "memory", cwd=self.folder, timeout=300)
         self.assertEqual(done.returncode, 0, done.stderr)
         bound = self.bound()
         files = ["y.npy", "y.cfl"]
@@ -153,7 +153,7 @@ class Kspace(OnDisk):
                 self.assertEqual(done.returncode, 1, done.stdout)
                 self.assertRegex(done.stderr, "diem: (out of memory|y.npy: reading it needs .* of memory)")
             done = self.run_program(*fit, "--out", "disk", "--overwrite", "--scratch", "scratch", cwd=self.folder,
-                                    preexec_fn=bound)
+                                    preexec_fn=bound, timeout=300)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertRegex(done.stdout, "Observations and samples, about .* stay in files of scratch")
             self.same("memory", "disk")
