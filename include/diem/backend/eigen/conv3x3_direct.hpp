@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
@@ -43,7 +44,7 @@ void for_bands(index_t rows, index_t first, index_t last, F&& f) {
 template <class T>
 struct conv3x3_direct {
     using S = simd<T>;
-    static constexpr index_t chunk = 96;         ///< pixels of one product
+    static constexpr index_t chunk = round_up(96, std::lcm(S::rows, 8));  ///< pixels of one product: whole tiles
     static constexpr index_t gather_limit = 16;  ///< with fewer channels the nine taps are copied into one row
 
     // ------------------------------------------------------------------------------------------------ weights
@@ -93,9 +94,7 @@ struct conv3x3_direct {
                 tile_sums<T, R, V> sums(bias ? bias + n : nullptr, columns - n);
                 for (index_t t = 0; t < taps; ++t)
                     sums.add(p.source + t * chunk + r, depth, packed + ids[t] * depth * S::panel);
-                T* rows[R];
-                DIEM_UNROLL for (int i = 0; i < R; ++i) rows[i] = p.target[r + i] + n;
-                sums.write(rows, columns - n, accumulate);
+                sums.write([&](int i) { return p.target[r + i] + n; }, columns - n, accumulate);
             });
         p.count = 0;
     }
@@ -209,7 +208,7 @@ struct conv3x3_direct {
     /// One tap of kernel_bar for one block of input channels and one panel of output channels.
     static void params_tile(const conv3x3_shape& g, const T* x_panel, const T* y_panel, index_t items, index_t tap,
                             index_t in, index_t out, T* kernel_bar) {
-        tile_blocks<T>(in, out, [&]<int R, int V>(index_t first) {
+        const auto run = [&]<int R, int V>(index_t first) {
             tile_sums<T, R, V> sums(nullptr, 0);
             for (index_t m = 0; m < items; ++m)
                 for (index_t i = 0; i < g.rows(); ++i) {
@@ -217,7 +216,13 @@ struct conv3x3_direct {
                     sums.add_outer(x_panel + (row * (g.width + 2) + tap % 3) * S::rows + first, g.stride * S::rows,
                                    y_panel + (m * g.rows() + i) * g.columns() * S::panel, S::panel, g.columns());
                 }
-            sums.write(kernel_bar + first * g.out, g.out, out, true);
+            sums.write([&](int i) { return kernel_bar + (first + i) * g.out; }, out, true);
+        };
+        row_blocks<S::rows>(0, in, [&]<int R>(index_t first) {
+            if (out > S::width)
+                run.template operator()<R, 2>(first);
+            else
+                run.template operator()<R, 1>(first);
         });
     }
 

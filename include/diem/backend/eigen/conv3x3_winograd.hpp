@@ -23,7 +23,8 @@ struct conv3x3_winograd {
     static constexpr int tile = M, size = F::size, points = size * size;
     static constexpr index_t group = 2 * S::panel;  ///< result channels computed together
 
-    static constexpr index_t tiles_min = 24, tiles_max = 96;  ///< tiles transformed together
+    /// Tiles transformed together.
+    static constexpr index_t tiles_min = round_up(24, S::rows), tiles_max = round_up(96, S::rows);
 
     // ------------------------------------------------------------------------------------------------ weights
 
@@ -44,11 +45,14 @@ struct conv3x3_winograd {
     template <class Q>
     static void transform_kernel(Q /*arithmetic*/, const T* g, index_t step, T* to, index_t factor, index_t k) {
         for (int half = 0; half < S::panel; half += S::width) {
-            V taps[9], rows[3 * size], u[points];
+            V taps[9], rows[3 * size], u[size];
             DIEM_UNROLL for (int t = 0; t < 9; ++t) taps[t] = S::load(g + t * step + half);
             DIEM_UNROLL for (int q = 0; q < 3; ++q) F::template kernel<T>(taps + q, rows + q, 3);
-            DIEM_UNROLL for (int i = 0; i < size; ++i) F::template kernel<T>(rows + 3 * i, u + size * i, 1);
-            DIEM_UNROLL for (int i = 0; i < points; ++i) Q::store_columns(to + i * factor + half, k, u[i]);
+            for (int i = 0; i < size; ++i) {
+                F::template kernel<T>(rows + 3 * i, u, 1);
+                DIEM_UNROLL for (int j = 0; j < size; ++j)
+                    Q::store_columns(to + (i * size + j) * factor + half, k, u[j]);
+            }
         }
     }
 
@@ -128,8 +132,7 @@ struct conv3x3_winograd {
         };
         for (index_t t = 0; t < count; ++t, pointers += extent * extent)
             for (index_t c = 0; c < channels; c += S::width) {
-                V d[extent * size], v[points];
-                V in[extent], column[size];
+                V d[extent * size], in[extent], column[size];
                 const T* const* from = pointers;
                 index_t offset = c;
                 if (channels - c < S::width) {  // whole vectors are read of a copy
@@ -140,19 +143,19 @@ struct conv3x3_winograd {
                     from = copied;
                     offset = 0;
                 }
-                DIEM_UNROLL for (int j = 0; j < extent; ++j) {
+                for (int j = 0; j < extent; ++j) {
                     DIEM_UNROLL for (int i = 0; i < extent; ++i) in[i] = S::load(from[i * extent + j] + offset);
                     one(in, column);
                     DIEM_UNROLL for (int i = 0; i < size; ++i) d[i * extent + j] = column[i];
                 }
-                DIEM_UNROLL for (int i = 0; i < size; ++i) {
-                    one(d + i * extent, v + i * size);
+                for (int i = 0; i < size; ++i) {
+                    one(d + i * extent, column);
                     DIEM_UNROLL for (int j = 0; j < size; ++j) {
                         T* const to = planes + (i * size + j) * plane;
                         if constexpr (over_tiles)
-                            Q::store_columns(to + P::word(t) * ld + c, t, v[i * size + j]);
+                            Q::store_columns(to + P::word(t) * ld + c, t, column[j]);
                         else
-                            Q::store_row(to + t * ld, c, v[i * size + j]);
+                            Q::store_row(to + t * ld, c, column[j]);
                     }
                 }
             }
@@ -225,7 +228,7 @@ struct conv3x3_winograd {
             for (index_t c = 0; c < channels; c += S::width) {
                 const index_t lanes = channels - c;
                 V half[size * M];
-                DIEM_UNROLL for (int j = 0; j < size; ++j) {
+                for (int j = 0; j < size; ++j) {
                     V m[size], column[M];
                     DIEM_UNROLL for (int i = 0; i < size; ++i) m[i] =
                         S::load(sums + (i * size + j) * plane + t * ld + c);
@@ -234,7 +237,7 @@ struct conv3x3_winograd {
                 }
                 V offset = {};
                 if (bias) offset = lanes >= S::width ? S::load(bias + c) : S::load(bias + c, lanes);
-                DIEM_UNROLL for (int i = 0; i < M; ++i) {
+                for (int i = 0; i < M; ++i) {
                     V y[M];
                     F::template output<T>(half + i * size, y);
                     DIEM_UNROLL for (int j = 0; j < M; ++j) {
@@ -314,10 +317,9 @@ struct conv3x3_winograd {
         for (index_t c = 0; c < in; ++c)
             for (index_t d = 0; d < out; d += S::width) {
                 typename S::vec u[points], rows[3 * size], g_bar[9];
-                DIEM_UNROLL for (int i = 0; i < points; ++i) u[i] = S::load(sums + (i * in + c) * ldu + d);
-                DIEM_UNROLL for (int j = 0; j < size; ++j) F::template kernel_adjoint<T>(u + j, rows + j, size);
-                DIEM_UNROLL for (int p = 0; p < 3; ++p)
-                    F::template kernel_adjoint<T>(rows + p * size, g_bar + 3 * p, 1);
+                for (int i = 0; i < points; ++i) u[i] = S::load(sums + (i * in + c) * ldu + d);
+                for (int j = 0; j < size; ++j) F::template kernel_adjoint<T>(u + j, rows + j, size);
+                for (int p = 0; p < 3; ++p) F::template kernel_adjoint<T>(rows + p * size, g_bar + 3 * p, 1);
                 for (int t = 0; t < 9; ++t) {
                     T* const to = kernel_bar + (t * g.in + in_first + c) * g.out + out_first + d;
                     if (out - d >= S::width)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>
-#include <cstring>
+#include <algorithm>
 
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/core/view.hpp>
@@ -50,11 +49,11 @@ struct simd {
     /// The first `count` < width lanes; the others are zero and their memory is not touched.
     static vec load(const T* p, index_t count) {
         vec v = {};
-        if (count > 0) std::memcpy(&v, p, static_cast<std::size_t>(count) * sizeof(T));
+        for (int i = 0; i < count; ++i) v[i] = p[i];
         return v;
     }
     static void store(T* p, vec v, index_t count) {
-        if (count > 0) std::memcpy(p, &v, static_cast<std::size_t>(count) * sizeof(T));
+        for (int i = 0; i < count; ++i) p[i] = v[i];
     }
 };
 
@@ -107,22 +106,18 @@ struct exact_factors {
 /// What becomes of sums: they are written, or added to what is there; or they went on from there, see tile_sums::read.
 enum class sums_to { replace, add, go_on };
 
-/// rows[i][0 .. columns - 1] (+)= scale sums[i], of `vectors` vectors each. Not inlined into every tile, whose sums are in
-/// memory then: the time of a few steps of its loop.
-template <class T>
-[[gnu::noinline]] void write_sums(const typename simd<T>::vec* sums, int count, int vectors, T* const* rows,
-                                  index_t columns, bool add, T scale) {
+/// rows[i][0 .. columns - 1] (+)= scale sums[i]. Not inlined into every tile, as it is rare.
+template <class T, int V>
+[[gnu::noinline, gnu::noclone]] void write_some(const typename simd<T>::vec (*sums)[V], int count, T* const* rows,
+                                                index_t columns, bool add, T scale) {
     using S = simd<T>;
-    for (int i = 0; i < count; ++i)
-        for (int v = 0; v < vectors; ++v) {
-            const typename S::vec value = scale * *sums++;
-            T* const to = rows[i] + v * S::width;
-            const index_t lanes = columns - v * S::width;
-            if (lanes >= S::width)
-                S::store(to, add ? S::load(to) + value : value);
-            else
-                S::store(to, add ? S::load(to, lanes) + value : value, lanes);
-        }
+    T buffer[V * S::width];
+    columns = std::min<index_t>(columns, V * S::width);
+    for (int i = 0; i < count; ++i) {
+        DIEM_UNROLL for (int v = 0; v < V; ++v) S::store(buffer + v * S::width, scale * sums[i][v]);
+        T* const to = rows[i];
+        for (index_t n = 0; n < columns; ++n) to[n] = add ? to[n] + buffer[n] : buffer[n];
+    }
 }
 
 /// Sums of R rows and V vectors of columns (a panel has two, its second one may be unused).
@@ -143,9 +138,10 @@ struct tile_sums {
     }
 
     /// Goes on from sums that were written whole, see `write`.
-    void read(const T* const* rows) {
+    template <class Row>
+    void read(Row row) {
         DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v) at[i][v] =
-            S::load(rows[i] + v * S::width);
+            S::load(row(i) + v * S::width);
     }
 
     /// += A B with A in R rows (row i is rows[i][0 .. words - 1]) and B one packed panel, both of factors P.
@@ -181,15 +177,25 @@ struct tile_sums {
         });
     }
 
-    /// Row i, rows[i], (+)= scale times the sums, of which `columns` exist.
-    void write(T* const* rows, index_t columns, bool add, T scale = 1) const {
-        write_sums<T>(&at[0][0], R, V, rows, columns, add, scale);
-    }
-    /// The same with rows ldc apart.
-    void write(T* c, index_t ldc, index_t columns, bool add, T scale = 1) const {
-        T* rows[R];
-        DIEM_UNROLL for (int i = 0; i < R; ++i) rows[i] = c + i * ldc;
-        write(rows, columns, add, scale);
+    /// Row i, from row(i) on, (+)= scale times the sums, of which `columns` exist.
+    template <class Row>
+    void write(Row row, index_t columns, bool add, T scale = 1) const {
+        if (columns < V * S::width || scale != 1) {
+            // Of a copy, as the sums themselves would stay in memory if that function knew where they are.
+            typename S::vec copy[R][V];
+            T* rows[R];
+            DIEM_UNROLL for (int i = 0; i < R; ++i) {
+                rows[i] = row(i);
+                DIEM_UNROLL for (int v = 0; v < V; ++v) copy[i][v] = at[i][v];
+            }
+            write_some<T, V>(copy, R, rows, columns, add, scale);
+        } else if (add) {
+            DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
+                S::store(row(i) + v * S::width, S::load(row(i) + v * S::width) + at[i][v]);
+        } else {
+            DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
+                S::store(row(i) + v * S::width, at[i][v]);
+        }
     }
 };
 
@@ -200,13 +206,13 @@ void few_rows(index_t first, index_t count, F&& f) {
     if constexpr (Most > 1) few_rows<Most - 1>(first, count, f);
 }
 
-/// Calls f<R>(first) for consecutive blocks of `R` rows, then for what is left: at once, or, eight rows or more, by halves.
-/// Four rows of sums are enough to hide how long a multiplication takes, and so half as many sizes are compiled.
+/// Calls f<R>(first) for consecutive blocks of `R` rows, then for what is left: at once, or, more than eight rows, by halves.
+/// Five rows of sums are enough to hide how long a multiplication takes, and so half as many sizes are compiled.
 template <int R, class F>
 void row_blocks(index_t first, index_t count, F&& f) {
     for (; count - first >= R; first += R) f.template operator()<R>(first);
-    constexpr int most = R > 8 ? 7 : R - 1;
-    static_assert(R <= 15);
+    constexpr int most = R > 8 ? 8 : R - 1;
+    static_assert(R <= 17);
     if constexpr (R > 8)
         if (count - first > most) {
             const index_t half = (count - first + 1) / 2;
@@ -234,11 +240,8 @@ void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T*
     for (index_t n = 0; n < columns; n += S::panel, packed += depth * S::panel)
         tile_blocks<T>(count, columns - n, [&]<int R, int V>(index_t r) {
             const T* row[R];
-            T* result[R];
-            DIEM_UNROLL for (int i = 0; i < R; ++i) {
-                row[i] = a + (r + i) * lda;
-                result[i] = c + (r + i) * ldc + n;
-            }
+            DIEM_UNROLL for (int i = 0; i < R; ++i) row[i] = a + (r + i) * lda;
+            const auto result = [&](int i) { return c + (r + i) * ldc + n; };
             tile_sums<T, R, V> sums(bias ? bias + n : nullptr, columns - n);
             if (to == sums_to::go_on) sums.read(result);
             sums.template add<P>(row, depth, packed);
@@ -253,7 +256,7 @@ void outer_product(const T* a, index_t lda, index_t count, index_t words, const 
     tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
         tile_sums<T, R, V> sums(nullptr, 0);
         sums.template add_outer<P>(a + r, lda, b, ldb, words);
-        sums.write(c + r * ldc, ldc, columns, add, scale);
+        sums.write([&](int i) { return c + (r + i) * ldc; }, columns, add, scale);
     });
 }
 

@@ -110,7 +110,7 @@ private:
                 __builtin_prefetch(out + k * ldy + panel, 1);
             }
             sums.add(from, length, packed);
-            sums.write(out, ldy, columns, false);
+            sums.write([=](int k) { return out + k * ldy; }, columns, false);
         });
     }
 
