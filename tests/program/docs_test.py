@@ -10,6 +10,8 @@ import browser
 # What a reader looks for, and what must be among the results.
 SOUGHT = {"learn": "learn", "espirit": "espirit", "load_npy": "load_npy_as", "mmps": "mmps",
           "linearop": "LinearOperator"}
+# The page of a header, and a call of its example, which is a link to what it does.
+EXAMPLE = ("mask_8hpp.html", "diem::linop::draw_mask")
 LINKS = "[...document.querySelectorAll('.contents a[href]')].map(a => a.href)"
 FOUND = ("[...document.querySelectorAll('.SRResult')].filter(e => e.style.display != 'none').map("
          "e => e.querySelector('.SRSymbol').textContent)")
@@ -45,6 +47,9 @@ def main(folder):
         for link in links:
             if link.startswith("file://") and not pathlib.Path(link[7:].split("#")[0]).exists():
                 faults.append(f"a link of the front page leads nowhere: {link}")
+        page.open(folder / EXAMPLE[0])
+        if EXAMPLE[1] not in (links_of := page.value("[...document.querySelectorAll('.fragment a')].map(a => a.text)")):
+            faults.append(f"the example of {EXAMPLE[0]} links to {links_of}, not to {EXAMPLE[1]}")
         for word, name in SOUGHT.items():
             if name not in (names := found(page, folder, word)):
                 faults.append(f"search for {word} finds {names}, not {name}")

@@ -15,17 +15,13 @@
 #include <diem/solver/cg.hpp>
 #include <diem/solver/gmres.hpp>
 
+/// \file
 /// What `mmps` takes beside a model and an observation: a covariance policy, what stands for V = Cov[x | x_t] in
 /// M = Sigma_y + A V A' and in the correction V A'v, and a solver policy, how M v = y - A x_hat is solved. A combination that
 /// cannot work does not compile. `estimate` is a Gaussian estimate of the prior, and must outlive what is made with it.
-/// <!-- tests/compile/examples.cpp policies -->
-///
-///     posterior::mmps(b, model, observation, posterior::tweedie{}, posterior::cg<>{.iterations = 1});
-///     posterior::mmps(b, model, observation, posterior::blended{estimate, 3.0}, posterior::fom{2});
-///     posterior::mmps(b, model, observation, posterior::tweedie{},
-///                     posterior::fom{2, posterior::preconditioned{estimate}});
-///
 /// Chosen when the program runs: `mmps_options`.
+/// \snippet tests/examples/posterior.cpp posterior/policies.hpp
+
 namespace diem::posterior {
 
 struct covariance_policy_tag {};
