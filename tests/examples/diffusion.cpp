@@ -134,8 +134,9 @@ TEST_CASE("diffusion/noise.hpp") {
 
 TEST_CASE("diffusion/sampler.hpp") {
     backend b(1);
+    auto model = simple_gaussian(b, 1, 0.25F);
     // [diffusion/sampler.hpp]
-    auto model = simple_gaussian(b, 1, 0.25F);  // or any denoiser: a network, mmps of a prior and an observation
+    // Of any denoiser: a Gaussian, a network, posterior::mmps of a prior and an observation.
     diem::batch<backend> x(b, 2, 500);
     diem::diffusion::sample(b, model, diem::diffusion::ve_log_linear(1e-3, 1e2), diem::diffusion::heun{}, {.steps = 32},
                             diem::random_key{.seed = 1}, x.view());

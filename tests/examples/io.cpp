@@ -38,8 +38,8 @@ TEST_CASE("io/any_array.hpp") {
     const diem::test::temporary_folder out;
     io::save_npy(out / "y.npy", io::array<float>({2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8}));
     // [io/any_array.hpp]
-    const auto y = diem::io::load_real_array<float>(
-        out / "y.npy");  // or y.cfl, y.h5::kspace, y.mat, y.fits, y.tif, a folder of PNGs
+    // npy, BART's cfl, y.h5::kspace, y.mat, y.fits, y.tif, a folder of PNGs, ...: by what the file is.
+    const auto y = diem::io::load_real_array<float>(out / "y.npy");
     diem::io::save_array(out / "copy.npy", {y, false});  // by the extension
     // [io/any_array.hpp]
     CHECK(io::load_npy<float>(out / "copy.npy").data == y.data);

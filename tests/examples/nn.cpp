@@ -63,9 +63,9 @@ TEST_CASE("nn/activation.hpp") {
 
 TEST_CASE("nn/attention.hpp") {
     backend b(1);
-    // [nn/attention.hpp]
-    const diem::nn::attention_shape s{.length = 16, .channels = 8, .heads = 2};  // 16 positions of 2 x 4 channels
     const auto q = normals(b, 16 * 8, 3), k = normals(b, 16 * 8, 3, 2);
+    // [nn/attention.hpp]
+    const diem::nn::attention_shape s{.length = 16, .channels = 8, .heads = 2};  // q, k: 16 positions of 2 x 4 channels
     diem::batch<backend> v(b, 16 * 8, 3), y(b, 16 * 8, 3);
     b.fill(v.view(), 1.0F);
     diem::nn::attention_forward<backend>(b, s, q, k, v, y);  // means of v, weighted: 1, as all of v are
@@ -75,9 +75,10 @@ TEST_CASE("nn/attention.hpp") {
 
 TEST_CASE("nn/conv.hpp") {
     backend b(1);
+    const auto x = normals(b, 16 * 16 * 3, 4), kernel = normals(b, 9 * 3 * 8, 1), bias = normals(b, 8, 1);
     // [nn/conv.hpp]
-    const diem::nn::conv_shape s{.in = {16, 16, 3}, .out = 8, .kernel = 3, .stride = 2};  // to 8 x 8 x 8
-    const auto x = normals(b, s.in.features(), 4), kernel = normals(b, s.kernel_size(), 1), bias = normals(b, 8, 1);
+    // x: four images of 16 x 16 x 3, y: 8 x 8 x 8; kernel: (3, 3, 3, 8), bias: 8.
+    const diem::nn::conv_shape s{.in = {16, 16, 3}, .out = 8, .kernel = 3, .stride = 2};
     diem::batch<backend> y(b, s.result().features(), 4), x_bar(b, s.in.features(), 4);
     diem::nn::conv_forward<backend>(b, s, x, kernel.flat(), bias.flat(), y);
     diem::nn::conv_vjp<backend>(b, s, y, kernel.flat(), x_bar);  // of y_bar = y
@@ -90,9 +91,9 @@ TEST_CASE("nn/conv.hpp") {
 
 TEST_CASE("nn/conv_plan.hpp") {
     backend b(1);
+    const auto x = normals(b, 16 * 16 * 4, 2), kernel = normals(b, 9 * 4 * 4, 1);
     // [nn/conv_plan.hpp]
     diem::nn::conv_plan<backend> plan({.in = {16, 16, 4}, .out = 4});  // one layer, for any number of calls
-    const auto x = normals(b, 16 * 16 * 4, 2), kernel = normals(b, plan.shape().kernel_size(), 1);
     diem::batch<backend> y(b, 16 * 16 * 4, 2);
     plan.forward(b, x, kernel.flat(), {}, y);  // in the backend's fastest form; plan.changed() where the kernel changes
     // [nn/conv_plan.hpp]
@@ -103,22 +104,23 @@ TEST_CASE("nn/conv_plan.hpp") {
 
 TEST_CASE("nn/ddpm_unet.hpp") {
     backend b(1);
+    const diem::nn::ddpm_unet_config config{.height = 8,
+                                            .width = 8,
+                                            .channels = 1,
+                                            .stem = 8,
+                                            .hid_channels = {8, 8},
+                                            .hid_blocks = 1,
+                                            .attention = {},
+                                            .noise_channels = 8,
+                                            .embedding = 16,
+                                            .groups = 2};
+    const auto x = normals(b, 64, 2);
     // [nn/ddpm_unet.hpp]
     // Networks of others (docs/networks.md): weights from a file, derivatives with respect to x.
-    diem::nn::ddpm_unet<backend> net({.height = 8,
-                                      .width = 8,
-                                      .channels = 1,
-                                      .stem = 8,
-                                      .hid_channels = {8, 8},
-                                      .hid_blocks = 1,
-                                      .attention = {},
-                                      .noise_channels = 8,
-                                      .embedding = 16,
-                                      .groups = 2});
-    diem::batch<backend> weights(b, net.parameters().size(), 1), y(b, 64, 2);
+    diem::nn::ddpm_unet<backend> net(config);
+    diem::batch<backend> weights(b, net.parameters().size(), 1), y(b, net.features(), 2);
     diem::nn::initialize<backend>(b, net.parameters(), {.seed = 1}, weights.flat());
-    const auto x = normals(b, 64, 2);
-    const auto c_noise = diem::to_backend(b, std::vector<float>{0.5F}, 1, 1);
+    const auto c_noise = diem::to_backend(b, std::vector<float>{0.5F}, 1, 1);  // one for all items
     net.forward(b, weights.flat(), x, c_noise, y);
     // [nn/ddpm_unet.hpp]
     CHECK(std::isfinite(dot(b, y, y)));
@@ -176,9 +178,9 @@ TEST_CASE("nn/gated_residual.hpp") {
 
 TEST_CASE("nn/group_norm.hpp") {
     backend b(1);
+    const auto x = normals(b, 64 * 8, 3);
     // [nn/group_norm.hpp]
-    const diem::nn::group_norm_shape s{.pixels = 64, .channels = 8, .groups = 2};
-    const auto x = normals(b, s.features(), 3);
+    const diem::nn::group_norm_shape s{.pixels = 64, .channels = 8, .groups = 2};  // of x
     const auto gamma = diem::to_backend(b, std::vector<float>(8, 2), 8, 1),
                beta = diem::to_backend(b, std::vector<float>(8, 1), 8, 1);
     const auto table = diem::nn::group_norm_table<backend>(b, s, x, {.gamma = gamma.flat(), .beta = beta.flat()});
@@ -192,13 +194,13 @@ TEST_CASE("nn/group_norm.hpp") {
 
 TEST_CASE("nn/inception.hpp") {
     backend b(1);
+    const auto images = normals(b, 32 * 32 * 3, 2);
     // [nn/inception.hpp]
     // Of the real one, {}, with weights by tools/convert_inception; here an eighth of the widths and no weights.
     const diem::nn::inception_v3 net({.classes = 10, .size = 75, .divisor = 16});
     diem::batch<backend> weights(b, net.parameters().size(), 1), features(b, net.features(), 2);
     diem::nn::initialize<backend>(b, net.parameters(), {.seed = 1}, weights.flat());
-    const auto images = normals(b, 32 * 32 * 3, 2);  // in [-2, 2]
-    net.forward<backend>(b, weights.flat(), {32, 32, 3}, images, features);
+    net.forward<backend>(b, weights.flat(), {32, 32, 3}, images, features);  // in [-2, 2]
     // [nn/inception.hpp]
     CHECK(net.features() == 128);
     CHECK(std::isfinite(dot(b, features, features)));
@@ -208,8 +210,7 @@ TEST_CASE("nn/linear.hpp") {
     backend b(1);
     // [nn/linear.hpp]
     const auto x = diem::to_backend(b, std::vector<float>{1, 2}, 2, 1);
-    const auto weight =
-        diem::to_backend(b, std::vector<float>{1, 0, 1, 0, 1, 1}, 6, 1);  // (in, out) = (2, 3), row by row
+    const auto weight = diem::to_backend(b, std::vector<float>{1, 0, 1, 0, 1, 1}, 6, 1);  // (2, 3): in, out
     const auto bias = diem::to_backend(b, std::vector<float>{0, 0, 10}, 3, 1);
     diem::batch<backend> y(b, 3, 1);
     diem::nn::linear_forward<backend>(b, x, weight.flat(), bias.flat(), y);  // 1, 2, 13
@@ -219,12 +220,12 @@ TEST_CASE("nn/linear.hpp") {
 
 TEST_CASE("nn/mlp.hpp") {
     backend b(1);
+    const auto x = normals(b, 5, 10), t = normals(b, 8, 1);
     // [nn/mlp.hpp]
     diem::nn::mlp<backend> net({.features = 5, .hidden = {32, 32}, .embedding = 8});
     diem::batch<backend> weights(b, net.parameters().size(), 1), y(b, 5, 10);
     diem::nn::initialize<backend>(b, net.parameters(), {.seed = 1}, weights.flat());
-    const auto x = normals(b, 5, 10), t = normals(b, 8, 1);  // one embedding for all items, or one each
-    net.forward(b, weights.flat(), x, t, y);
+    net.forward(b, weights.flat(), x, t, y);  // x: 5 x 10; t: 8 x 1, one embedding for all items, or 8 x 10
     // [nn/mlp.hpp]
     CHECK(std::isfinite(dot(b, y, y)));
     CHECK(net.parameters().find("lin0.weight").shape == std::vector<diem::index_t>{5 + 8, 32});
@@ -274,9 +275,9 @@ TEST_CASE("nn/norm.hpp") {
 
 TEST_CASE("nn/pad.hpp") {
     backend b(1);
+    const auto x = normals(b, 28 * 28, 2);
     // [nn/pad.hpp]
     const diem::nn::image_shape small{28, 28, 1}, large{32, 32, 1};
-    const auto x = normals(b, small.features(), 2);
     diem::batch<backend> padded(b, large.features(), 2), back(b, small.features(), 2);
     diem::nn::pad_image<backend>(b, small, large, x, padded, 2);      // two rows and columns of zeros on every side
     diem::nn::crop_image<backend>(b, small, large, padded, back, 2);  // x again
@@ -302,9 +303,9 @@ TEST_CASE("nn/parameters.hpp") {
 
 TEST_CASE("nn/resample.hpp") {
     backend b(1);
+    const auto x = normals(b, 16, 2);
     // [nn/resample.hpp]
-    const diem::nn::image_shape wide{4, 4, 1};
-    const auto x = normals(b, wide.features(), 2);
+    const diem::nn::image_shape wide{4, 4, 1};  // of x
     diem::batch<backend> deep(b, 16, 2), back(b, 16, 2), large(b, 64, 2);
     diem::nn::space_to_depth_forward<backend>(b, wide, 2, x, deep);     // 2 x 2 pixels of 4 channels
     diem::nn::depth_to_space_forward<backend>(b, wide, 2, deep, back);  // x again
@@ -316,17 +317,18 @@ TEST_CASE("nn/resample.hpp") {
 
 TEST_CASE("nn/unet.hpp") {
     backend b(1);
-    // [nn/unet.hpp]
-    diem::nn::unet<backend> net({.height = 8,
-                                 .width = 8,
-                                 .channels = 1,
-                                 .hid_channels = {8, 8},
-                                 .hid_blocks = {1, 1},
-                                 .embedding = 8,
-                                 .heads = {{1, 2}}});
-    diem::batch<backend> weights(b, net.parameters().size(), 1), y(b, 64, 2);
-    diem::nn::initialize<backend>(b, net.parameters(), {.seed = 1}, weights.flat());
+    const diem::nn::unet_config config{.height = 8,
+                                       .width = 8,
+                                       .channels = 1,
+                                       .hid_channels = {8, 8},
+                                       .hid_blocks = {1, 1},
+                                       .embedding = 8,
+                                       .heads = {{1, 2}}};
     const auto x = normals(b, 64, 2), t = normals(b, 8, 1);
+    // [nn/unet.hpp]
+    diem::nn::unet<backend> net(config);  // of two images of 8 x 8, with an embedding of 8 numbers
+    diem::batch<backend> weights(b, net.parameters().size(), 1), y(b, net.features(), 2);
+    diem::nn::initialize<backend>(b, net.parameters(), {.seed = 1}, weights.flat());
     net.forward(b, weights.flat(), x, t, y);
     const auto bytes = net.activation_bytes(256, {.recompute = true});  // what derivatives of 256 images would keep
     // [nn/unet.hpp]

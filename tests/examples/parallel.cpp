@@ -3,7 +3,7 @@
 #include <diem/parallel/communicator.hpp>
 #include <diem/parallel/tree_sum.hpp>
 
-#include <span>
+#include <cstddef>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -23,30 +23,24 @@ void on_two_ranks(const F& f) {
 }
 
 // [parallel/communicator.hpp]
-/// The squares of 0 .. 9, of which each rank computes its share: all of them on all ranks.
+/// The sum of one number of each rank, on all of them.
 template <diem::parallel::Communicator C>
-std::vector<double> squares(const C& ranks) {
-    std::vector<diem::index_t> counts;
-    for (int r = 0; r < ranks.size(); ++r)
-        counts.push_back(diem::parallel::first_of(10, r + 1, ranks.size()) -
-                         diem::parallel::first_of(10, r, ranks.size()));
-    std::vector<double> own;
-    for (auto i = diem::parallel::first_of(10, ranks.rank(), ranks.size());
-         i < diem::parallel::first_of(10, ranks.rank() + 1, ranks.size()); ++i)
-        own.push_back(static_cast<double>(i * i));
-    return diem::parallel::all_gather<double>(ranks, own, counts, "squares");  // "squares": for messages
+double sum_over(const C& ranks, double own) {
+    const std::vector<diem::index_t> one(static_cast<std::size_t>(ranks.size()), 1);  // how many each rank gives
+    double sum = 0;
+    for (const double v : diem::parallel::all_gather<double>(ranks, {&own, 1}, one, "sum_over")) sum += v;
+    return sum;
 }
 // [parallel/communicator.hpp]
 
 }  // namespace
 
 TEST_CASE("parallel/communicator.hpp") {
-    const auto alone = squares(diem::parallel::self{});
-    CHECK(alone.back() == 81);
-    std::vector<double> shared[2];
-    on_two_ranks([&](const auto& ranks, int rank) { shared[rank] = squares(ranks); });
-    CHECK(shared[0] == alone);
-    CHECK(shared[1] == alone);
+    CHECK(sum_over(diem::parallel::self{}, 3) == 3);
+    double sums[2] = {};
+    on_two_ranks([&](const auto& ranks, int rank) { sums[rank] = sum_over(ranks, 10 * rank + 1); });
+    CHECK(sums[0] == 12);
+    CHECK(sums[1] == 12);
 }
 
 TEST_CASE("parallel/buffers.hpp") {

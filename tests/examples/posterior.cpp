@@ -84,12 +84,11 @@ struct two_numbers {
 
 TEST_CASE_METHOD(two_numbers, "posterior/observation.hpp") {
     // [posterior/observation.hpp]
-    diem::batch<backend> truth(b, 4, 30), seen(b, 4, 30);
+    diem::batch<backend> truth(b, 4, 30), seen(b, 4, 30);  // simulated here; a measurement is `seen` already
     b.fill_normal({.seed = 1}, truth.view());
     const auto mask = diem::linop::mask<backend>::shared(diem::to_backend(b, std::vector<float>{1, 1, 0, 1}, 4, 1));
     const diem::linop::isotropic_covariance noise(4, 0.01);
-    diem::posterior::simulate(b, mask, noise, truth.cview(), {.seed = 2},
-                              seen.view());  // or a measurement
+    diem::posterior::simulate(b, mask, noise, truth.cview(), {.seed = 2}, seen.view());
     const auto observed = diem::posterior::observe(b, seen.cview(), mask, noise);
     // [posterior/observation.hpp]
     CHECK(observed.items() == 30);

@@ -44,8 +44,8 @@ TEST_CASE("solver/gmres.hpp") {
     backend b(1);
     const auto m = general(b);
     // [solver/gmres.hpp]
-    const auto rhs =
-        diem::to_backend(b, std::vector<float>{1, 2}, 2, 1);  // m: (0 1; -1 3), neither symmetric nor definite
+    // m is (0 1; -1 3), neither symmetric nor definite.
+    const auto rhs = diem::to_backend(b, std::vector<float>{1, 2}, 2, 1);
     diem::batch<backend> x(b, 2, 1), y(b, 2, 1);
     diem::solver::gmres(b, m, rhs.cview(), x.view(), {.max_iterations = 2});  // x = (1, 1)
     diem::solver::fom(b, m, rhs.cview(), y.view(), {.max_iterations = 1});    // one iteration: not yet there

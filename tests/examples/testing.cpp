@@ -84,8 +84,9 @@ TEST_CASE("testing/report.hpp") {
 
 TEST_CASE("testing/score_model.hpp") {
     backend b(1);
+    auto prior = unit_gaussian(b);
     // [testing/score_model.hpp]
-    auto prior = unit_gaussian(b);  // or a network of one's own: see diffusion/score_model.hpp
+    // Of any ScoreModel, such as a network of one's own (diffusion/score_model.hpp), at one noise level.
     const auto checked = diem::testing::check_score_model(b, prior, {.sigma = 0.5});
     std::puts(checked.text().c_str());
     // [testing/score_model.hpp]

@@ -43,7 +43,7 @@ TEST_CASE("train/augmentation.hpp") {
 
 TEST_CASE("train/concept.hpp") {
     // [train/concept.hpp]
-    // A network behind `preconditioned` can be trained; a model of two functions, say, has no weights.
+    // A network behind `preconditioned` can be trained; a Gaussian has no weights.
     using model = diem::model::preconditioned<backend, diem::model::any_network<backend>>;
     static_assert(diem::train::TrainableModel<model, backend>);
     static_assert(!diem::train::TrainableModel<diem::diffusion::gaussian<backend>, backend>);
