@@ -161,11 +161,12 @@ private:
     /// `f` makes y of x, or where there is a basis the coefficients of y of those of x.
     template <class F>
     void in_coefficients(B& b, const_view_t<B> x, view_t<B> y, const F& f) const {
-        if (!basis()) return f(x);
+        const auto& h = basis();
+        if (!h) return f(x);
         batch<B> coefficients(b, rows(), x.items());
-        basis()->apply(b, x, coefficients.view());
+        h->apply(b, x, coefficients.view());
         f(coefficients.cview());
-        basis()->apply(b, y, y);
+        h->apply(b, y, y);
     }
     void scaled_coefficients(B& b, double scale, const_view_t<B> x, view_t<B> y) const {
         if constexpr (HasLowRank<B>)

@@ -61,7 +61,7 @@ template <Backend B>
     batch<B> mu(b, features, 1), d(b, features, 1);
     b.fill(mu.view(), scalar_t<B>(0));
     b.fill(d.view(), static_cast<scalar_t<B>>(variance));
-    return {b, std::move(mu), std::move(d), batch<B>(b, features, 0), std::move(basis)};
+    return {b, std::move(mu), std::move(d), batch<B>(b, features, 0), basis};
 }
 
 /// The basis that options ask for. Throws value_error where the image is not of so many features.

@@ -95,7 +95,9 @@ struct conv3x3_direct {
                 tile_sums<T, R, V> sums(bias ? bias + n : nullptr, columns - n);
                 for (index_t t = 0; t < taps; ++t)
                     sums.add(p.source + t * chunk + r, depth, packed + ids[t] * depth * S::panel);
-                sums.write([&](int i) { return p.target[r + i] + n; }, columns - n, accumulate);
+                T* rows[R];
+                DIEM_UNROLL for (int i = 0; i < R; ++i) rows[i] = p.target[r + i] + n;
+                sums.write(rows, columns - n, accumulate);
             });
         p.count = 0;
     }
@@ -209,21 +211,15 @@ struct conv3x3_direct {
     /// One tap of kernel_bar for one block of input channels and one panel of output channels.
     static void params_tile(const conv3x3_shape& g, const T* x_panel, const T* y_panel, index_t items, index_t tap,
                             index_t in, index_t out, T* kernel_bar) {
-        const auto run = [&]<int R, int V>() {
+        tile_blocks<T>(in, out, [&]<int R, int V>(index_t first) {
             tile_sums<T, R, V> sums(nullptr, 0);
             for (index_t m = 0; m < items; ++m)
-                for (index_t i = 0; i < g.rows(); ++i)
-                    sums.add_outer(
-                        x_panel + ((m * (g.height + 2) + g.stride * i + tap / 3) * (g.width + 2) + tap % 3) * S::rows,
-                        g.stride * S::rows, y_panel + (m * g.rows() + i) * g.columns() * S::panel, S::panel,
-                        g.columns());
-            sums.write([&](int i) { return kernel_bar + i * g.out; }, out, true);
-        };
-        row_blocks<S::rows>(0, in, [&]<int R>(index_t) {
-            if (out > S::width)
-                run.template operator()<R, 2>();
-            else
-                run.template operator()<R, 1>();
+                for (index_t i = 0; i < g.rows(); ++i) {
+                    const index_t row = m * (g.height + 2) + g.stride * i + tap / 3;
+                    sums.add_outer(x_panel + (row * (g.width + 2) + tap % 3) * S::rows + first, g.stride * S::rows,
+                                   y_panel + (m * g.rows() + i) * g.columns() * S::panel, S::panel, g.columns());
+                }
+            sums.write(kernel_bar + first * g.out, g.out, out, true);
         });
     }
 

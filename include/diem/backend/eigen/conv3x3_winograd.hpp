@@ -16,18 +16,6 @@
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
-/// One panel of C (count x columns, rows ldc apart, whole vectors written) += A' B over `words` rows of A and of B. Of
-/// any M, so that it is compiled once for all.
-template <class T, class P>
-void add_outer_product(const T* a, index_t lda, index_t count, index_t words, const T* b, index_t ldb, index_t columns,
-                       T* c, index_t ldc) {
-    tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
-        tile_sums<T, R, V, P> sums(nullptr, 0);
-        sums.add_outer(a + r, lda, b, ldb, words);
-        sums.write([&](int i) { return c + (r + i) * ldc; }, simd<T>::panel, true);
-    });
-}
-
 template <class T, int M, class P = exact_factors<T>>
 struct conv3x3_winograd {
     using factors = P;
@@ -78,16 +66,12 @@ struct conv3x3_winograd {
         T taps[9 * S::panel] = {};
         const index_t count = std::min<index_t>(S::panel, g.out - n);
         for (index_t c = c_first; c < c_last; ++c) {
-            T* const to = packed + P::word(c - c_first) * S::panel;
-            if (count == S::panel) {
-                transform_kernel(kernel + c * g.out + n, g.in * g.out, to, factor, c);
-                continue;
-            }
-            for (index_t t = 0; t < 9; ++t) {
-                std::copy_n(kernel + (t * g.in + c) * g.out + n, count, taps + t * S::panel);
-                std::fill_n(taps + t * S::panel + count, S::panel - count, T(0));
-            }
-            transform_kernel(taps, S::panel, to, factor, c);
+            const T* const from = kernel + c * g.out + n;
+            const bool whole = count == S::panel;
+            if (!whole)
+                for (index_t t = 0; t < 9; ++t) std::copy_n(from + t * g.in * g.out, count, taps + t * S::panel);
+            transform_kernel(whole ? from : taps, whole ? g.in * g.out : S::panel,
+                             packed + P::word(c - c_first) * S::panel, factor, c);
         }
     }
 
@@ -136,6 +120,8 @@ struct conv3x3_winograd {
     template <class Q, int extent, bool over_tiles>
     static void transform_by(const T* const* pointers, index_t count, index_t channels, T* planes, index_t plane) {
         const index_t ld = pitch(over_tiles ? channels : P::words(channels));
+        T copies[extent * extent][S::width];
+        const T* copied[extent * extent];
         const auto one = [](const V* from, V* to) {
             if constexpr (extent == size)
                 F::template input<T>(from, to);
@@ -146,17 +132,21 @@ struct conv3x3_winograd {
             for (index_t c = 0; c < channels; c += S::width) {
                 V d[extent * size], v[points];
                 V in[extent], column[size];
-                const auto rows = [&](auto load) {
-                    DIEM_UNROLL for (int j = 0; j < extent; ++j) {
-                        DIEM_UNROLL for (int i = 0; i < extent; ++i) in[i] = load(pointers[i * extent + j]);
-                        one(in, column);
-                        DIEM_UNROLL for (int i = 0; i < size; ++i) d[i * extent + j] = column[i];
+                const T* const* from = pointers;
+                index_t offset = c;
+                if (channels - c < S::width) {  // whole vectors are read of a copy
+                    for (int k = 0; k < extent * extent; ++k) {
+                        S::store(copies[k], S::load(pointers[k] + c, channels - c));
+                        copied[k] = copies[k];
                     }
-                };
-                if (channels - c >= S::width)
-                    rows([c](const T* p) { return S::load(p + c); });
-                else
-                    rows([c, n = channels - c](const T* p) { return S::load(p + c, n); });
+                    from = copied;
+                    offset = 0;
+                }
+                DIEM_UNROLL for (int j = 0; j < extent; ++j) {
+                    DIEM_UNROLL for (int i = 0; i < extent; ++i) in[i] = S::load(from[i * extent + j] + offset);
+                    one(in, column);
+                    DIEM_UNROLL for (int i = 0; i < size; ++i) d[i * extent + j] = column[i];
+                }
                 DIEM_UNROLL for (int i = 0; i < size; ++i) {
                     one(d + i * extent, v + i * size);
                     DIEM_UNROLL for (int j = 0; j < size; ++j) {
@@ -202,7 +192,8 @@ struct conv3x3_winograd {
                 const index_t channels = std::min(group, out - n);
                 for (int k = 0; k < points; ++k)
                     gemm_packed<T, P>(planes + k * plane, ld, count, depth, packed + k * factor + n * depth,
-                                      round_up(channels, S::width), nullptr, sums + k * sum_plane, ldm, false);
+                                      round_up(channels, S::width), nullptr, sums + k * sum_plane, ldm,
+                                      sums_to::replace);
                 inverse(sums, sum_plane, ldm, count, channels, bias ? bias + n : nullptr, targets, n, accumulate);
             }
             count = 0;
@@ -305,8 +296,9 @@ struct conv3x3_winograd {
             transform<M, true>(y_from, count, out, y_planes, y_plane);
             for (int k = 0; k < points; ++k)
                 for (index_t n = 0; n < out; n += S::panel)
-                    add_outer_product<T, P>(x_planes + k * x_plane, ldx, in, P::words(count),
-                                            y_planes + k * y_plane + n, ldy, out - n, sums + k * in * ldu + n, ldu);
+                    outer_product<T, P>(x_planes + k * x_plane, ldx, in, P::words(count), y_planes + k * y_plane + n,
+                                        ldy, round_up(std::min<index_t>(S::panel, out - n), S::width),
+                                        sums + k * in * ldu + n, ldu, true);
             count = 0;
         };
         for_bands(g.height, 0, g.items * conv_bands(g.height), [&](index_t item, index_t begin, index_t end) {

@@ -64,15 +64,10 @@ struct gemm_part {
                     pack(k0, depth, m0, columns, packed);
                     T* const to = c + m0 + n0 * ldc;
                     if constexpr (Outer) {
-                        const T* const from = b + k0 * ldb + n0;
-                        tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
-                            tile_sums<T, R, V> sums(nullptr, columns);
-                            sums.add_outer(from + r, ldb, packed, panel, depth);
-                            sums.write([&](int i) { return to + (r + i) * ldc; }, columns, add);
-                        });
+                        outer_product<T>(b + k0 * ldb + n0, ldb, count, depth, packed, panel, columns, to, ldc, add);
                     } else {
-                        gemm_packed(b + k0 + n0 * ldb, ldb, count, depth, packed, columns,
-                                    static_cast<const T*>(nullptr), to, ldc, add);
+                        gemm_packed<T>(b + k0 + n0 * ldb, ldb, count, depth, packed, columns, nullptr, to, ldc,
+                                       add ? sums_to::add : sums_to::replace);
                     }
                 }
             }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
+#include <cstring>
+
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/core/view.hpp>
 
@@ -47,11 +50,11 @@ struct simd {
     /// The first `count` < width lanes; the others are zero and their memory is not touched.
     static vec load(const T* p, index_t count) {
         vec v = {};
-        for (int i = 0; i < count; ++i) v[i] = p[i];
+        if (count > 0) std::memcpy(&v, p, static_cast<std::size_t>(count) * sizeof(T));
         return v;
     }
     static void store(T* p, vec v, index_t count) {
-        for (int i = 0; i < count; ++i) p[i] = v[i];
+        if (count > 0) std::memcpy(p, &v, static_cast<std::size_t>(count) * sizeof(T));
     }
 };
 
@@ -101,8 +104,29 @@ struct exact_factors {
     }
 };
 
-/// Sums of R rows and V vectors of columns (a panel has two, its second one may be unused) of products of factors P.
-template <class T, int R, int V, class P = exact_factors<T>>
+/// What becomes of sums: they are written, or added to what is there; or they went on from there, see tile_sums::read.
+enum class sums_to { replace, add, go_on };
+
+/// rows[i][0 .. columns - 1] (+)= scale sums[i], of `vectors` vectors each. Not inlined into every tile, whose sums are in
+/// memory then: the time of a few steps of its loop.
+template <class T>
+[[gnu::noinline]] void write_sums(const typename simd<T>::vec* sums, int count, int vectors, T* const* rows,
+                                  index_t columns, bool add, T scale) {
+    using S = simd<T>;
+    for (int i = 0; i < count; ++i)
+        for (int v = 0; v < vectors; ++v) {
+            const typename S::vec value = scale * *sums++;
+            T* const to = rows[i] + v * S::width;
+            const index_t lanes = columns - v * S::width;
+            if (lanes >= S::width)
+                S::store(to, add ? S::load(to) + value : value);
+            else
+                S::store(to, add ? S::load(to, lanes) + value : value, lanes);
+        }
+}
+
+/// Sums of R rows and V vectors of columns (a panel has two, its second one may be unused).
+template <class T, int R, int V>
 struct tile_sums {
     using S = simd<T>;
     typename S::vec at[R][V];
@@ -119,13 +143,13 @@ struct tile_sums {
     }
 
     /// Goes on from sums that were written whole, see `write`.
-    template <class Row>
-    void read(Row row) {
+    void read(const T* const* rows) {
         DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v) at[i][v] =
-            S::load(row(i) + v * S::width);
+            S::load(rows[i] + v * S::width);
     }
 
-    /// += A B with A in R rows (row i is rows[i][0 .. words - 1]) and B one packed panel.
+    /// += A B with A in R rows (row i is rows[i][0 .. words - 1]) and B one packed panel, both of factors P.
+    template <class P = exact_factors<T>>
     void add(const T* const* rows, index_t words, const T* b) {
         P::with_arithmetic([&]<class Q>(Q) {
             const T* a[R];
@@ -143,6 +167,7 @@ struct tile_sums {
     }
 
     /// += A' B over `words` rows of A (lda apart, R columns read) and of B (ldb apart, V vectors read).
+    template <class P = exact_factors<T>>
     void add_outer(const T* a, index_t lda, const T* b, index_t ldb, index_t words) {
         P::with_arithmetic([&, a, b]<class Q>(Q) mutable {
             for (index_t k = 0; k < words; ++k, a += lda, b += ldb) {
@@ -156,34 +181,39 @@ struct tile_sums {
         });
     }
 
-    /// Row i, c + i ldc or c[i] + offset, (+)= the sums, of which `columns` exist.
-    template <class Row>
-    void write(Row row, index_t columns, bool accumulate) const {
-        if (columns >= V * S::width) {
-            if (accumulate) {
-                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
-                    S::store(row(i) + v * S::width, S::load(row(i) + v * S::width) + at[i][v]);
-            } else {
-                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
-                    S::store(row(i) + v * S::width, at[i][v]);
-            }
-        } else {
-            T buffer[V * S::width];
-            DIEM_UNROLL for (int i = 0; i < R; ++i) {
-                DIEM_UNROLL for (int v = 0; v < V; ++v) S::store(buffer + v * S::width, at[i][v]);
-                T* const c = row(i);
-                for (index_t n = 0; n < columns; ++n) c[n] = accumulate ? c[n] + buffer[n] : buffer[n];
-            }
-        }
+    /// Row i, rows[i], (+)= scale times the sums, of which `columns` exist.
+    void write(T* const* rows, index_t columns, bool add, T scale = 1) const {
+        write_sums<T>(&at[0][0], R, V, rows, columns, add, scale);
+    }
+    /// The same with rows ldc apart.
+    void write(T* c, index_t ldc, index_t columns, bool add, T scale = 1) const {
+        T* rows[R];
+        DIEM_UNROLL for (int i = 0; i < R; ++i) rows[i] = c + i * ldc;
+        write(rows, columns, add, scale);
     }
 };
 
-/// Calls f<R>(first) for consecutive blocks of `R` rows, then once for what is left.
+/// Calls f<R>(first) with R = count <= Most.
+template <int Most, class F>
+void few_rows(index_t first, index_t count, F&& f) {
+    if (count == Most) return f.template operator()<Most>(first);
+    if constexpr (Most > 1) few_rows<Most - 1>(first, count, f);
+}
+
+/// Calls f<R>(first) for consecutive blocks of `R` rows, then for what is left: at once, or, eight rows or more, by halves.
+/// Four rows of sums are enough to hide how long a multiplication takes, and so half as many sizes are compiled.
 template <int R, class F>
 void row_blocks(index_t first, index_t count, F&& f) {
     for (; count - first >= R; first += R) f.template operator()<R>(first);
-    if constexpr (R > 1)
-        if (first < count) row_blocks<R - 1>(first, count, f);
+    constexpr int most = R > 8 ? 7 : R - 1;
+    static_assert(R <= 15);
+    if constexpr (R > 8)
+        if (count - first > most) {
+            const index_t half = (count - first + 1) / 2;
+            few_rows<most>(first, half, f);
+            first += half;
+        }
+    if (first < count) few_rows<most>(first, count - first, f);
 }
 
 /// Calls f<R, V>(first): tiles of two vectors, or of one where the panel has no more columns.
@@ -195,19 +225,36 @@ void tile_blocks(index_t count, index_t columns, F&& f) {
         row_blocks<8>(0, count, [&]<int R>(index_t r) { f.template operator()<R, 1>(r); });
 }
 
-/// C (count x columns, rows ldc apart) (+)= A (count x depth, rows lda apart) B + bias (may be null), B packed. `depth` in words.
+/// C (count x columns, rows ldc apart) becomes, by `to`, scale (A (count x depth, rows lda apart) B + bias (may be null)), B
+/// packed. `depth` in words. Sums that go on are of one panel and were written whole.
 template <class T, class P = exact_factors<T>>
 void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T* packed, index_t columns, const T* bias,
-                 T* c, index_t ldc, bool accumulate) {
+                 T* c, index_t ldc, sums_to to, T scale = 1) {
     using S = simd<T>;
     for (index_t n = 0; n < columns; n += S::panel, packed += depth * S::panel)
         tile_blocks<T>(count, columns - n, [&]<int R, int V>(index_t r) {
             const T* row[R];
-            DIEM_UNROLL for (int i = 0; i < R; ++i) row[i] = a + (r + i) * lda;
-            tile_sums<T, R, V, P> sums(bias ? bias + n : nullptr, columns - n);
-            sums.add(row, depth, packed);
-            sums.write([&](int i) { return c + (r + i) * ldc + n; }, columns - n, accumulate);
+            T* result[R];
+            DIEM_UNROLL for (int i = 0; i < R; ++i) {
+                row[i] = a + (r + i) * lda;
+                result[i] = c + (r + i) * ldc + n;
+            }
+            tile_sums<T, R, V> sums(bias ? bias + n : nullptr, columns - n);
+            if (to == sums_to::go_on) sums.read(result);
+            sums.template add<P>(row, depth, packed);
+            sums.write(result, columns - n, to == sums_to::add, scale);
         });
+}
+
+/// C (count x columns of one panel, rows ldc apart) (+)= scale A' B over `words` rows of A (lda apart) and of B (ldb apart).
+template <class T, class P = exact_factors<T>>
+void outer_product(const T* a, index_t lda, index_t count, index_t words, const T* b, index_t ldb, index_t columns,
+                   T* c, index_t ldc, bool add, T scale = 1) {
+    tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
+        tile_sums<T, R, V> sums(nullptr, 0);
+        sums.template add_outer<P>(a + r, lda, b, ldb, words);
+        sums.write(c + r * ldc, ldc, columns, add, scale);
+    });
 }
 
 }  // namespace DIEM_SIMD_NAMESPACE

@@ -116,20 +116,12 @@ private:
     void add(const T* columns, index_t count, index_t words, const T* panel, index_t m0, index_t n0,
              bool accumulate) const {
         T* const to = c + m0 + n0 * ldc;
-        tile_blocks<T>(count, m - m0, [&]<int R, int V>(index_t r) {
-            tile_sums<T, R, V, P> sums(nullptr, 0);
-            if (tb == op::none) {
-                const T* rows[R];
-                DIEM_UNROLL for (int i = 0; i < R; ++i) rows[i] = columns + (r + i) * ld;
-                sums.add(rows, words, panel);
-            } else {
-                sums.add_outer(columns + r, count_block, panel, S::panel, words);
-            }
-            if (alpha != 1) {
-                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v) sums.at[i][v] *= alpha;
-            }
-            sums.write([&](int i) { return to + (r + i) * ldc; }, m - m0, accumulate);
-        });
+        const index_t rows = std::min<index_t>(S::panel, m - m0);
+        if (tb == op::none)
+            gemm_packed<T, P>(columns, ld, count, words, panel, rows, nullptr, to, ldc,
+                              accumulate ? sums_to::add : sums_to::replace, alpha);
+        else
+            outer_product<T, P>(columns, count_block, count, words, panel, S::panel, rows, to, ldc, accumulate, alpha);
     }
 };
 

@@ -54,7 +54,7 @@ public:
                     const T* const packed = columns_.data() + n * features_ + k * panel;
                     gemm_packed<T>(x.data() + first * x.stride() + k, x.stride(), last - first, length, packed,
                                    std::min(panel, rank_ - n), nullptr, t.data() + first * t.stride() + n, t.stride(),
-                                   k > 0);
+                                   k > 0 ? sums_to::add : sums_to::replace);
                 }
             }
         });
@@ -110,7 +110,7 @@ private:
                 __builtin_prefetch(out + k * ldy + panel, 1);
             }
             sums.add(from, length, packed);
-            sums.write([=](int k) { return out + k * ldy; }, columns, false);
+            sums.write(out, ldy, columns, false);
         });
     }
 
