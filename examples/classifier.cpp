@@ -59,6 +59,7 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     support::add_place_options(app, o.at);
     support::add_products_option(app, o.at);
+    app.add_flag("--plan", o.plan_only, "say what training will cost, and stop before it");
     app.add_flag("--smoke", o.smoke, "a small run that takes seconds; without --data on made-up images");
     return support::run_program(app, "classifier", argc, argv, [&] {
         auto s = read_settings(o.config);

@@ -46,6 +46,7 @@ int main(int argc, char** argv) {
     support::add_place_options(app, o.at);
     support::add_products_option(app, o.at);
     app.add_flag("--resume", o.resume, "go on from the checkpoint in --out, where there is one");
+    app.add_flag("--plan", o.plan_only, "say what the diffusion prior will cost, and stop before anything is learned");
     app.add_flag("--smoke", o.smoke, "a small run that takes a second or two");
     return support::run_program(app, "demo", argc, argv, [&] {
         if (o.smoke) {

@@ -23,7 +23,7 @@ struct settings {
 struct program_options {
     std::filesystem::path data, out = "out/classifier", config;
     support::place at;  ///< chosen, for `run_on_...`
-    bool smoke = false;
+    bool plan_only = false, smoke = false;
 };
 
 /// The program on one backend; returns its exit status. The second is there in builds with CUDA only.

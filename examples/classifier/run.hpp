@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -69,6 +70,28 @@ std::optional<double> fit(B& b, support::classifier<B>& net, const support::labe
     }
     b.copy(as_batch(std::as_const(adam).average()), as_batch(net.mutable_parameters()));
     return recent;
+}
+
+/// What training will cost, from gradients of one batch on this machine; the parameters are left as they were.
+template <Backend B>
+void print_plan(B& b, support::classifier<B>& net, const support::labelled_images<B>& data, const settings& s) {
+    const index_t n = std::min(s.training.batch, data.x.items());
+    const auto label = to_backend(b, std::vector<int>(data.labels.begin(), data.labels.begin() + n), n, 1);
+    batch<B> grad(b, net.table().size(), 1);
+    double seconds = 0;
+    for (int k = 0; k < 2; ++k) {  // the first warms up
+        const auto start = std::chrono::steady_clock::now();
+        net.gradient(b, data.x.cview().item_range(0, n), label.flat(), grad.flat());
+        seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+    const auto mib = [](std::size_t bytes) {
+        return support::number(static_cast<double>(bytes) / (1 << 20), 0) + " MiB";
+    };
+    std::cout << "Plan: " << s.training.steps << " steps of " << n << " images, about "
+              << support::number(seconds * static_cast<double>(s.training.steps), 0)
+              << " s; weights, gradient, moments and average "
+              << mib(5 * static_cast<std::size_t>(net.table().size()) * sizeof(scalar_t<B>)) << ", activations "
+              << mib(net.activation_bytes(n)) << std::endl;
 }
 
 /// Share of the images whose largest logit is that of their label.
@@ -154,13 +177,15 @@ int run(B& b, Wide& wide, const settings& s, const program_options& o) {
         .reads("--data", io::cifar10_train_files(o.data))
         .reads("--data", io::cifar10_test_files(o.data))
         .writes({"classifier.safetensors", "report.json", "report.html", "images.png"});
-    files.prepare();
+    if (!o.plan_only) files.prepare();
     support::classifier<B> net(b, s.network, {.seed = s.seed});
     const auto train = support::load_cifar(b, io::cifar10_train_files(o.data), s.train_images);
     const auto test = support::load_cifar(b, io::cifar10_test_files(o.data), s.test_images);
     std::cout << net.table().size() << " parameters, " << net.features() << " features; " << s.training.steps
               << " steps of " << s.training.batch << " of " << train.x.items() << " images; "
               << support::describe(o.at, b.threads()) << std::endl;
+    print_plan(b, net, train, s);
+    if (o.plan_only) return 0;
     support::run_report page(
         o.out,
         {{"program", "classifier"},

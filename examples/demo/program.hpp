@@ -31,7 +31,7 @@ struct program_options {
         judged_sampler;  ///< of the posterior samples that are judged; else that above
     std::uint64_t seed = 0;
     support::place at;  ///< chosen, for `run_on_...`
-    bool resume = false, smoke = false;
+    bool resume = false, plan_only = false, smoke = false;
 };
 
 /// The program on one backend; returns its exit status. The second is there in builds with CUDA only.

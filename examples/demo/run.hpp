@@ -55,6 +55,7 @@ inline support::study_settings settings_of(const program_options& o) {
     s.out = o.out;
     s.at = o.at;
     s.resume = o.resume;
+    s.plan_only = o.plan_only;
     s.observed = support::deleted_pixels(o.keep);
     s.facts = {{"keep", o.keep}};
     s.sigma_y = o.sigma_y;

@@ -176,8 +176,7 @@ int fit(B& b, const fit_command& o) {
         const auto plan = network_stage<B>::plan(b, *net, planned, m.items());
         support::print_plan(std::cout, plan, planned);
         clock = support::run_clock(em.laps, plan.sampling_seconds(), plan.training_seconds());
-        plan_bytes = static_cast<double>(std::max(plan.sampling_bytes, plan.training_bytes)) +
-                     20.0 * static_cast<double>(plan.parameters) +
+        plan_bytes = static_cast<double>(plan.bytes()) +
                      (s.description.large ? 0 : samples_bytes(m, em.sampling.samples_per_observation));
     }
     if (o.memory_limit && plan_bytes > *o.memory_limit * 0x1p30)

@@ -11,9 +11,7 @@ using namespace diem;
 
 template <Backend B>
 support::em_plan network_stage<B>::plan(B& b, const network& net, const prior::em_options& em, index_t observations) {
-    model::preconditioned<B, network> model(b, network(net.config()));
-    model.initialize(b, {.seed = em.seed});
-    return support::plan_em(b, model, em, observations);
+    return support::plan_em_of(b, net, em, observations);
 }
 
 template <Backend B>

@@ -29,7 +29,7 @@ struct settings {
 struct program_options {
     std::filesystem::path config, out = "out/manifold";
     support::place at;  ///< chosen, for `run_on_...`
-    bool resume = false;
+    bool resume = false, plan_only = false;
 };
 
 /// The program on one backend; returns its exit status. The second is there in builds with CUDA only.

@@ -31,6 +31,7 @@
 #include "support/interrupt.hpp"
 #include "support/lap_log.hpp"
 #include "support/outputs.hpp"
+#include "support/plan.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 #include "support/watched_run.hpp"
@@ -133,6 +134,8 @@ int run(B& b, const settings& s, const program_options& o) {
               << " projections with noise " << s.sigma_y << "; " << s.em.laps << " laps, covariance "
               << to_string(s.em.mmps.cov_x) << ", " << to_string(s.em.mmps.solver) << " of at most "
               << s.em.mmps.max_iterations << " iterations; " << support::describe(o.at, b.threads()) << std::endl;
+    const auto cost = support::say_plan(std::cout, b, network(s.net), s.em, observed, s.observations);
+    if (o.plan_only) return 0;
 
     support::run_report page(o.out, {{"program", "manifold"},
                                      {"backend", o.at.backend},
@@ -169,13 +172,13 @@ int run(B& b, const settings& s, const program_options& o) {
     files.prepare();
     support::catch_interrupts();
     save("running");
-    support::watched_run<B, network> watch(s.observations, support::run_clock(s.em.laps),
-                                           [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {
-                                               eval->add(d, x);
-                                               save("running");
-                                               std::cout << "  divergence of its samples "
-                                                         << eval->laps().back()["divergence"] << std::endl;
-                                           });
+    support::watched_run<B, network> watch(
+        s.observations, support::run_clock(s.em.laps, cost.sampling_seconds(), cost.training_seconds()),
+        [&](const prior::lap_diagnostics& d, const_view_t<B> x, const prior_type&) {
+            eval->add(d, x);
+            save("running");
+            std::cout << "  divergence of its samples " << eval->laps().back()["divergence"] << std::endl;
+        });
     auto& run = watch.run();
     run.folder = o.out / "checkpoint";
     run.resume = o.resume;

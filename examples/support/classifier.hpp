@@ -96,6 +96,15 @@ public:
         return parameters_.flat();
     }
 
+    /// Kept for the gradient of so many images: input, norm and slope of each layer.
+    [[nodiscard]] std::size_t activation_bytes(index_t items) const {
+        index_t each = 0;
+        for (const layer& l : layers_)
+            each +=
+                l.conv.shape().result().features() + (&l == &layers_.front() ? 0 : 2 * l.conv.shape().in.features());
+        return static_cast<std::size_t>(each * items) * sizeof(diem::scalar_t<B>);
+    }
+
     /// `part` images at a time.
     [[nodiscard]] result forward(B& b, diem::const_view_t<B> x, index_t part = 256) {
         result r{{b, features(), x.items()}, {b, config_.classes, x.items()}};

@@ -117,7 +117,10 @@ public:
             if (const auto text = idle_ranks(s_.at, s_.em.training.parts); !text.empty())
                 std::cerr << s_.program << ": warning: " << text << '\n';
         }
-        if (s_.plan_only) return 0;
+        if (s_.plan_only) {
+            if (network == nullptr) std::cout << "Plan: no network, the Gaussian alone" << std::endl;
+            return 0;
+        }
         outputs files("--out", s_.out);
         for (const auto& [option, path] : s_.inputs) files.reads(option, path);
         files.writes({"report.json", "report.html", "laps.json", "laps.png"});
@@ -149,12 +152,8 @@ private:
         if (writes()) diem::io::save_png(s_.out / name, picture);
     }
     void plan(const Net& network) {
-        diem::model::preconditioned<B, Net> model(b_, Net(network.config()));
-        model.initialize(b_, {.seed = s_.seed});
-        const auto em = with_iterations(b_, s_.em, train_.observed(b_));
-        const auto cost = plan_em(b_, model, em, train_.items());
-        print_plan(std::cout, cost, em);
-        clock_ = run_clock(em.laps, cost.sampling_seconds(), cost.training_seconds());
+        const auto cost = say_plan(std::cout, b_, network, s_.em, train_.observed(b_), train_.items());
+        clock_ = run_clock(s_.em.laps, cost.sampling_seconds(), cost.training_seconds());
     }
     void keep_in_folder(diem::prior::run<B, Net>& run) const {
         run.folder = s_.out / "checkpoint";

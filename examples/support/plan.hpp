@@ -9,6 +9,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/diffusion/concept.hpp>
+#include <diem/model/preconditioned.hpp>
 #include <diem/posterior/any_policies.hpp>
 #include <diem/prior/em_options.hpp>
 #include <diem/train/trainer.hpp>
@@ -24,6 +25,8 @@ struct em_plan {
     double training_items = 0;  ///< through the network in an M-step
     double seconds_per_pass = 0, seconds_per_training_item = 0;
     std::size_t sampling_bytes = 0, training_bytes = 0;  ///< saved activations of one batch
+    std::size_t state_bytes = 0;                         ///< weights, gradient, two moments, average
+    [[nodiscard]] std::size_t bytes() const { return state_bytes + std::max(sampling_bytes, training_bytes); }
     [[nodiscard]] double sampling_seconds() const { return passes * seconds_per_pass; }  ///< of a lap
     [[nodiscard]] double training_seconds() const { return training_items * seconds_per_training_item; }
 };
@@ -54,6 +57,7 @@ template <diem::Backend B, class Model>
     const index_t micro = t.loss.micro_batch > 0 ? std::min(t.loss.micro_batch, t.batch) : t.batch;
     p.sampling_bytes = model.activation_bytes(std::min(o.sampling.batch, observations));
     p.training_bytes = model.activation_bytes(micro, true);
+    p.state_bytes = 5 * static_cast<std::size_t>(p.parameters) * sizeof(scalar_t<B>);
 
     // A few items of a large network, a batch of a small one, whose passes would else be all overhead.
     const auto each = static_cast<index_t>(model.activation_bytes(1, true));
@@ -93,11 +97,31 @@ inline void print_plan(std::ostream& out, const em_plan& p, const diem::prior::e
     };
     const auto mib = [](std::size_t bytes) { return number(static_cast<double>(bytes) / (1 << 20), 0) + " MiB"; };
     const double e = p.sampling_seconds(), m = p.training_seconds();
-    out << "Plan: network of " << number(static_cast<double>(p.parameters) / 1e6, 2) << " M parameters; " << o.laps
-        << " laps\n  E-step  " << number(p.passes / 1e6, 2) << " M passes of one image, about " << time(e)
-        << "; activations " << mib(p.sampling_bytes) << "\n  M-step  " << o.training.steps << " steps of "
-        << o.training.batch << " images, about " << time(m) << "; activations " << mib(p.training_bytes)
-        << "\n  all laps about " << time(static_cast<double>(o.laps) * (e + m)) << '\n';
+    out << "Plan: network of " << number(static_cast<double>(p.parameters) / 1e6, 2) << " M parameters ("
+        << mib(p.state_bytes) << " with what training keeps beside them); " << o.laps << " laps\n  E-step  "
+        << number(p.passes / 1e6, 2) << " M passes of one image, about " << time(e) << "; activations "
+        << mib(p.sampling_bytes) << "\n  M-step  " << o.training.steps << " steps of " << o.training.batch
+        << " images, about " << time(m) << "; activations " << mib(p.training_bytes) << "\n  all laps about "
+        << time(static_cast<double>(o.laps) * (e + m)) << '\n';
+}
+
+/// Of a fresh model around this network.
+template <diem::Backend B, class Net>
+[[nodiscard]] em_plan plan_em_of(B& b, const Net& network, const diem::prior::em_options& o,
+                                 diem::index_t observations) {
+    diem::model::preconditioned<B, Net> model(b, Net(network.config()));
+    model.initialize(b, {.seed = o.seed});
+    return plan_em(b, model, o, observations);
+}
+
+/// The same, measured and said.
+template <diem::Backend B, class Net, class Observation>
+em_plan say_plan(std::ostream& out, B& b, const Net& network, const diem::prior::em_options& o,
+                 const Observation& observed, diem::index_t observations) {
+    const auto settled = with_iterations(b, o, observed);
+    const auto cost = plan_em_of(b, network, settled, observations);
+    print_plan(out, cost, settled);
+    return cost;
 }
 
 }  // namespace support

@@ -147,6 +147,20 @@ class Absurd(Case):
         self.fails('"acceleration"', "mri", *SMOKE["mri"], "--set", "mask.acceleration=1000", "--out", "out")
 
 
+class Plans(Case):
+    def test_plan_makes_nothing(self):
+        for name in ("cifar", "mri"):  # images made up
+            self.assertEqual(self.run_program(name, *SMOKE[name], "--plan", "--out", "made").returncode, 0)
+        data = {"cifar": ["--data", "made/stand-in"], "classifier": ["--data", "made/stand-in"],
+                "mri": ["--data", "made/stand-in.npy", "--set", "evaluation.first=4"]}
+        for name in ("demo", "cifar", "mri", "manifold", "classifier"):
+            done = self.run_program(name, *SMOKE[name], *data.get(name, []), "--plan", "--out", "out")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            expected = "Plan: no network" if name in ("cifar", "mri") else r"Plan: .*\d MiB[^Z]*activations \d+ MiB"
+            self.assertRegex(done.stdout, expected, name)
+            self.assertFalse((self.folder / "out").exists(), f"{name} --plan wrote")
+
+
 class Folders(Case):
     def test_one_process_in_a_folder(self):
         for name, arguments in SMOKE.items():

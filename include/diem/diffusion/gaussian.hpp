@@ -17,6 +17,10 @@
 #include <diem/linop/concept.hpp>
 #include <diem/linop/hartley.hpp>
 
+/// \file
+/// A Gaussian as a prior, diagonal + low rank.
+/// \snippet tests/examples/diffusion.cpp diffusion/gaussian.hpp
+
 namespace diem::diffusion {
 
 namespace detail {
@@ -137,7 +141,7 @@ public:
             mu_ = std::make_shared<const batch<B>>(std::exchange(mu, std::move(coefficients)));
         }
         parameters_ = std::make_shared<const detail::gaussian_parameters<B>>(
-            detail::gaussian_parameters<B>{std::move(mu), std::move(d), std::move(u), std::move(basis)});
+            detail::gaussian_parameters<B>{std::move(mu), std::move(d), std::move(u), basis});
     }
 
     [[nodiscard]] index_t features() const { return parameters_->mu.features(); }
@@ -207,7 +211,7 @@ public:
         b.map(detail::gaussian_draw{}, x, z.cview().feature_range(0, features()), per_feature{center()},
               per_feature{d()});
         if (rank() > 0) b.gemm(T(1), u(), op::none, z.cview().feature_range(features(), rank()), op::none, T(1), x);
-        if (basis()) basis()->apply(b, x, x);
+        if (const auto& h = basis()) h->apply(b, x, x);
     }
 
     /// Normals x (D x n) and z (r x n) become x = mu + sqrt(d + sigma^2) x + u z ~ N(mu, Sigma + sigma^2 I).
@@ -216,7 +220,7 @@ public:
         check_shape("gaussian::color", "z", z, rank(), x.items());
         b.map(detail::gaussian_color{sigma * sigma}, x, per_feature{center()}, per_feature{d()});
         if (rank() > 0) b.gemm(T(1), u(), op::none, z, op::none, T(1), x);
-        if (basis()) basis()->apply(b, x, x);
+        if (const auto& h = basis()) h->apply(b, x, x);
     }
 
     /// out_i = log N(x_i; mu, Sigma + sigma^2 I), the density of x_t; sigma = 0 for that of x, which needs all d > 0
@@ -261,7 +265,7 @@ void gaussian<B>::log_density(B& b, const_view_t<B> x, double sigma, vector_t<B,
     batch<B> rest(b, features(), x.items());
     batch<B, double> t(b, rank(), x.items()), lift(b, features(), x.items());
     b.map(functors::difference{}, rest.view(), x, per_feature{mu()});
-    if (basis()) basis()->apply(b, rest.cview(), rest.view());
+    if (const auto& h = basis()) h->apply(b, rest.cview(), rest.view());
     form->innovation.coefficients(b, rest.cview(), t.view(), lift.view());
     form->innovation.log_density(b, rest.cview(), t.cview(), lift.cview(), out);
 }

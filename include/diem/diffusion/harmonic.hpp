@@ -17,6 +17,7 @@
 #include <diem/linop/hartley.hpp>
 #include <diem/linop/low_rank.hpp>
 
+/// \file
 /// The covariance of x given x_t = x + sigma z for a Gaussian x with covariance Sigma = diag(d) + u u':
 ///
 ///     V = (Sigma^-1 + sigma^-2 I)^-1 = diag(v_d) + v_u v_u',
@@ -27,6 +28,8 @@
 ///
 /// d and u may be those of the coefficients H x in an orthonormal basis (linop/hartley.hpp): Sigma = H (diag(d) + u u') H, and
 /// V = H (diag(v_d) + v_u v_u') H.
+/// \snippet tests/examples/diffusion.cpp diffusion/harmonic.hpp
+
 namespace diem::diffusion {
 
 namespace detail {
@@ -158,11 +161,12 @@ private:
     /// `f` makes y of x, or where there is a basis the coefficients of y of those of x.
     template <class F>
     void in_coefficients(B& b, const_view_t<B> x, view_t<B> y, const F& f) const {
-        if (!basis()) return f(x);
+        const auto& h = basis();
+        if (!h) return f(x);
         batch<B> coefficients(b, rows(), x.items());
-        basis()->apply(b, x, coefficients.view());
+        h->apply(b, x, coefficients.view());
         f(coefficients.cview());
-        basis()->apply(b, y, y);
+        h->apply(b, y, y);
     }
     void scaled_coefficients(B& b, double scale, const_view_t<B> x, view_t<B> y) const {
         if constexpr (HasLowRank<B>)

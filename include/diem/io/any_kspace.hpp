@@ -24,7 +24,10 @@
 #include <diem/io/ismrmrd.hpp>
 #endif
 
+/// \file
 /// K-space and coil maps of any format that this build knows.
+/// \snippet tests/examples/io.cpp io/any_kspace.hpp
+
 namespace diem::io {
 
 /// Where numbers lie that are as they are needed in their file: in memory, or there (io/mapped.hpp).

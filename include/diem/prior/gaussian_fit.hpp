@@ -17,7 +17,10 @@
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/train/ppca.hpp>
 
+/// \file
 /// A Gaussian prior N(mu, diag(d) + u u') learned by EM from observations alone: the method's first stage.
+/// \snippet tests/examples/prior.cpp prior/gaussian_fit.hpp
+
 namespace diem::prior {
 
 /// Bytes that an E-step of Gaussian EM holds at once, about. `elementwise`: A and Sigma_y are, as masks; else `moments` forms
@@ -58,7 +61,7 @@ template <Backend B>
     batch<B> mu(b, features, 1), d(b, features, 1);
     b.fill(mu.view(), scalar_t<B>(0));
     b.fill(d.view(), static_cast<scalar_t<B>>(variance));
-    return {b, std::move(mu), std::move(d), batch<B>(b, features, 0), std::move(basis)};
+    return {b, std::move(mu), std::move(d), batch<B>(b, features, 0), basis};
 }
 
 /// The basis that options ask for. Throws value_error where the image is not of so many features.

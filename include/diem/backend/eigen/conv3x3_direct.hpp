@@ -2,13 +2,16 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// 3x3 convolution as a product whose rows are gathered by pointer: the nine taps of a pixel are nine pointers into the
 /// image (or to a row of zeros outside it), so there is no im2col copy. Any stride, any size, any channels.
 /// Images are height-width-channel, kernels (3, 3, in, out); conv3x3.hpp documents the operations.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
@@ -43,7 +46,7 @@ void for_bands(index_t rows, index_t first, index_t last, F&& f) {
 template <class T>
 struct conv3x3_direct {
     using S = simd<T>;
-    static constexpr index_t chunk = 96;         ///< pixels of one product
+    static constexpr index_t chunk = round_up(96, std::lcm(S::rows, 8));  ///< pixels of one product: whole tiles
     static constexpr index_t gather_limit = 16;  ///< with fewer channels the nine taps are copied into one row
 
     // ------------------------------------------------------------------------------------------------ weights
@@ -207,21 +210,21 @@ struct conv3x3_direct {
     /// One tap of kernel_bar for one block of input channels and one panel of output channels.
     static void params_tile(const conv3x3_shape& g, const T* x_panel, const T* y_panel, index_t items, index_t tap,
                             index_t in, index_t out, T* kernel_bar) {
-        const auto run = [&]<int R, int V>() {
+        const auto run = [&]<int R, int V>(index_t first) {
             tile_sums<T, R, V> sums(nullptr, 0);
             for (index_t m = 0; m < items; ++m)
-                for (index_t i = 0; i < g.rows(); ++i)
-                    sums.add_outer(
-                        x_panel + ((m * (g.height + 2) + g.stride * i + tap / 3) * (g.width + 2) + tap % 3) * S::rows,
-                        g.stride * S::rows, y_panel + (m * g.rows() + i) * g.columns() * S::panel, S::panel,
-                        g.columns());
-            sums.write([&](int i) { return kernel_bar + i * g.out; }, out, true);
+                for (index_t i = 0; i < g.rows(); ++i) {
+                    const index_t row = m * (g.height + 2) + g.stride * i + tap / 3;
+                    sums.add_outer(x_panel + (row * (g.width + 2) + tap % 3) * S::rows + first, g.stride * S::rows,
+                                   y_panel + (m * g.rows() + i) * g.columns() * S::panel, S::panel, g.columns());
+                }
+            sums.write([&](int i) { return kernel_bar + (first + i) * g.out; }, out, true);
         };
-        row_blocks<S::rows>(0, in, [&]<int R>(index_t) {
+        row_blocks<S::rows>(0, in, [&]<int R>(index_t first) {
             if (out > S::width)
-                run.template operator()<R, 2>();
+                run.template operator()<R, 2>(first);
             else
-                run.template operator()<R, 1>();
+                run.template operator()<R, 1>(first);
         });
     }
 

@@ -6,29 +6,15 @@
 #include <diem/backend/eigen/conv3x3.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// The forward pass by Winograd's method where the kernel is large and the tiles are few: a transformed kernel, 36 / 9 of
 /// the original, would be written to memory and read back for a handful of products. Here the images are transformed first,
 /// as a whole; then each panel of result channels transforms the kernel piece by piece, in a cache, and uses each piece at
 /// once. Work is split over panels, not over images, so that the kernel is read once. Sums are made in the order of
 /// `conv3x3_winograd::run`: which of the two is taken, by the numbers of images and threads, makes no difference to them.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
-
-/// sums = planes times a piece, or go on from there. (gemm_packed adds a product to what is there, another order of sums.)
-/// Of any M, so that it is compiled once for all.
-template <class T, class P>
-void conv3x3_streamed_products(const T* planes, index_t ld, index_t count, index_t words, const T* packed,
-                               index_t channels, T* sums, index_t ld_sums, bool go_on) {
-    tile_blocks<T>(count, channels, [&]<int R, int V>(index_t r) {
-        const T* rows[R];
-        DIEM_UNROLL for (int i = 0; i < R; ++i) rows[i] = planes + (r + i) * ld;
-        const auto to = [&](int i) { return sums + (r + i) * ld_sums; };
-        tile_sums<T, R, V, P> tile(nullptr, 0);
-        if (go_on) tile.read(to);
-        tile.add(rows, words, packed);
-        tile.write(to, V * simd<T>::width, false);
-    });
-}
 
 template <class T, int M, class P = exact_factors<T>>
 struct conv3x3_streamed {
@@ -85,9 +71,9 @@ struct conv3x3_streamed {
                     const index_t part = std::min(depth, g.in - c);
                     W::pack_piece(g, kernel, pieces, piece, n, c, c + part);
                     for (int k = 0; k < points; ++k)
-                        conv3x3_streamed_products<T, P>(planes + k * plane(g) + t * pitch(g) + P::word(c), pitch(g),
-                                                        count, P::words(part), pieces + k * piece, channels,
-                                                        sums + k * sum_plane, ld_sums, c > 0);
+                        gemm_packed<T, P>(planes + k * plane(g) + t * pitch(g) + P::word(c), pitch(g), count,
+                                          P::words(part), pieces + k * piece, round_up(channels, S::width), nullptr,
+                                          sums + k * sum_plane, ld_sums, c > 0 ? sums_to::go_on : sums_to::replace);
                 }
                 for (index_t s = 0; s < count; ++s)
                     at(g, t + s, [&](index_t item, index_t i, index_t j) {

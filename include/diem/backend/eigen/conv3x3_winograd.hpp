@@ -7,24 +7,14 @@
 #include <diem/backend/eigen/conv3x3_transforms.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// 3x3 convolution of stride 1 by Winograd's minimal filtering F(M x M, 3 x 3), M = 2 or 4 (Lavin & Gray, CVPR 2016,
 /// arXiv 1509.09308): y = A' [(G g G') . (B' d B)] A for tiles d of (M + 2)^2 pixels that overlap by two. The sums over
 /// channels become (M + 2)^2 products, with 2.25 (M = 2) or 4 (M = 4) times fewer multiplications than the direct form.
 /// The parameter VJP is the exact transpose, g_bar = G' [sum over tiles (B' d B) (A y_bar A')] G.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
-
-/// One panel of C (count x columns, rows ldc apart, whole vectors written) += A' B over `words` rows of A and of B. Of
-/// any M, so that it is compiled once for all.
-template <class T, class P>
-void add_outer_product(const T* a, index_t lda, index_t count, index_t words, const T* b, index_t ldb, index_t columns,
-                       T* c, index_t ldc) {
-    tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
-        tile_sums<T, R, V, P> sums(nullptr, 0);
-        sums.add_outer(a + r, lda, b, ldb, words);
-        sums.write([&](int i) { return c + (r + i) * ldc; }, simd<T>::panel, true);
-    });
-}
 
 template <class T, int M, class P = exact_factors<T>>
 struct conv3x3_winograd {
@@ -35,7 +25,8 @@ struct conv3x3_winograd {
     static constexpr int tile = M, size = F::size, points = size * size;
     static constexpr index_t group = 2 * S::panel;  ///< result channels computed together
 
-    static constexpr index_t tiles_min = 24, tiles_max = 96;  ///< tiles transformed together
+    /// Tiles transformed together.
+    static constexpr index_t tiles_min = round_up(24, S::rows), tiles_max = round_up(96, S::rows);
 
     // ------------------------------------------------------------------------------------------------ weights
 
@@ -56,11 +47,14 @@ struct conv3x3_winograd {
     template <class Q>
     static void transform_kernel(Q /*arithmetic*/, const T* g, index_t step, T* to, index_t factor, index_t k) {
         for (int half = 0; half < S::panel; half += S::width) {
-            V taps[9], rows[3 * size], u[points];
+            V taps[9], rows[3 * size], u[size];
             DIEM_UNROLL for (int t = 0; t < 9; ++t) taps[t] = S::load(g + t * step + half);
             DIEM_UNROLL for (int q = 0; q < 3; ++q) F::template kernel<T>(taps + q, rows + q, 3);
-            DIEM_UNROLL for (int i = 0; i < size; ++i) F::template kernel<T>(rows + 3 * i, u + size * i, 1);
-            DIEM_UNROLL for (int i = 0; i < points; ++i) Q::store_columns(to + i * factor + half, k, u[i]);
+            for (int i = 0; i < size; ++i) {
+                F::template kernel<T>(rows + 3 * i, u, 1);
+                DIEM_UNROLL for (int j = 0; j < size; ++j)
+                    Q::store_columns(to + (i * size + j) * factor + half, k, u[j]);
+            }
         }
     }
 
@@ -76,16 +70,12 @@ struct conv3x3_winograd {
         T taps[9 * S::panel] = {};
         const index_t count = std::min<index_t>(S::panel, g.out - n);
         for (index_t c = c_first; c < c_last; ++c) {
-            T* const to = packed + P::word(c - c_first) * S::panel;
-            if (count == S::panel) {
-                transform_kernel(kernel + c * g.out + n, g.in * g.out, to, factor, c);
-                continue;
-            }
-            for (index_t t = 0; t < 9; ++t) {
-                std::copy_n(kernel + (t * g.in + c) * g.out + n, count, taps + t * S::panel);
-                std::fill_n(taps + t * S::panel + count, S::panel - count, T(0));
-            }
-            transform_kernel(taps, S::panel, to, factor, c);
+            const T* const from = kernel + c * g.out + n;
+            const bool whole = count == S::panel;
+            if (!whole)
+                for (index_t t = 0; t < 9; ++t) std::copy_n(from + t * g.in * g.out, count, taps + t * S::panel);
+            transform_kernel(whole ? from : taps, whole ? g.in * g.out : S::panel,
+                             packed + P::word(c - c_first) * S::panel, factor, c);
         }
     }
 
@@ -134,6 +124,8 @@ struct conv3x3_winograd {
     template <class Q, int extent, bool over_tiles>
     static void transform_by(const T* const* pointers, index_t count, index_t channels, T* planes, index_t plane) {
         const index_t ld = pitch(over_tiles ? channels : P::words(channels));
+        T copies[extent * extent][S::width];
+        const T* copied[extent * extent];
         const auto one = [](const V* from, V* to) {
             if constexpr (extent == size)
                 F::template input<T>(from, to);
@@ -142,27 +134,30 @@ struct conv3x3_winograd {
         };
         for (index_t t = 0; t < count; ++t, pointers += extent * extent)
             for (index_t c = 0; c < channels; c += S::width) {
-                V d[extent * size], v[points];
-                V in[extent], column[size];
-                const auto rows = [&](auto load) {
-                    DIEM_UNROLL for (int j = 0; j < extent; ++j) {
-                        DIEM_UNROLL for (int i = 0; i < extent; ++i) in[i] = load(pointers[i * extent + j]);
-                        one(in, column);
-                        DIEM_UNROLL for (int i = 0; i < size; ++i) d[i * extent + j] = column[i];
+                V d[extent * size], in[extent], column[size];
+                const T* const* from = pointers;
+                index_t offset = c;
+                if (channels - c < S::width) {  // whole vectors are read of a copy
+                    for (int k = 0; k < extent * extent; ++k) {
+                        S::store(copies[k], S::load(pointers[k] + c, channels - c));
+                        copied[k] = copies[k];
                     }
-                };
-                if (channels - c >= S::width)
-                    rows([c](const T* p) { return S::load(p + c); });
-                else
-                    rows([c, n = channels - c](const T* p) { return S::load(p + c, n); });
-                DIEM_UNROLL for (int i = 0; i < size; ++i) {
-                    one(d + i * extent, v + i * size);
+                    from = copied;
+                    offset = 0;
+                }
+                for (int j = 0; j < extent; ++j) {
+                    DIEM_UNROLL for (int i = 0; i < extent; ++i) in[i] = S::load(from[i * extent + j] + offset);
+                    one(in, column);
+                    DIEM_UNROLL for (int i = 0; i < size; ++i) d[i * extent + j] = column[i];
+                }
+                for (int i = 0; i < size; ++i) {
+                    one(d + i * extent, column);
                     DIEM_UNROLL for (int j = 0; j < size; ++j) {
                         T* const to = planes + (i * size + j) * plane;
                         if constexpr (over_tiles)
-                            Q::store_columns(to + P::word(t) * ld + c, t, v[i * size + j]);
+                            Q::store_columns(to + P::word(t) * ld + c, t, column[j]);
                         else
-                            Q::store_row(to + t * ld, c, v[i * size + j]);
+                            Q::store_row(to + t * ld, c, column[j]);
                     }
                 }
             }
@@ -200,7 +195,8 @@ struct conv3x3_winograd {
                 const index_t channels = std::min(group, out - n);
                 for (int k = 0; k < points; ++k)
                     gemm_packed<T, P>(planes + k * plane, ld, count, depth, packed + k * factor + n * depth,
-                                      round_up(channels, S::width), nullptr, sums + k * sum_plane, ldm, false);
+                                      round_up(channels, S::width), nullptr, sums + k * sum_plane, ldm,
+                                      sums_to::replace);
                 inverse(sums, sum_plane, ldm, count, channels, bias ? bias + n : nullptr, targets, n, accumulate);
             }
             count = 0;
@@ -234,7 +230,7 @@ struct conv3x3_winograd {
             for (index_t c = 0; c < channels; c += S::width) {
                 const index_t lanes = channels - c;
                 V half[size * M];
-                DIEM_UNROLL for (int j = 0; j < size; ++j) {
+                for (int j = 0; j < size; ++j) {
                     V m[size], column[M];
                     DIEM_UNROLL for (int i = 0; i < size; ++i) m[i] =
                         S::load(sums + (i * size + j) * plane + t * ld + c);
@@ -243,7 +239,7 @@ struct conv3x3_winograd {
                 }
                 V offset = {};
                 if (bias) offset = lanes >= S::width ? S::load(bias + c) : S::load(bias + c, lanes);
-                DIEM_UNROLL for (int i = 0; i < M; ++i) {
+                for (int i = 0; i < M; ++i) {
                     V y[M];
                     F::template output<T>(half + i * size, y);
                     DIEM_UNROLL for (int j = 0; j < M; ++j) {
@@ -303,8 +299,9 @@ struct conv3x3_winograd {
             transform<M, true>(y_from, count, out, y_planes, y_plane);
             for (int k = 0; k < points; ++k)
                 for (index_t n = 0; n < out; n += S::panel)
-                    add_outer_product<T, P>(x_planes + k * x_plane, ldx, in, P::words(count),
-                                            y_planes + k * y_plane + n, ldy, out - n, sums + k * in * ldu + n, ldu);
+                    outer_product<T, P>(x_planes + k * x_plane, ldx, in, P::words(count), y_planes + k * y_plane + n,
+                                        ldy, round_up(std::min<index_t>(S::panel, out - n), S::width),
+                                        sums + k * in * ldu + n, ldu, true);
             count = 0;
         };
         for_bands(g.height, 0, g.items * conv_bands(g.height), [&](index_t item, index_t begin, index_t end) {
@@ -322,10 +319,9 @@ struct conv3x3_winograd {
         for (index_t c = 0; c < in; ++c)
             for (index_t d = 0; d < out; d += S::width) {
                 typename S::vec u[points], rows[3 * size], g_bar[9];
-                DIEM_UNROLL for (int i = 0; i < points; ++i) u[i] = S::load(sums + (i * in + c) * ldu + d);
-                DIEM_UNROLL for (int j = 0; j < size; ++j) F::template kernel_adjoint<T>(u + j, rows + j, size);
-                DIEM_UNROLL for (int p = 0; p < 3; ++p)
-                    F::template kernel_adjoint<T>(rows + p * size, g_bar + 3 * p, 1);
+                for (int i = 0; i < points; ++i) u[i] = S::load(sums + (i * in + c) * ldu + d);
+                for (int j = 0; j < size; ++j) F::template kernel_adjoint<T>(u + j, rows + j, size);
+                for (int p = 0; p < 3; ++p) F::template kernel_adjoint<T>(rows + p * size, g_bar + 3 * p, 1);
                 for (int t = 0; t < 9; ++t) {
                     T* const to = kernel_bar + (t * g.in + in_first + c) * g.out + out_first + d;
                     if (out - d >= S::width)

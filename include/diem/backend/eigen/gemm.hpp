@@ -7,11 +7,13 @@
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// Small matrix products of the Eigen backend: C = alpha A op(B) + beta C, column-major, by the register-blocked kernels of
 /// gemm_packed.hpp. Seen from there an item of C (a column) is a row of sums, B is read in place, and A is packed a panel
 /// at a time into a buffer on the stack.
 ///
 /// An element is summed in the same order wherever a product is cut by rows or columns.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
@@ -62,15 +64,10 @@ struct gemm_part {
                     pack(k0, depth, m0, columns, packed);
                     T* const to = c + m0 + n0 * ldc;
                     if constexpr (Outer) {
-                        const T* const from = b + k0 * ldb + n0;
-                        tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
-                            tile_sums<T, R, V> sums(nullptr, columns);
-                            sums.add_outer(from + r, ldb, packed, panel, depth);
-                            sums.write([&](int i) { return to + (r + i) * ldc; }, columns, add);
-                        });
+                        outer_product<T>(b + k0 * ldb + n0, ldb, count, depth, packed, panel, columns, to, ldc, add);
                     } else {
-                        gemm_packed(b + k0 + n0 * ldb, ldb, count, depth, packed, columns,
-                                    static_cast<const T*>(nullptr), to, ldc, add);
+                        gemm_packed<T>(b + k0 + n0 * ldb, ldb, count, depth, packed, columns, nullptr, to, ldc,
+                                       add ? sums_to::add : sums_to::replace);
                     }
                 }
             }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/core/view.hpp>
 
@@ -101,8 +103,25 @@ struct exact_factors {
     }
 };
 
-/// Sums of R rows and V vectors of columns (a panel has two, its second one may be unused) of products of factors P.
-template <class T, int R, int V, class P = exact_factors<T>>
+/// What becomes of sums: they are written, or added to what is there; or they went on from there, see tile_sums::read.
+enum class sums_to { replace, add, go_on };
+
+/// rows[i][0 .. columns - 1] (+)= scale sums[i]. Not inlined into every tile, as it is rare.
+template <class T, int V>
+[[gnu::noinline, gnu::noclone]] void write_some(const typename simd<T>::vec (*sums)[V], int count, T* const* rows,
+                                                index_t columns, bool add, T scale) {
+    using S = simd<T>;
+    T buffer[V * S::width];
+    columns = std::min<index_t>(columns, V * S::width);
+    for (int i = 0; i < count; ++i) {
+        DIEM_UNROLL for (int v = 0; v < V; ++v) S::store(buffer + v * S::width, scale * sums[i][v]);
+        T* const to = rows[i];
+        for (index_t n = 0; n < columns; ++n) to[n] = add ? to[n] + buffer[n] : buffer[n];
+    }
+}
+
+/// Sums of R rows and V vectors of columns (a panel has two, its second one may be unused).
+template <class T, int R, int V>
 struct tile_sums {
     using S = simd<T>;
     typename S::vec at[R][V];
@@ -125,7 +144,8 @@ struct tile_sums {
             S::load(row(i) + v * S::width);
     }
 
-    /// += A B with A in R rows (row i is rows[i][0 .. words - 1]) and B one packed panel.
+    /// += A B with A in R rows (row i is rows[i][0 .. words - 1]) and B one packed panel, both of factors P.
+    template <class P = exact_factors<T>>
     void add(const T* const* rows, index_t words, const T* b) {
         P::with_arithmetic([&]<class Q>(Q) {
             const T* a[R];
@@ -143,6 +163,7 @@ struct tile_sums {
     }
 
     /// += A' B over `words` rows of A (lda apart, R columns read) and of B (ldb apart, V vectors read).
+    template <class P = exact_factors<T>>
     void add_outer(const T* a, index_t lda, const T* b, index_t ldb, index_t words) {
         P::with_arithmetic([&, a, b]<class Q>(Q) mutable {
             for (index_t k = 0; k < words; ++k, a += lda, b += ldb) {
@@ -156,34 +177,49 @@ struct tile_sums {
         });
     }
 
-    /// Row i, c + i ldc or c[i] + offset, (+)= the sums, of which `columns` exist.
+    /// Row i, from row(i) on, (+)= scale times the sums, of which `columns` exist.
     template <class Row>
-    void write(Row row, index_t columns, bool accumulate) const {
-        if (columns >= V * S::width) {
-            if (accumulate) {
-                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
-                    S::store(row(i) + v * S::width, S::load(row(i) + v * S::width) + at[i][v]);
-            } else {
-                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
-                    S::store(row(i) + v * S::width, at[i][v]);
-            }
-        } else {
-            T buffer[V * S::width];
+    void write(Row row, index_t columns, bool add, T scale = 1) const {
+        if (columns < V * S::width || scale != 1) {
+            // Of a copy, as the sums themselves would stay in memory if that function knew where they are.
+            typename S::vec copy[R][V];
+            T* rows[R];
             DIEM_UNROLL for (int i = 0; i < R; ++i) {
-                DIEM_UNROLL for (int v = 0; v < V; ++v) S::store(buffer + v * S::width, at[i][v]);
-                T* const c = row(i);
-                for (index_t n = 0; n < columns; ++n) c[n] = accumulate ? c[n] + buffer[n] : buffer[n];
+                rows[i] = row(i);
+                DIEM_UNROLL for (int v = 0; v < V; ++v) copy[i][v] = at[i][v];
             }
+            write_some<T, V>(copy, R, rows, columns, add, scale);
+        } else if (add) {
+            DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
+                S::store(row(i) + v * S::width, S::load(row(i) + v * S::width) + at[i][v]);
+        } else {
+            DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v)
+                S::store(row(i) + v * S::width, at[i][v]);
         }
     }
 };
 
-/// Calls f<R>(first) for consecutive blocks of `R` rows, then once for what is left.
+/// Calls f<R>(first) with R = count <= Most.
+template <int Most, class F>
+void few_rows(index_t first, index_t count, F&& f) {
+    if (count == Most) return f.template operator()<Most>(first);
+    if constexpr (Most > 1) few_rows<Most - 1>(first, count, f);
+}
+
+/// Calls f<R>(first) for consecutive blocks of `R` rows, then for what is left: at once, or, more than eight rows, by halves.
+/// Five rows of sums are enough to hide how long a multiplication takes, and so half as many sizes are compiled.
 template <int R, class F>
 void row_blocks(index_t first, index_t count, F&& f) {
     for (; count - first >= R; first += R) f.template operator()<R>(first);
-    if constexpr (R > 1)
-        if (first < count) row_blocks<R - 1>(first, count, f);
+    constexpr int most = R > 8 ? 8 : R - 1;
+    static_assert(R <= 17);
+    if constexpr (R > 8)
+        if (count - first > most) {
+            const index_t half = (count - first + 1) / 2;
+            few_rows<most>(first, half, f);
+            first += half;
+        }
+    if (first < count) few_rows<most>(first, count - first, f);
 }
 
 /// Calls f<R, V>(first): tiles of two vectors, or of one where the panel has no more columns.
@@ -195,19 +231,33 @@ void tile_blocks(index_t count, index_t columns, F&& f) {
         row_blocks<8>(0, count, [&]<int R>(index_t r) { f.template operator()<R, 1>(r); });
 }
 
-/// C (count x columns, rows ldc apart) (+)= A (count x depth, rows lda apart) B + bias (may be null), B packed. `depth` in words.
+/// C (count x columns, rows ldc apart) becomes, by `to`, scale (A (count x depth, rows lda apart) B + bias (may be null)), B
+/// packed. `depth` in words. Sums that go on are of one panel and were written whole.
 template <class T, class P = exact_factors<T>>
 void gemm_packed(const T* a, index_t lda, index_t count, index_t depth, const T* packed, index_t columns, const T* bias,
-                 T* c, index_t ldc, bool accumulate) {
+                 T* c, index_t ldc, sums_to to, T scale = 1) {
     using S = simd<T>;
     for (index_t n = 0; n < columns; n += S::panel, packed += depth * S::panel)
         tile_blocks<T>(count, columns - n, [&]<int R, int V>(index_t r) {
             const T* row[R];
             DIEM_UNROLL for (int i = 0; i < R; ++i) row[i] = a + (r + i) * lda;
-            tile_sums<T, R, V, P> sums(bias ? bias + n : nullptr, columns - n);
-            sums.add(row, depth, packed);
-            sums.write([&](int i) { return c + (r + i) * ldc + n; }, columns - n, accumulate);
+            const auto result = [&](int i) { return c + (r + i) * ldc + n; };
+            tile_sums<T, R, V> sums(bias ? bias + n : nullptr, columns - n);
+            if (to == sums_to::go_on) sums.read(result);
+            sums.template add<P>(row, depth, packed);
+            sums.write(result, columns - n, to == sums_to::add, scale);
         });
+}
+
+/// C (count x columns of one panel, rows ldc apart) (+)= scale A' B over `words` rows of A (lda apart) and of B (ldb apart).
+template <class T, class P = exact_factors<T>>
+void outer_product(const T* a, index_t lda, index_t count, index_t words, const T* b, index_t ldb, index_t columns,
+                   T* c, index_t ldc, bool add, T scale = 1) {
+    tile_blocks<T>(count, columns, [&]<int R, int V>(index_t r) {
+        tile_sums<T, R, V> sums(nullptr, 0);
+        sums.template add_outer<P>(a + r, lda, b, ldb, words);
+        sums.write([&](int i) { return c + (r + i) * ldc; }, columns, add, scale);
+    });
 }
 
 }  // namespace DIEM_SIMD_NAMESPACE

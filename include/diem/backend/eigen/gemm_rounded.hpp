@@ -10,9 +10,11 @@
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// C = alpha op(A) op(B) + beta C, column-major, with A and B rounded to bfloat16 and sums in float32; float64 is not rounded.
 /// Both factors are rounded and packed a block at a time: A as panels, B as rows of words, or, transposed, as columns of them
 /// (see gemm.hpp for which is which). An element is summed in the same order wherever a product is cut by rows or columns.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
@@ -114,20 +116,12 @@ private:
     void add(const T* columns, index_t count, index_t words, const T* panel, index_t m0, index_t n0,
              bool accumulate) const {
         T* const to = c + m0 + n0 * ldc;
-        tile_blocks<T>(count, m - m0, [&]<int R, int V>(index_t r) {
-            tile_sums<T, R, V, P> sums(nullptr, 0);
-            if (tb == op::none) {
-                const T* rows[R];
-                DIEM_UNROLL for (int i = 0; i < R; ++i) rows[i] = columns + (r + i) * ld;
-                sums.add(rows, words, panel);
-            } else {
-                sums.add_outer(columns + r, count_block, panel, S::panel, words);
-            }
-            if (alpha != 1) {
-                DIEM_UNROLL for (int i = 0; i < R; ++i) DIEM_UNROLL for (int v = 0; v < V; ++v) sums.at[i][v] *= alpha;
-            }
-            sums.write([&](int i) { return to + (r + i) * ldc; }, m - m0, accumulate);
-        });
+        const index_t rows = std::min<index_t>(S::panel, m - m0);
+        if (tb == op::none)
+            gemm_packed<T, P>(columns, ld, count, words, panel, rows, nullptr, to, ldc,
+                              accumulate ? sums_to::add : sums_to::replace, alpha);
+        else
+            outer_product<T, P>(columns, count_block, count, words, panel, S::panel, rows, to, ldc, accumulate, alpha);
     }
 };
 

@@ -37,7 +37,7 @@
                                                                     diem::index_t);                                   \
     linkage template void diem::detail::eigen::gemm_packed<T>(const T*, diem::index_t, diem::index_t, diem::index_t,  \
                                                               const T*, diem::index_t, const T*, T*, diem::index_t,   \
-                                                              bool);                                                  \
+                                                              diem::detail::eigen::sums_to, T);                       \
     linkage template void diem::detail::eigen::conv3x3_transform_weights<T>(                                          \
         const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_pass,                                    \
         const diem::detail::eigen::conv_method&, const T*, T*, diem::index_t, diem::index_t);                         \

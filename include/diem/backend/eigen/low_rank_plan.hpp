@@ -54,7 +54,7 @@ public:
                     const T* const packed = columns_.data() + n * features_ + k * panel;
                     gemm_packed<T>(x.data() + first * x.stride() + k, x.stride(), last - first, length, packed,
                                    std::min(panel, rank_ - n), nullptr, t.data() + first * t.stride() + n, t.stride(),
-                                   k > 0);
+                                   k > 0 ? sums_to::add : sums_to::replace);
                 }
             }
         });
