@@ -18,6 +18,7 @@
 #include <diem/io/mapped.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
+#include <diem/io/slices.hpp>
 #if defined(DIEM_HAS_HDF5)
 #include <diem/io/fastmri.hpp>
 #include <diem/io/hdf5_writer.hpp>
@@ -265,6 +266,19 @@ TEST_CASE("io/safetensors.hpp") {
 }
 
 #if defined(DIEM_HAS_PNG)
+TEST_CASE("io/slices.hpp") {
+    // [io/slices.hpp]
+    const auto k =
+        io::complex_slices::of(io::array<std::complex<float>>({2, 1, 4, 4}));  // or io::open_kspace(file, ...).values
+    const auto half = k.changed(4, 4, [](diem::index_t, io::array<std::complex<float>> slice) {
+        for (auto& v : slice.data) v *= 0.5F;
+        return slice;
+    });
+    const auto last = half(1);  // read, and halved, when it is asked for
+    // [io/slices.hpp]
+    CHECK(last.shape == io::shape_type{1, 1, 4, 4});
+}
+
 TEST_CASE("io/png.hpp") {
     const diem::test::temporary_folder out;
     // [io/png.hpp]

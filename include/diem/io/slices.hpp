@@ -14,6 +14,9 @@
 #include <diem/core/check.hpp>
 #include <diem/io/array.hpp>
 
+/// \file
+/// Slices of k-space, or of coil maps, that are read one at a time.
+/// \snippet tests/examples/io.cpp io/slices.hpp
 namespace diem::io {
 
 /// Complex images of coils, a slice at a time, from wherever they lie: each is read, and changed, when it is asked for. Copies

@@ -5,6 +5,8 @@
 
 #include <diem/core/view.hpp>
 
+/// \file
+/// Internal: how many items a pass over the data takes at once.
 namespace diem::prior::detail {
 
 /// Items of so many numbers that a pass over the data takes at once: 256, and fewer where these would be more than 16 MiB of float32,
