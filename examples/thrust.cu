@@ -48,6 +48,7 @@ int main() {
     diem::diffusion::gaussian<backend> prior(b, diem::to_backend(b, std::vector<float>(n, 0), n, 1),
                                              diem::to_backend(b, std::vector<float>(n, 0.01F), n, 1),
                                              diem::to_backend(b, u, n, 4));
+    // [thrust.cuh]
     diem::posterior::mmps posterior(
         b, prior,
         diem::posterior::observe(b, diem::as_view(y, n, samples), diem::linop::mask<backend>::shared(diem::as_view(m)),
@@ -55,6 +56,7 @@ int main() {
         {.max_iterations = 8, .relative_tolerance = 1e-3});
     diem::diffusion::sample(b, posterior, diem::diffusion::ve_log_linear{}, diem::diffusion::dpm_solver_2m_sde{},
                             {.steps = 32}, diem::random_key{.seed = 3}, diem::as_view(x, n, samples));
+    // [thrust.cuh]
 
     // Thrust goes on with the samples, on the same stream: how far are they from what was seen?
     const squared_misfit misfit{thrust::raw_pointer_cast(x.data()), thrust::raw_pointer_cast(y.data()),

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+// Written by tools/headers: do not edit.
 #pragma once
 
 /// \file
-/// All algorithms, for any backend. Written by tools/headers: do not edit.
+/// All algorithms, for any backend.
+/// \snippet tests/examples/prior.cpp algorithms.hpp
 
 #include <diem/core/check.hpp>
 #include <diem/core/error.hpp>

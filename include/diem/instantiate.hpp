@@ -4,10 +4,8 @@
 /// \file
 /// The library's own classes on the Eigen backend, as explicit instantiations: what a program that learns and samples compiles for
 /// minutes, though it is the same in every program. The target diem::instantiated compiles it once, in float, and defines
-/// DIEM_INSTANTIATED for the units that link to it, which then leave it out:
-///
-///     find_package(diem REQUIRED COMPONENTS instantiated)
-///     target_link_libraries(app PRIVATE diem::instantiated)
+/// DIEM_INSTANTIATED for the units that link to it, which then leave it out. After `find_package(diem REQUIRED COMPONENTS instantiated)`:
+/// \snippet tests/install/find_package/CMakeLists.txt instantiate.hpp
 
 #include <diem/algorithms.hpp>
 #include <diem/backend/eigen.hpp>

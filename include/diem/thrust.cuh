@@ -3,6 +3,7 @@
 
 /// \file
 /// All algorithms, the CUDA backend, and its doors to Thrust: for nvcc.
+/// \snippet examples/thrust.cu thrust.cuh
 
 #include <diem/backend/cuda/thrust.cuh>
 #include <diem/cuda.cuh>

@@ -97,6 +97,20 @@ void compare(const results<B>& got, const results<R>& expected, double tolerance
 
 }  // namespace
 
+TEST_CASE("cudnn: the example of diem/cudnn.cuh") {
+    // [cudnn.cuh]
+    using backend = diem::cuda_backend<float, diem::cudnn_conv3x3>;
+    backend b;
+    diem::nn::conv_plan<backend> plan({.in = {8, 8, 1}, .out = 1});
+    diem::batch<backend> x(b, 64, 2), y(b, 64, 2), kernel(b, 9, 1);
+    b.fill(x.view(), 1.0F);
+    b.fill(kernel.view(), 1.0F);
+    plan.forward(b, x, kernel.flat(), {}, y);  // by cuDNN: 9 inside the image, 4 in its corners
+    // [cudnn.cuh]
+    CHECK(to_host(b, y)[0] == 4);
+    CHECK(to_host(b, y)[9] == 9);
+}
+
 TEST_CASE("cudnn: products of a convolution are those of the reference backend", "[cuda]") {
     B b;
     R r;

@@ -59,6 +59,17 @@ struct double_row {
 
 }  // namespace
 
+TEST_CASE("cuda: the example of diem/cuda.cuh") {
+    // [cuda.cuh]
+    diem::cuda_backend<float> b;  // of device 0; each call begins with it, as with any backend
+    const auto x = diem::to_backend(b, std::vector<float>{1, 2, 3, 4}, 2, 2);
+    diem::batch<diem::cuda_backend<float>> y(b, 2, 2);  // in the memory of the device
+    b.axpby(10.0, x.cview(), 0.0, y.view());
+    const std::vector<float> on_host = diem::to_host(b, y);  // waits
+    // [cuda.cuh]
+    CHECK(on_host == std::vector<float>{10, 20, 30, 40});
+}
+
 TEST_CASE("cuda: every index once, for sizes around those of the blocks", "[cuda]") {
     B b;
     for (const index_t n : {0, 1, 31, 32, 33, 8191, 8192, 8193, 65535, 65536, 65537, 100003}) {

@@ -19,12 +19,14 @@ using backend = diem::cuda_backend<float>;
 static_assert(diem::parallel::Communicator<diem::parallel::nccl<host_ranks>>);
 
 int main() {
-    const host_ranks host;
+    // [parallel/nccl.cuh]
+    const host_ranks host;  // parallel::mpi: for control, and for what lies in the memory of the host
     const int devices = diem::cuda_device_count();
     if (devices == 0) return 77;
     const int device = host.rank() % devices;
     const diem::parallel::nccl<host_ranks> ranks(host, device);
     backend b({.device = device});
+    // [parallel/nccl.cuh]
     constexpr diem::index_t parts = 5, n = 1000;
     const auto first = diem::parallel::first_of(parts, ranks.rank(), ranks.size()),
                last = diem::parallel::first_of(parts, ranks.rank() + 1, ranks.size());

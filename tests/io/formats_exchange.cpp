@@ -7,6 +7,7 @@
 #include <diem/io/any_kspace.hpp>
 #if defined(DIEM_HAS_HDF5)
 #include <diem/io/fastmri.hpp>
+#include <diem/io/ismrmrd.hpp>
 #endif
 
 #include <complex>
@@ -40,10 +41,24 @@ void fastmri(const std::string& path, const std::string& out) {
     save_npy(out + ".npy", kspace);
     if (!images.shape.empty()) save_fastmri_reconstruction(out + ".h5", images);
 }
+
+/// By the reader of that format alone, compared with what picked it.
+void compare(const std::string& path, const kspace_data& picked) {
+    // [io/ismrmrd.hpp]
+    const auto k =
+        diem::io::load_ismrmrd(path, "dataset");          // k.values: (slices, coils, readout, lines); k.noise: a scan
+    const double share = diem::io::share_of(k.measured);  // of the frequencies
+    // [io/ismrmrd.hpp]
+    if (k.values.data != picked.values.data || share != share_of(picked.measured))
+        throw diem::io_error(path + ": load_ismrmrd and load_kspace differ");
+}
 #endif
 
 void kspace(const std::string& path, const std::string& out) {
     const auto k = load_kspace(path, third_axis::coils);
+#if defined(DIEM_HAS_HDF5)
+    if (k.format == "ISMRMRD") compare(path, k);
+#endif
     std::cout << k.format << ' ' << k.readout << '\n';
     save_npy(out + "_kspace.npy", k.values);
     save_npy(out + "_mask.npy", k.measured);

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs_test.py FOLDER: the pages that `./run docs` made, from the disk in a browser: front page, links, pictures, search."""
+"""docs_test.py FOLDER: the pages that `./run docs` made, from the disk in a browser: front page, search, the example of a
+header; and links and pictures of all pages."""
 
 import pathlib
+import re
 import sys
 import time
 
@@ -10,9 +12,15 @@ import browser
 # What a reader looks for, and what must be among the results.
 SOUGHT = {"learn": "learn", "espirit": "espirit", "load_npy": "load_npy_as", "mmps": "mmps",
           "linearop": "LinearOperator"}
+# The page of a header, and a call of its example, which is a link to what it does.
+EXAMPLE = ("mask_8hpp.html", "diem::linop::draw_mask")
 LINKS = "[...document.querySelectorAll('.contents a[href]')].map(a => a.href)"
 FOUND = ("[...document.querySelectorAll('.SRResult')].filter(e => e.style.display != 'none').map("
          "e => e.querySelector('.SRSymbol').textContent)")
+
+
+# What a page refers to on the disk.
+REFERENCE = re.compile(r'(?:href|src)="(?!\w+:|\$)([^"#?]+)')
 
 
 def until(page, expression):
@@ -34,17 +42,25 @@ def found(page, folder, word):
     return until(page, FOUND)
 
 
+def missing(folder):
+    """Of each page, the files that it refers to and that are not there: other pages, pictures."""
+    for page in sorted(folder.glob("*.html")):
+        for name in sorted(set(REFERENCE.findall(page.read_text()))):
+            if not (folder / name).exists():
+                yield f"{page.name} refers to {name}, which is not there"
+
+
 def main(folder):
     page = browser.Browser()
     try:
         page.open(folder / "index.html")
-        faults = list(page.said)
+        faults = [*page.said, *missing(folder)]
         links = page.value(LINKS)
         if len(links) < 100:
             faults.append(f"the front page has {len(links)} links, expected a table of calls and headers")
-        for link in links:
-            if link.startswith("file://") and not pathlib.Path(link[7:].split("#")[0]).exists():
-                faults.append(f"a link of the front page leads nowhere: {link}")
+        page.open(folder / EXAMPLE[0])
+        if EXAMPLE[1] not in (links_of := page.value("[...document.querySelectorAll('.fragment a')].map(a => a.text)")):
+            faults.append(f"the example of {EXAMPLE[0]} links to {links_of}, not to {EXAMPLE[1]}")
         for word, name in SOUGHT.items():
             if name not in (names := found(page, folder, word)):
                 faults.append(f"search for {word} finds {names}, not {name}")

@@ -7,6 +7,10 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
+/// Batches in the memory of a backend, and the way there and back.
+/// \snippet tests/examples/backend.cpp backend/batch.hpp
+
 namespace diem {
 
 /// Owning `features x items` in the memory of a backend, contiguous, uninitialised at first.

@@ -8,8 +8,11 @@
 #include <diem/backend/concept.hpp>
 #include <diem/backend/memory.hpp>
 
+/// \file
 /// What a backend may have beyond `Backend`, for algorithms to take where it is there. All of it changes speed alone: the same
 /// algorithm is right without it.
+/// \snippet tests/examples/backend.cpp backend/capabilities.hpp
+
 namespace diem {
 
 namespace archetype {

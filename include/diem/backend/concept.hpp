@@ -8,7 +8,10 @@
 #include <diem/core/random.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
 /// What an algorithm may ask of the place where it runs. See docs/architecture.md, "Backend".
+/// \snippet tests/examples/backend.cpp backend/concept.hpp
+
 namespace diem {
 
 template <class B>

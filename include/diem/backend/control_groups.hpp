@@ -6,6 +6,9 @@
 #include <string>
 #include <string_view>
 
+/// \file
+/// Internal: control groups of this process.
+
 namespace diem {
 
 namespace detail {

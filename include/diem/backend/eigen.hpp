@@ -23,6 +23,10 @@
 #include <diem/backend/thread_pool.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
+/// The backend of the CPU: threads over items, vectors inside them.
+/// \snippet tests/examples/backend.cpp backend/eigen.hpp
+
 namespace diem {
 
 struct eigen_options {

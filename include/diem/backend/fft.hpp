@@ -9,6 +9,10 @@
 #include <diem/core/check.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
+/// The direction of a Fourier transform.
+/// \snippet tests/examples/backend.cpp backend/fft.hpp
+
 namespace diem {
 
 /// Of a discrete Fourier transform: exponent -2 pi i, or its inverse +2 pi i.

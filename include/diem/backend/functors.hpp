@@ -4,8 +4,11 @@
 #include <diem/core/macros.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
 /// Functors that several layers map or launch, generic over the value (a scalar, or a block of them on the CPU). The first
 /// argument is written; what only one algorithm needs stands beside that algorithm.
+/// \snippet tests/examples/backend.cpp backend/functors.hpp
+
 namespace diem::functors {
 
 struct assign {  // y = x

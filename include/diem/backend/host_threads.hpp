@@ -16,8 +16,11 @@
 
 #include <diem/backend/control_groups.hpp>
 
+/// \file
 /// How many threads this process may use: the cores that it may run on, and the share of them that its control groups give
 /// it. A process in a container, or under a batch system, often has fewer than the machine.
+/// \snippet tests/examples/backend.cpp backend/host_threads.hpp
+
 namespace diem {
 
 namespace detail {

@@ -21,6 +21,10 @@
 #include <diem/core/error.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
+/// Memory that is kept and served again.
+/// \snippet tests/examples/backend.cpp backend/memory.hpp
+
 namespace diem {
 
 namespace detail {

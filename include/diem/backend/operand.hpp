@@ -7,7 +7,9 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 
-/// Host-side access to the operands of `map`, shared by the backends that live in host memory.
+/// \file
+/// Internal: host-side access to the operands of `map`, shared by the backends that live in host memory.
+
 namespace diem::detail {
 
 template <class Pointer>

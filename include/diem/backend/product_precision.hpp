@@ -5,6 +5,10 @@
 
 #include <diem/core/error.hpp>
 
+/// \file
+/// To what products may be rounded.
+/// \snippet tests/examples/backend.cpp backend/product_precision.hpp
+
 namespace diem {
 
 /// To what the operands of float32 products may be rounded, so that they are faster and less accurate. Sums stay float32;

@@ -14,6 +14,10 @@
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 
+/// \file
+/// The backend of plain loops: the oracle of tests.
+/// \snippet tests/examples/backend.cpp backend/reference.hpp
+
 namespace diem {
 
 /// The oracle: every primitive as a plain loop on one thread. `Ptr` is the pointer type handed out; tests instantiate it

@@ -5,8 +5,11 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/macros.hpp>
 
+/// \file
 /// Rows of numbers that lie side by side, such as the channels of a pixel: a thread of the host goes over a row alone, in
 /// vectors; on a FineGrained backend a team of threads does, side by side, and sums over its members.
+/// \snippet tests/examples/backend.cpp backend/team.hpp
+
 namespace diem {
 
 /// A team of one. Any team has the same functions: member `first()` takes the numbers first(), first() + step(), ... of a row,

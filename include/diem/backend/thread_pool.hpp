@@ -17,6 +17,10 @@
 #include <diem/core/error.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
+/// Threads that share ranges of indices.
+/// \snippet tests/examples/backend.cpp backend/thread_pool.hpp
+
 namespace diem {
 
 /// Runs index ranges on a fixed number of threads, the caller among them. Workers spin briefly between jobs, then sleep.

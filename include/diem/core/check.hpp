@@ -10,8 +10,11 @@
 #include <diem/core/error.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
 /// Checks of arguments, made in every build by public entry points. `where` is the function ("solver::cg"), `what` the
 /// argument or the quantity.
+/// \snippet tests/examples/core.cpp core/check.hpp
+
 namespace diem {
 
 namespace detail {

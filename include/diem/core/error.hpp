@@ -4,6 +4,10 @@
 #include <stdexcept>
 #include <string>
 
+/// \file
+/// What the library throws.
+/// \snippet tests/examples/core.cpp core/error.hpp
+
 namespace diem {
 
 /// Base of everything the library throws.

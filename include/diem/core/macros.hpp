@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+/// \file
+/// `DIEM_HOST_DEVICE`, for functions that device code calls, too.
+/// \snippet tests/examples/core.cpp core/macros.hpp
+
 // Solvers, guards and statuses tell NaN and infinity from numbers, which these options let compilers take for impossible.
 #if (defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0)) && \
     !defined(DIEM_ALLOW_FAST_MATH)

@@ -8,6 +8,7 @@
 
 #include <diem/core/macros.hpp>
 
+/// \file
 /// Counter-based random numbers: every number is a pure function of (seed, lane, step, item, element), so that the same
 /// numbers come out for any thread count, batch split, number of ranks, and on every backend (to the rounding of its
 /// log, sin and cos).
@@ -15,6 +16,8 @@
 /// Generator: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11), written
 /// out here rather than taken from Random123: forty lines that host and device compilers both take, and one dependency
 /// less for users. The tests hold it to the published known answers, and to Random123 where installed.
+/// \snippet tests/examples/core.cpp core/random.hpp
+
 namespace diem {
 
 /// Names one batch of random numbers.

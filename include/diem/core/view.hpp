@@ -7,6 +7,10 @@
 
 #include <diem/core/macros.hpp>
 
+/// \file
+/// Views of batches and vectors, which own nothing.
+/// \snippet tests/examples/core.cpp core/view.hpp
+
 namespace diem {
 
 /// Signed type of every size and position.

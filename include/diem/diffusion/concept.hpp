@@ -7,6 +7,10 @@
 #include <diem/backend/concept.hpp>
 #include <diem/linop/concept.hpp>
 
+/// \file
+/// Denoisers and score models: what priors are.
+/// \snippet tests/examples/diffusion.cpp diffusion/concept.hpp
+
 namespace diem::diffusion {
 
 /// The noise levels sigma of a batch x_t = x + sigma z (standard deviations, in data units): one number for all items,

@@ -17,6 +17,10 @@
 #include <diem/linop/concept.hpp>
 #include <diem/linop/hartley.hpp>
 
+/// \file
+/// A Gaussian as a prior, diagonal + low rank.
+/// \snippet tests/examples/diffusion.cpp diffusion/gaussian.hpp
+
 namespace diem::diffusion {
 
 namespace detail {

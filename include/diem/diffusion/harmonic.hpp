@@ -17,6 +17,7 @@
 #include <diem/linop/hartley.hpp>
 #include <diem/linop/low_rank.hpp>
 
+/// \file
 /// The covariance of x given x_t = x + sigma z for a Gaussian x with covariance Sigma = diag(d) + u u':
 ///
 ///     V = (Sigma^-1 + sigma^-2 I)^-1 = diag(v_d) + v_u v_u',
@@ -27,6 +28,8 @@
 ///
 /// d and u may be those of the coefficients H x in an orthonormal basis (linop/hartley.hpp): Sigma = H (diag(d) + u u') H, and
 /// V = H (diag(v_d) + v_u v_u') H.
+/// \snippet tests/examples/diffusion.cpp diffusion/harmonic.hpp
+
 namespace diem::diffusion {
 
 namespace detail {

@@ -16,6 +16,10 @@
 #include <diem/diffusion/mixture_parameters.hpp>
 #include <diem/linop/concept.hpp>
 
+/// \file
+/// A mixture of Gaussians as a prior, for few features.
+/// \snippet tests/examples/diffusion.cpp diffusion/mixture.hpp
+
 namespace diem::diffusion {
 
 /// One dense symmetric D x D matrix per item, seen as an operator: refers to memory of its linearization.

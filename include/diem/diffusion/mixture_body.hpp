@@ -7,7 +7,9 @@
 #include <diem/core/random.hpp>
 #include <diem/core/view.hpp>
 
-/// What a mixture computes for one item, as bodies for `launch`. See `mixture`.
+/// \file
+/// Internal: what a mixture computes for one item, as bodies for `launch`. See `mixture`.
+
 namespace diem::diffusion::detail {
 
 /// A mixture seen at noise level s: component k's covariance is C_k + s^2 I = Q_k diag(l_k + s^2) Q_k', so with

@@ -10,8 +10,11 @@
 #include <diem/backend/reference.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
 /// Mixtures of Gaussians on the host, in double: parameters, moments, and the closed-form posterior under a linear
 /// observation. For small D, and what samplers are tested against.
+/// \snippet tests/examples/diffusion.cpp diffusion/mixture_parameters.hpp
+
 namespace diem::diffusion {
 
 /// sum_k weight_k N(mean_k, cov_k): weight K numbers; mean D x K; cov K matrices D x D, one after another.

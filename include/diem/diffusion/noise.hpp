@@ -8,7 +8,10 @@
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 
+/// \file
 /// Where a sampler's standard normals come from.
+/// \snippet tests/examples/diffusion.cpp diffusion/noise.hpp
+
 namespace diem::diffusion {
 
 /// `draw(b, lane, index, z)` fills z (features x items) with draw `index` of purpose `lane` (of `random_lane`):

@@ -15,7 +15,10 @@
 #include <diem/diffusion/noise.hpp>
 #include <diem/diffusion/schedule.hpp>
 
+/// \file
 /// Sampling by reversing the noising process: one loop, `sample`, and one struct per scheme that holds its step.
+/// \snippet tests/examples/diffusion.cpp diffusion/sampler.hpp
+
 namespace diem::diffusion {
 
 namespace detail {

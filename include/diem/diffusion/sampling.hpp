@@ -16,7 +16,10 @@
 #include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>
 
+/// \file
 /// A sampler chosen when the program runs, in batches of bounded size.
+/// \snippet tests/examples/diffusion.cpp diffusion/sampling.hpp
+
 namespace diem::diffusion {
 
 enum class sampler_choice { ddpm, ddim, heun, predictor_corrector, dpm_2m, dpm_2m_sde };

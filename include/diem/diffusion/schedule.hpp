@@ -6,12 +6,15 @@
 
 #include <diem/core/check.hpp>
 
+/// \file
 /// Noise schedules: x_t = alpha(t) (x + sigma(t) z) for t in [0, 1].
 ///
 /// Score models and samplers work in the variance exploding (VE) form x + sigma z, whatever the schedule. A variance
 /// preserving (VP) one, x_t = alpha x + beta z with alpha^2 + beta^2 = 1, is the same process seen through x_t / alpha,
 /// with sigma = beta / alpha: sampling under it means to visit its noise levels, and a model trained on its x_t is given
 /// alpha times the VE state.
+/// \snippet tests/examples/diffusion.cpp diffusion/schedule.hpp
+
 namespace diem::diffusion {
 
 /// `sigma(t)`  noise level of the VE form, in data units, increasing, > 0 at t = 0

@@ -9,7 +9,10 @@
 #include <diem/core/check.hpp>
 #include <diem/diffusion/concept.hpp>
 
+/// \file
 /// Networks of one's own as score models.
+/// \snippet tests/examples/diffusion.cpp diffusion/score_model.hpp
+
 namespace diem::diffusion {
 
 namespace detail {

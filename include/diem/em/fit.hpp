@@ -15,12 +15,15 @@
 #include <diem/core/check.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
 /// Expectation-maximisation as a loop over values: nothing here knows what a prior, a sample or a network is.
 ///
 ///     prior_0 -> e_step -> samples_0 -> m_step -> prior_1 -> e_step -> ...
 ///
 /// One turn is a lap. If the E-step is exact and the M-step maximises the expected log-likelihood, the evidence of the
 /// observations never decreases (Dempster, Laird and Rubin, 1977).
+/// \snippet tests/examples/em.cpp em/fit.hpp
+
 namespace diem::em {
 
 /// What a step, or a monitor at the end of a lap, wishes.

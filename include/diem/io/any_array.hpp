@@ -33,7 +33,10 @@
 #include <diem/io/png.hpp>
 #endif
 
+/// \file
 /// Arrays of any format that this build knows: read by what the file is, written by what its name ends in.
+/// \snippet tests/examples/io.cpp io/any_array.hpp
+
 namespace diem::io {
 
 /// "npy, cfl (BART), HDF5, ...": the formats of this build.

@@ -21,7 +21,10 @@
 #include <diem/io/ismrmrd.hpp>
 #endif
 
+/// \file
 /// K-space and coil maps of any format that this build knows.
+/// \snippet tests/examples/io.cpp io/any_kspace.hpp
+
 namespace diem::io {
 
 namespace detail {

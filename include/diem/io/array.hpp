@@ -11,6 +11,10 @@
 #include <diem/core/check.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
+/// Arrays on the host, as files hold them.
+/// \snippet tests/examples/io.cpp io/array.hpp
+
 namespace diem::io {
 
 /// Extents of an array, outermost first (row-major).

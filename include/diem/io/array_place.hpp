@@ -4,6 +4,10 @@
 #include <filesystem>
 #include <string>
 
+/// \file
+/// FILE::NAME: an array inside a file.
+/// \snippet tests/examples/io.cpp io/array_place.hpp
+
 namespace diem::io {
 
 /// FILE or FILE::NAME: a file, and which of its arrays.

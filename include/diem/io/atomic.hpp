@@ -19,7 +19,10 @@
 
 #include <diem/core/error.hpp>
 
+/// \file
 /// Files that appear whole or not at all. POSIX.
+/// \snippet tests/examples/io.cpp io/atomic.hpp
+
 namespace diem::io {
 
 /// Writes to `path` under a temporary name in the same folder; `commit()` flushes it to the disk and renames it. Until

@@ -19,6 +19,7 @@
 #include <diem/io/atomic.hpp>
 #include <diem/io/detail/input_file.hpp>
 
+/// \file
 /// Arrays of BART (the Berkeley Advanced Reconstruction Toolbox): NAME.hdr, a text with up to 16 dimensions, and NAME.cfl,
 /// complex64, little-endian, the first dimension fastest. Dimensions: READ, PHS1, PHS2, COIL, MAPS, TE, ..., SLICE (13), AVG.
 ///
@@ -26,6 +27,8 @@
 /// "230 180 1 8" is (8, 1, 180, 230) = (COIL, PHS2, PHS1, READ). So READ is the last axis, the width, and lines of phase
 /// encoding are rows: a mask of one value per line of PHS1 runs along the height. fastMRI has them the other way round
 /// (height is READ, a mask is one value per column): `swap_last_axes` gives (..., READ, PHS1).
+/// \snippet tests/examples/io.cpp io/cfl.hpp
+
 namespace diem::io {
 
 /// NAME, NAME.cfl or NAME.hdr with this extension.

@@ -11,7 +11,10 @@
 #include <diem/io/array.hpp>
 #include <diem/io/detail/input_file.hpp>
 
+/// \file
 /// The binary layout of CIFAR-10 (Krizhevsky 2009): records of one label byte, then 32 x 32 bytes each of red, green, blue.
+/// \snippet tests/examples/io.cpp io/cifar.hpp
+
 namespace diem::io {
 
 /// A pixel 0 .. 255 in the data range of the paper: pixel * 4 / 256 - 2, in [-2, 2).

@@ -17,14 +17,10 @@
 #include <diem/core/error.hpp>
 #include <diem/io/json.hpp>
 
+/// \file
 /// Typed reading of JSON configurations: every error is a config_error that names the key by its path ("net.heads.1").
-/// <!-- tests/compile/examples.cpp config -->
-///
-///     io::read_config(io::load_config(path), [&](io::config_object& c) {
-///         c.required("rank", options.rank).at_least(1);
-///         c.optional("sigma_y", options.sigma_y).above(0.0);
-///         c.object("net", [&](io::config_object& net) { net.optional("layers", options.layers); });
-///     });
+/// \snippet tests/examples/io.cpp io/config.hpp
+
 namespace diem::io {
 
 /// Throws config_error: file, key and what is wrong.

@@ -15,9 +15,12 @@
 #include <diem/io/array.hpp>
 #include <diem/io/dtype.hpp>
 
+/// \file
 /// Fingerprints of data and tensors: XXH64, so that `xxhsum -H64` and Python's xxhash give the same numbers. It finds damage
 /// and changes, not forgery. Written here from its specification, because the library asks for no package beyond Eigen
 /// and JSON, and a checkpoint must be checked wherever it is read.
+/// \snippet tests/examples/io.cpp io/content_hash.hpp
+
 namespace diem::io {
 
 /// XXH64 of bytes that come in pieces. Seed 0.

@@ -17,6 +17,10 @@
 #include <diem/core/error.hpp>
 #include <diem/io/array.hpp>
 
+/// \file
+/// Element types of files.
+/// \snippet tests/examples/io.cpp io/dtype.hpp
+
 namespace diem::io {
 
 /// Element types of files. `other`: one that a format has and nothing here reads.

@@ -19,9 +19,12 @@
 #include <diem/io/hdf5_writer.hpp>
 #include <diem/io/ismrmrd_header.hpp>
 
+/// \file
 /// Measurements in the layout of fastMRI (Zbontar et al. 2018, arXiv 1811.08839): HDF5 with `kspace` (slices, coils, height,
 /// width) or (slices, height, width), centred, height the readout and width the phase encoding; `mask` of the columns;
 /// `ismrmrd_header`; reconstructions.
+/// \snippet tests/examples/io.cpp io/fastmri.hpp
+
 namespace diem::io {
 
 /// A file of one volume, read slice by slice. Throws io_error with file and data set.

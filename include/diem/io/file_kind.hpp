@@ -11,7 +11,10 @@
 
 #include <diem/io/detail/input_file.hpp>
 
+/// \file
 /// What a file is, by its first bytes: for messages about a file that is no such file, and to pick a reader.
+/// \snippet tests/examples/io.cpp io/file_kind.hpp
+
 namespace diem::io {
 
 enum class file_kind {

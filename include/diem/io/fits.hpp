@@ -22,7 +22,10 @@
 #include <diem/io/detail/input_file.hpp>
 #include <diem/io/file_kind.hpp>
 
+/// \file
 /// Images of FITS files (astronomy). NAXIS1 is the last axis here: the memory is the same.
+/// \snippet tests/examples/io.cpp io/fits.hpp
+
 namespace diem::io {
 
 namespace detail {

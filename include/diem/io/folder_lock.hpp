@@ -13,16 +13,15 @@
 
 #include <diem/core/error.hpp>
 
+/// \file
 /// One process at a time in a folder of results. POSIX.
+/// \snippet tests/examples/io.cpp io/folder_lock.hpp
+
 namespace diem::io {
 
 /// Holds a folder for as long as it lives: flock on a file in it, which the kernel frees when the process ends,
 /// however it ends. The file says who holds it; it stays behind, empty, for removing it would let two processes hold two
 /// files of one name.
-/// <!-- tests/compile/examples.cpp lock -->
-///
-///     const io::folder_lock lock(out);
-///
 /// Throws io_error: the folder cannot be written, or is held; the message says by which process on which machine. On file
 /// systems without locks (some network ones) there is none: `held()` is then false.
 class folder_lock {

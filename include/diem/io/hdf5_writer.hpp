@@ -18,6 +18,10 @@
 #include <diem/io/atomic.hpp>
 #include <diem/io/detail/hdf5.hpp>
 
+/// \file
+/// HDF5 files, written as a whole.
+/// \snippet tests/examples/io.cpp io/hdf5_writer.hpp
+
 namespace diem::io {
 
 /// Writes data sets into a new file, atomically: it is at its path after `commit`. Until then it is in memory, since the

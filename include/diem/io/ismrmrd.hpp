@@ -16,8 +16,11 @@
 #include <diem/io/detail/hdf5.hpp>
 #include <diem/io/ismrmrd_lines.hpp>
 
+/// \file
 /// Raw data of ISMRMRD: an HDF5 file whose group (usually "dataset") holds `xml` and `data`, a table of acquisitions. It is read by
 /// HDF5 alone: what the table says of an acquisition is compared with the samples that are there.
+/// \snippet tests/io/formats_exchange.cpp io/ismrmrd.hpp
+
 namespace diem::io {
 
 namespace detail {

@@ -14,7 +14,10 @@
 
 #include <diem/core/error.hpp>
 
+/// \file
 /// The few sizes that reconstruction needs from the XML header of ISMRMRD, as fastMRI's files hold it.
+/// \snippet tests/examples/io.cpp io/ismrmrd_header.hpp
+
 namespace diem::io {
 
 /// Matrix sizes x (readout), y, z, and the lines of phase encoding that were measured. 0 where the header does not say.

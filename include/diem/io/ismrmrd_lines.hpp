@@ -15,8 +15,11 @@
 #include <diem/io/ismrmrd_header.hpp>
 #include <diem/io/kspace.hpp>
 
+/// \file
 /// Lines of k-space as a scanner measures them, sorted: what ISMRMRD's raw data become (S. Inati et al., ISMRM raw data format,
 /// 2017). io/ismrmrd.hpp reads them.
+/// \snippet tests/examples/io.cpp io/ismrmrd_lines.hpp
+
 namespace diem::io {
 
 /// One acquisition: the samples of one readout in all coils.

@@ -16,6 +16,10 @@
 #include <diem/io/atomic.hpp>
 #include <diem/io/detail/input_file.hpp>
 
+/// \file
+/// JSON, read strictly and written atomically.
+/// \snippet tests/examples/io.cpp io/json.hpp
+
 namespace diem::io {
 
 using json = nlohmann::json;

@@ -14,9 +14,12 @@
 #include <diem/io/array.hpp>
 #include <diem/io/cfl.hpp>
 
+/// \file
 /// Measurements of magnetic resonance, whatever the file: slices of coils of k-space. Height is the readout (frequency encoding),
 /// width the phase encoding: a mask of columns is one of lines of phase encoding, as in fastMRI. Zero frequency is at
 /// (height / 2, width / 2).
+/// \snippet tests/examples/io.cpp io/kspace.hpp
+
 namespace diem::io {
 
 /// Which frequencies were measured: `values` (1 or slices, 1 or height, width), 0 and 1; an extent of 1 stands for all.

@@ -28,8 +28,11 @@
 #include <diem/io/dtype.hpp>
 #include <diem/io/npy.hpp>
 
+/// \file
 /// Arrays that stay on the disk: the system reads the pages that are touched, and drops them where it needs room. POSIX.
 /// A file that another process cuts short, or a disk that fails, while it is mapped ends the process by SIGBUS.
+/// \snippet tests/examples/io.cpp io/mapped.hpp
+
 namespace diem::io {
 
 namespace detail {

@@ -17,7 +17,10 @@
 #include <diem/io/detail/hdf5.hpp>
 #include <diem/io/hdf5_writer.hpp>
 
+/// \file
 /// Arrays in HDF5 files of any kind, and in MATLAB's v7.3 files, which are HDF5, too.
+/// \snippet tests/examples/io.cpp io/matlab.hpp
+
 namespace diem::io {
 
 namespace detail {

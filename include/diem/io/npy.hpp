@@ -22,8 +22,11 @@
 #include <diem/io/dtype.hpp>
 #include <diem/io/file_kind.hpp>
 
+/// \file
 /// NumPy's .npy format, versions 1.0 to 3.0: the element types of `dtype` in either byte order, C or Fortran order (which is
 /// transposed to C order on reading), headers of Python 2 and of NumPy's own integers. Written little-endian in C order.
+/// \snippet tests/examples/io.cpp io/npy.hpp
+
 namespace diem::io {
 
 /// What the header of an npy file says, checked against the size of the file.

@@ -59,6 +59,10 @@
 #include <diem/io/detail/input_file.hpp>
 #include <diem/io/file_kind.hpp>
 
+/// \file
+/// PNG images and folders of them.
+/// \snippet tests/examples/io.cpp io/png.hpp
+
 namespace diem::io {
 
 /// Writes an image (height, width, channels) of bytes as PNG, atomically: 1 channel grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha.

@@ -22,8 +22,11 @@
 #include <diem/io/file_kind.hpp>
 #include <diem/io/json.hpp>
 
+/// \file
 /// The safetensors format (huggingface/safetensors): a length (8 bytes), a JSON header of names, dtypes, shapes and
 /// offsets, then the data, without gap or overlap.
+/// \snippet tests/examples/io.cpp io/safetensors.hpp
+
 namespace diem::io {
 
 /// A tensor inside a file: its extents and where its bytes lie.

@@ -23,7 +23,10 @@
 #include <diem/io/dtype.hpp>
 #include <diem/io/file_kind.hpp>
 
+/// \file
 /// TIFF files of one image or a stack of images of one size: (items, height, width) or (items, height, width, channels).
+/// \snippet tests/examples/io.cpp io/tiff.hpp
+
 namespace diem::io {
 
 namespace detail {

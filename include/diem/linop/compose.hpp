@@ -5,8 +5,11 @@
 
 #include <diem/linop/data.hpp>
 
+/// \file
 /// Operators made of operators. They hold copies of their parts, which are light values (views and sizes): what the parts
 /// refer to must outlive them. Temporaries come from the backend's pool.
+/// \snippet tests/examples/linop.cpp linop/compose.hpp
+
 namespace diem::linop {
 
 /// A': rows and columns exchanged.

@@ -5,7 +5,10 @@
 
 #include <diem/backend/concept.hpp>
 
+/// \file
 /// Linear maps on batches: one map per item, or the same one for all.
+/// \snippet tests/examples/linop.cpp linop/concept.hpp
+
 namespace diem::linop {
 
 /// Opt-in tags: being linear, or symmetric, is a promise and never deduced from syntax.
@@ -47,6 +50,7 @@ concept SymmetricOperator = LinearOperator<A, B> && std::derived_from<typename A
 
 /// Opt-in by `using elementwise_tag = linop::elementwise_tag`: every item's map is diagonal, y_j = a_j x_j.
 struct elementwise_tag {};
+/// An operator with that tag.
 template <class A>
 concept ElementwiseOperator = std::same_as<typename A::elementwise_tag, elementwise_tag>;
 

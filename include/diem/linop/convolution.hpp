@@ -10,6 +10,10 @@
 
 #include <diem/linop/image.hpp>
 
+/// \file
+/// Blurs: convolution of images with kernels, and the usual kernels.
+/// \snippet tests/examples/linop.cpp linop/convolution.hpp
+
 namespace diem::linop {
 
 namespace detail {

@@ -12,7 +12,10 @@
 #include <diem/linop/data.hpp>
 #include <diem/linop/diagonal.hpp>
 
+/// \file
 /// Covariances Sigma: symmetric positive definite operators that can also be inverted and sampled. Units: variances.
+/// \snippet tests/examples/linop.cpp linop/covariance.hpp
+
 namespace diem::linop {
 
 /// A `NoiseCovariance` with its log-determinant.

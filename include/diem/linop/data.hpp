@@ -11,6 +11,10 @@
 #include <diem/core/check.hpp>
 #include <diem/linop/concept.hpp>
 
+/// \file
+/// The numbers that operators are made of, and the checks that operators make.
+/// \snippet tests/examples/linop.cpp linop/data.hpp
+
 namespace diem::linop {
 
 /// Numbers that an operator is made of. Given as a view or a `batch&`, the operator refers to them and they must outlive it;

@@ -5,6 +5,10 @@
 
 #include <diem/linop/data.hpp>
 
+/// \file
+/// Products with matrices.
+/// \snippet tests/examples/linop.cpp linop/dense.hpp
+
 namespace diem::linop {
 
 /// y_i = A x_i (one matrix for all items) or y_i = A_i x_i (one per item), column-major.

@@ -6,6 +6,10 @@
 #include <diem/backend/functors.hpp>
 #include <diem/linop/data.hpp>
 
+/// \file
+/// Products with a diagonal.
+/// \snippet tests/examples/linop.cpp linop/diagonal.hpp
+
 namespace diem::linop {
 
 /// y_i = d x (one diagonal for all items) or y_i = d_i x_i (one per item), element-wise.

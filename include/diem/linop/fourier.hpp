@@ -5,6 +5,10 @@
 
 #include <diem/linop/data.hpp>
 
+/// \file
+/// The Fourier transform of complex images.
+/// \snippet tests/examples/linop.cpp linop/fourier.hpp
+
 namespace diem::linop {
 
 namespace detail {

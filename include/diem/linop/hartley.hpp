@@ -4,6 +4,10 @@
 #include <diem/linop/fourier.hpp>
 #include <diem/linop/pixel_runs.hpp>
 
+/// \file
+/// The Hartley transform: real coefficients of real images.
+/// \snippet tests/examples/linop.cpp linop/hartley.hpp
+
 namespace diem::linop {
 
 namespace detail {

@@ -3,6 +3,10 @@
 
 #include <diem/linop/data.hpp>
 
+/// \file
+/// The identity, and multiples of it.
+/// \snippet tests/examples/linop.cpp linop/identity.hpp
+
 namespace diem::linop {
 
 /// y = x, n x n, for any number of items.

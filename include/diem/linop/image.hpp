@@ -11,7 +11,10 @@
 #include <diem/linop/compose.hpp>
 #include <diem/linop/sparse.hpp>
 
+/// \file
 /// Operators on images, (height, width, channels) an item, made of `sparse` maps of one axis.
+/// \snippet tests/examples/linop.cpp linop/image.hpp
+
 namespace diem::linop {
 
 struct image_extent {

@@ -7,6 +7,10 @@
 
 #include <diem/linop/data.hpp>
 
+/// \file
+/// An operator made of two functions.
+/// \snippet tests/examples/linop.cpp linop/lambda.hpp
+
 namespace diem::linop {
 
 namespace detail {

@@ -12,8 +12,11 @@
 #include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
 /// The algebra of covariances that are diagonal + low rank, diag(d) + u u', and of what they become under an element-wise map
 /// with independent noise. Everything about Gaussians in this library comes from here.
+/// \snippet tests/examples/linop.cpp linop/low_rank.hpp
+
 namespace diem::linop {
 
 /// y += scale u u' x

@@ -7,6 +7,10 @@
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/low_rank.hpp>
 
+/// \file
+/// Noise that is diagonal + low rank.
+/// \snippet tests/examples/linop.cpp linop/low_rank_covariance.hpp
+
 namespace diem::linop {
 
 /// Sigma_i = diag(d_i) + U U': U is n x rank, the same for all items; d one for all or one per item.

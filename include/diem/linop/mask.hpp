@@ -7,6 +7,10 @@
 #include <diem/core/random.hpp>
 #include <diem/linop/diagonal.hpp>
 
+/// \file
+/// Values that are hidden: inpainting.
+/// \snippet tests/examples/linop.cpp linop/mask.hpp
+
 namespace diem::linop {
 
 /// Sets entries to zero where the mask is 0 and keeps them where it is 1; n x n, so that y stays an image. One mask for all

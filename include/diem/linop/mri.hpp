@@ -7,8 +7,11 @@
 #include <diem/linop/fourier.hpp>
 #include <diem/linop/pixel_runs.hpp>
 
+/// \file
 /// Magnetic resonance imaging: the Fourier transform of an image, known at some frequencies. Images and k-space are centred
 /// (see linop/fourier.hpp), row by row, complex numbers as (re, im).
+/// \snippet tests/examples/linop.cpp linop/mri.hpp
+
 namespace diem::linop {
 
 /// Numbers that are the same for all items, or different for each.

@@ -12,7 +12,10 @@
 #include <diem/linop/data.hpp>
 #include <diem/linop/diagonal.hpp>
 
+/// \file
 /// Measurements y_i = f_i(x_i) that are not linear, with their derivatives: what `posterior::mmps` linearises at x_hat.
+/// \snippet tests/examples/linop.cpp linop/nonlinear.hpp
+
 namespace diem::linop {
 
 /// Opt-in tag of `NonlinearOperator`, in the place of `linear_tag`.

@@ -12,7 +12,10 @@
 #include <diem/linop/image.hpp>
 #include <diem/linop/nonlinear.hpp>
 
+/// \file
 /// Measurements of images that are not linear.
+/// \snippet tests/examples/linop.cpp linop/nonlinear_image.hpp
+
 namespace diem::linop {
 
 /// The magnitudes of an image's Fourier transform, (channels, height', width') an item, of the image padded with zeros about

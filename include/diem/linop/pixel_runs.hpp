@@ -4,6 +4,9 @@
 #include <diem/backend/capabilities.hpp>
 #include <diem/linop/concept.hpp>
 
+/// \file
+/// Internal: how rows of images are shared out.
+
 namespace diem::linop::detail {
 
 /// What index i of a launch does: `length` pixels of a row of an image; a whole row on a core, one pixel on a device.

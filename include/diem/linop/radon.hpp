@@ -8,6 +8,10 @@
 
 #include <diem/linop/image.hpp>
 
+/// \file
+/// Projections of a slice: computed tomography.
+/// \snippet tests/examples/linop.cpp linop/radon.hpp
+
 namespace diem::linop {
 
 namespace detail {

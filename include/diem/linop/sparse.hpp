@@ -11,6 +11,10 @@
 #include <diem/backend/batch.hpp>
 #include <diem/linop/data.hpp>
 
+/// \file
+/// Sparse matrices of a pattern that all items share.
+/// \snippet tests/examples/linop.cpp linop/sparse.hpp
+
 namespace diem::linop {
 
 /// Entry (row, col) of a sparse matrix is the number `parameter` of its parameters. Entries of one place add up.

@@ -3,6 +3,10 @@
 
 #include <diem/linop/data.hpp>
 
+/// \file
+/// Low resolution: means of blocks of pixels.
+/// \snippet tests/examples/linop.cpp linop/subsample.hpp
+
 namespace diem::linop {
 
 namespace detail {

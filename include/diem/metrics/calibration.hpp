@@ -10,7 +10,10 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
 /// Whether samples of a posterior are spread as the truth is.
+/// \snippet tests/examples/metrics.cpp metrics/calibration.hpp
+
 namespace diem::metrics {
 
 /// How often the truth of a value has each rank among its r samples.

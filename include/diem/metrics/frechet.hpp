@@ -11,6 +11,10 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
+/// The Frechet distance of two sets of features, as of the FID.
+/// \snippet tests/examples/metrics.cpp metrics/frechet.hpp
+
 namespace diem::metrics {
 
 /// Mean and covariance of a set of feature vectors. `cov` is features x features, symmetric, with divisor count - 1.

@@ -10,6 +10,10 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
+/// The Inception score of class probabilities.
+/// \snippet tests/examples/metrics.cpp metrics/inception_score.hpp
+
 namespace diem::metrics {
 
 struct inception_score_result {

@@ -9,6 +9,10 @@
 #include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
+/// Mean squared error, and the peak signal-to-noise ratio.
+/// \snippet tests/examples/metrics.cpp metrics/psnr.hpp
+
 namespace diem::metrics {
 
 /// Mean over the features of (x - y)^2, one number per item, summed in float64.

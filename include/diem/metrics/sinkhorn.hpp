@@ -15,6 +15,10 @@
 #include <diem/core/check.hpp>
 #include <diem/metrics/detail/sinkhorn_problems.hpp>
 
+/// \file
+/// Entropic optimal transport, and the Sinkhorn divergence.
+/// \snippet tests/examples/metrics.cpp metrics/sinkhorn.hpp
+
 namespace diem::metrics {
 
 struct sinkhorn_options {

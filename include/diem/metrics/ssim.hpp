@@ -8,6 +8,10 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
+/// Structural similarity of images.
+/// \snippet tests/examples/metrics.cpp metrics/ssim.hpp
+
 namespace diem::metrics {
 
 /// Shape of the images in a batch: height-width-channel inside an item.

@@ -15,6 +15,10 @@
 #include <diem/nn/network.hpp>
 #include <diem/nn/unet.hpp>
 
+/// \file
+/// A network chosen when the program runs.
+/// \snippet tests/examples/model.cpp model/any_network.hpp
+
 namespace diem::model {
 
 /// An MLP or a U-Net, or one of `More` (whole types), chosen when the program runs: an `nn::Network`, so that what is built on

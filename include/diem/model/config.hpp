@@ -15,6 +15,7 @@
 #include <diem/nn/mlp.hpp>
 #include <diem/nn/unet.hpp>
 
+/// \file
 /// Networks from JSON and back:
 ///
 ///     {"type": "mlp", "features": 5, "hidden": [256, 256, 256], "emb": 64, "normalize": true}
@@ -23,6 +24,8 @@
 /// `shape` is (height, width, channels) of the data, `heads` maps levels to attention heads. "normalize", "heads" and "patch"
 /// may be left out. Networks trained elsewhere have "type": "ddpm_unet" and the names of `nn::ddpm_unet_config`, all of them given
 /// (tools/convert_network writes them). An unknown key, a missing one or a wrong type throws config_error naming it.
+/// \snippet tests/examples/model.cpp model/config.hpp
+
 namespace diem::model {
 
 using network_config = std::variant<nn::mlp_config, nn::unet_config, nn::ddpm_unet_config>;

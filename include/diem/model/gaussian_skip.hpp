@@ -15,6 +15,10 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/linop/low_rank.hpp>
 
+/// \file
+/// The denoiser of a Gaussian in the place of the skip connection.
+/// \snippet tests/examples/model.cpp model/gaussian_skip.hpp
+
 namespace diem::model {
 
 namespace detail {

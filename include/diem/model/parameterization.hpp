@@ -8,7 +8,10 @@
 
 #include <diem/core/check.hpp>
 
+/// \file
 /// What a network predicts, what it is given, and how it is told the noise level: enough to see it as a denoiser of x_t = x + s z.
+/// \snippet tests/examples/model.cpp model/parameterization.hpp
+
 namespace diem::model {
 
 /// x_hat = c_skip x_t + c_out net(c_in x_t, c_noise), d = sigma_data:

@@ -21,6 +21,10 @@
 #include <diem/nn/embedding.hpp>
 #include <diem/nn/network.hpp>
 
+/// \file
+/// A network as a denoiser.
+/// \snippet tests/examples/model.cpp model/preconditioned.hpp
+
 namespace diem::model {
 
 /// Training: dropout, and which items it is drawn for.

@@ -9,6 +9,10 @@
 #include <diem/backend/reference.hpp>
 #include <diem/mri/coil_matrix.hpp>
 
+/// \file
+/// Fewer, virtual coils.
+/// \snippet tests/examples/mri.cpp mri/coil_compression.hpp
+
 namespace diem::mri {
 
 /// Fewer, virtual coils that hold most of the signal.

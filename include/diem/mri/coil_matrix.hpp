@@ -9,6 +9,10 @@
 #include <diem/linop/mri.hpp>
 #include <diem/mri/kspace.hpp>
 
+/// \file
+/// Combinations of coils.
+/// \snippet tests/examples/mri.cpp mri/coil_matrix.hpp
+
 namespace diem::mri {
 
 /// A complex matrix on the host, row by row.

@@ -9,6 +9,10 @@
 
 #include <diem/mri/measured.hpp>
 
+/// \file
+/// Coil maps by ESPIRiT.
+/// \snippet tests/examples/mri.cpp mri/espirit.hpp
+
 namespace diem::mri {
 
 struct espirit_options {

@@ -8,9 +8,12 @@
 #include <diem/core/check.hpp>
 #include <diem/linop/data.hpp>
 
+/// \file
 /// What comes before a reconstruction from accelerated measurements of magnetic resonance. K-space of one slice is (coils,
 /// height, width, 2), the last axis (re, im): an item of a batch. The transform is centred and orthonormal (linop/fourier.hpp):
 /// zero frequency and origin of the image are at (height / 2, width / 2), rounded down.
+/// \snippet tests/examples/mri.cpp mri/kspace.hpp
+
 namespace diem::mri {
 
 /// Extent of the k-space of a slice.

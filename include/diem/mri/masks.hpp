@@ -10,6 +10,10 @@
 
 #include <diem/mri/kspace.hpp>
 
+/// \file
+/// Which frequencies are measured.
+/// \snippet tests/examples/mri.cpp mri/masks.hpp
+
 namespace diem::mri {
 
 /// How frequencies outside the centre are chosen; n positions (columns, or frequencies of a full-size mask), acceleration R.

@@ -7,6 +7,10 @@
 
 #include <diem/mri/kspace.hpp>
 
+/// \file
+/// Which frequencies were measured, by their zeros.
+/// \snippet tests/examples/mri.cpp mri/measured.hpp
+
 namespace diem::mri {
 
 namespace detail {

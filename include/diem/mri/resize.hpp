@@ -5,6 +5,10 @@
 
 #include <diem/mri/kspace.hpp>
 
+/// \file
+/// Images and k-space of another size.
+/// \snippet tests/examples/mri.cpp mri/resize.hpp
+
 namespace diem::mri {
 
 namespace detail {

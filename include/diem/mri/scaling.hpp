@@ -8,6 +8,10 @@
 #include <diem/linop/concept.hpp>
 #include <diem/mri/kspace.hpp>
 
+/// \file
+/// Between the units of a scanner and those of a prior.
+/// \snippet tests/examples/mri.cpp mri/scaling.hpp
+
 namespace diem::mri {
 
 /// Between the units of a measurement and those of a prior, whose images are in about [-2, 2]:

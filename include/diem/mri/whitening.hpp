@@ -11,6 +11,10 @@
 #include <diem/mri/coil_matrix.hpp>
 #include <diem/mri/measured.hpp>
 
+/// \file
+/// The noise of the coils, and how to make it white.
+/// \snippet tests/examples/mri.cpp mri/whitening.hpp
+
 namespace diem::mri {
 
 /// The noise of every coil: complex, Gaussian, with covariance Psi = E[n n^H], whose real and imaginary parts have half of it

@@ -11,7 +11,10 @@
 #include <diem/nn/detail/loops.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
 /// SiLU, softmax and dropout. All views of one call have the same shape. Derivation: docs/derivations/kernels.md.
+/// \snippet tests/examples/nn.cpp nn/activation.hpp
+
 namespace diem::nn {
 
 namespace detail {

@@ -12,11 +12,14 @@
 #include <diem/nn/detail/gemm.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
 /// Scaled dot-product attention among the L positions of each item. Derivation: docs/derivations/kernels.md.
 ///
 ///     q, k, v, y: items x (L, C), C = heads c; head h owns channels h c .. (h + 1) c - 1
 ///     S = softmax over the keys of k_h' q_h / sqrt(c) (L keys x L queries),  y_h = v_h S
 /// Scores live one block of (item, head) pairs at a time, are not kept, and are computed again by the derivatives.
+/// \snippet tests/examples/nn.cpp nn/attention.hpp
+
 namespace diem::nn {
 
 struct attention_shape {

@@ -17,8 +17,10 @@
 #include <diem/nn/norm.hpp>
 #include <diem/nn/parameters.hpp>
 
-/// A block of the U-Net. x, y: items x (H, W, C), contiguous; modulation m: see modulation_layer.hpp. Cotangents
+/// \file
+/// Internal: a block of the U-Net. x, y: items x (H, W, C), contiguous; modulation m: see modulation_layer.hpp. Cotangents
 /// pass through a block in place: `g` is y_bar before, x_bar after.
+
 namespace diem::nn {
 
 /// y = (x + c f(x)) / sqrt(1 + c^2), f: modulated norm, multi-head self-attention among all pixels.

@@ -12,6 +12,7 @@
 #include <diem/nn/update.hpp>
 #include <diem/nn/window.hpp>
 
+/// \file
 /// Two-dimensional convolution (cross-correlation), odd square kernel, zero padding k / 2 on both ends, any stride.
 /// Derivation: docs/derivations/kernels.md.
 ///
@@ -19,6 +20,8 @@
 ///     y[i, j] = b + sum over p, q of kernel[p, q]' x[s i + p - k/2, s j + q - k/2], x = 0 outside
 /// Views are contiguous. Here: patches gathered in blocks of items, then one product; conv_plan.hpp takes the backend's
 /// faster form where it has one.
+/// \snippet tests/examples/nn.cpp nn/conv.hpp
+
 namespace diem::nn {
 
 struct conv_shape {

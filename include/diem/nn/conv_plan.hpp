@@ -8,6 +8,10 @@
 #include <diem/nn/conv.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
+/// The convolution of one layer in the fastest form of a backend.
+/// \snippet tests/examples/nn.cpp nn/conv_plan.hpp
+
 namespace diem::nn {
 
 namespace detail {

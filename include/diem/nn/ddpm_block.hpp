@@ -20,8 +20,10 @@
 #include <diem/nn/linear.hpp>
 #include <diem/nn/parameters.hpp>
 
-/// The pieces of a `ddpm_unet`. x, y: items x (H, W, C), contiguous. Cotangents pass through in place of new arrays where shapes
+/// \file
+/// Internal: the pieces of a `ddpm_unet`. x, y: items x (H, W, C), contiguous. Cotangents pass through in place of new arrays where shapes
 /// allow: `vjp` takes y_bar as `g` and overwrites it.
+
 namespace diem::nn {
 
 /// A group norm with parameters.

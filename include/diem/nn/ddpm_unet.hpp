@@ -23,6 +23,10 @@
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/resample.hpp>
 
+/// \file
+/// The U-Nets of DDPM++, NCSN++ and ADM, for weights from elsewhere.
+/// \snippet tests/examples/nn.cpp nn/ddpm_unet.hpp
+
 namespace diem::nn {
 
 /// The U-Nets of DDPM and what followed (Ho et al., arXiv 2006.11239; Song et al., arXiv 2011.13456; Dhariwal and Nichol, arXiv

@@ -8,6 +8,10 @@
 #include <diem/core/check.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
+/// Sizes and forms of a `ddpm_unet`.
+/// \snippet tests/examples/nn.cpp nn/ddpm_unet_config.hpp
+
 namespace diem::nn {
 
 /// Where the embedding of a class joins that of the noise level.

@@ -8,10 +8,14 @@
 #include <diem/nn/detail/loops.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
 /// Sines and cosines of one number per item. Derivation: docs/derivations/kernels.md.
 ///
 ///     c: 1 x n, y: F x n, F even and >= 4, h = F / 2
 ///     y = (sin f_0 c .. sin f_h-1 c, cos f_0 c .. cos f_h-1 c),  f_k = 1e-4^(k / (h - 1))
+///
+/// \snippet tests/examples/nn.cpp nn/embedding.hpp
+
 namespace diem::nn {
 
 namespace detail {

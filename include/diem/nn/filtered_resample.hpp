@@ -10,11 +10,15 @@
 #include <diem/nn/resample.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
 /// Images halved and doubled behind a separable filter of an even number of taps f, sum 1 (zeros outside the image): adjoint to one
 /// another up to a factor, each its own JVP. f = (1, 1) / 2: averages of 2 x 2 pixels, and nearest neighbours.
 ///
 ///     down[i, j] = sum over p, q of f_p f_q x[2 i + p - margin, 2 j + q - margin]
 ///     up = 4 down'
+///
+/// \snippet tests/examples/nn.cpp nn/filtered_resample.hpp
+
 namespace diem::nn {
 
 struct resample_filter {

@@ -13,9 +13,13 @@
 #include <diem/nn/norm.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
 /// Residual behind a gate, y = r (x + c h) with r = 1 / sqrt(1 + c^2). Derivation: docs/derivations/kernels.md.
 ///
 ///     x, h, y: C x n (one column per pixel); c: C x m, for n / m pixels each (m = 1: the same for all items)
+///
+/// \snippet tests/examples/nn.cpp nn/gated_residual.hpp
+
 namespace diem::nn {
 
 namespace detail {

@@ -10,6 +10,7 @@
 #include <diem/nn/detail/loops.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
 /// Group norm (Wu and He, arXiv 1803.08494) with an affine map that may depend on the item.
 ///
 ///     x: items x (pixels, C), contiguous; groups of C / groups neighbouring channels
@@ -18,6 +19,9 @@
 ///     gamma, beta: C; before, scale, shift: C x (1 or items), or empty for zero
 /// With A = (1 + scale) gamma / sqrt(var + epsilon) and averages over a group:
 ///     x_bar = A y_bar - avg(A y_bar) - u_hat avg(u_hat A y_bar),  y_dot = A (x_dot - avg(x_dot) - u_hat avg(u_hat x_dot))
+///
+/// \snippet tests/examples/nn.cpp nn/group_norm.hpp
+
 namespace diem::nn {
 
 struct group_norm_shape {

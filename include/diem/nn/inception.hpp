@@ -16,8 +16,11 @@
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/window_layers.hpp>
 
+/// \file
 /// Inception-v3 as the Frechet Inception distance takes it (weights of 2015-12-05): Szegedy et al. 2015 (arXiv 1512.00567), except that the
 /// average pools leave out what lies beyond the border and that the last block has a maximum pool.
+/// \snippet tests/examples/nn.cpp nn/inception.hpp
+
 namespace diem::nn {
 
 struct inception_config {

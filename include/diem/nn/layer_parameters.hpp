@@ -8,7 +8,9 @@
 #include <diem/nn/conv.hpp>
 #include <diem/nn/parameters.hpp>
 
-/// Adds the parameters of a layer, weight or kernel first, then the bias, with the spread of their first values.
+/// \file
+/// Internal: adds the parameters of a layer, weight or kernel first, then the bias, with the spread of their first values.
+
 namespace diem::nn {
 
 inline std::array<parameter, 2> add_linear(parameter_table& table, const std::string& name, index_t in, index_t out,

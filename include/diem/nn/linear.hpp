@@ -10,10 +10,14 @@
 #include <diem/nn/detail/loops.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
 /// Affine map of every item. Derivation: docs/derivations/kernels.md.
 ///
 ///     x: in x n, weight: (in, out) row-major, that is out x in column-major, bias: out or empty, y: out x n
 ///     y = W' x + b,  y_dot = W' x_dot,  x_bar = W y_bar,  W_bar = x y_bar',  b_bar = sum of the columns of y_bar
+///
+/// \snippet tests/examples/nn.cpp nn/linear.hpp
+
 namespace diem::nn {
 
 namespace detail {

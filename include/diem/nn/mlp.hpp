@@ -18,6 +18,10 @@
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/resample.hpp>
 
+/// \file
+/// A multilayer perceptron.
+/// \snippet tests/examples/nn.cpp nn/mlp.hpp
+
 namespace diem::nn {
 
 struct mlp_config {

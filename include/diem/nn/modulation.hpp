@@ -11,9 +11,13 @@
 #include <diem/nn/norm.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
 /// Scaling and shift by channel. Derivation: docs/derivations/kernels.md.
 ///
 ///     x, y: C x n (one column per pixel); a, b: C x m, for n / m pixels each (m = 1: the same for all items)
+///
+/// \snippet tests/examples/nn.cpp nn/modulation.hpp
+
 namespace diem::nn {
 
 namespace detail {

@@ -12,8 +12,10 @@
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/update.hpp>
 
-/// The layer that turns the embedding t (E x m) into the modulation of a block, 3 C x m, rows a, b, c; m = items, or 1 for all of
+/// \file
+/// Internal: the layer that turns the embedding t (E x m) into the modulation of a block, 3 C x m, rows a, b, c; m = items, or 1 for all of
 /// them.
+
 namespace diem::nn {
 
 /// (a, b, c) = Linear(SiLU(Linear(t))).

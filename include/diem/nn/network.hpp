@@ -9,6 +9,10 @@
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
+/// What a network has.
+/// \snippet tests/examples/nn.cpp nn/network.hpp
+
 namespace diem::nn {
 
 /// What a forward pass keeps for the derivatives that follow it.

@@ -12,11 +12,15 @@
 #include <diem/nn/detail/pixel_sums.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
 /// Layer norm over channels, alone or after a modulation in one pass. Derivation: docs/derivations/kernels.md.
 ///
 ///     x: C x n (one column per pixel); modulation a, b: C x m items of n / m pixels each
 ///     u = (1 + a) x + b (or u = x),  y = (u - mean) / sqrt(var + 1e-5), biased variance
 ///     J_norm v = (v - mean(v) - y mean(y v)) / sqrt(var + 1e-5), symmetric
+///
+/// \snippet tests/examples/nn.cpp nn/norm.hpp
+
 namespace diem::nn {
 
 inline constexpr double norm_epsilon = 1e-5;

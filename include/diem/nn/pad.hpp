@@ -5,8 +5,11 @@
 #include <diem/core/check.hpp>
 #include <diem/nn/resample.hpp>
 
+/// \file
 /// Images made larger by zeros, and cut back: adjoint to one another, each its own JVP. `margin` rows above and columns to the left are
 /// zeros, too.
+/// \snippet tests/examples/nn.cpp nn/pad.hpp
+
 namespace diem::nn {
 
 namespace detail {

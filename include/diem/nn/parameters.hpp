@@ -12,6 +12,10 @@
 #include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 
+/// \file
+/// Names, shapes and places of the weights of a network.
+/// \snippet tests/examples/nn.cpp nn/parameters.hpp
+
 namespace diem::nn {
 
 /// One named array inside a flat buffer, row-major.

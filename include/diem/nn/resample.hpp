@@ -6,8 +6,11 @@
 #include <diem/nn/detail/loops.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
 /// Linear rearrangements of images: nearest upsampling, concatenation of channels, space to depth. Each JVP is the forward
 /// on the tangent. Images are C x (items H W), one column per pixel. Derivation: docs/derivations/kernels.md.
+/// \snippet tests/examples/nn.cpp nn/resample.hpp
+
 namespace diem::nn {
 
 /// Extents of an image inside an item (height-width-channel).

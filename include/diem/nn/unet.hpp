@@ -17,6 +17,10 @@
 #include <diem/nn/residual_block.hpp>
 #include <diem/nn/unet_config.hpp>
 
+/// \file
+/// A U-Net, with derivatives by x and by its weights.
+/// \snippet tests/examples/nn.cpp nn/unet.hpp
+
 namespace diem::nn {
 
 /// Time-conditional U-Net of the paper's code. Images whose height or width is no multiple of patch 2^(levels - 1) are padded by zeros

@@ -7,6 +7,10 @@
 #include <diem/core/check.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
+/// Sizes of a U-Net.
+/// \snippet tests/examples/nn.cpp nn/unet_config.hpp
+
 namespace diem::nn {
 
 struct unet_config {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+/// \file
+/// Whether a kernel overwrites its result or adds to it.
+/// \snippet tests/examples/nn.cpp nn/update.hpp
+
 namespace diem::nn {
 
 /// What a kernel does with its result: y = f(x), or y += f(x). With overwrite the old y is not used (a NaN there does no

@@ -4,6 +4,10 @@
 #include <diem/core/macros.hpp>
 #include <diem/nn/resample.hpp>
 
+/// \file
+/// Windows that move over images.
+/// \snippet tests/examples/nn.cpp nn/window.hpp
+
 namespace diem::nn {
 
 /// What lies beyond the border: zeros, half a window of them on both ends (`same`), or nothing: the window stays inside (`valid`).

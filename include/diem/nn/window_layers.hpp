@@ -9,8 +9,11 @@
 #include <diem/nn/linear.hpp>
 #include <diem/nn/window.hpp>
 
+/// \file
 /// Layers of networks that are only evaluated, such as those of metrics: forward alone, without JVP and VJP. Convolutions with windows
 /// that are not square or stay inside the image, pools, bilinear resizing. What is trained takes conv.hpp.
+/// \snippet tests/examples/nn.cpp nn/window_layers.hpp
+
 namespace diem::nn {
 
 namespace detail {

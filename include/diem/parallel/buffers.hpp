@@ -10,7 +10,10 @@
 #include <diem/backend/batch.hpp>
 #include <diem/parallel/communicator.hpp>
 
+/// \file
 /// Exchanges of what lies in a backend's memory: in place where the communicator reaches it, else by way of the host.
+/// \snippet tests/examples/parallel.cpp parallel/buffers.hpp
+
 namespace diem::parallel {
 
 namespace detail {

@@ -16,7 +16,10 @@
 #include <diem/backend/batch.hpp>
 #include <diem/core/error.hpp>
 
+/// \file
 /// Several processes that learn one prior together: what an algorithm asks of them.
+/// \snippet tests/examples/parallel.cpp parallel/communicator.hpp
+
 namespace diem::parallel {
 
 using bytes = std::span<std::byte>;

@@ -20,7 +20,10 @@
 #include <diem/parallel/communicator.hpp>
 #include <diem/parallel/detail/mpi_pulse.hpp>
 
+/// \file
 /// Ranks by MPI. Needs an MPI library (CMake: diem::mpi).
+/// \snippet tests/install/ranks.cpp parallel/mpi.hpp
+
 namespace diem::parallel {
 
 struct mpi_options {

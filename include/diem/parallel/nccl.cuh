@@ -15,7 +15,10 @@
 #include <diem/backend/cuda/error.cuh>
 #include <diem/parallel/communicator.hpp>
 
+/// \file
 /// Ranks with a device each, by NCCL. Needs the NCCL library (CMake: diem::nccl).
+/// \snippet tests/cuda/nccl.cu parallel/nccl.cuh
+
 namespace diem::parallel {
 
 /// `Host` for start, control and what lies in the memory of the host; buffers on the devices go from one to the other by NCCL

@@ -10,7 +10,10 @@
 #include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>
 
+/// \file
 /// Sums whose order does not depend on the number of ranks.
+/// \snippet tests/examples/parallel.cpp parallel/tree_sum.hpp
+
 namespace diem::parallel {
 
 /// The sum of parts 0 .. n - 1 over a binary tree that n alone fixes: node k of level l is the sum of nodes 2 k and 2 k + 1 of level

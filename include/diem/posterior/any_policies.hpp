@@ -12,6 +12,10 @@
 #include <diem/posterior/options.hpp>
 #include <diem/posterior/policies.hpp>
 
+/// \file
+/// Covariance and solver of MMPS chosen when the program runs.
+/// \snippet tests/examples/posterior.cpp posterior/any_policies.hpp
+
 namespace diem::posterior {
 
 namespace detail {

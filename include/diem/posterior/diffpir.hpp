@@ -8,6 +8,10 @@
 #include <diem/diffusion/sampler.hpp>
 #include <diem/posterior/guidance.hpp>
 
+/// \file
+/// DiffPIR, for comparison.
+/// \snippet tests/examples/posterior.cpp posterior/diffpir.hpp
+
 namespace diem::posterior {
 
 struct diffpir_options {

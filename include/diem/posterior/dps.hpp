@@ -7,6 +7,10 @@
 #include <diem/diffusion/schedule.hpp>
 #include <diem/posterior/guidance.hpp>
 
+/// \file
+/// Diffusion posterior sampling (DPS), for comparison.
+/// \snippet tests/examples/posterior.cpp posterior/dps.hpp
+
 namespace diem::posterior {
 
 struct dps_options {

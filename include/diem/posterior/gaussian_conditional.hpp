@@ -14,7 +14,10 @@
 #include <diem/linop/concept.hpp>
 #include <diem/linop/low_rank.hpp>
 
+/// \file
 /// p(x | y) in closed form for a Gaussian prior N(mu, Sigma), Sigma = diag(d) + u u', and y = A x + e, e ~ N(0, Sigma_y).
+/// \snippet tests/examples/posterior.cpp posterior/gaussian_conditional.hpp
+
 namespace diem::posterior {
 
 namespace detail {

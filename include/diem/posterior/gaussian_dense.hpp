@@ -13,6 +13,10 @@
 #include <diem/linop/low_rank.hpp>
 #include <diem/posterior/gaussian_conditional.hpp>
 
+/// \file
+/// p(x | y) of a Gaussian prior behind any linear operator, by matrices.
+/// \snippet tests/examples/posterior.cpp posterior/gaussian_dense.hpp
+
 namespace diem::posterior {
 
 namespace detail {

@@ -13,6 +13,10 @@
 #include <diem/posterior/observation.hpp>
 #include <diem/solver/gmres.hpp>
 
+/// \file
+/// What the guidance methods beside MMPS share.
+/// \snippet tests/examples/posterior.cpp posterior/guidance.hpp
+
 namespace diem::posterior {
 
 /// What the guidance methods beside `mmps` share: `dps`, `pigdm`, `tmpd` and `diffpir`. Each is a `Denoiser` for E[x |

@@ -15,6 +15,10 @@
 #include <diem/linop/hartley.hpp>
 #include <diem/posterior/observation.hpp>
 
+/// \file
+/// Observations that are diagonal in a basis.
+/// \snippet tests/examples/posterior.cpp posterior/in_basis.hpp
+
 namespace diem::posterior {
 
 /// The variance of independent noise, where all rows and items have the same; else none.

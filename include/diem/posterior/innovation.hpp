@@ -5,6 +5,10 @@
 #include <diem/diffusion/concept.hpp>
 #include <diem/linop/concept.hpp>
 
+/// \file
+/// The covariance of the innovation, as an operator.
+/// \snippet tests/examples/posterior.cpp posterior/innovation.hpp
+
 namespace diem::posterior {
 
 namespace detail {

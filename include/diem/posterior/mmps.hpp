@@ -18,6 +18,10 @@
 #include <diem/posterior/policies.hpp>
 #include <diem/posterior/tally.hpp>
 
+/// \file
+/// Moment matching posterior sampling.
+/// \snippet tests/examples/posterior.cpp posterior/mmps.hpp
+
 namespace diem::posterior {
 
 /// Moment matching posterior sampling: the posterior denoiser of a prior's denoiser d and an observation y = A x + e,

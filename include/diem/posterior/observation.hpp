@@ -9,6 +9,10 @@
 #include <diem/linop/concept.hpp>
 #include <diem/linop/nonlinear.hpp>
 
+/// \file
+/// Observations y = A x + e.
+/// \snippet tests/examples/posterior.cpp posterior/observation.hpp
+
 namespace diem::posterior {
 
 /// What was measured: y_i = A_i x_i + e_i, e_i ~ N(0, Sigma_y), for each item of a batch.

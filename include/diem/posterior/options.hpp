@@ -9,6 +9,10 @@
 #include <diem/core/error.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
+/// Options of MMPS.
+/// \snippet tests/examples/posterior.cpp posterior/options.hpp
+
 namespace diem::posterior {
 
 /// What stands for V = Cov[x | x_t] in M = Sigma_y + A V A', and in the correction V A' v.

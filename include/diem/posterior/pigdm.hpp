@@ -6,6 +6,10 @@
 
 #include <diem/posterior/guidance.hpp>
 
+/// \file
+/// Pseudo-inverse guided diffusion (PiGDM), for comparison.
+/// \snippet tests/examples/posterior.cpp posterior/pigdm.hpp
+
 namespace diem::posterior {
 
 struct pigdm_options {

@@ -15,24 +15,22 @@
 #include <diem/solver/cg.hpp>
 #include <diem/solver/gmres.hpp>
 
+/// \file
 /// What `mmps` takes beside a model and an observation: a covariance policy, what stands for V = Cov[x | x_t] in
 /// M = Sigma_y + A V A' and in the correction V A'v, and a solver policy, how M v = y - A x_hat is solved. A combination that
 /// cannot work does not compile. `estimate` is a Gaussian estimate of the prior, and must outlive what is made with it.
-/// <!-- tests/compile/examples.cpp policies -->
-///
-///     posterior::mmps(b, model, observation, posterior::tweedie{}, posterior::cg<>{.iterations = 1});
-///     posterior::mmps(b, model, observation, posterior::blended{estimate, 3.0}, posterior::fom{2});
-///     posterior::mmps(b, model, observation, posterior::tweedie{},
-///                     posterior::fom{2, posterior::preconditioned{estimate}});
-///
 /// Chosen when the program runs: `mmps_options`.
+/// \snippet tests/examples/posterior.cpp posterior/policies.hpp
+
 namespace diem::posterior {
 
 struct covariance_policy_tag {};
 struct solver_policy_tag {};
-/// Opt-in by `using policy_tag = ...`.
+/// Opt-in by `using policy_tag = covariance_policy_tag`. `with(b, model, x_t, sigma, f)` returns f(mean, V in M, V in the correction).
 template <class C>
 concept CovariancePolicy = std::same_as<typename C::policy_tag, covariance_policy_tag>;
+/// Opt-in by `using policy_tag = solver_policy_tag`. `solve(b, part, sigma, m, r, v, w)`: M v = r and, where `byproduct`, w = V A'v,
+/// which its products give away. One VJP per iteration, and one more where a tolerance is asked for and `verify`.
 template <class S>
 concept SolverPolicy = std::same_as<typename S::policy_tag, solver_policy_tag>;
 
@@ -68,8 +66,6 @@ auto with_estimate(B& b, const diffusion::gaussian<B>& estimate, const_view_t<B>
 }
 
 }  // namespace detail
-
-/// `with(b, model, x_t, sigma, f)` of a covariance policy returns f(mean, V in M, V in the correction).
 
 /// sigma^2 J' of the model, both: the paper's choice.
 struct tweedie {
@@ -212,9 +208,6 @@ solver::solver_options options_of(const S& s) {
 }
 
 }  // namespace detail
-
-/// `solve(b, part, sigma, m, r, v, w)` of a solver policy: M v = r and, where `byproduct`, w = V A'v, which its products give
-/// away. One VJP per iteration, and one more where a tolerance is asked for and `verify`.
 
 /// Conjugate gradient. A learned Jacobian is not symmetric: cg treats M as if it were.
 template <class P = plain>

@@ -6,6 +6,10 @@
 #include <diem/linop/concept.hpp>
 #include <diem/linop/low_rank.hpp>
 
+/// \file
+/// A preconditioner of MMPS made of a Gaussian estimate.
+/// \snippet tests/examples/posterior.cpp posterior/preconditioner.hpp
+
 namespace diem::posterior {
 
 /// M_0^-1 for M_0 = Sigma_y + A V A' with the V = diag(v) + u u' of a Gaussian estimate of the prior, A and Sigma_y

@@ -23,7 +23,10 @@
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/observation.hpp>
 
+/// \file
 /// Posterior samples of many observations by MMPS, in batches: the call that users make, and the E-step of EM.
+/// \snippet tests/examples/posterior.cpp posterior/sample.hpp
+
 namespace diem::posterior {
 
 /// How to draw. A learned prior fills all of it in, see `prior::learned::sample_options`.

@@ -10,6 +10,10 @@
 #include <diem/backend/team.hpp>
 #include <diem/solver/status.hpp>
 
+/// \file
+/// How many solves ended how.
+/// \snippet tests/examples/posterior.cpp posterior/tally.hpp
+
 namespace diem::posterior {
 
 /// Totals over many batched solves.

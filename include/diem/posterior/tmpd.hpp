@@ -6,6 +6,10 @@
 
 #include <diem/posterior/guidance.hpp>
 
+/// \file
+/// Tweedie moment projected diffusion (TMPD), for comparison.
+/// \snippet tests/examples/posterior.cpp posterior/tmpd.hpp
+
 namespace diem::posterior {
 
 struct tmpd_options {

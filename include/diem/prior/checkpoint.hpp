@@ -21,6 +21,7 @@
 #include <diem/nn/parameters.hpp>
 #include <diem/train/trainer.hpp>
 
+/// \file
 /// Files that hold weights and the state of a run: safetensors with JSON in the metadata.
 ///
 ///     param/<name>, ema/<name>       last and averaged weights
@@ -28,6 +29,8 @@
 ///     other names                    whatever a run adds, (items, features)
 /// Metadata: "format" = "diem", "version" = "1", "config" (how the model is built), "state" (counters, seeds), and hashes of
 /// these texts and of the tensors, which a reader compares.
+/// \snippet tests/examples/prior.cpp prior/checkpoint.hpp
+
 namespace diem::prior {
 
 inline constexpr const char* checkpoint_version = "1";

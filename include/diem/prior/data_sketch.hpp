@@ -12,7 +12,9 @@
 #include <diem/io/content_hash.hpp>
 #include <diem/io/json.hpp>
 
-/// What tells one set of observations from another when a run is resumed, wherever its files lie.
+/// \file
+/// Internal: what tells one set of observations from another when a run is resumed, wherever its files lie.
+
 namespace diem::prior::detail {
 
 /// Of a linear map F, one per item: the products z' F x with random x and four random z, summed over the items, and the norm

@@ -13,9 +13,11 @@
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/prior/learned.hpp>
 
-/// Options described once, entry by entry: `describe(visitor, options)` names each with its range and what it is for. What
+/// \file
+/// Internal: options described once, entry by entry: `describe(visitor, options)` names each with its range and what it is for. What
 /// follows from it: reading a JSON configuration, writing it back, what must be the same when a run is resumed, and the
 /// table of docs/command_line.md.
+
 namespace diem::prior {
 
 /// Values that an entry may take.

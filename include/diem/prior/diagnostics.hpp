@@ -7,6 +7,10 @@
 #include <diem/core/view.hpp>
 #include <diem/posterior/sample.hpp>
 
+/// \file
+/// What a lap tells about itself.
+/// \snippet tests/examples/prior.cpp prior/diagnostics.hpp
+
 namespace diem::prior {
 
 /// What a lap of diffusion EM tells about itself: its E-step with the prior it began with, then its M-step. NaN: not

@@ -24,7 +24,10 @@
 #include <diem/train/ppca.hpp>
 #include <diem/train/trainer.hpp>
 
+/// \file
 /// Learning a diffusion prior from observations alone, by expectation-maximisation.
+/// \snippet tests/examples/prior.cpp prior/diffusion_em.hpp
+
 namespace diem::prior {
 
 /// What a run of learning ends with.

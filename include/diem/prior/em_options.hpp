@@ -14,6 +14,10 @@
 #include <diem/prior/guard.hpp>
 #include <diem/train/trainer.hpp>
 
+/// \file
+/// Options of diffusion EM, and the settings of the paper.
+/// \snippet tests/examples/prior.cpp prior/em_options.hpp
+
 namespace diem::prior {
 
 /// When the start mean, and the Gaussian estimate behind the covariances that need one, follow the samples of a lap.

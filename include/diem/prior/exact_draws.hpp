@@ -20,7 +20,10 @@
 #include <diem/prior/gaussian_e_steps.hpp>
 #include <diem/prior/gaussian_innovation.hpp>
 
+/// \file
 /// Draws from p(x | y) under a Gaussian prior, without a diffusion sampler: whatever A is, in the way that costs least.
+/// \snippet tests/examples/prior.cpp prior/exact_draws.hpp
+
 namespace diem::prior {
 
 /// What drawing came to.

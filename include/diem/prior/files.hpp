@@ -18,9 +18,12 @@
 #include <diem/prior/learned.hpp>
 #include <diem/prior/settings.hpp>
 
+/// \file
 /// Learned priors in files: safetensors that say themselves how the network is built and how to draw. Tensors: last/NAME and
 /// average/NAME (the network's weights), mean, estimate/{mu,d,u}, skip/{mu,d,u}, moments/{mean,deviation}. A network trained elsewhere,
 /// see tools/convert_network, has average/NAME alone (and may have a mean and an estimate), and its parameterization in the configuration.
+/// \snippet tests/examples/prior.cpp prior/files.hpp
+
 namespace diem::prior {
 
 [[nodiscard]] inline io::json to_json(const lap_diagnostics& d) {

@@ -26,7 +26,10 @@
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/gaussian_options.hpp>
 
+/// \file
 /// The E-steps under a Gaussian prior N(mu, diag(d) + u u'): in closed form, moments or draws, and by diffusion.
+/// \snippet tests/examples/prior.cpp prior/gaussian_e_steps.hpp
+
 namespace diem::prior {
 
 /// Sufficient statistics of an exact E-step: with m_i, C_i mean and covariance of p(x | y_i),

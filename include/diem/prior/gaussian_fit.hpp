@@ -17,7 +17,10 @@
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/train/ppca.hpp>
 
+/// \file
 /// A Gaussian prior N(mu, diag(d) + u u') learned by EM from observations alone: the method's first stage.
+/// \snippet tests/examples/prior.cpp prior/gaussian_fit.hpp
+
 namespace diem::prior {
 
 /// Bytes that an E-step of Gaussian EM holds at once, about. `elementwise`: A and Sigma_y are, as masks; else `moments` forms

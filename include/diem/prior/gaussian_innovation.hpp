@@ -18,7 +18,10 @@
 #include <diem/posterior/tally.hpp>
 #include <diem/solver/cg.hpp>
 
+/// \file
 /// The covariance of observations under a Gaussian prior, as an operator: for linear operators of any kind.
+/// \snippet tests/examples/prior.cpp prior/gaussian_innovation.hpp
+
 namespace diem::prior {
 
 namespace detail {

@@ -11,6 +11,10 @@
 #include <diem/posterior/options.hpp>
 #include <diem/train/ppca.hpp>
 
+/// \file
+/// Options of the Gaussian stage.
+/// \snippet tests/examples/prior.cpp prior/gaussian_options.hpp
+
 namespace diem::prior {
 
 /// E-steps under a Gaussian prior.

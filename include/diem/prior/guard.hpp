@@ -10,7 +10,10 @@
 
 #include <diem/prior/diagnostics.hpp>
 
+/// \file
 /// When a lap of diffusion EM is taken for broken.
+/// \snippet tests/examples/prior.cpp prior/guard.hpp
+
 namespace diem::prior {
 
 /// Bounds beyond which a lap is rejected, and the prior before it is the result.

@@ -23,12 +23,10 @@
 #include <diem/posterior/observation.hpp>
 #include <diem/posterior/sample.hpp>
 
+/// \file
 /// Whether posterior samples predict measurements that were kept from them: the one test of a prior that needs no truth.
-/// <!-- tests/compile/examples.cpp held_out -->
-///
-///     const auto held = diem::prior::hold_out(b, observed, 0.1, {.seed = 1});  // a tenth of what y has of x
-///     const auto learned = diem::prior::learn(b, held.kept(), network, options);
-///     std::puts(diem::prior::predict_held_out(b, learned.prior, held, {.seed = 2}).words().c_str());
+/// \snippet tests/examples/prior.cpp prior/held_out.hpp
+
 namespace diem::prior {
 
 /// Which measurements of an observation are held back together: those that tell of one another, such as a frequency and its

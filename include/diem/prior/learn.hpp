@@ -25,7 +25,10 @@
 #include <diem/prior/run_folder.hpp>
 #include <diem/testing/adjoint.hpp>
 
+/// \file
 /// From observations to a prior in one call.
+/// \snippet tests/examples/prior.cpp prior/learn.hpp
+
 namespace diem::prior {
 
 struct learn_options {
@@ -144,10 +147,6 @@ template <Backend B, class Net = model::any_network<B>, class Observation>
 
 /// Learns a prior p(x) from observations y = A x + e alone: first a Gaussian by its own EM, then, where there is a network,
 /// a diffusion prior by `fit_diffusion`. Without one the Gaussian is the result.
-/// <!-- tests/compile/examples.cpp learn -->
-///
-///     const auto learned = diem::prior::learn(b, observed, diem::nn::mlp_config{4, {256, 256}, 64}, options, run);
-///
 /// Where the operators never show a value or direction of x the prior is a guess: `run.on_recoverability` is told before
 /// the first lap, and the report says so. Throws value_error (options), io_error and config_error (the run's files).
 template <Backend B, class Observation>

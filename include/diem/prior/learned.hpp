@@ -21,6 +21,10 @@
 #include <diem/prior/moments.hpp>
 #include <diem/prior/run.hpp>
 
+/// \file
+/// A learned prior, as a value.
+/// \snippet tests/examples/prior.cpp prior/learned.hpp
+
 namespace diem::prior {
 
 /// How to draw from a prior; kept with it.

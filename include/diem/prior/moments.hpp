@@ -11,7 +11,10 @@
 #include <diem/core/check.hpp>
 #include <diem/posterior/sample.hpp>
 
+/// \file
 /// What is counted, mended and measured of samples before something is learned from them.
+/// \snippet tests/examples/prior.cpp prior/moments.hpp
+
 namespace diem::prior {
 
 namespace detail {

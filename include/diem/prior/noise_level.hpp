@@ -20,11 +20,10 @@
 #include <diem/prior/observed_variance.hpp>
 #include <diem/solver/cg.hpp>
 
+/// \file
 /// How large the noise is, against what was said of it.
-/// <!-- tests/compile/examples.cpp noise_level -->
-///
-///     const auto noise = diem::prior::noise_level_of(b, gaussian, observed, {.seed = 1});
-///     if (noise.is_off()) std::puts(noise.words().c_str());  // "the data look as if sigma_y were 2.00 times as large"
+/// \snippet tests/examples/prior.cpp prior/noise_level.hpp
+
 namespace diem::prior {
 
 /// The noise looks like s^2 Sigma_y, of which Sigma_y was given.

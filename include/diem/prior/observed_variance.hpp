@@ -8,7 +8,10 @@
 #include <diem/core/random.hpp>
 #include <diem/posterior/observation.hpp>
 
+/// \file
 /// The scale of x, from observations alone.
+/// \snippet tests/examples/prior.cpp prior/observed_variance.hpp
+
 namespace diem::prior {
 
 /// Mean squares of a value of x: sum |y|^2 / (N D g), where g = |A u|^2 / |u|^2 is the gain that A has for what observations

@@ -17,8 +17,11 @@
 #include <diem/core/random.hpp>
 #include <diem/linop/concept.hpp>
 
+/// \file
 /// What the operators of all observations together show of x, before anything is learned: where they show nothing, a learned
 /// prior is a guess. The average H = 1/N sum A_i'A_i tells: of a value, by its diagonal, of a direction u, by u'H u.
+/// \snippet tests/examples/prior.cpp prior/recoverability.hpp
+
 namespace diem::prior {
 
 struct recoverability_options {

@@ -12,6 +12,10 @@
 #include <diem/prior/diagnostics.hpp>
 #include <diem/prior/recoverability.hpp>
 
+/// \file
+/// A run of learning from outside: progress, cancellation, files.
+/// \snippet tests/examples/prior.cpp prior/run.hpp
+
 namespace diem::prior {
 
 /// Where a run stands, for display. Laps are numbered from 0 everywhere: here, in diagnostics, messages and names of files;

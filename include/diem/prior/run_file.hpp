@@ -20,8 +20,10 @@
 #include <diem/prior/run_folder.hpp>
 #include <diem/prior/settings.hpp>
 
-/// The state of a diffusion EM in its folder: run.safetensors holds the last good prior, where the lap stands, and what must
+/// \file
+/// Internal: the state of a diffusion EM in its folder: run.safetensors holds the last good prior, where the lap stands, and what must
 /// be the same when it is resumed; prior_K.safetensors the prior of lap K.
+
 namespace diem::prior::detail {
 
 /// The samples of a lap.

@@ -11,7 +11,10 @@
 #include <diem/core/check.hpp>
 #include <diem/core/error.hpp>
 
+/// \file
 /// What a run keeps in its folder, and the one rule of folders that hold a run already.
+/// \snippet tests/examples/prior.cpp prior/run_folder.hpp
+
 namespace diem::prior {
 
 inline constexpr const char* gaussian_file_name = "gaussian.safetensors";

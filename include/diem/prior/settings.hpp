@@ -15,7 +15,10 @@
 #include <diem/io/json.hpp>
 #include <diem/prior/descriptions.hpp>
 
+/// \file
 /// What follows from the descriptions of options: reading them from JSON, writing them, a table.
+/// \snippet tests/examples/prior.cpp prior/settings.hpp
+
 namespace diem::prior {
 
 /// Reads entries from an object of a configuration; what is left out keeps its value. `items`: observations, whose samples

@@ -10,6 +10,7 @@
 #include <diem/solver/detail/true_residual.hpp>
 #include <diem/solver/status.hpp>
 
+/// \file
 /// Batched BiCGStab: M need be neither symmetric nor definite; short recurrences, two products per iteration.
 ///
 /// Per item (van der Vorst 1992), with a preconditioner P, which approximates M^-1, from the right; r0 the first residual:
@@ -20,6 +21,8 @@
 ///   is then not gone along;
 /// and as the residual norm goes up and down, the iterate of least ||r|| is returned unless converged. Where s already
 /// reaches the tolerance, or t is of no use, x += alpha P p is the iteration's update.
+/// \snippet tests/examples/solver.cpp solver/bicgstab.hpp
+
 namespace diem::solver {
 
 using bicgstab_options = solver_options;

@@ -12,6 +12,7 @@
 #include <diem/solver/detail/vector_steps.hpp>
 #include <diem/solver/status.hpp>
 
+/// \file
 /// Batched conjugate gradient: M_i x_i = b_i for symmetric positive definite M_i, matrix-free, every item on its own.
 ///
 /// Per item (Hestenes and Stiefel 1952; preconditioned with z = P r, P an approximate inverse, symmetric positive
@@ -27,6 +28,8 @@
 /// - stagnated: converged by the recursion, not in truth; see `solver_options::verify`.
 /// Breakdown and non_finite return the iterate of least ||r|| so far, the start included (the earliest on a tie). A start
 /// whose residual is not finite is replaced by zero. Inner products are float64.
+/// \snippet tests/examples/solver.cpp solver/cg.hpp
+
 namespace diem::solver {
 
 using cg_options = solver_options;

@@ -8,8 +8,11 @@
 #include <diem/linop/concept.hpp>
 #include <diem/solver/status.hpp>
 
+/// \file
 /// The direct way, for small problems and for comparison: forms every item's matrix from products with unit vectors, factors
 /// it and solves.
+/// \snippet tests/examples/solver.cpp solver/dense_cholesky.hpp
+
 namespace diem::solver {
 
 struct dense_cholesky_options {

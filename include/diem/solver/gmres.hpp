@@ -12,6 +12,7 @@
 #include <diem/solver/detail/true_residual.hpp>
 #include <diem/solver/status.hpp>
 
+/// \file
 /// Batched GMRES and FOM without restart, for every item on its own. M need be neither symmetric nor definite. After k
 /// iterations x is an element of x_0 + span(r, M r, ..., M^(k-1) r):
 /// - `gmres`: the one of least ||b - M x||;
@@ -29,6 +30,8 @@
 ///   over the columns so far has v'Mv < v'Nv beyond rounding (V is not positive along it). gmres takes M for what it is.
 /// The x returned is always the solution over the columns so far; a column with zero pivot, or of such a v, is dropped.
 /// Memory: max_iterations + 1 vectors (with P twice as many) and max_iterations^2 / 2 float64 per item.
+/// \snippet tests/examples/solver.cpp solver/gmres.hpp
+
 namespace diem::solver {
 
 using gmres_options = solver_options;

@@ -14,7 +14,10 @@
 #include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
 /// What batched solvers of M_i x_i = b_i share: options, and one status per item.
+/// \snippet tests/examples/solver.cpp solver/status.hpp
+
 namespace diem::solver {
 
 /// How an item ended. An item that has stopped changes no more and never affects another one.

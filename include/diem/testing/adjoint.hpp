@@ -14,6 +14,10 @@
 #include <diem/linop/concept.hpp>
 #include <diem/testing/report.hpp>
 
+/// \file
+/// Whether an adjoint is one.
+/// \snippet tests/examples/testing.cpp testing/adjoint.hpp
+
 namespace diem::testing {
 
 namespace detail {

@@ -8,6 +8,10 @@
 #include <diem/diffusion/concept.hpp>
 #include <diem/linop/concept.hpp>
 
+/// \file
+/// What a posterior costs, in passes through its model.
+/// \snippet tests/examples/testing.cpp testing/counting.hpp
+
 namespace diem::testing {
 
 /// Calls of a score model; each is a pass over a batch of any number of items.

@@ -10,6 +10,10 @@
 #include <diem/testing/adjoint.hpp>
 #include <diem/testing/report.hpp>
 
+/// \file
+/// Whether an operator that is not linear is right.
+/// \snippet tests/examples/testing.cpp testing/nonlinear.hpp
+
 namespace diem::testing {
 
 struct nonlinear_options {

@@ -13,6 +13,10 @@
 #include <diem/testing/adjoint.hpp>
 #include <diem/testing/report.hpp>
 
+/// \file
+/// Whether a linear operator is right.
+/// \snippet tests/examples/testing.cpp testing/operator.hpp
+
 namespace diem::testing {
 
 struct operator_options {

@@ -11,7 +11,10 @@
 
 #include <diem/core/error.hpp>
 
+/// \file
 /// Checks of what users bring, to be called from any test or program: they return figures and need no test framework.
+/// \snippet tests/examples/testing.cpp testing/report.hpp
+
 namespace diem::testing {
 
 /// One thing that was measured: it passes if `value <= bound`; NaN does not. An infinite bound: it is only reported.

@@ -13,6 +13,10 @@
 #include <diem/testing/adjoint.hpp>
 #include <diem/testing/report.hpp>
 
+/// \file
+/// Whether a score model is right.
+/// \snippet tests/examples/testing.cpp testing/score_model.hpp
+
 namespace diem::testing {
 
 struct score_model_options {

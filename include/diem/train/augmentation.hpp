@@ -11,7 +11,10 @@
 #include <diem/core/random.hpp>
 #include <diem/train/shuffle.hpp>
 
+/// \file
 /// Batches of training items taken from the data in shuffled order, images changed at random on the way.
+/// \snippet tests/examples/train.cpp train/augmentation.hpp
+
 namespace diem::train {
 
 /// Random changes of height-width-channel images with values in [-2, 2]; all off by default. Each item of each step draws

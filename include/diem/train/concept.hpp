@@ -8,6 +8,10 @@
 #include <diem/model/preconditioned.hpp>
 #include <diem/nn/update.hpp>
 
+/// \file
+/// What a model has that can be trained.
+/// \snippet tests/examples/train.cpp train/concept.hpp
+
 namespace diem::train {
 
 /// A score model with weights, as the denoising loss needs it.

@@ -18,7 +18,10 @@
 #include <diem/parallel/tree_sum.hpp>
 #include <diem/train/concept.hpp>
 
+/// \file
 /// The denoising loss and its gradient.
+/// \snippet tests/examples/train.cpp train/loss.hpp
+
 namespace diem::train {
 
 /// sigma_t = sigma_min^(1 - t) sigma_max^t, t ~ Beta(3, 3).

@@ -9,7 +9,10 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
 /// Clipping by global norm, Adam, learning rates and an exponential moving average of the weights, on one flat buffer.
+/// \snippet tests/examples/train.cpp train/optimizer.hpp
+
 namespace diem::train {
 
 enum class rate_schedule { constant, linear, exponential };

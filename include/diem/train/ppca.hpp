@@ -16,6 +16,10 @@
 #include <diem/train/detail/factor_analysis.hpp>
 #include <diem/train/detail/leading_eigenpairs.hpp>
 
+/// \file
+/// Probabilistic PCA and factor analysis.
+/// \snippet tests/examples/train.cpp train/ppca.hpp
+
 namespace diem::train {
 
 /// What stands beside the low-rank part: one number for all features (probabilistic PCA), or one per feature (factor

@@ -6,7 +6,10 @@
 #include <diem/core/random.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
 /// A new order of the training items in every epoch, as a pure function of seed and epoch.
+/// \snippet tests/examples/train.cpp train/shuffle.hpp
+
 namespace diem::train {
 
 /// A permutation of 0 .. count - 1 that needs no memory: a balanced Feistel network (Luby and Rackoff, 1988) of eight

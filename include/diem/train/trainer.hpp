@@ -19,7 +19,10 @@
 #include <diem/train/optimizer.hpp>
 #include <diem/train/shuffle.hpp>
 
+/// \file
 /// Training a denoiser on samples.
+/// \snippet tests/examples/train.cpp train/trainer.hpp
+
 namespace diem::train {
 
 struct training_options {

@@ -8,7 +8,9 @@
 #include <diem/core/random.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
 /// Bodies of the backend's kernels: plain functions of an index.
+
 namespace diem::detail::cuda {
 
 /// k as (feature, item) of a batch. Devices divide 32-bit numbers several times faster.

@@ -18,10 +18,12 @@
 #include <diem/core/error.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
 /// Calls of cuDNN for 3x3 convolutions in float32: the convolution functions of cuDNN 8 and 9, channels last.
 ///
 /// Version 9 calls these functions deprecated in favour of its graphs. They name their algorithms and say which of them
 /// repeat, which is what is needed here.
+
 namespace diem::detail::cuda {
 
 inline void checked(cudnnStatus_t status, const char* call,

@@ -11,7 +11,9 @@
 
 #include <diem/core/error.hpp>
 
+/// \file
 /// Status codes of CUDA and its libraries as `device_error`.
+
 namespace diem::detail::cuda {
 
 [[noreturn]] inline void fail(const std::string& call, const std::string& code, int number,

@@ -19,7 +19,9 @@
 #include <diem/core/check.hpp>
 #include <diem/core/macros.hpp>
 
+/// \file
 /// The Fourier transform of the CUDA backend: cuFFT between two kernels that centre and scale.
+
 namespace diem::detail::cuda {
 
 /// Where complex number k of a block of images, in the order of cuFFT, lies in a batch of centred images.

@@ -11,11 +11,13 @@
 #include <diem/core/macros.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
 /// The three kernels of the backend: one thread per index, one team of threads per row, and one block per sum. All wrap plain
 /// functions of their indices, which a host build runs over the whole grid: there `cuda_host_grid` comes from the header that
 /// stands in for cuda_runtime.h (tests/support/cuda_host), and a team is one thread.
 ///
 /// Not Thrust algorithms: forty functors take nvcc 3 s in these kernels and 14 s in thrust::for_each_n.
+
 namespace diem::detail::cuda {
 
 /// f(i, arguments...) for the indices of one thread: every one in `threads * blocks`, starting at its own number.

@@ -12,7 +12,9 @@
 #include <diem/backend/cuda/device.cuh>
 #include <diem/backend/cuda/error.cuh>
 
+/// \file
 /// Calls of cuBLAS and cuSOLVER, one name for float and double. Raw device pointers, column-major, lower triangles.
+
 namespace diem::detail::cuda {
 
 inline cublasOperation_t operation(op t) { return t == op::none ? CUBLAS_OP_N : CUBLAS_OP_T; }

@@ -14,12 +14,14 @@
 #include <diem/backend/cuda/pointer.cuh>
 #include <diem/core/check.hpp>
 
+/// \file
 /// Thrust and the CUDA backend on the same memory and the same stream: nothing here copies. A backend is made of a policy by
 /// `diem::on`, views of vectors by `as_view`; `execution` and `thrust_begin` give Thrust what it takes. A whole program:
 /// `examples/thrust.cu`.
 ///
 /// The backend queues its work on its stream and does not wait. What Thrust queued on another stream must be over before the
 /// backend reads it, and the other way round: give both one stream, or `synchronize`.
+
 namespace diem {
 
 /// A vector as a batch, contiguous. Valid as long as the vector is not resized. Throws shape_error unless it has features x items

@@ -7,10 +7,12 @@
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// Factors rounded to bfloat16 (8 bits of significand, float32's exponents), two of them in a word: what vdpbf16ps of
 /// AVX512-BF16 multiplies, and what two multiplications of float32 do elsewhere, where the products are exact, too. On AMD's
 /// Zen 5 the instruction adds the second product of a word first, each sum rounded to nearest even, and so do we: results then
 /// differ only where numbers below 2^-126 occur, which the instruction takes and makes to be zero.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

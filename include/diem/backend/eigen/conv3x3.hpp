@@ -12,6 +12,7 @@
 #include <diem/backend/product_precision.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
 /// 3x3 convolution (cross-correlation) with zero padding 1 and stride 1 or 2, on raw pointers:
 ///
 ///   y[i, j] = bias + sum_{a, b} x[s i + a - 1, s j + b - 1] kernel[a, b],  x = 0 outside the image.
@@ -38,6 +39,7 @@
 /// Winograd's transforms are float32, and transformed kernels and images are rounded; relative to the root mean square of the
 /// result its error is 1.7 (winograd2) and 4.8 times (winograd4) that of rounding kernel and image themselves, 0.2 %. The direct
 /// form rounds nothing: it is taken where there is little to do.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

@@ -7,9 +7,11 @@
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// 3x3 convolution as a product whose rows are gathered by pointer: the nine taps of a pixel are nine pointers into the
 /// image (or to a row of zeros outside it), so there is no im2col copy. Any stride, any size, any channels.
 /// Images are height-width-channel, kernels (3, 3, in, out); conv3x3.hpp documents the operations.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

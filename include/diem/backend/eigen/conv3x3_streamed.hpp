@@ -6,11 +6,13 @@
 #include <diem/backend/eigen/conv3x3.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// The forward pass by Winograd's method where the kernel is large and the tiles are few: a transformed kernel, 36 / 9 of
 /// the original, would be written to memory and read back for a handful of products. Here the images are transformed first,
 /// as a whole; then each panel of result channels transforms the kernel piece by piece, in a cache, and uses each piece at
 /// once. Work is split over panels, not over images, so that the kernel is read once. Sums are made in the order of
 /// `conv3x3_winograd::run`: which of the two is taken, by the numbers of images and threads, makes no difference to them.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

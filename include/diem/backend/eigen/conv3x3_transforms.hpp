@@ -3,6 +3,7 @@
 
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// The one-dimensional transforms of Winograd's F(M, 3), M = 2 or 4, and their transposes:
 /// y = A' [(G g) . (B' d)] is the correlation of M + 2 values d with 3 values g.
 ///
@@ -12,6 +13,7 @@
 /// of that of the usual 1 and 2 (measured; Barabasz et al., arXiv 1803.10986, discuss the choice of points).
 ///
 /// V is a vector of T; `step` is the distance between the elements of both arguments.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

@@ -7,10 +7,12 @@
 #include <diem/backend/eigen/conv3x3_transforms.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// 3x3 convolution of stride 1 by Winograd's minimal filtering F(M x M, 3 x 3), M = 2 or 4 (Lavin & Gray, CVPR 2016,
 /// arXiv 1509.09308): y = A' [(G g G') . (B' d B)] A for tiles d of (M + 2)^2 pixels that overlap by two. The sums over
 /// channels become (M + 2)^2 products, with 2.25 (M = 2) or 4 (M = 4) times fewer multiplications than the direct form.
 /// The parameter VJP is the exact transpose, g_bar = G' [sum over tiles (B' d B) (A y_bar A')] G.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

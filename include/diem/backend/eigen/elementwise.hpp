@@ -10,8 +10,10 @@
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/operand.hpp>
 
+/// \file
 /// Vectorised element-wise work of the Eigen backend: functors are called on fixed-size Eigen arrays, then on scalars for
 /// the rest of a row.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

@@ -11,7 +11,9 @@
 #include <diem/backend/fft.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
 /// Fourier transforms of one axis, as many side by side as a vector register has lanes.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

@@ -7,11 +7,13 @@
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// Small matrix products of the Eigen backend: C = alpha A op(B) + beta C, column-major, by the register-blocked kernels of
 /// gemm_packed.hpp. Seen from there an item of C (a column) is a row of sums, B is read in place, and A is packed a panel
 /// at a time into a buffer on the stack.
 ///
 /// An element is summed in the same order wherever a product is cut by rows or columns.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

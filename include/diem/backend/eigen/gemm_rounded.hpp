@@ -10,9 +10,11 @@
 #include <diem/backend/eigen/gemm_packed.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// C = alpha op(A) op(B) + beta C, column-major, with A and B rounded to bfloat16 and sums in float32; float64 is not rounded.
 /// Both factors are rounded and packed a block at a time: A as panels, B as rows of words, or, transposed, as columns of them
 /// (see gemm.hpp for which is which). An element is summed in the same order wherever a product is cut by rows or columns.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

@@ -14,8 +14,10 @@
 #include <diem/backend/eigen/gemm.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 
+/// \file
 /// Dense algebra on column-major matrices in memory, on one thread. Plain functions of pointers: most of what the Eigen
 /// backend costs to compile is in here, and instantiate.hpp lets a project compile it once.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

@@ -9,7 +9,9 @@
 #include <diem/core/random.hpp>
 #include <diem/core/view.hpp>
 
+/// \file
 /// The numbers of core/random, many blocks at a time.
+
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 

@@ -7,8 +7,10 @@
 #include <diem/core/view.hpp>
 #include <diem/metrics/detail/bounded_exp.hpp>
 
+/// \file
 /// Loops of the Sinkhorn iteration. Plain loops of fixed length over local arrays, which compilers vectorise; sums run in
 /// fixed lanes, so that the result depends neither on threads nor on the vector length.
+
 namespace diem::metrics::detail {
 
 inline constexpr index_t sinkhorn_block = 128;  ///< points of the inner loop taken together: their data stays in L1

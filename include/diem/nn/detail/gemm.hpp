@@ -4,7 +4,9 @@
 #include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
 
+/// \file
 /// The products of networks: `Backend`'s gemm and gemm_batched, by a backend's own form for networks where it has one.
+
 namespace diem::nn::detail {
 
 template <Backend B>

@@ -16,7 +16,9 @@
 #define DIEM_IVDEP _Pragma("GCC ivdep")
 #endif
 
+/// \file
 /// Pieces of kernel bodies: loops of a team over the contiguous channels of a pixel, which host compilers turn into vectors.
+
 namespace diem::nn::detail {
 
 /// y = v or y += v.

@@ -6,7 +6,9 @@
 #include <diem/core/view.hpp>
 #include <diem/nn/detail/loops.hpp>
 
+/// \file
 /// Sums over the pixels of each item, for a FineGrained backend: gradients of what all the pixels of an item share.
+
 namespace diem::nn::detail {
 
 /// Threads side by side take channels side by side, over a segment

@@ -6,7 +6,9 @@
 #include <diem/solver/detail/curvature.hpp>
 #include <diem/solver/detail/tracked_residual.hpp>
 
+/// \file
 /// The scalar side of conjugate gradient, one item at a time.
+
 namespace diem::solver::detail {
 
 struct cg_item : tracked_residual {

@@ -7,8 +7,10 @@
 #include <diem/linop/concept.hpp>
 #include <diem/solver/status.hpp>
 
+/// \file
 /// Whether a direction p may be gone along. M = N + A V A' with V >= 0 has p'Mp >= p'Np, so less than that, beyond rounding,
 /// shows that V is not positive along A'p; 0 < p'Mp alone lets steps of any length pass, p'Mp being as small as it likes.
+
 namespace diem::solver::detail {
 
 /// N = s I with s = floor_variance(): p'p is enough.

@@ -6,11 +6,13 @@
 #include <diem/solver/detail/curvature.hpp>
 #include <diem/solver/status.hpp>
 
+/// \file
 /// The small dense side of GMRES, one item at a time. An item's numbers, m the most iterations:
 ///     triangle  column j of R (j + 1 numbers) at j (j + 1) / 2, upper triangular, rotated
 ///     cosines   m, sines m: the Givens rotations
 ///     g         m + 1: rotated right side
 /// A table has entry j of item i at j * count + i, so that row j is one coefficient per item of a batch.
+
 namespace diem::solver::detail {
 
 struct gmres_item {

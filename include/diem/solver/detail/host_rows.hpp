@@ -3,7 +3,9 @@
 
 #include <diem/core/view.hpp>
 
+/// \file
 /// Rows of host memory, for loops in which one core takes a whole item.
+
 namespace diem::solver::detail {
 
 [[nodiscard]] inline double eight_sums(const double (&s)[8]) {

@@ -7,8 +7,10 @@
 #include <diem/backend/batch.hpp>
 #include <diem/solver/status.hpp>
 
+/// \file
 /// The last act of an iterative solve: is what the recursion says of x true? In float32 recursions of the residual go on
 /// falling long after the residual itself has stopped.
+
 namespace diem::solver::detail {
 
 struct judge_true_residual {

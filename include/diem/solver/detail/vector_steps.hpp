@@ -5,8 +5,10 @@
 #include <diem/backend/capabilities.hpp>
 #include <diem/solver/detail/host_rows.hpp>
 
+/// \file
 /// The two steps of short recurrences that touch a vector twice: in one pass where one core takes a whole item, else by
 /// primitives of the backend. As with `axpby`, an operand whose coefficient is zero is not read.
+
 namespace diem::solver::detail {
 
 struct add_dot_row {

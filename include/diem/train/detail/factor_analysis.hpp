@@ -7,7 +7,9 @@
 #include <diem/core/check.hpp>
 #include <diem/train/detail/leading_eigenpairs.hpp>
 
+/// \file
 /// Covariances as products, and the updates of factor analysis on them.
+
 namespace diem::train::detail {
 
 /// rest[j] = max(diagonal of C - square of row j of u, least)

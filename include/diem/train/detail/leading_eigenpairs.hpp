@@ -12,7 +12,9 @@
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 
+/// \file
 /// The largest eigenvalues of a symmetric positive semi-definite matrix, with their eigenvectors.
+
 namespace diem::train::detail {
 
 /// Orthonormal columns, eigenvalues ascending.
