@@ -83,40 +83,44 @@ private:
     static constexpr index_t depth = 256;  ///< of x in one go: a panel of that length fits the first cache
     static constexpr index_t group = (12 + S::rows - 1) / S::rows * S::rows;  ///< items that one reading of u serves
 
+    // Defined outside: what is defined here, units compile that leave the class to another one.
     void expand_panel(const T* diagonal, index_t count, index_t columns, const T* packed, const T* t, index_t ldt,
-                      const T* x, index_t ldx, T* y, index_t ldy) const {
-        const index_t length = rank_;
-        tile_blocks<T>(count, columns, [=]<int R, int V>(index_t r) {
-            const T *from[R], *in[R];
-            DIEM_UNROLL for (int k = 0; k < R; ++k) {
-                from[k] = t + (r + k) * ldt;
-                in[k] = x + (r + k) * ldx;
-            }
-            T* const out = y + r * ldy;
-            tile_sums<T, R, V> sums(nullptr, columns);
-            DIEM_UNROLL for (int v = 0; v < V; ++v) {
-                const auto factor = S::load(diagonal + v * S::width);
-                if (columns >= V * S::width) {
-                    DIEM_UNROLL for (int k = 0; k < R; ++k) sums.at[k][v] = factor * S::load(in[k] + v * S::width);
-                } else {
-                    const index_t lanes = std::clamp<index_t>(columns - v * S::width, 0, S::width);
-                    DIEM_UNROLL for (int k = 0; k < R; ++k) sums.at[k][v] =
-                        factor * S::load(in[k] + v * S::width, lanes);
-                }
-            }
-            // Items lie far apart: what the next panel touches is asked for while this one is computed.
-            DIEM_UNROLL for (int k = 0; k < R; ++k) {
-                __builtin_prefetch(in[k] + panel);
-                __builtin_prefetch(out + k * ldy + panel, 1);
-            }
-            sums.add(from, length, packed);
-            sums.write([=](int k) { return out + k * ldy; }, columns, false);
-        });
-    }
+                      const T* x, index_t ldx, T* y, index_t ldy) const;
 
     index_t features_ = 0, rank_ = 0;
     pool_buffer<T*, caching_pool<host_memory>> columns_, rows_;  // of u and of u', as panels
 };
+
+template <class T>
+void low_rank_plan<T>::expand_panel(const T* diagonal, index_t count, index_t columns, const T* packed, const T* t,
+                                    index_t ldt, const T* x, index_t ldx, T* y, index_t ldy) const {
+    const index_t length = rank_;
+    tile_blocks<T>(count, columns, [=]<int R, int V>(index_t r) {
+        const T *from[R], *in[R];
+        DIEM_UNROLL for (int k = 0; k < R; ++k) {
+            from[k] = t + (r + k) * ldt;
+            in[k] = x + (r + k) * ldx;
+        }
+        T* const out = y + r * ldy;
+        tile_sums<T, R, V> sums(nullptr, columns);
+        DIEM_UNROLL for (int v = 0; v < V; ++v) {
+            const auto factor = S::load(diagonal + v * S::width);
+            if (columns >= V * S::width) {
+                DIEM_UNROLL for (int k = 0; k < R; ++k) sums.at[k][v] = factor * S::load(in[k] + v * S::width);
+            } else {
+                const index_t lanes = std::clamp<index_t>(columns - v * S::width, 0, S::width);
+                DIEM_UNROLL for (int k = 0; k < R; ++k) sums.at[k][v] = factor * S::load(in[k] + v * S::width, lanes);
+            }
+        }
+        // Items lie far apart: what the next panel touches is asked for while this one is computed.
+        DIEM_UNROLL for (int k = 0; k < R; ++k) {
+            __builtin_prefetch(in[k] + panel);
+            __builtin_prefetch(out + k * ldy + panel, 1);
+        }
+        sums.add(from, length, packed);
+        sums.write([=](int k) { return out + k * ldy; }, columns, false);
+    });
+}
 
 }  // namespace DIEM_SIMD_NAMESPACE
 }  // namespace diem::detail::eigen
