@@ -108,8 +108,8 @@ enum class sums_to { replace, add, go_on };
 
 /// rows[i][0 .. columns - 1] (+)= scale sums[i]. Not inlined into every tile, as it is rare.
 template <class T, int V>
-[[gnu::noinline, gnu::noclone]] void write_some(const typename simd<T>::vec (*sums)[V], int count, T* const* rows,
-                                                index_t columns, bool add, T scale) {
+[[gnu::noinline]] void write_some(const typename simd<T>::vec (*sums)[V], int count, T* const* rows, index_t columns,
+                                  bool add, T scale) {
     using S = simd<T>;
     T buffer[V * S::width];
     columns = std::min<index_t>(columns, V * S::width);
