@@ -128,17 +128,17 @@ TEST_CASE("safetensors: hashes of the tensors") {
     writer.write(path);
     CHECK(safetensors_file(path).verify());
     CHECK(contains(safetensors_file(path).metadata("diem.xxh64"), "\"none\":\"U8:ef46db3751d8e999\""));
-    const std::string good = read_bytes(path);
+    const std::string written = read_bytes(path);
     for (std::size_t bit = 0; bit < 64; ++bit) {
-        std::string flipped = good;
-        char& byte = flipped[good.size() - 8 + bit / 8];
+        std::string flipped = written;
+        char& byte = flipped[written.size() - 8 + bit / 8];
         byte = static_cast<char>(byte ^ (1 << (bit % 8)));
         write_bytes(path, flipped);
         safetensors_file file(path);
         CHECK(contains(message_of<io_error>([&] { file.verify(); }), path.string() + ": tensor \"a\" is damaged"));
     }
     // another tool's conversion to a narrower type cannot be compared
-    std::string converted = good;
+    std::string converted = written;
     const std::size_t at = converted.find(R"("dtype":"F32","shape":[2])");
     REQUIRE(at != std::string::npos);
     converted.replace(at, 25, R"("dtype":"F16","shape":[4])");
@@ -165,12 +165,12 @@ TEST_CASE("safetensors: hashes of the metadata") {
     writer.metadata("state", text);
     writer.write(path);
     CHECK(safetensors_file(path).verify());
-    const std::string good = read_bytes(path), escaped = R"({\"laps\":3,\"sigma\":\"0.5\"})";
-    const std::size_t at = good.find(escaped);
+    const std::string written = read_bytes(path), escaped = R"({\"laps\":3,\"sigma\":\"0.5\"})";
+    const std::size_t at = written.find(escaped);
     REQUIRE(at != std::string::npos);
     int damaged = 0;
     for (std::size_t bit = 0; bit < 7 * escaped.size(); ++bit) {  // others are no UTF-8
-        std::string flipped = good;
+        std::string flipped = written;
         char& byte = flipped[at + bit / 7];
         byte = static_cast<char>(byte ^ (1 << (bit % 7)));
         write_bytes(path, flipped);
@@ -179,8 +179,8 @@ TEST_CASE("safetensors: hashes of the metadata") {
         damaged += contains(said, "metadata \"state\" is damaged") ? 1 : 0;
     }
     CHECK(damaged >= 100);  // in the others the header is no JSON
-    std::string renamed = good;
-    renamed.replace(good.find("\"state\":\""), 8, "\"stage\":");
+    std::string renamed = written;
+    renamed.replace(written.find("\"state\":\""), 8, "\"stage\":");
     write_bytes(path, renamed);
     CHECK(contains(message_of<io_error>([&] { safetensors_file(path).verify(); }), "no metadata \"state\""));
 }
