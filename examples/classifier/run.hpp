@@ -30,6 +30,7 @@
 #include "support/image_grid.hpp"
 #include "support/interrupt.hpp"
 #include "support/masked_images.hpp"
+#include "support/memory.hpp"
 #include "support/outputs.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
@@ -84,14 +85,11 @@ void print_plan(B& b, support::classifier<B>& net, const support::labelled_image
         net.gradient(b, data.x.cview().item_range(0, n), label.flat(), grad.flat());
         seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
-    const auto mib = [](std::size_t bytes) {
-        return support::number(static_cast<double>(bytes) / (1 << 20), 0) + " MiB";
-    };
     std::cout << "Plan: " << s.training.steps << " steps of " << n << " images, about "
               << support::number(seconds * static_cast<double>(s.training.steps), 0)
               << " s; weights, gradient, moments and average "
-              << mib(5 * static_cast<std::size_t>(net.table().size()) * sizeof(scalar_t<B>)) << ", activations "
-              << mib(net.activation_bytes(n)) << std::endl;
+              << support::mib(support::training_state_bytes<scalar_t<B>>(net.table().size())) << ", activations "
+              << support::mib(net.activation_bytes(n)) << std::endl;
 }
 
 /// Share of the images whose largest logit is that of their label.

@@ -80,15 +80,19 @@ private:
     std::span<const float> values_{};
 };
 
+/// Numbers where they lie, kept there by `owner`: a batch that is not to be changed.
+template <diem::HasLargeBlocks B>
+[[nodiscard]] diem::batch<B> batch_over(const std::shared_ptr<const void>& owner, const float* values, index_t features,
+                                        index_t items) {
+    return {diem::buffer_t<B>(std::const_pointer_cast<void>(owner), const_cast<float*>(values), features * items),
+            features, items};
+}
 /// The values as features x items, without a copy where the backend's memory is the host's: then they are not to be changed.
 template <diem::Backend B>
 [[nodiscard]] diem::batch<B> take(B& b, const host_items& v, index_t features, index_t items) {
     const auto* values = v.values().data();
     if constexpr (diem::HasLargeBlocks<B>) {
-        if (!v.borrowed()) {
-            const auto owner = std::const_pointer_cast<void>(v.owner());
-            return {diem::buffer_t<B>(owner, const_cast<float*>(values), v.size()), features, items};
-        }
+        if (!v.borrowed()) return batch_over<B>(v.owner(), values, features, items);
     }
     diem::batch<B> own(b, features, items);
     b.upload(diem::host_view<const float>(values, features, items), own.view());
@@ -125,11 +129,8 @@ template <diem::Backend B>
 [[nodiscard]] diem::batch<B> take(B& b, const diem::io::complex_slices& slices, const host_memory_source& memory) {
     const index_t features = 2 * slices.features(), items = slices.slices();
     if constexpr (diem::HasLargeBlocks<B>) {
-        if (!slices.values().empty() && slices.owner()) {
-            auto* const values = const_cast<float*>(pairs_in(slices.values().data()));
-            const auto owner = std::const_pointer_cast<void>(slices.owner());
-            return {diem::buffer_t<B>(owner, values, features * items), features, items};
-        }
+        if (!slices.values().empty() && slices.owner())
+            return batch_over<B>(slices.owner(), pairs_in(slices.values().data()), features, items);
     }
     auto own = batch_in(b, memory, features, items);
     upload_slices(b, slices, own.view());

@@ -61,6 +61,15 @@ struct taken_memory {
     if (bytes < 0x1p30 / 10) return number(bytes / 0x1p20, 1) + " MiB";
     return number(bytes / 0x1p30, bytes < 0x1p30 ? 2 : bytes < 0x1p40 ? 1 : 0) + " GiB";
 }
+/// Whole MiB, for plans.
+[[nodiscard]] inline std::string mib(std::size_t bytes) {
+    return number(static_cast<double>(bytes) / 0x1p20, 0) + " MiB";
+}
+/// Of a network of so many parameters in training: weights, gradient, two moments, average.
+template <class T>
+[[nodiscard]] constexpr std::size_t training_state_bytes(diem::index_t parameters) {
+    return 5 * static_cast<std::size_t>(parameters) * sizeof(T);
+}
 /// Throws memory_error where more is needed than there is: "--count: 1000 samples need 12 GiB, ...; REMEDY".
 inline void check_memory(const std::string& what, double bytes, const std::string& remedy) {
     const double there = memory_here();

@@ -14,6 +14,7 @@
 #include <diem/prior/em_options.hpp>
 #include <diem/train/trainer.hpp>
 
+#include "support/memory.hpp"
 #include "support/report.hpp"
 
 namespace support {
@@ -25,7 +26,7 @@ struct em_plan {
     double training_items = 0;  ///< through the network in an M-step
     double seconds_per_pass = 0, seconds_per_training_item = 0;
     std::size_t sampling_bytes = 0, training_bytes = 0;  ///< saved activations of one batch
-    std::size_t state_bytes = 0;                         ///< weights, gradient, two moments, average
+    std::size_t state_bytes = 0;                         ///< see training_state_bytes
     [[nodiscard]] std::size_t bytes() const { return state_bytes + std::max(sampling_bytes, training_bytes); }
     [[nodiscard]] double sampling_seconds() const { return passes * seconds_per_pass; }  ///< of a lap
     [[nodiscard]] double training_seconds() const { return training_items * seconds_per_training_item; }
@@ -57,7 +58,7 @@ template <diem::Backend B, class Model>
     const index_t micro = t.loss.micro_batch > 0 ? std::min(t.loss.micro_batch, t.batch) : t.batch;
     p.sampling_bytes = model.activation_bytes(std::min(o.sampling.batch, observations));
     p.training_bytes = model.activation_bytes(micro, true);
-    p.state_bytes = 5 * static_cast<std::size_t>(p.parameters) * sizeof(scalar_t<B>);
+    p.state_bytes = training_state_bytes<scalar_t<B>>(p.parameters);
 
     // A few items of a large network, a batch of a small one, whose passes would else be all overhead.
     const auto each = static_cast<index_t>(model.activation_bytes(1, true));
@@ -95,7 +96,6 @@ inline void print_plan(std::ostream& out, const em_plan& p, const diem::prior::e
                : s < 172800 ? number(s / 3600, 1) + " h"
                             : number(s / 86400, 0) + " days";
     };
-    const auto mib = [](std::size_t bytes) { return number(static_cast<double>(bytes) / (1 << 20), 0) + " MiB"; };
     const double e = p.sampling_seconds(), m = p.training_seconds();
     out << "Plan: network of " << number(static_cast<double>(p.parameters) / 1e6, 2) << " M parameters ("
         << mib(p.state_bytes) << " with what training keeps beside them); " << o.laps << " laps\n  E-step  "

@@ -84,16 +84,7 @@ TEST_CASE("model/preconditioned.hpp") {
 
 TEST_CASE("model/pretrained_network.hpp") {
     backend b(1);
-    const auto config = diem::nn::ddpm_unet_config{.height = 8,
-                                                   .width = 8,
-                                                   .channels = 1,
-                                                   .stem = 8,
-                                                   .hid_channels = {8, 8},
-                                                   .hid_blocks = 1,
-                                                   .attention = {},
-                                                   .noise_channels = 8,
-                                                   .embedding = 16,
-                                                   .groups = 2};
+    const auto config = small_ddpm_unet();
     // [model/pretrained_network.hpp]
     // From a file that tools/convert_network has written: prior::load<backend, pretrained_network<backend>>(path, b).
     using network = diem::model::pretrained_network<backend>;

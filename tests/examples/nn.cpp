@@ -104,16 +104,7 @@ TEST_CASE("nn/conv_plan.hpp") {
 
 TEST_CASE("nn/ddpm_unet.hpp") {
     backend b(1);
-    const diem::nn::ddpm_unet_config config{.height = 8,
-                                            .width = 8,
-                                            .channels = 1,
-                                            .stem = 8,
-                                            .hid_channels = {8, 8},
-                                            .hid_blocks = 1,
-                                            .attention = {},
-                                            .noise_channels = 8,
-                                            .embedding = 16,
-                                            .groups = 2};
+    const auto config = small_ddpm_unet();
     const auto x = normals(b, 64, 2);
     // [nn/ddpm_unet.hpp]
     // Networks of others (docs/networks.md): weights from a file, derivatives with respect to x.

@@ -283,15 +283,14 @@ private:
 /// k-space is without oversampling, which is not removed here; it is 0 where a line is no whole readout (an asymmetric echo).
 /// Throws io_error naming `name` and the acquisition: another trajectory, EPI, three dimensions, a second encoding, compression,
 /// lines that do not fit the header, were measured twice or averaged unequally.
-[[nodiscard]] inline kspace_data sort_cartesian(const ismrmrd_header& header, const std::vector<ismrmrd_line>& lines,
+[[nodiscard]] inline kspace_data sort_cartesian(const ismrmrd_header& header, std::vector<ismrmrd_line> lines,
                                                 const std::string& name) {
-    std::vector<ismrmrd_line> heads;
+    std::vector<std::vector<std::complex<float>>> samples;
     for (std::size_t i = 0; i < lines.size(); ++i) {
         detail::check_samples(name, i, lines[i], lines[i].data.size());
-        heads.push_back(lines[i]);
-        heads.back().data = {};
+        samples.push_back(std::exchange(lines[i].data, {}));
     }
-    return load(detail::sorted_lines(header, std::move(heads), name, [&](std::size_t i) { return lines[i].data; }));
+    return load(detail::sorted_lines(header, std::move(lines), name, [&](std::size_t i) { return samples[i]; }));
 }
 
 }  // namespace diem::io
