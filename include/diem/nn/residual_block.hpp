@@ -26,10 +26,13 @@ namespace diem::nn {
 template <Backend B>
 class residual_block {
 public:
+    /// A forward pass for parameters keeps what the SiLU takes instead of what it gives, its slope, and its value, as it is used once.
     struct saved {
-        batch<B> slope;   ///< of the SiLU, times the dropout mask
-        batch<B> value;   ///< input of the second convolution; for parameters
+        batch<B> slope;   ///< of the SiLU, times the dropout mask; not for parameters
+        batch<B> before;  ///< the SiLU; for parameters
         batch<B> branch;  ///< f(x); for parameters
+        double dropout = 0;
+        random_key dropout_key{};
     };
 
     /// `dropout_first`: where the block's elements start in the dropout key's stream, a multiple of 4.
@@ -47,26 +50,21 @@ public:
     }
     /// Features per item of what is saved.
     [[nodiscard]] index_t saved_features(const save_options& o) const {
-        return (o.recompute ? 0 : o.parameters ? 3 : 1) * shape_.features();
+        return (o.recompute ? 0 : o.parameters ? 2 : 1) * shape_.features();
     }
 
     /// `keep` may be null. y may not be x.
     void forward(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, view_t<B> y, const save_options& o,
                  saved* keep) {
-        const index_t n = x.items();
         batch<B> z = hidden(b, p, x, m, y, o, keep);
-        batch<B> branch;
-        view_t<B> f = y;
-        if (keep && o.parameters) {
-            branch = batch<B>(b, shape_.features(), n);
-            f = branch;
-        }
-        conv_2_.forward(b, z, second_[0].of(p), second_[1].of(p), f);
+        const bool parameters = keep && o.parameters;
+        if (parameters) keep->branch = batch<B>(b, shape_.features(), x.items());
+        // Of z and y one is the input of the second convolution, the other is free.
+        const const_view_t<B> value = parameters ? const_view_t<B>(y) : z.cview();
+        const view_t<B> f = parameters ? keep->branch.view() : y;
+        conv_2_.forward(b, value, second_[0].of(p), second_[1].of(p), f);
+        if (parameters) keep->before = std::move(z);
         gated_residual_forward<B>(b, pixels(x), pixels(const_view_t<B>(f)), mod_.gate(m), pixels(y));
-        if (keep && o.parameters) {
-            keep->value = std::move(z);
-            keep->branch = std::move(branch);
-        }
     }
     /// Fills `keep` again from the input.
     void restore(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, const save_options& o, saved& keep) {
@@ -81,7 +79,7 @@ public:
         batch<B> u(b, shape_.features(), x.items());
         modulated_norm_jvp<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(x_dot), pixels(y_dot));
         conv_1_.forward(b, y_dot, first_[0].of(p), {}, u);
-        b.map(functors::multiply{}, u.view(), s.slope.cview());
+        times_slope(b, s, u);
         conv_2_.forward(b, u, second_[0].of(p), {}, y_dot);
         gated_residual_jvp<B>(b, mod_.gate(m), pixels(x_dot), pixels(const_view_t<B>(y_dot)), pixels(y_dot));
     }
@@ -89,7 +87,7 @@ public:
         batch<B> u(b, shape_.features(), x.items()), v(b, shape_.features(), x.items());
         gated_residual_vjp<B>(b, mod_.gate(m), pixels(const_view_t<B>(g)), pixels(g), pixels(u.view()));
         conv_2_.vjp(b, u, second_[0].of(p), v);
-        b.map(functors::multiply{}, v.view(), s.slope.cview());
+        times_slope(b, s, v);
         conv_1_.vjp(b, v, first_[0].of(p), u);
         modulated_norm_vjp<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(u.cview()), pixels(g), update::accumulate);
     }
@@ -102,9 +100,13 @@ public:
         gated_residual_vjp_params<B>(b, pixels(x), pixels(s.branch.cview()), mod_.gate(m), pixels(const_view_t<B>(g)),
                                      row(2));
         gated_residual_vjp<B>(b, mod_.gate(m), pixels(const_view_t<B>(g)), pixels(g), pixels(u.view()));
-        conv_2_.vjp_params(b, s.value, u, second_[0].of(grad), second_[1].of(grad), mode);
-        conv_2_.vjp(b, u, second_[0].of(p), v);
-        b.map(functors::multiply{}, v.view(), s.slope.cview());
+        {
+            batch<B> slope(b, shape_.features(), n);
+            value_and_slope(b, s, v, slope);
+            conv_2_.vjp_params(b, v, u, second_[0].of(grad), second_[1].of(grad), mode);
+            conv_2_.vjp(b, u, second_[0].of(p), v);
+            b.map(functors::multiply{}, v.view(), slope.cview());
+        }
         modulated_norm_forward<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(u.view()));
         conv_1_.vjp_params(b, u, v, first_[0].of(grad), first_[1].of(grad), mode);
         conv_1_.vjp(b, v, first_[0].of(p), u);
@@ -118,24 +120,38 @@ private:
     [[nodiscard]] batch_view<P> pixels(const batch_view<P>& v) const {
         return v.reshaped(shape_.channels, shape_.pixels() * v.items());
     }
-    /// Input of the second convolution; `scratch` is overwritten. Fills keep->slope.
+    /// The input of the second convolution: the result; or, where `keep` is for parameters, `scratch`, and the result is what
+    /// the SiLU took. Else `scratch` is overwritten, and keep->slope filled.
     batch<B> hidden(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, view_t<B> scratch,
                     const save_options& o, saved* keep) {
-        const index_t n = x.items();
-        batch<B> z(b, shape_.features(), n);
+        batch<B> z(b, shape_.features(), x.items());
         modulated_norm_forward<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(scratch));
         conv_1_.forward(b, scratch, first_[0].of(p), first_[1].of(p), z);
-        if (keep) {
-            keep->slope = batch<B>(b, shape_.features(), n);
-            silu_forward_slope<B>(b, z, z, keep->slope);
+        if (!keep || o.parameters) {
+            const view_t<B> value = keep ? scratch : z.view();
+            silu_forward<B>(b, z, value);
+            drop(b, o.dropout, o.dropout_key, value);
         } else {
-            silu_forward<B>(b, z, z);
+            keep->slope = batch<B>(b, shape_.features(), x.items());
+            silu_forward_slope<B>(b, z, z, keep->slope);
+            drop(b, o.dropout, o.dropout_key, z);
+            drop(b, o.dropout, o.dropout_key, keep->slope);
         }
-        if (o.dropout > 0) {
-            dropout_forward<B>(b, o.dropout, o.dropout_key, dropout_first_, z, z);
-            if (keep) dropout_forward<B>(b, o.dropout, o.dropout_key, dropout_first_, keep->slope, keep->slope);
-        }
+        if (keep) keep->dropout = o.dropout, keep->dropout_key = o.dropout_key;
         return z;
+    }
+    void drop(B& b, double rate, const random_key& key, view_t<B> x) const {
+        if (rate > 0) dropout_forward<B>(b, rate, key, dropout_first_, x, x);
+    }
+    void value_and_slope(B& b, const saved& s, view_t<B> value, view_t<B> slope) const {
+        silu_forward_slope<B>(b, s.before, value, slope);
+        drop(b, s.dropout, s.dropout_key, value);
+        drop(b, s.dropout, s.dropout_key, slope);
+    }
+    void times_slope(B& b, const saved& s, view_t<B> u) const {
+        if (s.slope.items() > 0) return b.map(functors::multiply{}, u, s.slope.cview());
+        silu_vjp<B>(b, s.before, u, u);
+        drop(b, s.dropout, s.dropout_key, u);
     }
 
     image_shape shape_;

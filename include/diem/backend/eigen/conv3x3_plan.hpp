@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
+#include <cstddef>
 
 #include <diem/backend/eigen/conv3x3.hpp>
 #include <diem/backend/eigen/conv3x3_streamed.hpp>
@@ -13,7 +15,8 @@ namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
 /// The 3x3 convolution of one layer on the Eigen backend. The transformed kernels of the forward pass and of the input VJP
-/// are kept until `changed` where they are small; large ones (36 / 9 of the parameters, twice, would dominate the memory of a
+/// are kept until `changed` where they are small, from the second call on: a training step, which takes each once, would keep
+/// them for nothing. Large ones (36 / 9 of the parameters, twice, would dominate the memory of a
 /// big network) are transformed in each call, as a whole, which costs 5 - 20 % of the call, or piece by piece
 /// (conv3x3_streamed.hpp). The work is split among the backend's threads. Images are contiguous, (height, width, channels).
 template <class T>
@@ -28,7 +31,9 @@ public:
     }
 
     /// The kernel has changed: what was derived from it is computed again when next needed.
-    void changed() { fresh_[0] = fresh_[1] = false; }
+    void changed() {
+        for (auto& each : passes_) each = {};
+    }
 
     /// y (+)= conv(x, kernel) + bias; `bias` may be empty.
     template <class B>
@@ -67,7 +72,8 @@ public:
                    [&](index_t first, index_t last) {
                        for (index_t k = first; k < last; ++k) {
                            const conv3x3_block part{0, g.in, k * block, std::min(g.out, (k + 1) * block)};
-                           auto workspace = b.template allocate<T>(conv3x3_params_workspace_size<T>(g, method_, part));
+                           auto workspace =
+                               b.template allocate<T>(for_a_call(conv3x3_params_workspace_size<T>(g, method_, part)));
                            conv3x3_vjp_params<T>(g, method_, x.data(), y_bar.data(), kernel_bar.data(), bias,
                                                  accumulate, part, workspace.data());
                        }
@@ -90,7 +96,6 @@ private:
         if (method_.products == b.products()) return;
         method_.products = b.products();
         changed();
-        for (auto& each : weights_) each = buffer();
     }
     /// Whether the transformed kernel of a pass is small enough to be kept.
     [[nodiscard]] bool kept(conv_pass pass) const {
@@ -100,19 +105,22 @@ private:
     /// The transformed kernel; `temporary` owns it where it is not kept.
     template <class B>
     const T* weights(B& b, conv_pass pass, vector_view<const T*> kernel, buffer& temporary) {
-        const int k = pass == conv_pass::forward ? 0 : 1;
+        transformed& of_pass = passes_[pass == conv_pass::forward ? 0 : 1];
+        if (of_pass.kernel.size() > 0) return of_pass.kernel.data();
         const index_t size = conv3x3_weights_size<T>(shape_, pass, method_);
-        const bool keep = kept(pass);
-        buffer& to = keep ? weights_[k] : temporary;
-        if (to.size() == 0) to = b.template allocate<T>(size);
-        if (!(keep && fresh_[k])) {
-            const index_t panels = conv3x3_panels<T>(shape_, pass);
-            b.parallel(panels, size / std::max<index_t>(panels, 1), [&](index_t first, index_t last) {
-                conv3x3_transform_weights<T>(shape_, pass, method_, kernel.data(), to.data(), first, last);
-            });
-        }
-        fresh_[k] = keep;
+        const bool keep = kept(pass) && of_pass.used;
+        buffer& to = keep ? of_pass.kernel : temporary;
+        of_pass.used = true;
+        to = b.template allocate<T>(keep ? size : for_a_call(size));
+        const index_t panels = conv3x3_panels<T>(shape_, pass);
+        b.parallel(panels, size / std::max<index_t>(panels, 1), [&](index_t first, index_t last) {
+            conv3x3_transform_weights<T>(shape_, pass, method_, kernel.data(), to.data(), first, last);
+        });
         return to.data();
+    }
+    /// Elements of what lives for one call: layers of other sizes use the same block of the pool.
+    static index_t for_a_call(index_t size) {
+        return static_cast<index_t>(std::bit_ceil(static_cast<std::size_t>(size)));
     }
     /// The forward pass, where the kernel is too large to be kept transformed and the images are too few to pay for
     /// transforming it as a whole; else false. (The input VJP, which must transpose the kernel, was measured to gain nothing.)
@@ -122,13 +130,13 @@ private:
         if (kept(conv_pass::forward)) return false;
         const auto sizes = conv3x3_streamed_sizes<T>(g, method_);
         if (!sizes.possible || sizes.tiles > most_streamed || sizes.panels < b.threads()) return false;
-        auto planes = b.template allocate<T>(sizes.planes);
+        auto planes = b.template allocate<T>(for_a_call(sizes.planes));
         b.parallel(sizes.tiles, 64 * g.in, [&](index_t first, index_t last) {
-            auto workspace = b.template allocate<T>(sizes.images_workspace);
+            auto workspace = b.template allocate<T>(for_a_call(sizes.images_workspace));
             conv3x3_streamed_images<T>(g, method_, x, planes.data(), first, last, workspace.data());
         });
         b.parallel(sizes.panels, 64 * sizes.tiles * g.in, [&](index_t first, index_t last) {
-            auto workspace = b.template allocate<T>(sizes.results_workspace);
+            auto workspace = b.template allocate<T>(for_a_call(sizes.results_workspace));
             conv3x3_streamed_results<T>(g, method_, kernel.data(), bias, planes.data(), y, accumulate, first, last,
                                         workspace.data());
         });
@@ -142,7 +150,7 @@ private:
         const index_t work = 9 * g.items * g.height * g.width * g.in * g.out / (g.stride * g.stride);
         const index_t parts = work < smallest_work ? 1 : std::min<index_t>(units, b.threads());
         b.parallel(parts, work, [&](index_t first, index_t last) {
-            auto workspace = b.template allocate<T>(size);
+            auto workspace = b.template allocate<T>(for_a_call(size));
             f(first * units / parts, last * units / parts, workspace.data());
         });
     }
@@ -152,8 +160,12 @@ private:
 
     conv3x3_shape shape_;
     conv_method method_;  ///< of the products of the backend that called last
-    buffer weights_[2];
-    bool fresh_[2] = {false, false};
+    /// The kernel as a pass reads it, empty where it is not kept, and whether the pass was called with it.
+    struct transformed {
+        buffer kernel;
+        bool used = false;
+    };
+    transformed passes_[2];
 };
 
 }  // namespace DIEM_SIMD_NAMESPACE
