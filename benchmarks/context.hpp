@@ -10,16 +10,14 @@
 
 #include <diem/backend/product_precision.hpp>
 
+inline std::string from_environment(const char* name, const char* otherwise) {
+    const char* const value = std::getenv(name);
+    return value != nullptr ? value : otherwise;
+}
 /// DIEM_THREADS, or 0: one per core.
-inline int threads() {
-    const char* value = std::getenv("DIEM_THREADS");
-    return value != nullptr ? std::atoi(value) : 0;
-}
+inline int threads() { return std::stoi(from_environment("DIEM_THREADS", "0")); }
 /// DIEM_PRODUCTS, or float32: what products of networks round to.
-inline std::string products_name() {
-    const char* value = std::getenv("DIEM_PRODUCTS");
-    return value != nullptr ? value : "float32";
-}
+inline std::string products_name() { return from_environment("DIEM_PRODUCTS", "float32"); }
 inline diem::product_precision products() { return diem::product_precision_of(products_name()); }
 /// DIEM_SMOKE is set: the smallest sizes.
 inline bool smoke() { return std::getenv("DIEM_SMOKE") != nullptr; }

@@ -14,7 +14,8 @@
 // `peak_mb` is that of the whole process: run one case at a time (--benchmark_filter) for the case's own.
 // In builds with CUDA, and where there is a device, `cuda/...` are the same cases on the CUDA backend, and `cifar_256`, the
 // CIFAR U-Net with 256 items in each; `pool_mb` is then what they take of the device's memory.
-// DIEM_THREADS sets the number of threads (default: all cores), DIEM_PRODUCTS=bf16 rounds the products of networks.
+// DIEM_THREADS sets the number of threads (default: all cores), DIEM_PRODUCTS=bf16 rounds the products of networks;
+// DIEM_MOMENTS=bf16 stores Adam's moments in 16 bits, DIEM_MICRO_BATCH=N takes N items through the network at once.
 #include <diem/backend/eigen.hpp>
 
 #include "networks/cases.hpp"

@@ -34,6 +34,7 @@ set(DIEM_HEADERS
     include/diem/backend/reference.hpp
     include/diem/backend/team.hpp
     include/diem/backend/thread_pool.hpp
+    include/diem/core/bfloat16.hpp
     include/diem/core/check.hpp
     include/diem/core/error.hpp
     include/diem/core/macros.hpp
@@ -224,6 +225,7 @@ set(DIEM_HEADERS
     include/diem/train/detail/factor_analysis.hpp
     include/diem/train/detail/leading_eigenpairs.hpp
     include/diem/train/loss.hpp
+    include/diem/train/moments.hpp
     include/diem/train/optimizer.hpp
     include/diem/train/ppca.hpp
     include/diem/train/shuffle.hpp

@@ -164,6 +164,8 @@ void train_step(benchmark::State& state, B& b, Model& m, index_t items, double w
     o.batch = items;
     o.steps = 0;
     o.loss.sigma_max = sigma_max;
+    o.loss.micro_batch = std::stoi(from_environment("DIEM_MICRO_BATCH", "0"));
+    if (from_environment("DIEM_MOMENTS", "float32") == "bf16") o.adam.moments = train::moment_precision::bf16;
     auto training = train::start_training(b, m, o, 1);
     const auto step = [&] {
         ++o.steps;

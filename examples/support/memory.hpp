@@ -12,8 +12,10 @@
 #include <utility>
 
 #include <diem/backend/control_groups.hpp>
+#include <diem/core/bfloat16.hpp>
 #include <diem/core/error.hpp>
 #include <diem/io/array_place.hpp>
+#include <diem/train/moments.hpp>
 
 #include "support/report.hpp"
 
@@ -65,10 +67,12 @@ struct taken_memory {
 [[nodiscard]] inline std::string mib(std::size_t bytes) {
     return number(static_cast<double>(bytes) / 0x1p20, 0) + " MiB";
 }
-/// Of a network of so many parameters in training: weights, gradient, two moments, average.
+/// Of a network of so many parameters in training: weights, gradient, average, two moments.
 template <class T>
-[[nodiscard]] constexpr std::size_t training_state_bytes(diem::index_t parameters) {
-    return 5 * static_cast<std::size_t>(parameters) * sizeof(T);
+[[nodiscard]] constexpr std::size_t training_state_bytes(
+    diem::index_t parameters, diem::train::moment_precision moments = diem::train::moment_precision::float32) {
+    const bool half = moments == diem::train::moment_precision::bf16;
+    return static_cast<std::size_t>(parameters) * (3 * sizeof(T) + 2 * (half ? sizeof(diem::bfloat16) : sizeof(T)));
 }
 /// Throws memory_error where more is needed than there is: "--count: 1000 samples need 12 GiB, ...; REMEDY".
 inline void check_memory(const std::string& what, double bytes, const std::string& remedy) {

@@ -58,7 +58,7 @@ template <diem::Backend B, class Model>
     const index_t micro = t.loss.micro_batch > 0 ? std::min(t.loss.micro_batch, t.batch) : t.batch;
     p.sampling_bytes = model.activation_bytes(std::min(o.sampling.batch, observations));
     p.training_bytes = model.activation_bytes(micro, true);
-    p.state_bytes = training_state_bytes<scalar_t<B>>(p.parameters);
+    p.state_bytes = training_state_bytes<scalar_t<B>>(p.parameters, t.adam.moments);
 
     // A few items of a large network, a batch of a small one, whose passes would else be all overhead.
     const auto each = static_cast<index_t>(model.activation_bytes(1, true));

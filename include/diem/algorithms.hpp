@@ -6,6 +6,7 @@
 /// All algorithms, for any backend.
 /// \snippet tests/examples/prior.cpp algorithms.hpp
 
+#include <diem/core/bfloat16.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/error.hpp>
 #include <diem/core/macros.hpp>
@@ -166,6 +167,7 @@
 #include <diem/train/augmentation.hpp>
 #include <diem/train/concept.hpp>
 #include <diem/train/loss.hpp>
+#include <diem/train/moments.hpp>
 #include <diem/train/optimizer.hpp>
 #include <diem/train/ppca.hpp>
 #include <diem/train/shuffle.hpp>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products with operands rounded to bfloat16: the rounding bit by bit, the sums against float64, the error of whole products.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <diem/backend/batch.hpp>
 #include <diem/backend/capabilities.hpp>
 #include <diem/backend/eigen.hpp>
+#include <diem/core/bfloat16.hpp>
 
 #include "support/catch.hpp"
 #include "support/compare.hpp"
@@ -40,7 +42,7 @@ std::uint16_t reference_bits(float x) {
     return static_cast<std::uint16_t>(to_down < to_up || (to_down == to_up && down % 2 == 0) ? down : up);
 }
 double value_of(std::uint16_t b) { return double(std::bit_cast<float>(std::uint32_t{b} << 16U)); }
-float rounded_float(float x) { return float(value_of(bfloat16_bits(x))); }
+float rounded_float(float x) { return float(value_of(nearest_bfloat16(x).bits)); }
 
 std::vector<float> numbers(index_t size, unsigned seed) {
     std::mt19937 generator(seed);
@@ -104,20 +106,39 @@ struct expected {
 }  // namespace
 
 TEST_CASE("rounding to bfloat16 is to nearest, ties to even, bit by bit", "[backend][bf16]") {
-    CHECK(bfloat16_bits(1.0F) == 0x3f80);
-    CHECK(bfloat16_bits(1.00390625F) == 0x3f80);  // 1 + 2^-8, a tie: to the even one below
-    CHECK(bfloat16_bits(1.01171875F) == 0x3f82);  // 1 + 3 2^-8: to the even one above
-    CHECK(bfloat16_bits(-0.0F) == 0x8000);
-    CHECK(bfloat16_bits(std::numeric_limits<float>::max()) == 0x7f80);
-    CHECK(bfloat16_bits(std::numeric_limits<float>::denorm_min()) == 0);
-    CHECK(bfloat16_bits(std::bit_cast<float>(0x00018000U)) == 2);       // a tie between subnormal numbers
-    CHECK(bfloat16_bits(std::bit_cast<float>(0x7f800001U)) == 0x7fc0);  // a NaN whose upper half is that of infinity
+    CHECK(nearest_bfloat16(1.0F).bits == 0x3f80);
+    CHECK(nearest_bfloat16(1.00390625F).bits == 0x3f80);  // 1 + 2^-8, a tie: to the even one below
+    CHECK(nearest_bfloat16(1.01171875F).bits == 0x3f82);  // 1 + 3 2^-8: to the even one above
+    CHECK(nearest_bfloat16(-0.0F).bits == 0x8000);
+    CHECK(nearest_bfloat16(std::numeric_limits<float>::max()).bits == 0x7f80);
+    CHECK(nearest_bfloat16(std::numeric_limits<float>::denorm_min()).bits == 0);
+    CHECK(nearest_bfloat16(std::bit_cast<float>(0x00018000U)).bits == 2);  // a tie between subnormal numbers
+    CHECK(nearest_bfloat16(std::bit_cast<float>(0x7f800001U)).bits ==
+          0x7fc0);  // a NaN whose upper half is that of infinity
 
-    for (const float e : hard_numbers()) REQUIRE(bfloat16_bits(e) == reference_bits(e));
+    for (const float e : hard_numbers()) REQUIRE(nearest_bfloat16(e).bits == reference_bits(e));
     CHECK(wrongly_stored<bfloat16_factors::plain>(false) == 0);
 #if defined(DIEM_HAS_BFLOAT16_INSTRUCTIONS)
     if (has_bfloat16_instructions()) CHECK(wrongly_stored<bfloat16_factors::instructions>(true) == 0);
 #endif
+}
+
+TEST_CASE("rounding at random gives one of the two neighbours, and the number itself on average", "[backend][bf16]") {
+    for (const float x : {1.0F, 1.00390625F, -1.0001F, 3.14159274F, 1e-39F, -2.5e-40F, 3e38F}) {
+        const double down = value_of(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(x) >> 16U));
+        double sum = 0;
+        for (std::uint32_t random = 0; random < 1U << 16U; ++random) {
+            const double y = double(widened(stochastic_bfloat16(x, random)));
+            REQUIRE(std::abs(y) >= std::abs(down));
+            REQUIRE(std::abs(y - double(x)) <= std::max(std::abs(double(x)) * 0x1p-7, 0x1p-133));
+            sum += y;
+        }
+        CHECK(sum * 0x1p-16 == double(x));  // exactly: the sum of 2^16 numbers of 8 bits
+    }
+    const float infinity = std::numeric_limits<float>::infinity();
+    CHECK(widened(stochastic_bfloat16(-infinity, 0xffff)) == -infinity);
+    CHECK(std::isnan(widened(stochastic_bfloat16(std::bit_cast<float>(0x7fffffffU), 0xffff))));
+    CHECK(widened(stochastic_bfloat16(0, 0xffff)) == 0);
 }
 
 TEST_CASE("the instruction gives what two multiplications give", "[backend][bf16]") {

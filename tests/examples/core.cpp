@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <diem/core/bfloat16.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/error.hpp>
 #include <diem/core/macros.hpp>
@@ -6,6 +7,7 @@
 #include <diem/core/version.hpp>
 #include <diem/core/view.hpp>
 
+#include <cstdint>
 #include <cstdio>
 #include <numeric>
 #include <sstream>
@@ -44,6 +46,19 @@ TEST_CASE("core/check.hpp") {
               mean_of({x.data(), 3, 1});
           }) == "mean_of: x.features() is 3, expected 1");
     CHECK(diem::test::message_of<diem::value_error>([&] { mean_of({x.data(), 1, 0}); }) == "mean_of: x has no items");
+}
+
+TEST_CASE("core/bfloat16.hpp") {
+    // [core/bfloat16.hpp]
+    // A sum of 1000 ones, kept in 16 bits: to nearest it stands still at 256, where 257 is no such number.
+    diem::bfloat16 nearest, random;
+    for (std::uint32_t k = 0; k < 1000; ++k) {
+        nearest = diem::nearest_bfloat16(diem::widened(nearest) + 1);
+        random = diem::stochastic_bfloat16(diem::widened(random) + 1, diem::random_words({.seed = 1}, 0, k)[0]);
+    }
+    // [core/bfloat16.hpp]
+    CHECK(diem::widened(nearest) == 256);
+    CHECK(diem::widened(random) == Approx(1000).epsilon(0.1));
 }
 
 TEST_CASE("core/error.hpp") {

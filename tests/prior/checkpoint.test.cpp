@@ -56,7 +56,10 @@ std::size_t length_of(const std::string& safetensors) {
 /// begin from nothing but the file.
 template <class B>
 std::vector<double> trace(const std::vector<index_t>& stops, std::vector<scalar_t<B>>& weights,
-                          std::vector<scalar_t<B>>& average) {
+                          std::vector<scalar_t<B>>& average,
+                          train::moment_precision moments = train::moment_precision::float32) {
+    auto options = ::options;
+    options.adam.moments = moments;
     const folder f;
     const auto file = f.path / "training.safetensors";
     const auto table = toy_table();
@@ -94,6 +97,32 @@ TEMPLATE_TEST_CASE("a training resumed from its file equals one that never stopp
         CHECK(other_average == average);
     }
     CHECK(trace<TestType>({3, 4, 30}, other_weights, other_average) == whole);
+
+    constexpr auto bf16 = train::moment_precision::bf16;
+    const auto rounded = trace<TestType>({}, weights, average, bf16);
+    CHECK(rounded != whole);
+    CHECK(trace<TestType>({3, 4, 30}, other_weights, other_average, bf16) == rounded);
+    CHECK(other_weights == weights);
+    CHECK(other_average == average);
+}
+
+TEST_CASE("moments in bf16 are stored as such, and not read where others are expected") {
+    using B = eigen_backend<float>;
+    B b(1);
+    const folder f;
+    const auto file = f.path / "training.safetensors";
+    const auto table = toy_table();
+    test::toy_model<B> model(b, 4, 11);
+    auto o = options;
+    o.adam.moments = train::moment_precision::bf16;
+    auto state = train::start_training(b, model, o, 77);
+    prior::save_training(file, b, model, table, state);
+    const io::safetensors_file stored(file);
+    CHECK(stored.at("adam_v/weight").type == io::dtype::bf16);
+    CHECK(stored.at("ema/weight").type == io::dtype::f32);
+    CHECK_NOTHROW(prior::load_training(file, b, model, table, o));
+    CHECK_THROWS_WITH(prior::load_training(file, b, model, table, options),
+                      Catch::Contains("moments are bf16, the option `moments` is float32"));
 }
 
 TEST_CASE("wrong files are refused and nothing changes") {

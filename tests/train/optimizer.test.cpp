@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include <diem/backend/reference.hpp>
@@ -10,6 +13,28 @@
 #include "support/catch.hpp"
 
 using namespace diem;
+
+namespace {
+
+/// m and v as they are stored.
+template <class B>
+std::vector<std::vector<double>> stored_moments(B& b, train::optimizer<B>& adam) {
+    std::vector<std::vector<double>> all;
+    adam.with_moments([&](const auto&... stored) {
+        const auto add = [&](const auto& moment) {
+            auto& to = all.emplace_back();
+            for (const auto x : to_host(b, moment))
+                if constexpr (std::is_same_v<std::decay_t<decltype(x)>, bfloat16>)
+                    to.push_back(double(widened(x)));
+                else
+                    to.push_back(double(x));
+        };
+        (add(stored), ...);
+    });
+    return all;
+}
+
+}  // namespace
 
 TEST_CASE("Adam: results do not depend on the number of threads", "") {
     const index_t n = 100'003;
@@ -28,6 +53,75 @@ TEST_CASE("Adam: results do not depend on the number of threads", "") {
     }
     CHECK(results[0] == results[2]);
     CHECK(results[1] == results[3]);
+}
+
+TEST_CASE("Adam: moments in bf16 do not depend on the number of threads, but on the seed") {
+    using B = test::main_backend<float>;
+    const index_t n = 100'003;
+    const auto run = [&](int threads, std::uint64_t seed) {
+        auto b = test::make_backend<B>(threads);
+        batch<B> p(b, n, 1), g(b, n, 1);
+        b.fill_normal({.seed = 1}, p.view());
+        train::optimizer<B> adam(b, p.flat(), {.moments = train::moment_precision::bf16}, seed);
+        for (unsigned k = 0; k < 3; ++k) {
+            b.fill_normal({.seed = 2, .step = k}, g.view());
+            adam.update(b, p.flat(), g.flat(), 1e-3);
+        }
+        auto all = to_host(b, p);
+        for (const auto& stored : stored_moments(b, adam)) all.insert(all.end(), stored.begin(), stored.end());
+        return all;
+    };
+    const auto one = run(1, 5);
+    CHECK(run(2, 5) == one);
+    CHECK(run(2, 6) != one);
+}
+
+TEMPLATE_TEST_CASE("Adam: moments in bf16 are those of float32 on average, and v does not stand still", "",
+                   reference_backend<float>, test::main_backend<float>, test::opaque_backend<float>,
+                   reference_backend<double>) {
+    using B = TestType;
+    B b;
+    const index_t n = 20'001;  // more than a piece of those that are widened at a time
+    const index_t steps = 3000 / (std::is_same_v<B, test::main_backend<float>> ? 1 : 10);
+    batch<B> p(b, n, 1), q(b, n, 1), g(b, n, 1);
+    b.fill(p.view(), 0);
+    b.fill(q.view(), 0);
+    b.fill(g.view(), 1);
+    const double inf = std::numeric_limits<double>::infinity();
+    train::optimizer<B> exact(b, p.flat(), {.max_norm = inf}, 7);
+    train::optimizer<B> rounded(b, q.flat(), {.max_norm = inf, .moments = train::moment_precision::bf16}, 7);
+    bfloat16 nearest{};
+    for (index_t k = 0; k < steps; ++k) {
+        exact.update(b, p.flat(), g.flat(), 1e-3);
+        rounded.update(b, q.flat(), g.flat(), 1e-3);
+        nearest = nearest_bfloat16(0.999F * widened(nearest) + 0.001F);
+    }
+    const auto expected = stored_moments(b, exact), stored = stored_moments(b, rounded);
+    for (const std::size_t k : {0U, 1U}) {
+        // A rounding's error has a deviation of half a unit at most, of what is at most 1: 2^-8, 2^-9 below 1/2. A moment is a sum of
+        // such errors, weighted by powers of beta.
+        const double beta = k == 0 ? 0.9 : 0.999;
+        const double value = expected[k].front(), unit = value < 0.5 ? 0x1p-9 : 0x1p-8;
+        const double deviation = unit / std::sqrt(1 - beta * beta);
+        double sum = 0, worst = 0;
+        for (const double s : stored[k]) {
+            sum += s;
+            worst = std::max(worst, std::abs(s - value));
+        }
+        CHECK(std::abs(sum / double(n) - value) <= 5 * deviation / std::sqrt(double(n)));
+        CHECK(worst <= 6 * deviation);
+    }
+    CHECK(expected[1].front() >= 0.99 * (1 - std::pow(0.999, double(steps))));
+    if (steps == 3000) {
+        CHECK(widened(nearest) ==
+              0.25F);  // where half a unit is above a step: v would stand still there, at a quarter of what it is
+        CHECK(expected[1].front() >= 0.94);
+    }
+    // The weights differ by what the roots of v differ in.
+    const auto with = to_host(b, q), without = to_host(b, p);
+    double sum = 0;
+    for (std::size_t j = 0; j < with.size(); ++j) sum += double(with[j] - without[j]);
+    CHECK(std::abs(sum / double(n) / without.front()) <= 0.02);
 }
 
 TEST_CASE("Adam: no averaging, no clipping", "") {

@@ -63,6 +63,14 @@ TEMPLATE_TEST_CASE("a training that is stopped and continued equals one that is 
     CHECK(train_toy(b, {1}) == whole);
     CHECK(train_toy(b, {7, 8, 31}) == whole);
     CHECK(train_toy(b, {39}) == whole);
+
+    auto rounded = options;
+    rounded.adam.moments = train::moment_precision::bf16;
+    const auto with = train_toy(b, {}, rounded);
+    CHECK(train_toy(b, {7, 8, 31}, rounded) == with);
+    CHECK(with.weights != whole.weights);
+    for (std::size_t k = 0; k < whole.losses.size(); ++k)
+        CHECK(with.losses[k] == Approx(whole.losses[k]).epsilon(0.02));
 }
 
 TEST_CASE("training lowers the loss and does not depend on threads") {

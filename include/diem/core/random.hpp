@@ -59,6 +59,7 @@ inline constexpr std::uint32_t augmentation = 10;
 inline constexpr std::uint32_t factorization = 11;  ///< start of subspace iterations
 inline constexpr std::uint32_t prior_sample = 12;   ///< direct draws of analytic models
 inline constexpr std::uint32_t covariance = 13;     ///< square-root samples of a covariance
+inline constexpr std::uint32_t moments = 14;        ///< rounding of Adam's moments
 inline constexpr std::uint32_t user = 1024;
 }  // namespace random_lane
 

@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <diem/core/bfloat16.hpp>
 #include <diem/core/error.hpp>
 #include <diem/io/array.hpp>
 
@@ -62,6 +63,8 @@ template <class T>
         return dtype::f32;
     else if constexpr (std::is_same_v<T, double>)
         return dtype::f64;
+    else if constexpr (std::is_same_v<T, bfloat16>)
+        return dtype::bf16;
     else if constexpr (std::is_same_v<T, std::complex<float>>)
         return dtype::c64;
     else if constexpr (std::is_same_v<T, std::complex<double>>)
@@ -88,9 +91,6 @@ namespace detail {
     }
     const std::uint32_t wide = exponent == 31 ? 255 : exponent + 112;
     return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
-}
-[[nodiscard]] constexpr float bfloat_to_float(std::uint16_t bits) {
-    return std::bit_cast<float>(std::uint32_t{bits} << 16);
 }
 
 template <class To, class From>
@@ -173,7 +173,7 @@ template <class To>
             case dtype::f16:
                 return from_bits(half_to_float);
             case dtype::bf16:
-                return from_bits(bfloat_to_float);
+                return from_bits([](std::uint16_t bits) { return widened(bfloat16{bits}); });
             case dtype::c64:
             case dtype::c128:
             case dtype::other:

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
-#include <list>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/capabilities.hpp>
+#include <diem/core/bfloat16.hpp>
 #include <diem/core/check.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/safetensors.hpp>
@@ -25,7 +27,7 @@
 /// Files that hold weights and the state of a run: safetensors with JSON in the metadata.
 ///
 ///     param/<name>, ema/<name>       last and averaged weights
-///     adam_m/<name>, adam_v/<name>   moments of a training in progress
+///     adam_m/<name>, adam_v/<name>   moments of a training in progress, BF16 where they are stored so
 ///     other names                    whatever a run adds, (items, features)
 /// Metadata: "format" = "diem", "version" = "1", "config" (how the model is built), "state" (counters, seeds), and hashes of
 /// these texts and of the tensors, which a reader compares.
@@ -49,29 +51,37 @@ public:
         writer_.metadata("config", config.dump());
         writer_.metadata("state", state.dump());
     }
-    /// Every array of a flat buffer as `prefix` + name.
-    void flat(B& b, const std::string& prefix, const nn::parameter_table& table, const_vector_t<B> buffer) {
+    /// Every array of a flat buffer, of the backend's scalar or of bfloat16, as `prefix` + name. Where host code may read its memory
+    /// it is not copied, and must live until `write`; so for `batch_as`.
+    template <class P>
+    void flat(B& b, const std::string& prefix, const nn::parameter_table& table, const vector_view<P>& buffer) {
         check_size("checkpoint_writer", "buffer", buffer.size(), table.size());
-        const std::span<const T> values(arrays_.emplace_back(to_host(b, buffer)));
+        const auto values = on_host(b, as_batch(buffer));
         for (const nn::parameter& p : table.entries())
             writer_.add(prefix + p.name, p.shape,
                         values.subspan(static_cast<std::size_t>(p.offset), static_cast<std::size_t>(p.size)));
     }
-    /// A batch as (items, features). Where host code may read its memory it is not copied, and must live until `write`.
+    /// A batch as (items, features).
     void batch_as(B& b, const std::string& name, const_view_t<B> v) {
-        if constexpr (HasLargeBlocks<B>)
-            if (v.contiguous())
-                return writer_.add(name, {v.items(), v.features()},
-                                   std::span<const T>(v.data(), static_cast<std::size_t>(v.size())));
-        const auto& values = arrays_.emplace_back(to_host(b, v));
-        writer_.add(name, {v.items(), v.features()}, std::span<const T>(values));
+        writer_.add(name, {v.items(), v.features()}, on_host(b, v));
     }
     /// Throws io_error.
     void write(const std::filesystem::path& path) const { writer_.write(path); }
 
 private:
+    /// The elements, copied where host code may not read them where they are, or not one after another.
+    template <class P>
+    auto on_host(B& b, const batch_view<P>& v) {
+        using U = typename batch_view<P>::value_type;
+        if constexpr (HasLargeBlocks<B>)
+            if (v.contiguous()) return std::span<const U>(v.data(), static_cast<std::size_t>(v.size()));
+        const auto copy = std::make_shared<const std::vector<U>>(to_host(b, v));
+        copies_.push_back(copy);
+        return std::span<const U>(*copy);
+    }
+
     io::safetensors_writer writer_;
-    std::list<std::vector<T>> arrays_;
+    std::vector<std::shared_ptr<const void>> copies_;
 };
 
 /// Reads what `checkpoint_writer` wrote, into host memory: nothing of the caller changes before everything was found right.
@@ -184,9 +194,18 @@ private:
     bool verified_ = false;
 };
 
-template <Backend B>
-void upload_flat(B& b, const std::vector<scalar_t<B>>& values, vector_t<B> to) {
-    b.upload(host_view<const scalar_t<B>>(values.data(), to.size(), 1), as_batch(to));
+/// To a flat buffer of the same scalar, or of bfloat16, to nearest.
+template <Backend B, class T, class P>
+void upload_flat(B& b, const std::vector<T>& values, const vector_view<P>& to) {
+    using U = typename vector_view<P>::value_type;
+    if constexpr (std::is_same_v<T, U>) {
+        b.upload(host_view<const U>(values.data(), to.size(), 1), as_batch(to));
+    } else {
+        std::vector<U> rounded(values.size());
+        std::transform(values.begin(), values.end(), rounded.begin(),
+                       [](T x) { return nearest_bfloat16(static_cast<float>(x)); });
+        upload_flat(b, rounded, to);
+    }
 }
 
 /// Counters and seed of a training, for the "state" of a file. NaN is null.
@@ -194,6 +213,8 @@ template <Backend B>
 [[nodiscard]] io::json training_counters(const train::training_state<B>& state) {
     io::json counters{{"step", state.adam.step()}, {"seed", state.seed}, {"recent_loss", nullptr}};
     if (std::isfinite(state.recent_loss)) counters["recent_loss"] = state.recent_loss;
+    if (const auto moments = state.adam.options().moments; moments != train::moment_precision::float32)
+        counters["moments"] = train::to_string(moments);
     return counters;
 }
 
@@ -203,14 +224,17 @@ void put_training(B& b, checkpoint_writer<B>& out, const nn::parameter_table& ta
                   train::training_state<B>& state) {
     out.flat(b, "param/", table, weights);
     out.flat(b, "ema/", table, state.adam.average());
-    out.flat(b, "adam_m/", table, state.adam.m());
-    out.flat(b, "adam_v/", table, state.adam.v());
+    state.adam.with_moments([&](const auto& m, const auto& v) {
+        out.flat(b, "adam_m/", table, m);
+        out.flat(b, "adam_v/", table, v);
+    });
 }
 
 /// A training read from a file, in host memory.
 template <class T>
 struct stored_training {
     std::vector<T> weights, average, m, v;
+    std::string moments = "float32";  ///< what m and v were stored in; here they are widened
     index_t step = 0;
     std::uint64_t seed = 0;
     double recent_loss = std::numeric_limits<double>::quiet_NaN();
@@ -228,6 +252,7 @@ template <Backend B>
         t.step = counters.at("step").template get<index_t>();
         t.seed = counters.at("seed").template get<std::uint64_t>();
         if (!counters.at("recent_loss").is_null()) t.recent_loss = counters.at("recent_loss").template get<double>();
+        if (counters.contains("moments")) t.moments = counters.at("moments").template get<std::string>();
     } catch (const io::json::exception& e) {
         in.fail(std::string("state \"training\": ") + e.what());
     }
@@ -235,15 +260,21 @@ template <Backend B>
     return t;
 }
 
-/// Puts a stored training in place: weights into the model, the rest into the state returned.
+/// Puts a stored training in place: weights into the model, the rest into the state returned. Throws value_error where its moments
+/// are stored in another precision than the options say.
 template <Backend B, train::TrainableModel<B> M>
 [[nodiscard]] train::training_state<B> restore_training(B& b, M& model, const stored_training<scalar_t<B>>& t,
                                                         const train::training_options& options) {
+    const std::string moments = train::to_string(options.adam.moments),
+                      stored = "the training's moments are " + t.moments;
+    check_value("prior::restore_training", t.moments == moments, stored + ", the option `moments` is " + moments);
     auto state = train::start_training(b, model, options, t.seed);
     upload_flat(b, t.weights, vector_t<B>(model.mutable_parameters()));
     upload_flat(b, t.average, state.adam.average());
-    upload_flat(b, t.m, state.adam.m());
-    upload_flat(b, t.v, state.adam.v());
+    state.adam.with_moments([&](const auto& m, const auto& v) {
+        upload_flat(b, t.m, m);
+        upload_flat(b, t.v, v);
+    });
     state.adam.set_step(t.step);
     state.recent_loss = t.recent_loss;
     return state;

@@ -129,6 +129,10 @@ void describe(V& v, train::training_options& o) {
     v.number("max_norm", o.adam.max_norm, above(0), "gradients are scaled to this norm; \"inf\": never");
     v.number("ema_decay", o.adam.ema_decay, between(0, 1, true), "of the averaged weights, a step");
     v.flag("ema_warmup", o.adam.ema_warmup, "less decay in the first steps of a lap");
+    v.choice("moments", o.adam.moments,
+             names_of<train::moment_precision>{{"float32", train::moment_precision::float32},
+                                               {"bf16", train::moment_precision::bf16}},
+             "what Adam's moments are stored in; bf16: half the memory, rounded at random");
     v.number("report_every", o.report_every, count(), "steps between two looks at the loss");
     v.object("augmentation", [&](auto& a) { describe(a, o.augmentation); });
 }

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
+#include <diem/core/random.hpp>
+#include <diem/train/moments.hpp>
 
 /// \file
 /// Clipping by global norm, Adam, learning rates and an exponential moving average of the weights, on one flat buffer.
@@ -52,6 +55,9 @@ struct adam_options {
     double ema_decay = 0.9999;  ///< 0: the average is the last weights
     /// The decay of update k is min(ema_decay, (1 + k) / (10 + k)), so that a short training does not end as it began.
     bool ema_warmup = false;
+    /// Of m and v. bf16 rounds each of them to one of its two neighbours after an update, at random, so that its mean is kept:
+    /// rounded to nearest, v would stand still where beta2 is above 1 - 2^-8.
+    moment_precision moments = moment_precision::float32;
 };
 
 namespace detail {
@@ -93,27 +99,27 @@ template <Backend B>
 class optimizer {
 public:
     optimizer() = default;
-    /// m = v = 0, average = the parameters.
-    optimizer(B& b, const_vector_t<B> parameters, const adam_options& options) : options_(options) {
+    /// m = v = 0, average = the parameters. The rounding of moments in bf16 is a function of `seed`, step and element.
+    optimizer(B& b, const_vector_t<B> parameters, const adam_options& options, std::uint64_t seed = 0)
+        : options_(options), seed_(seed) {
         constexpr auto* where = "train::optimizer";
         check_value(where, options.beta1 >= 0 && options.beta1 < 1, "beta1 must lie in [0, 1)");
         check_value(where, options.beta2 >= 0 && options.beta2 < 1, "beta2 must lie in [0, 1)");
         check_value(where, options.ema_decay >= 0 && options.ema_decay < 1, "ema_decay must lie in [0, 1)");
         check_value(where, options.eps > 0 && options.max_norm > 0, "eps and max_norm must be > 0");
         const index_t n = parameters.size();
-        for (auto* buffer : {&m_, &v_, &average_}) *buffer = batch<B>(b, n, 1);
+        moments_ = detail::moments<B>(b, n, options.moments);
+        average_ = batch<B>(b, n, 1);
         squared_norm_ = batch<B, double>(b, 1, 1);
         scale_ = batch<B, double>(b, 1, 1);
-        b.fill(m_.view(), 0);
-        b.fill(v_.view(), 0);
         b.copy(as_batch(parameters), average_.view());
     }
 
     /// One update of the parameters p with the gradient g. After the norm everything is one pass over the flat buffers, and
     /// the scale of the clipping never leaves the backend.
     void update(B& backend, vector_t<B> p, const_vector_t<B> g, double rate) {
-        check_size("train::optimizer::update", "parameters", p.size(), m_.features());
-        check_size("train::optimizer::update", "gradient", g.size(), m_.features());
+        check_size("train::optimizer::update", "parameters", p.size(), average_.features());
+        check_size("train::optimizer::update", "gradient", g.size(), average_.features());
         backend.dot(as_batch(g), as_batch(g), squared_norm_.flat());
         backend.launch(1, 1, detail::clip_scale{options_.max_norm}, squared_norm_.cview().data(), scale_.view().data());
         options_.ema_decay > 0 ? pass<true>(backend, p, g, rate) : pass<false>(backend, p, g, rate);
@@ -123,8 +129,11 @@ public:
     [[nodiscard]] index_t step() const { return step_; }
     void set_step(index_t step) { step_ = step; }
     [[nodiscard]] const adam_options& options() const { return options_; }
-    [[nodiscard]] vector_t<B> m() { return m_.flat(); }
-    [[nodiscard]] vector_t<B> v() { return v_.flat(); }
+    /// f(m, v): flat vectors of the backend's scalar, or of bfloat16 where `options().moments` is bf16.
+    template <class F>
+    void with_moments(const F& f) {
+        moments_.with(f);
+    }
     /// The exponential moving average of the weights.
     [[nodiscard]] vector_t<B> average() { return average_.flat(); }
     [[nodiscard]] const_vector_t<B> average() const { return average_.flat(); }
@@ -147,12 +156,18 @@ private:
                                                 static_cast<T>(rate),
                                                 static_cast<T>(o.eps),
                                                 static_cast<T>(1 - decay)};
-        backend.map(f, as_batch(p), m_.view(), v_.view(), average_.view(), as_batch(g), per_item{const_scale()});
+        const random_key key{.seed = seed_, .lane = random_lane::moments, .step = static_cast<std::uint32_t>(step_)};
+        moments_.update(backend, key, [&](B& part, index_t first, view_t<B> m, view_t<B> v) {
+            const auto piece = [&](const auto& whole) { return as_batch(whole.range(first, m.features())); };
+            part.map(f, piece(p), m, v, piece(average_.flat()), piece(g), per_item{const_scale()});
+        });
     }
     [[nodiscard]] const_vector_t<B, double> const_scale() const { return scale_.flat(); }
 
     adam_options options_;
-    batch<B> m_, v_, average_;
+    std::uint64_t seed_ = 0;
+    detail::moments<B> moments_;
+    batch<B> average_;
     batch<B, double> squared_norm_, scale_;
     index_t step_ = 0;
 };

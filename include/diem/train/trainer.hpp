@@ -66,7 +66,7 @@ struct training_state {
 template <Backend B, TrainableModel<B> M>
 [[nodiscard]] training_state<B> start_training(B& b, M& model, const training_options& options, std::uint64_t seed) {
     check_training(options);
-    return {optimizer<B>(b, std::as_const(model).parameters(), options.adam), seed,
+    return {optimizer<B>(b, std::as_const(model).parameters(), options.adam, seed), seed,
             std::numeric_limits<double>::quiet_NaN()};
 }
 

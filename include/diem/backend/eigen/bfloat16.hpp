@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 #include <diem/backend/eigen/gemm_packed.hpp>
@@ -15,13 +14,6 @@
 
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
-
-/// To nearest, ties to even; numbers below 2^-126 too. A NaN stays one.
-constexpr std::uint16_t bfloat16_bits(float x) {
-    const auto u = std::bit_cast<std::uint32_t>(x);
-    if ((u & 0x7fffffffU) > 0x7f800000U) return static_cast<std::uint16_t>(u >> 16U | 0x40U);
-    return static_cast<std::uint16_t>((u + 0x7fffU + (u >> 16U & 1U)) >> 16U);
-}
 
 #if defined(__AVX512BW__) && defined(__GNUC__)
 #define DIEM_HAS_BFLOAT16_INSTRUCTIONS
@@ -78,7 +70,7 @@ struct bfloat16_factors {
 
     private:
         static pair split(bits b) { return {reinterpret_cast<vec>(b << 16U), reinterpret_cast<vec>(b & 0xffff0000U)}; }
-        /// bfloat16_bits in the upper halves of the lanes; the lower ones hold anything.
+        /// `nearest_bfloat16` in the upper halves of the lanes; the lower ones hold anything.
         static bits rounded(vec v) {
             const auto u = reinterpret_cast<bits>(v);
             const auto nan = reinterpret_cast<bits>((u & 0x7fffffffU) > 0x7f800000U);
