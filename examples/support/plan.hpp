@@ -56,12 +56,12 @@ template <diem::Backend B, class Model>
     p.training_items = static_cast<double>(o.training.steps * o.training.batch);
     const auto& t = o.training;
     const index_t micro = t.loss.micro_batch > 0 ? std::min(t.loss.micro_batch, t.batch) : t.batch;
-    p.sampling_bytes = model.activation_bytes(std::min(o.sampling.batch, observations));
-    p.training_bytes = model.activation_bytes(micro, true);
+    p.sampling_bytes = model.activation_bytes(b, std::min(o.sampling.batch, observations));
+    p.training_bytes = model.activation_bytes(b, micro, true);
     p.state_bytes = training_state_bytes<scalar_t<B>>(p.parameters, t.adam.moments);
 
     // A few items of a large network, a batch of a small one, whose passes would else be all overhead.
-    const auto each = static_cast<index_t>(model.activation_bytes(1, true));
+    const auto each = static_cast<index_t>(model.activation_bytes(b, 1, true));
     const index_t n = std::min(
         {std::max<index_t>(8, (index_t{1} << 24) / std::max<index_t>(each, 1)), o.sampling.batch, observations, micro});
     batch<B> x(b, model.features(), n), y(b, model.features(), n);

@@ -3,6 +3,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <diem/model/config.hpp>
@@ -218,12 +219,83 @@ TEST_CASE("the planned bytes are what a linearisation keeps", "[model]") {
                 const auto l = training ? m.linearize(b, x, const_vector_t<B>(sigma.flat()), model::training{})
                                         : m.linearize(b, x, 1.0);
                 const auto kept = static_cast<double>(b.memory().bytes_in_use() - before);
-                const auto planned = static_cast<double>(m.activation_bytes(n, training));
+                const auto planned = static_cast<double>(m.activation_bytes(b, n, training));
                 INFO("planned " << planned << ", kept " << kept);
                 CHECK(kept >= planned);
                 CHECK(kept <= 1.125 * planned + 64 * 64);
             }
 }
+
+TEMPLATE_TEST_CASE("arrays kept in bfloat16 halve the memory of a gradient, and change it by their rounding", "[model]",
+                   DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    auto b = make_backend<B>();
+    for (const nn::unet_config& c : {nn::unet_config{8, 8, 2, 1, {16, 24}, {1, 2}, 16, {{0, 2}, {1, 3}}},
+                                     nn::unet_config{16, 16, 3, 1, {16, 32}, {1, 1}, 8, {{1, 4}}}})
+        for (const bool recompute : {false, true}) {
+            model_t<B, nn::unet<B>> m(b, nn::unet<B>(c));
+            randomize(b, m);
+            nn::unet<B> net(c);
+            const auto p = std::as_const(m).parameters();
+            const index_t n = 4;
+            const auto x = draw(b, net.features(), n, 0), t = draw(b, c.embedding, n, 1),
+                       u = draw(b, net.features(), n, 2);
+            batch<B> y(b, net.features(), n), z(b, net.features(), n), j(b, net.features(), n);
+            std::vector<std::vector<double>> gradients;
+            for (const bool rounded : {false, true}) {
+                typename nn::unet<B>::activations saved;
+                const nn::save_options o{.parameters = true,
+                                         .recompute = recompute,
+                                         .rounded = rounded,
+                                         .dropout = 0.2,
+                                         .dropout_key = random_key{.seed = 4}};
+                const auto before = b.memory().bytes_in_use();
+                net.forward(b, p, x, t, y, o, saved);
+                const auto kept = static_cast<double>(b.memory().bytes_in_use() - before);
+                const auto planned = static_cast<double>(net.activation_bytes(n, o, n));
+                CHECK(kept >= planned);
+                CHECK(kept <= 1.125 * planned + 64 * 128);
+                batch<B> grad(b, net.parameters().size(), 1);
+                net.vjp_params(b, p, saved, u, grad.flat(), nn::update::overwrite, z);
+                // JVP and VJP of the same activations are still each other's adjoint.
+                net.jvp(b, p, saved, x, j);
+                const double left = inner<B>(b, j, u), right = inner<B>(b, x, z);
+                const double size = std::sqrt(inner<B>(b, j, j) * inner<B>(b, u, u));
+                CHECK(std::abs(left - right) <= 1e-4 * size);
+                const auto values = to_host(b, grad);
+                gradients.emplace_back(values.begin(), values.end());
+            }
+            double difference = 0, square = 0;
+            for (std::size_t k = 0; k < gradients[0].size(); ++k) {
+                difference += std::pow(gradients[1][k] - gradients[0][k], 2);
+                square += std::pow(gradients[0][k], 2);
+            }
+            CHECK(difference > 0);
+            CHECK(difference <= std::pow(0x1p-7, 2) * square);  // a number's rounding is 2^-8 of it at most
+        }
+}
+
+#if !defined(DIEM_TEST_CUDA)
+TEST_CASE("a training on a backend whose products are bf16 keeps bf16") {
+    using B = eigen_backend<float>;
+    std::vector<double> kept, planned;
+    for (const auto products : {product_precision::float32, product_precision::bf16}) {
+        B b({.threads = 1, .products = products});
+        model_t<B, nn::unet<B>> m(b, nn::unet<B>({16, 16, 3, 1, {32, 48}, {1, 1}, 32, {{1, 4}}}));
+        m.initialize(b, random_key{1});
+        const auto x = draw(b, m.features(), 4, 0);
+        batch<B> s(b, 1, 4);
+        b.fill(s.view(), 0.5F);
+        const auto before = b.memory().bytes_in_use();
+        const auto l = m.linearize(b, x, const_vector_t<B>(s.flat()), model::training{});
+        kept.push_back(static_cast<double>(b.memory().bytes_in_use() - before));
+        planned.push_back(static_cast<double>(m.activation_bytes(b, 4, true)));
+        CHECK(m.activation_bytes(b, 4) == m.activation_bytes(B(1), 4));  // of what is drawn with, nothing is rounded
+    }
+    CHECK(kept[1] <= 0.6 * kept[0]);
+    CHECK(planned[1] <= 0.6 * planned[0]);
+}
+#endif
 
 TEST_CASE("after the first pass nothing is allocated, and evaluation keeps nothing", "[model]") {
     using B = test::main_backend<float>;

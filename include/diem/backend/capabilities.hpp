@@ -7,6 +7,7 @@
 
 #include <diem/backend/concept.hpp>
 #include <diem/backend/memory.hpp>
+#include <diem/backend/product_precision.hpp>
 
 /// \file
 /// What a backend may have beyond `Backend`, for algorithms to take where it is there. All of it changes speed alone: the same
@@ -108,5 +109,14 @@ concept HasNetworkGemm = Backend<B> && requires(B& b, scalar_t<B> s, const_view_
     b.network_gemm(s, in, op::none, in, op::transpose, s, out);
     b.network_gemm_batched(s, from, op::none, from, op::transpose, s, to);
 };
+
+/// Whether the products of a network take operands in bfloat16 there: what is kept of them may then be rounded, too.
+template <Backend B>
+[[nodiscard]] bool rounds_to_bfloat16([[maybe_unused]] const B& b) {
+    if constexpr (HasNetworkGemm<B> && std::is_same_v<scalar_t<B>, float> && requires { b.products(); })
+        return b.products() == product_precision::bf16;
+    else
+        return false;
+}
 
 }  // namespace diem

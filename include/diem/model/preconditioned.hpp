@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <diem/backend/batch.hpp>
+#include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
@@ -189,17 +190,17 @@ public:
 
     /// For JVPs and VJPs with respect to x_t.
     [[nodiscard]] linearization linearize(B& b, const_view_t<B> x_t, diffusion::noise_level<B> sigma) {
-        return linearize(b, x_t, sigma, saving(false, {}));
+        return linearize(b, x_t, sigma, saving(false, false, {}));
     }
     /// For `vjp_params` too, with dropout.
     [[nodiscard]] linearization linearize(B& b, const_view_t<B> x_t, diffusion::noise_level<B> sigma,
                                           const training& options) {
-        return linearize(b, x_t, sigma, saving(true, options));
+        return linearize(b, x_t, sigma, saving(true, rounds_to_bfloat16(b), options));
     }
 
-    /// Bytes that a linearisation keeps for a batch, in evaluation or in training (with one sigma per item).
-    [[nodiscard]] std::size_t activation_bytes(index_t items, bool for_training = false) const {
-        return net_.activation_bytes(items, saving(for_training, {}), for_training ? items : 1) +
+    /// Bytes that a linearisation keeps for a batch, in evaluation or in training (with one sigma per item), on that backend.
+    [[nodiscard]] std::size_t activation_bytes(const B& b, index_t items, bool for_training = false) const {
+        return net_.activation_bytes(items, saving(for_training, rounds_to_bfloat16(b), {}), for_training ? items : 1) +
                static_cast<std::size_t>(features() * items) * sizeof(scalar_t<B>) +
                (skip_ ? static_cast<std::size_t>(skip_->rank() * (for_training ? items : 1)) * sizeof(scalar_t<B>) : 0);
     }
@@ -212,8 +213,9 @@ private:
         check_size(where, "x_t.features()", x_t.features(), features());
         if (!sigma.shared()) check_size(where, "sigma.size()", sigma.per_item().size(), x_t.items());
     }
-    [[nodiscard]] nn::save_options saving(bool parameters, const training& t) const {
-        return {parameters, options_.recompute, t.dropout, t.key.with_lane(random_lane::dropout)};
+    [[nodiscard]] nn::save_options saving(bool parameters, bool rounded, const training& t) const {
+        return {parameters, options_.recompute, parameters && rounded, t.dropout,
+                t.key.with_lane(random_lane::dropout)};
     }
     linearization linearize(B& b, const_view_t<B> x_t, const diffusion::noise_level<B>& sigma,
                             const nn::save_options& save) {

@@ -4,11 +4,13 @@
 #include <array>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/attention.hpp>
+#include <diem/nn/detail/kept.hpp>
 #include <diem/nn/gated_residual.hpp>
 #include <diem/nn/layer_parameters.hpp>
 #include <diem/nn/linear.hpp>
@@ -28,9 +30,9 @@ template <Backend B>
 class attention_block {
 public:
     struct saved {
-        batch<B> q, k, v;
-        batch<B> result;  ///< before the last projection; for parameters
-        batch<B> branch;  ///< f(x); for parameters
+        detail::kept<B> q, k, v;
+        detail::kept<B> result;  ///< before the last projection; for parameters
+        detail::kept<B> branch;  ///< f(x); for parameters
     };
 
     attention_block(parameter_table& table, const std::string& name, image_shape shape, index_t embedding,
@@ -53,23 +55,22 @@ public:
 
     void forward(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, view_t<B> y, const save_options& o,
                  saved* keep) {
-        saved local;
-        saved& s = keep ? *keep : local;
-        project(b, p, x, m, y, s);
+        projections of = project(b, p, x, m, y);
         batch<B> result;
         view_t<B> r = y;
         if (keep && o.parameters) {
             result = batch<B>(b, shape_.features(), x.items());
             r = result;
         }
-        attention_forward<B>(b, attention_, s.q, s.k, s.v, r);
-        if (!keep) local = saved();
+        attention_forward<B>(b, attention_, of.q, of.k, of.v, r);
+        if (keep) keep_projections(b, std::move(of), o, *keep);
+        of = projections();
         batch<B> branch(b, shape_.features(), x.items());
         linear_forward<B>(b, pixels(const_view_t<B>(r)), out_.of(p), {}, pixels(branch.view()));
         gated_residual_forward<B>(b, pixels(x), pixels(branch.cview()), mod_.gate(m), pixels(y));
         if (keep && o.parameters) {
-            keep->result = std::move(result);
-            keep->branch = std::move(branch);
+            keep->result = detail::kept<B>(b, std::move(result), o.rounded);
+            keep->branch = detail::kept<B>(b, std::move(branch), o.rounded);
         }
     }
     void restore(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, const save_options& o, saved& keep) {
@@ -77,7 +78,7 @@ public:
         if (o.parameters)
             forward(b, p, x, m, y, o, &keep);
         else
-            project(b, p, x, m, y, keep);
+            keep_projections(b, project(b, p, x, m, y), o, keep);
     }
     void jvp(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, const saved& s, const_view_t<B> x_dot,
              view_t<B> y_dot) {
@@ -88,7 +89,7 @@ public:
         linear_jvp<B>(b, pixels(h_dot), q_[0].of(p), pixels(q.view()));
         linear_jvp<B>(b, pixels(h_dot), k_[0].of(p), pixels(k.view()));
         linear_jvp<B>(b, pixels(h_dot), v_[0].of(p), pixels(v.view()));
-        attention_jvp<B>(b, attention_, s.q, s.k, s.v, q, k, v, y_dot);
+        attention_jvp<B>(b, attention_, s.q.open(b), s.k.open(b), s.v.open(b), q, k, v, y_dot);
         linear_jvp<B>(b, pixels(h_dot), out_.of(p), pixels(q.view()));
         gated_residual_jvp<B>(b, mod_.gate(m), pixels(x_dot), pixels(q.cview()), pixels(y_dot));
     }
@@ -102,8 +103,8 @@ public:
         const index_t n = x.items(), c = shape_.channels;
         batch<B> m_bar(b, 3 * c, n);
         const auto row = [&](index_t k) { return m_bar.view().feature_range(k * c, c); };
-        gated_residual_vjp_params<B>(b, pixels(x), pixels(s.branch.cview()), mod_.gate(m), pixels(const_view_t<B>(g)),
-                                     row(2));
+        gated_residual_vjp_params<B>(b, pixels(x), pixels(s.branch.open(b).cview()), mod_.gate(m),
+                                     pixels(const_view_t<B>(g)), row(2));
         gradient to{&x, grad, mode};
         batch<B> h_bar = branch_vjp(b, p, m, s, g, &to);
         modulated_norm_vjp_params<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(h_bar.cview()), pixels(g), row(0),
@@ -121,26 +122,36 @@ private:
     [[nodiscard]] batch_view<P> pixels(const batch_view<P>& v) const {
         return v.reshaped(shape_.channels, shape_.pixels() * v.items());
     }
-    void project(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, view_t<B> scratch, saved& s) {
+    struct projections {
+        batch<B> q, k, v;
+    };
+    projections project(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, view_t<B> scratch) {
         modulated_norm_forward<B>(b, pixels(x), mod_.a(m), mod_.shift(m), pixels(scratch));
         const const_view_t<B> h = scratch;
-        const auto to = [&](const std::array<parameter, 2>& w, batch<B>& out) {
-            out = batch<B>(b, shape_.features(), x.items());
+        const auto by = [&](const std::array<parameter, 2>& w) {
+            batch<B> out(b, shape_.features(), x.items());
             linear_forward<B>(b, pixels(h), w[0].of(p), w[1].of(p), pixels(out.view()));
+            return out;
         };
-        to(q_, s.q);
-        to(k_, s.k);
-        to(v_, s.v);
+        return {by(q_), by(k_), by(v_)};
+    }
+    static void keep_projections(B& b, projections of, const save_options& o, saved& s) {
+        const bool rounded = o.parameters && o.rounded;
+        s.q = detail::kept<B>(b, std::move(of.q), rounded);
+        s.k = detail::kept<B>(b, std::move(of.k), rounded);
+        s.v = detail::kept<B>(b, std::move(of.v), rounded);
     }
     /// g = r g, and the cotangent of the norm's result.
     batch<B> branch_vjp(B& b, const_vector_t<B> p, const batch<B>& m, const saved& s, view_t<B> g, const gradient* to) {
         const index_t n = g.items();
         batch<B> u(b, shape_.features(), n), o_bar(b, shape_.features(), n);
         gated_residual_vjp<B>(b, mod_.gate(m), pixels(const_view_t<B>(g)), pixels(g), pixels(u.view()));
-        if (to) linear_vjp_params<B>(b, pixels(s.result.cview()), pixels(u.cview()), out_.of(to->grad), {}, to->mode);
+        if (to)
+            linear_vjp_params<B>(b, pixels(s.result.open(b).cview()), pixels(u.cview()), out_.of(to->grad), {},
+                                 to->mode);
         linear_vjp<B>(b, pixels(u.cview()), out_.of(p), pixels(o_bar.view()));
         batch<B> q(b, shape_.features(), n), k(b, shape_.features(), n), v(b, shape_.features(), n);
-        attention_vjp<B>(b, attention_, s.q, s.k, s.v, o_bar, q, k, v);
+        attention_vjp<B>(b, attention_, s.q.open(b), s.k.open(b), s.v.open(b), o_bar, q, k, v);
         if (to) {
             modulated_norm_forward<B>(b, pixels(*to->x), mod_.a(m), mod_.shift(m), pixels(u.view()));
             const auto add = [&](const batch<B>& bar, const std::array<parameter, 2>& w) {

@@ -19,6 +19,7 @@ namespace diem::nn {
 struct save_options {
     bool parameters = false;  ///< for `vjp_params` too, not only `jvp` and `vjp`
     bool recompute = false;   ///< keep the inputs of blocks only, and compute the rest again where it is needed
+    bool rounded = false;     ///< with `parameters`: keep arrays in bfloat16, where a network can (`unet`)
     double dropout = 0;       ///< rate, in training
     random_key dropout_key{};
 };

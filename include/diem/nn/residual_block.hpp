@@ -9,6 +9,7 @@
 #include <diem/backend/functors.hpp>
 #include <diem/nn/activation.hpp>
 #include <diem/nn/conv_plan.hpp>
+#include <diem/nn/detail/kept.hpp>
 #include <diem/nn/gated_residual.hpp>
 #include <diem/nn/layer_parameters.hpp>
 #include <diem/nn/modulation_layer.hpp>
@@ -28,9 +29,9 @@ class residual_block {
 public:
     /// A forward pass for parameters keeps what the SiLU takes instead of what it gives, its slope, and its value, as it is used once.
     struct saved {
-        batch<B> slope;   ///< of the SiLU, times the dropout mask; not for parameters
-        batch<B> before;  ///< the SiLU; for parameters
-        batch<B> branch;  ///< f(x); for parameters
+        batch<B> slope;          ///< of the SiLU, times the dropout mask; not for parameters
+        detail::kept<B> before;  ///< the SiLU; for parameters
+        detail::kept<B> branch;  ///< f(x); for parameters
         double dropout = 0;
         random_key dropout_key{};
     };
@@ -58,13 +59,17 @@ public:
                  saved* keep) {
         batch<B> z = hidden(b, p, x, m, y, o, keep);
         const bool parameters = keep && o.parameters;
-        if (parameters) keep->branch = batch<B>(b, shape_.features(), x.items());
-        // Of z and y one is the input of the second convolution, the other is free.
+        batch<B> branch;
+        if (parameters) {
+            keep->before = detail::kept<B>(b, std::move(z), o.rounded);
+            branch = batch<B>(b, shape_.features(), x.items());
+        }
+        // Where z is kept, y is the input of the second convolution.
         const const_view_t<B> value = parameters ? const_view_t<B>(y) : z.cview();
-        const view_t<B> f = parameters ? keep->branch.view() : y;
+        const view_t<B> f = parameters ? branch.view() : y;
         conv_2_.forward(b, value, second_[0].of(p), second_[1].of(p), f);
-        if (parameters) keep->before = std::move(z);
         gated_residual_forward<B>(b, pixels(x), pixels(const_view_t<B>(f)), mod_.gate(m), pixels(y));
+        if (parameters) keep->branch = detail::kept<B>(b, std::move(branch), o.rounded);
     }
     /// Fills `keep` again from the input.
     void restore(B& b, const_vector_t<B> p, const_view_t<B> x, const batch<B>& m, const save_options& o, saved& keep) {
@@ -97,8 +102,8 @@ public:
         const index_t n = x.items(), c = shape_.channels;
         batch<B> u(b, shape_.features(), n), v(b, shape_.features(), n), m_bar(b, 3 * c, n);
         const auto row = [&](index_t k) { return m_bar.view().feature_range(k * c, c); };
-        gated_residual_vjp_params<B>(b, pixels(x), pixels(s.branch.cview()), mod_.gate(m), pixels(const_view_t<B>(g)),
-                                     row(2));
+        gated_residual_vjp_params<B>(b, pixels(x), pixels(s.branch.open(b).cview()), mod_.gate(m),
+                                     pixels(const_view_t<B>(g)), row(2));
         gated_residual_vjp<B>(b, mod_.gate(m), pixels(const_view_t<B>(g)), pixels(g), pixels(u.view()));
         {
             batch<B> slope(b, shape_.features(), n);
@@ -144,13 +149,13 @@ private:
         if (rate > 0) dropout_forward<B>(b, rate, key, dropout_first_, x, x);
     }
     void value_and_slope(B& b, const saved& s, view_t<B> value, view_t<B> slope) const {
-        silu_forward_slope<B>(b, s.before, value, slope);
+        silu_forward_slope<B>(b, s.before.open(b), value, slope);
         drop(b, s.dropout, s.dropout_key, value);
         drop(b, s.dropout, s.dropout_key, slope);
     }
     void times_slope(B& b, const saved& s, view_t<B> u) const {
         if (s.slope.items() > 0) return b.map(functors::multiply{}, u, s.slope.cview());
-        silu_vjp<B>(b, s.before, u, u);
+        silu_vjp<B>(b, s.before.open(b), u, u);
         drop(b, s.dropout, s.dropout_key, u);
     }
 

@@ -6,8 +6,10 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/core/bfloat16.hpp>
 #include <diem/core/check.hpp>
 #include <diem/nn/attention_block.hpp>
+#include <diem/nn/detail/kept.hpp>
 #include <diem/nn/detail/unet_stages.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/norm.hpp>
@@ -39,9 +41,10 @@ class unet {
     using kind = detail::unet_kind;
     using stage = detail::unet_stage<B>;
     struct record {
-        batch<B> x;  // input of the stage
-        batch<B> u;  // down: before the norm; merge: the concatenation (for parameters)
-        batch<B> m;  // modulation of a block
+        detail::kept<B> x;  // input of the stage
+        batch<B> skip;      // the same, until its merge has taken it
+        detail::kept<B> u;  // down: before the norm
+        batch<B> m;         // modulation of a block
         typename residual_block<B>::saved residual;
         typename attention_block<B>::saved attention;
     };
@@ -92,20 +95,22 @@ public:
                     break;
                 case kind::down:
                     s.conv->forward(b, cur, s.weights[0].of(p), {}, next);
-                    layer_norm_jvp<B>(b, pixels(s.out, r.u.cview()), pixels(s.out, next.cview()),
+                    layer_norm_jvp<B>(b, pixels(s.out, r.u.open(b).cview()), pixels(s.out, next.cview()),
                                       pixels(s.out, next.view()));
                     break;
                 case kind::residual:
-                    with_saved(b, p, saved, k,
-                               [&](const auto& keep) { s.residual->jvp(b, p, r.x, r.m, keep.residual, cur, next); });
+                    with_saved(b, p, saved, k, [&](const_view_t<B> x, const auto& keep) {
+                        s.residual->jvp(b, p, x, r.m, keep.residual, cur, next);
+                    });
                     break;
                 case kind::attention:
-                    with_saved(b, p, saved, k,
-                               [&](const auto& keep) { s.attention->jvp(b, p, r.x, r.m, keep.attention, cur, next); });
+                    with_saved(b, p, saved, k, [&](const_view_t<B> x, const auto& keep) {
+                        s.attention->jvp(b, p, x, r.m, keep.attention, cur, next);
+                    });
                     break;
                 case kind::up: {
                     batch<B> normed(b, s.in.features(), n);
-                    layer_norm_jvp<B>(b, pixels(s.in, r.x.cview()), pixels(s.in, cur.cview()),
+                    layer_norm_jvp<B>(b, pixels(s.in, r.x.open(b).cview()), pixels(s.in, cur.cview()),
                                       pixels(s.in, normed.view()));
                     upsample_jvp<B>(b, s.in, normed, next);
                     break;
@@ -144,12 +149,13 @@ public:
             if (s.what == kind::merge && detail::keeps_input(s, o))
                 each -= layout_.stages[s.skip].in.features();  // kept there
             if (s.what == kind::down) each += s.out.features();
-            if (s.what == kind::merge && o.parameters && !o.recompute) each += s.in.features();
             if (s.residual) each += s.residual->saved_features(o);
             if (s.attention) each += s.attention->saved_features(o);
             if (s.residual || s.attention) per_embedding += 3 * s.in.channels;
         }
-        return static_cast<std::size_t>(each * items + per_embedding * embeddings) * sizeof(T);
+        const std::size_t size = o.parameters && o.rounded ? sizeof(bfloat16) : sizeof(T);
+        return static_cast<std::size_t>(each * items) * size +
+               static_cast<std::size_t>(per_embedding * embeddings) * sizeof(T);
     }
 
 private:
@@ -209,17 +215,20 @@ private:
         check_shape(where, "input", in, features(), saved.items_);
         check_shape(where, "result", out, features(), saved.items_);
     }
-    /// Calls f with what the block of stage k saved, computed again where it was not kept.
+    /// Calls f with the input of the block of stage k and what it saved, computed again where it was not kept.
     template <class F>
     void with_saved(B& b, const_vector_t<B> p, const activations& saved, std::size_t k, const F& f) {
         const record& r = saved.records_[k];
-        if (!saved.options_.recompute) return f(r);
+        const auto x = r.x.open(b);
+        if (!saved.options_.recompute) return f(x, r);
         record again;
+        save_options o = saved.options_;
+        o.rounded = false;
         if (layout_.stages[k].residual)
-            layout_.stages[k].residual->restore(b, p, r.x, r.m, saved.options_, again.residual);
+            layout_.stages[k].residual->restore(b, p, x, r.m, o, again.residual);
         else
-            layout_.stages[k].attention->restore(b, p, r.x, r.m, saved.options_, again.attention);
-        f(again);
+            layout_.stages[k].attention->restore(b, p, x, r.m, o, again.attention);
+        f(x, again);
     }
 
     void run(B& b, const_vector_t<B> p, const_view_t<B> x, const_view_t<B> t, view_t<B> y, const save_options& o,
@@ -231,6 +240,7 @@ private:
         check_size("nn::unet", "t.features()", t.features(), config_.embedding);
         if (t.items() != 1) check_size("nn::unet", "t.items()", t.items(), n);
         std::vector<record> records(layout_.stages.size());
+        const bool rounded = o.parameters && o.rounded;
         batch<B> cur = deep(b, x);
         for (std::size_t k = 0; k < layout_.stages.size(); ++k) {
             stage& s = layout_.stages[k];
@@ -245,7 +255,7 @@ private:
                     batch<B> u(b, s.out.features(), n);
                     s.conv->forward(b, cur, s.weights[0].of(p), s.weights[1].of(p), u);
                     layer_norm_forward<B>(b, pixels(s.out, u.cview()), pixels(s.out, next.view()));
-                    if (saved) r.u = std::move(u);
+                    if (saved) r.u = detail::kept<B>(b, std::move(u), rounded);
                     break;
                 }
                 case kind::residual:
@@ -263,11 +273,11 @@ private:
                     break;
                 }
                 case kind::merge: {
-                    batch<B>& skip = records[s.skip].x;
-                    batch<B> both = concatenated(b, s, cur, skip);
-                    if (!(saved && o.parameters)) skip = batch<B>();
+                    record& from = records[s.skip];
+                    batch<B> both = concatenated(b, s, cur, from.skip);
+                    if (saved && o.parameters) from.x = detail::kept<B>(b, std::move(from.skip), rounded);
+                    from.skip = batch<B>();
                     s.conv->forward(b, both, s.weights[0].of(p), s.weights[1].of(p), next);
-                    if (keep && o.parameters) r.u = std::move(both);
                     break;
                 }
                 case kind::output:
@@ -276,7 +286,10 @@ private:
                     break;
             }
             if (!saved) r.m = batch<B>();
-            if (s.skip_source || (saved && detail::keeps_input(s, o))) r.x = std::move(cur);
+            if (s.skip_source)
+                r.skip = std::move(cur);
+            else if (saved && detail::keeps_input(s, o))
+                r.x = detail::kept<B>(b, std::move(cur), rounded);
             cur = std::move(next);
         }
         wide(b, cur, y);
@@ -302,7 +315,8 @@ private:
             const record& r = saved.records_[k];
             switch (s.what) {
                 case kind::input: {
-                    if (params) s.conv->vjp_params(b, r.x, g, s.weights[0].of(grad), s.weights[1].of(grad), mode);
+                    if (params)
+                        s.conv->vjp_params(b, r.x.open(b), g, s.weights[0].of(grad), s.weights[1].of(grad), mode);
                     if (x_bar.features() == 0) break;
                     batch<B> next(b, s.in.features(), n);
                     s.conv->vjp(b, g, s.weights[0].of(p), next);
@@ -311,38 +325,43 @@ private:
                 }
                 case kind::down: {
                     batch<B> next = std::move(skips[k]);  // what the merge gave
-                    layer_norm_vjp<B>(b, pixels(s.out, r.u.cview()), pixels(s.out, g.cview()), pixels(s.out, g.view()));
-                    if (params) s.conv->vjp_params(b, r.x, g, s.weights[0].of(grad), s.weights[1].of(grad), mode);
+                    layer_norm_vjp<B>(b, pixels(s.out, r.u.open(b).cview()), pixels(s.out, g.cview()),
+                                      pixels(s.out, g.view()));
+                    if (params)
+                        s.conv->vjp_params(b, r.x.open(b), g, s.weights[0].of(grad), s.weights[1].of(grad), mode);
                     s.conv->vjp(b, g, s.weights[0].of(p), next, update::accumulate);
                     g = std::move(next);
                     break;
                 }
                 case kind::residual:
-                    with_saved(b, p, saved, k, [&](const auto& keep) {
+                    with_saved(b, p, saved, k, [&](const_view_t<B> x, const auto& keep) {
                         if (params)
-                            s.residual->vjp_params(b, p, r.x, saved.t_, r.m, keep.residual, g, grad, mode, {});
+                            s.residual->vjp_params(b, p, x, saved.t_, r.m, keep.residual, g, grad, mode, {});
                         else
-                            s.residual->vjp(b, p, r.x, r.m, keep.residual, g);
+                            s.residual->vjp(b, p, x, r.m, keep.residual, g);
                     });
                     break;
                 case kind::attention:
-                    with_saved(b, p, saved, k, [&](const auto& keep) {
+                    with_saved(b, p, saved, k, [&](const_view_t<B> x, const auto& keep) {
                         if (params)
-                            s.attention->vjp_params(b, p, r.x, saved.t_, r.m, keep.attention, g, grad, mode, {});
+                            s.attention->vjp_params(b, p, x, saved.t_, r.m, keep.attention, g, grad, mode, {});
                         else
-                            s.attention->vjp(b, p, r.x, r.m, keep.attention, g);
+                            s.attention->vjp(b, p, x, r.m, keep.attention, g);
                     });
                     break;
                 case kind::up: {
                     batch<B> next(b, s.in.features(), n);
                     upsample_vjp<B>(b, s.in, g, next);
-                    layer_norm_vjp<B>(b, pixels(s.in, r.x.cview()), pixels(s.in, next.cview()),
+                    layer_norm_vjp<B>(b, pixels(s.in, r.x.open(b).cview()), pixels(s.in, next.cview()),
                                       pixels(s.in, next.view()));
                     g = std::move(next);
                     break;
                 }
                 case kind::merge: {
-                    if (params) merge_params(b, s, r, saved, g, grad, mode);
+                    if (params) {
+                        const batch<B> input = concatenated(b, s, r.x.open(b), saved.records_[s.skip].x.open(b));
+                        s.conv->vjp_params(b, input, g, s.weights[0].of(grad), s.weights[1].of(grad), mode);
+                    }
                     batch<B> both(b, s.in.features(), n);
                     s.conv->vjp(b, g, s.weights[0].of(p), both);
                     const index_t c_skip = layout_.stages[s.skip].in.channels, c = s.in.channels - c_skip;
@@ -355,7 +374,7 @@ private:
                 }
                 case kind::output: {
                     if (params)
-                        linear_vjp_params<B>(b, pixels(s.in, r.x.cview()), pixels(s.out, g.cview()),
+                        linear_vjp_params<B>(b, pixels(s.in, r.x.open(b).cview()), pixels(s.out, g.cview()),
                                              s.weights[0].of(grad), s.weights[1].of(grad), mode);
                     batch<B> next(b, s.in.features(), n);
                     linear_vjp<B>(b, pixels(s.out, g.cview()), s.weights[0].of(p), pixels(s.in, next.view()));
@@ -366,14 +385,6 @@ private:
         }
         if (x_bar.features() > 0) wide(b, g, x_bar);
     }
-    void merge_params(B& b, stage& s, const record& r, const activations& saved, const_view_t<B> g, vector_t<B> grad,
-                      update mode) {
-        batch<B> both;
-        if (saved.options_.recompute) both = concatenated(b, s, r.x, saved.records_[s.skip].x);
-        s.conv->vjp_params(b, saved.options_.recompute ? both : r.u, g, s.weights[0].of(grad), s.weights[1].of(grad),
-                           mode);
-    }
-
     unet_config config_;
     detail::unet_stages<B> layout_;
 };

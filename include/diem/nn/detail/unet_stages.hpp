@@ -38,10 +38,9 @@ bool keeps_input(const unet_stage<B>& s, const save_options& o) {
     switch (s.what) {
         case unet_kind::input:
         case unet_kind::down:
+        case unet_kind::merge:
         case unet_kind::output:
             return o.parameters;
-        case unet_kind::merge:
-            return o.parameters && o.recompute;
         default:
             return true;
     }
