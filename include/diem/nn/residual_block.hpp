@@ -27,7 +27,7 @@ namespace diem::nn {
 template <Backend B>
 class residual_block {
 public:
-    /// A forward pass for parameters keeps what the SiLU takes instead of what it gives, its slope, and its value, as it is used once.
+    /// For parameters it keeps what the SiLU takes: value and slope, each needed once, are computed again.
     struct saved {
         batch<B> slope;          ///< of the SiLU, times the dropout mask; not for parameters
         detail::kept<B> before;  ///< the SiLU; for parameters
