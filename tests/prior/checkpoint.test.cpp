@@ -58,8 +58,8 @@ template <class B>
 std::vector<double> trace(const std::vector<index_t>& stops, std::vector<scalar_t<B>>& weights,
                           std::vector<scalar_t<B>>& average,
                           train::moment_precision moments = train::moment_precision::float32) {
-    auto options = ::options;
-    options.adam.moments = moments;
+    auto how = options;
+    how.adam.moments = moments;
     const folder f;
     const auto file = f.path / "training.safetensors";
     const auto table = toy_table();
@@ -69,10 +69,10 @@ std::vector<double> trace(const std::vector<index_t>& stops, std::vector<scalar_
         test::toy_model<B> model(b, 4, part == 0 ? 11 : 999 + part);
         batch<B> data(b, 4, 31);
         b.fill_normal({.seed = 21}, data.view());
-        auto state = part == 0 ? train::start_training(b, model, options, 77)
-                               : prior::load_training(file, b, model, table, options);
-        const index_t stop = part < stops.size() ? stops[part] : options.steps;
-        train::fit_denoiser<B>(b, model, data.view(), options, state, [&](const train::training_progress& p) {
+        auto state =
+            part == 0 ? train::start_training(b, model, how, 77) : prior::load_training(file, b, model, table, how);
+        const index_t stop = part < stops.size() ? stops[part] : how.steps;
+        train::fit_denoiser<B>(b, model, data.view(), how, state, [&](const train::training_progress& p) {
             losses.push_back(p.loss);
             losses.push_back(p.recent_loss);
             return p.step < stop;
