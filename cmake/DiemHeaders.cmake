@@ -21,6 +21,7 @@ set(DIEM_HEADERS
     include/diem/backend/eigen/gemm_packed.hpp
     include/diem/backend/eigen/gemm_rounded.hpp
     include/diem/backend/eigen/instantiate.hpp
+    include/diem/backend/eigen/lane_block.hpp
     include/diem/backend/eigen/low_rank_plan.hpp
     include/diem/backend/eigen/matrix.hpp
     include/diem/backend/eigen/random.hpp

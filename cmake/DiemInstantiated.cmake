@@ -6,9 +6,9 @@
 if(NOT TARGET diem_instantiated)
     set(diem_instantiated_units "")
     # float64 kernels, too: backends in float32 use them for small matrices.
-    foreach(part IN ITEMS EIGEN_float EIGEN_double MODELS_float)
-        string(REPLACE "_" "(, " diem_call "${part})")
-        set(diem_unit "${CMAKE_CURRENT_BINARY_DIR}/diem_instantiated/${part}.cpp")
+    foreach(diem_call IN ITEMS "EIGEN(, float)" "EIGEN(, double)" "MODELS(, float)" "JSON()")
+        string(MAKE_C_IDENTIFIER "${diem_call}" diem_unit)
+        set(diem_unit "${CMAKE_CURRENT_BINARY_DIR}/diem_instantiated/${diem_unit}.cpp")
         file(CONFIGURE OUTPUT "${diem_unit}" CONTENT "#include <diem/instantiate.hpp>\nDIEM_INSTANTIATE_${diem_call}\n" @ONLY)
         list(APPEND diem_instantiated_units "${diem_unit}")
     endforeach()

@@ -7,8 +7,14 @@
 /// DIEM_INSTANTIATED for the units that link to it, which then leave it out. After `find_package(diem REQUIRED COMPONENTS instantiated)`:
 /// \snippet tests/install/find_package/CMakeLists.txt instantiate.hpp
 
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <string>
+
 #include <diem/algorithms.hpp>
 #include <diem/backend/eigen.hpp>
+#include <diem/io/json.hpp>
 
 #define DIEM_INSTANTIATE_MODELS(linkage, T)                                                                            \
     linkage template class diem::nn::attention_block<diem::eigen_backend<T>>;                                          \
@@ -27,8 +33,50 @@
     linkage template class diem::model::preconditioned<diem::eigen_backend<T>,                                         \
                                                        diem::model::any_network<diem::eigen_backend<T>>>;              \
     linkage template class diem::prior::learned<diem::eigen_backend<T>,                                                \
-                                                diem::model::any_network<diem::eigen_backend<T>>>;
+                                                diem::model::any_network<diem::eigen_backend<T>>>;                     \
+    linkage template struct diem::nn::detail::unet_stage<diem::eigen_backend<T>>;                                      \
+    linkage template struct diem::nn::detail::unet_stages<diem::eigen_backend<T>>;                                     \
+    linkage template struct diem::diffusion::detail::harmonic_form<diem::eigen_backend<T>>;                            \
+    linkage template class diem::model::gaussian_skip<diem::eigen_backend<T>>;                                         \
+    linkage template bool diem::diffusion::detail::sample_chosen<diem::eigen_backend<T>>(                              \
+        diem::eigen_backend<T>&, diem::diffusion::detail::any_denoiser<diem::eigen_backend<T>>,                        \
+        const diem::diffusion::sampling_options&, const diem::diffusion::sampler_start<diem::eigen_backend<T>>&,       \
+        const diem::random_key&, diem::view_t<diem::eigen_backend<T>>, const std::atomic<bool>*);                      \
+    linkage template class diem::linop::low_rank_innovation<diem::eigen_backend<T>>;                                   \
+    linkage template class diem::posterior::elementwise_conditional<diem::eigen_backend<T>>;                           \
+    linkage template class diem::train::optimizer<diem::eigen_backend<T>>;                                             \
+    linkage template diem::train::ppca_result<diem::eigen_backend<T>> diem::train::ppca<diem::eigen_backend<T>>(       \
+        diem::eigen_backend<T>&, diem::const_view_t<diem::eigen_backend<T>>, const diem::train::ppca_options&,         \
+        const diem::train::ppca_result<diem::eigen_backend<T>>*);                                                      \
+    linkage template diem::train::ppca_result<diem::eigen_backend<T>>                                                  \
+    diem::train::ppca_of_covariance<diem::eigen_backend<T>>(                                                           \
+        diem::eigen_backend<T>&, diem::const_view_t<diem::eigen_backend<T>>, diem::view_t<diem::eigen_backend<T>>,     \
+        const diem::train::ppca_options&, const diem::train::ppca_result<diem::eigen_backend<T>>*);                    \
+    linkage template diem::train::training_report diem::train::fit_denoiser<                                           \
+        diem::eigen_backend<T>,                                                                                        \
+        diem::model::preconditioned<diem::eigen_backend<T>, diem::model::any_network<diem::eigen_backend<T>>>,         \
+        const std::function<bool(const diem::train::training_progress&)>&, diem::parallel::any_communicator>(          \
+        diem::eigen_backend<T>&,                                                                                       \
+        diem::model::preconditioned<diem::eigen_backend<T>, diem::model::any_network<diem::eigen_backend<T>>>&,        \
+        diem::const_view_t<diem::eigen_backend<T>>, const diem::train::training_options&,                              \
+        diem::train::training_state<diem::eigen_backend<T>>&,                                                          \
+        const std::function<bool(const diem::train::training_progress&)>&, const diem::parallel::any_communicator&);   \
+    linkage template class diem::prior::checkpoint_writer<diem::eigen_backend<T>>;                                     \
+    linkage template class diem::prior::checkpoint_reader<diem::eigen_backend<T>>;                                     \
+    linkage template class diem::prior::detail::run_file<diem::eigen_backend<T>,                                       \
+                                                         diem::model::any_network<diem::eigen_backend<T>>>;            \
+    linkage template class diem::prior::detail::gaussian_run<diem::eigen_backend<T>,                                   \
+                                                             diem::model::any_network<diem::eigen_backend<T>>>;        \
+    linkage template void diem::prior::save<diem::eigen_backend<T>, diem::model::any_network<diem::eigen_backend<T>>>( \
+        const std::filesystem::path&, diem::eigen_backend<T>&,                                                         \
+        const diem::prior::learned<diem::eigen_backend<T>, diem::model::any_network<diem::eigen_backend<T>>>&);        \
+    linkage template diem::prior::learned<diem::eigen_backend<T>, diem::model::any_network<diem::eigen_backend<T>>>    \
+    diem::prior::load<diem::eigen_backend<T>, diem::model::any_network<diem::eigen_backend<T>>>(                       \
+        const std::filesystem::path&, diem::eigen_backend<T>&, std::string*);
+
+#define DIEM_INSTANTIATE_JSON(linkage) linkage template class nlohmann::basic_json<>;
 
 #if defined(DIEM_INSTANTIATED)
 DIEM_INSTANTIATE_MODELS(extern, float)
+DIEM_INSTANTIATE_JSON(extern)
 #endif

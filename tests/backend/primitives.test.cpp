@@ -225,6 +225,39 @@ TEMPLATE_TEST_CASE("cholesky, trsm and eigh", "[backend]", DIEM_TEST_BACKENDS) {
     CHECK(std::is_sorted(values.begin(), values.end()));
 }
 
+TEMPLATE_TEST_CASE("cholesky of matrices that are cut into blocks", "[backend]", DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using S = T<B>;
+    B b = test::make_backend<B>();
+    for (const index_t n : {31, 32, 33, 150, 271}) {
+        CAPTURE(n);
+        padded<B> g(b, n, n + 9, 1);
+        batch<B> m(b, n * n, 2);
+        const auto matrix = m.view().item_range(0, 1).reshaped(n, n);
+        b.gemm(1, const_view_t<B>(g.view()), op::none, const_view_t<B>(g.view()), op::transpose, 0, matrix);
+        const auto size = static_cast<std::size_t>(n);
+        std::vector<S> a = to_host(b, const_view_t<B>(matrix)), both = a;
+        for (std::size_t i = 0; i < size; ++i) a[i * size + i] += static_cast<S>(n);
+        both = a;
+        both.insert(both.end(), a.begin(), a.end());
+        both[size * size + (size - 3) * (size + 1)] = -1;  // the second one's pivot of row n - 2, from 1
+        m = to_backend(b, both, n * n, 2);
+
+        batch<B, int> info(b, 2, 1);
+        b.cholesky(as_matrices(m.view(), n, n), info.flat());
+        CHECK(to_host(b, info) == std::vector<int>{0, static_cast<int>(n) - 2});
+        const auto l = to_host(b, m);
+        double worst = 0;
+        for (std::size_t i = 0; i < size; ++i)
+            for (std::size_t j = 0; j <= i; ++j) {
+                double sum = 0;
+                for (std::size_t k = 0; k <= j; ++k) sum += double(l[k * size + i]) * double(l[k * size + j]);
+                worst = std::max(worst, std::abs(sum - double(a[j * size + i])) / double(a[j * size + j]));
+            }
+        CHECK(worst <= tolerance<S>(static_cast<double>(n)));
+    }
+}
+
 TEMPLATE_TEST_CASE("eigh takes float64 on every backend", "[backend]", DIEM_TEST_BACKENDS) {
     using B = TestType;
     B b = test::make_backend<B>();

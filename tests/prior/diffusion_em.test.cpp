@@ -142,7 +142,7 @@ TEMPLATE_TEST_CASE("diffusion EM runs its laps and measures them", "", test::mai
 
 // Their spread is far below what the sampler tells apart: samples follow y, not the network's error, and moments that move by less
 // than some sigma_min did not move.
-TEST_CASE("observations that are all the same are learned from") {
+TEST_CASE("observations that are all the same are learned from", "[statistics]") {
     using B = test::main_backend<float>;
     problem<B> p;
     for (const float noise : {1e-1F, 1e-2F, 1e-3F}) {

@@ -318,7 +318,7 @@ TEST_CASE("data of any scale are learned at their scale") {
                     value_error);
 }
 
-TEST_CASE("directions that a blur never shows are not filled with noise, and the default laps hold") {
+TEST_CASE("directions that a blur never shows are not filled with noise, and the default laps hold", "[statistics]") {
     using B = test::main_backend<float>;
     B b;
     // Circular blur (1, 2, 1) / 4 of 8 pixels: alternating values have no image. x: a constant and a slow wave.

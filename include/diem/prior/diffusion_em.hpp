@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -104,7 +105,8 @@ public:
         if (!state) state = train::start_training(b_, network, options_.training, lap_seed(options_.seed, lap, 2));
         const double bound = options_.guard.max_loss_ratio * least_loss(prior.history);
         bool too_large = false;
-        const auto callback = [&](const train::training_progress& p) {
+        // One type for all operators: a project compiles the training once (diem/instantiate.hpp).
+        const std::function<bool(const train::training_progress&)> callback = [&](const train::training_progress& p) {
             run_.tell({progress::stage_type::training, lap, p.step, p.steps, p.recent_loss});
             too_large = p.step >= std::min<index_t>(100, p.steps) && !(p.recent_loss <= bound);
             const bool stop = run_.cancelled();

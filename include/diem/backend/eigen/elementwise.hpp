@@ -5,47 +5,45 @@
 #include <tuple>
 #include <type_traits>
 
-#include <Eigen/Core>
-
+#include <diem/backend/eigen/lane_block.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/operand.hpp>
 
 /// \file
-/// Vectorised element-wise work of the Eigen backend: functors are called on fixed-size Eigen arrays, then on scalars for
-/// the rest of a row.
+/// Vectorised element-wise work of the Eigen backend: functors are called on blocks of numbers, then on scalars for the rest
+/// of a row.
 
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
 template <class T>
 inline constexpr int lanes = static_cast<int>(64 / sizeof(T));
-template <class T>
-using lane_array = Eigen::Array<T, lanes<T>, 1>;
 
 // Inlined by force: left alone, compilers pass the registers through memory.
 template <class V, class T>
 [[gnu::always_inline]] inline V load(const strided<T>& s, index_t j, index_t i) {
     using S = typename V::Scalar;
-    using U = std::remove_const_t<T>;
-    if (s.feature_step == 0) return V::Constant(static_cast<S>(s.at(j, i)));
-    const Eigen::Map<const Eigen::Array<U, V::RowsAtCompileTime, 1>> m(&s.at(j, i));
-    if constexpr (std::is_same_v<U, S>)
-        return m;
-    else
-        return m.template cast<S>();
+    if (s.feature_step == 0) return V(static_cast<S>(s.at(j, i)));
+    if constexpr (std::is_same_v<std::remove_const_t<T>, S>) {
+        return V::load(&s.at(j, i));
+    } else {
+        S cast[V::size];
+        for (int k = 0; k < V::size; ++k) cast[k] = static_cast<S>((&s.at(j, i))[k]);
+        return V::load(cast);
+    }
 }
 template <class V, class T>
 [[gnu::always_inline]] inline void store(const strided<T>& s, index_t j, index_t i, const V& v) {
     if constexpr (!std::is_const_v<T>) {
         static_assert(std::is_same_v<T, typename V::Scalar>, "map: a written operand must hold the backend's scalar");
-        Eigen::Map<V>(&s.at(j, i)) = v;
+        v.store(&s.at(j, i));
     }
 }
 
 /// f on features [first, last) of item i.
 template <class T, class F, class... S>
 void map_row(const F& f, index_t i, index_t first, index_t last, const S&... s) {
-    using V = lane_array<T>;
+    using V = lane_block<T, lanes<T>>;
     index_t j = first;
     for (; j + lanes<T> <= last; j += lanes<T>) {
         std::tuple<decltype((void)s, V())...> values{load<V>(s, j, i)...};

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <vector>
 
-#include <Eigen/Cholesky>
 #include <Eigen/Core>
 #include <Eigen/Eigenvalues>
 
@@ -25,8 +24,6 @@ template <class T>
 using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
 template <class T>
 using matrix_map = Eigen::Map<matrix<T>, 0, Eigen::OuterStride<>>;
-template <class T>
-using const_matrix_map = Eigen::Map<const matrix<T>, 0, Eigen::OuterStride<>>;
 
 /// y += alpha A x by Eigen's kernels: A is m x n, stored by columns or (Order) by rows, `leading` apart.
 template <int Order, class T>
@@ -112,25 +109,63 @@ void multiply(gemm_kernel kernel, T alpha, const T* pa, index_t lda, op ta, cons
     multiply_by_library<T>(alpha, pa, lda, ta, pb, ldb, tb, beta, pc, ldc, m, n, k);
 }
 
-/// L of A = L L' in the lower triangle. Returns 0, or the first row (from 1) whose pivot is not positive.
+/// What Eigen's kernels for triangles take beside the matrices.
+template <class T>
+using triangle_blocking =
+    Eigen::internal::gemm_blocking_space<Eigen::ColMajor, T, T, Eigen::Dynamic, Eigen::Dynamic, Eigen::Dynamic, 4>;
+
+/// L of A = L L' in the lower triangle, column by column. Returns 0, or the first row (from 1) whose pivot is not positive.
+template <class T>
+int cholesky_of_columns(T* a, index_t leading, index_t n) {
+    for (index_t k = 0; k < n; ++k) {
+        T* const column = a + k * leading;
+        T x = column[k];
+        for (index_t j = 0; j < k; ++j) x -= a[j * leading + k] * a[j * leading + k];
+        if (!(x > 0)) return static_cast<int>(k) + 1;
+        column[k] = x = std::sqrt(x);
+        const index_t below = n - k - 1;
+        if (k > 0 && below > 0)
+            multiply_vector<Eigen::ColMajor>(T(-1), a + k + 1, leading, below, k, a + k, leading, column + k + 1,
+                                             index_t{1});
+        for (index_t i = k + 1; i < n; ++i) column[i] /= x;
+    }
+    return 0;
+}
+
+/// The same by blocks of columns, for most of the work in products.
 template <class T>
 int cholesky_in_place(T* a, index_t leading, index_t n) {
-    if (n == 0) return 0;
-    matrix_map<T> m(a, n, n, Eigen::OuterStride<>(leading));
-    // -1 when all went well
-    return static_cast<int>(Eigen::internal::llt_inplace<T, Eigen::Lower>::blocked(m)) + 1;
+    using divide = Eigen::internal::triangular_solve_matrix<T, index_t, Eigen::OnTheRight, Eigen::Upper, false,
+                                                            Eigen::RowMajor, Eigen::ColMajor, 1>;
+    using square = Eigen::internal::general_matrix_matrix_triangular_product<
+        index_t, T, Eigen::ColMajor, false, T, Eigen::RowMajor, false, Eigen::ColMajor, 1, Eigen::Lower>;
+    if (n < 32) return cholesky_of_columns(a, leading, n);
+    const index_t block = std::clamp(n / 128 * 16, index_t{8}, index_t{128});
+    for (index_t k = 0; k < n; k += block) {
+        const index_t size = std::min(block, n - k), below = n - k - size;
+        T* const corner = a + k * (leading + 1);
+        T* const panel = corner + size;
+        if (const int row = cholesky_of_columns(corner, leading, size); row > 0) return static_cast<int>(k) + row;
+        if (below == 0) continue;
+        triangle_blocking<T> blocking(below, size, size, 1, false);
+        divide::run(size, below, corner, leading, panel, 1, leading, blocking);
+        Eigen::internal::gemm_blocking_space<Eigen::ColMajor, T, T, Eigen::Dynamic, Eigen::Dynamic, Eigen::Dynamic>
+            products(below, below, size, 1, false);
+        square::run(below, size, panel, leading, panel, leading, panel + size * leading, 1, leading, T(-1), products);
+    }
+    return 0;
 }
 
 /// X = op(L)^-1 X, L the lower triangle.
 template <class T>
 void solve_lower(const T* l, index_t leading, op t, index_t n, T* x, index_t x_leading, index_t columns) {
+    using forward = Eigen::internal::triangular_solve_matrix<T, index_t, Eigen::OnTheLeft, Eigen::Lower, false,
+                                                             Eigen::ColMajor, Eigen::ColMajor, 1>;
+    using backward = Eigen::internal::triangular_solve_matrix<T, index_t, Eigen::OnTheLeft, Eigen::Upper, false,
+                                                              Eigen::RowMajor, Eigen::ColMajor, 1>;
     if (n == 0 || columns == 0) return;
-    const const_matrix_map<T> m(l, n, n, Eigen::OuterStride<>(leading));
-    matrix_map<T> v(x, n, columns, Eigen::OuterStride<>(x_leading));
-    if (t == op::none)
-        m.template triangularView<Eigen::Lower>().solveInPlace(v);
-    else
-        m.template triangularView<Eigen::Lower>().transpose().solveInPlace(v);
+    triangle_blocking<T> blocking(n, columns, n, 1, false);
+    (t == op::none ? forward::run : backward::run)(n, columns, l, leading, x, 1, x_leading, blocking);
 }
 
 /// Q = H_0 .. H_(n - 2), H_k = I - factors[k] v v', where v has k + 1 zeros, a one, and what lies below the subdiagonal in

@@ -3,8 +3,7 @@
 
 #include <cstdint>
 
-#include <Eigen/Core>
-
+#include <diem/backend/eigen/lane_block.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/core/random.hpp>
 #include <diem/core/view.hpp>
@@ -21,19 +20,21 @@ struct random_blocks {
     static constexpr int width = 16;
     static constexpr int per_block = uniforms_per_block<T>;
     static constexpr int size = width * per_block;
-    using V = Eigen::Array<T, width, 1>;
+    using V = lane_block<T, width>;
 
     template <bool Normal>
     static void fill(const random_key& key, std::uint32_t item, std::uint32_t block, T* out) {
         philox_words words[width];
         for (int k = 0; k < width; ++k) words[k] = random_words(key, item, block + static_cast<std::uint32_t>(k));
-        V u[per_block];
+        T u[per_block][width];
         for (int p = 0; p < per_block; ++p)
             for (int k = 0; k < width; ++k) u[p][k] = uniform_of_words<T>(words[k], p);
         if constexpr (Normal)
             for (int p = 0; p < per_block; p += 2) {
-                const V u1 = u[p], u2 = u[p + 1];
-                box_muller(u1, u2, u[p], u[p + 1]);
+                V z1, z2;
+                box_muller(V::load(u[p]), V::load(u[p + 1]), z1, z2);
+                z1.store(u[p]);
+                z2.store(u[p + 1]);
             }
         for (int k = 0; k < width; ++k)
             for (int p = 0; p < per_block; ++p) out[k * per_block + p] = u[p][k];
