@@ -10,6 +10,7 @@
 //   pc_step/mlp                        one predictor-corrector step, two posterior means of two cg iterations each: MLP 3x256
 //                                      on R^5, 1024 items, A 2x5 of its own for each
 //   train/mlp                          training step, 1024 items
+//   train/mlp_one_rank                 the same with a communicator of one rank that is chosen when the program runs
 // Every case is checked before it is timed. `gflops` counts 2 x multiply-adds of convolutions (as if direct) and attention.
 // `peak_mb` is that of the whole process: run one case at a time (--benchmark_filter) for the case's own.
 // In builds with CUDA, and where there is a device, `cuda/...` are the same cases on the CUDA backend, and `cifar_256`, the

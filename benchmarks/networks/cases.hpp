@@ -157,8 +157,9 @@ void mmps_step(benchmark::State& state, const Net& n, index_t iterations) {
 }
 
 /// One more step of the optimiser at each call.
-template <Backend B, class Model>
-void train_step(benchmark::State& state, B& b, Model& m, index_t items, double work, double sigma_max) {
+template <Backend B, class Model, parallel::Communicator C = parallel::self>
+void train_step(benchmark::State& state, B& b, Model& m, index_t items, double work, double sigma_max,
+                const C& ranks = {}) {
     const auto data = draw(b, m.features(), items, 0);
     train::training_options o;
     o.batch = items;
@@ -169,7 +170,7 @@ void train_step(benchmark::State& state, B& b, Model& m, index_t items, double w
     auto training = train::start_training(b, m, o, 1);
     const auto step = [&] {
         ++o.steps;
-        return train::fit_denoiser<B>(b, m, data.view(), o, training);
+        return train::fit_denoiser<B>(b, m, data.view(), o, training, {}, ranks);
     };
     const auto report = step();
     if (report.status != train::training_status::completed) return fail(state, "not finite");
@@ -197,6 +198,12 @@ template <Backend B>
 void train_mlp(benchmark::State& state) {
     mlp_case<B> c;
     train_step(state, c.b, c.m, c.items, 0, 10);
+}
+/// As programs train: ranks that are known when they run, here one.
+template <Backend B>
+void train_mlp_one_rank(benchmark::State& state) {
+    mlp_case<B> c;
+    train_step(state, c.b, c.m, c.items, 0, 10, parallel::any_communicator());
 }
 
 template <Backend B>
@@ -245,6 +252,7 @@ void add_cases(const std::string& prefix) {
     if constexpr (!FineGrained<B>) add_sampling("ddpmpp", ddpmpp());
     add("pc_step/mlp", pc_step<B>);
     add("train/mlp", train_mlp<B>);
+    add("train/mlp_one_rank", train_mlp_one_rank<B>);
 }
 
 /// The cases on the CUDA backend, `cuda/...`, where there is a device. In builds with CUDA only.

@@ -133,11 +133,13 @@ int fit(B& b, const fit_command& o) {
         const block_source files = keep_in_files(b, o, settings);
         auto loaded = load_measured(b, settings.observations, settings.description, settings.sigma, settings.image);
         if constexpr (HasLargeBlocks<B>)  // what has a value of each observation, and no more
-            if (files)
+            if (files) {
                 b.large_blocks_from(
                     sizeof(float) *
                         static_cast<std::size_t>(loaded.items() * std::min(loaded.features(), loaded.y.features())),
                     files);
+                support::give_back_memory();
+            }
         return loaded;
     });
     const auto& em = s.em;

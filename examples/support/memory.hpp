@@ -3,6 +3,9 @@
 
 #include <sys/resource.h>
 #include <unistd.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <filesystem>
@@ -48,6 +51,12 @@ struct taken_memory {
             bytes = std::min(bytes, std::max(0.0, static_cast<double>(limit.rlim_cur) - used));
     }
     return bytes;
+}
+/// What was read and freed goes back to the system. Small pieces, such as HDF5 takes for its tables, stay with malloc else.
+inline void give_back_memory() {
+#if defined(__GLIBC__)
+    ::malloc_trim(0);
+#endif
 }
 /// Most bytes of memory that this process ever held.
 [[nodiscard]] inline double peak_memory() {

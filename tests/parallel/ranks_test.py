@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A diffusion EM on 1, 2, 3, 4 and 9 ranks is one and the same; killed, hung, failed or cancelled ones end all, and go on elsewhere.
 
-    ranks_test.py MPIEXEC PROGRAM
+    ranks_test.py MPIEXEC [valgrind OPTION...] PROGRAM
 """
 import os
 import subprocess
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-MPIEXEC, PROGRAM = sys.argv[1:3]
+MPIEXEC, *PROGRAM = sys.argv[1:]
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_base_warn_component_unused="0")
 bad = 0
@@ -18,7 +18,7 @@ bad = 0
 
 def run(ranks, folder, resume="fresh", act="none", at=0, memory=()):
     begun = time.monotonic()
-    done = subprocess.run([MPIEXEC, "-n", str(ranks), PROGRAM, folder, resume, act, str(at), *memory], env=ENVIRONMENT,
+    done = subprocess.run([MPIEXEC, "-n", str(ranks), *PROGRAM, folder, resume, act, str(at), *memory], env=ENVIRONMENT,
                           capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout, done.stderr, time.monotonic() - begun
 
