@@ -8,9 +8,11 @@
 using namespace diem;
 
 // What a functor is called with on blocks is what it is called with on single numbers.
-TEMPLATE_TEST_CASE("a block of numbers computes as its numbers do", "", float, double) {
-    using T = TestType;
-    using block = detail::eigen::lane_block<T, detail::eigen::lanes<T>>;
+TEMPLATE_TEST_CASE("a block of numbers computes as its numbers do", "", detail::eigen::lane_block<float>,
+                   detail::eigen::lane_block<double>, (detail::eigen::lane_block<float, 16>),
+                   (detail::eigen::lane_block<double, 16>)) {
+    using block = TestType;
+    using T = typename block::Scalar;
     const T tolerance = sizeof(T) == 4 ? T(5e-7) : T(1e-15);
     T a[block::size], b[block::size], out[block::size];
     for (int k = 0; k < block::size; ++k) {

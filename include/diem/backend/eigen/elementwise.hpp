@@ -19,41 +19,45 @@ inline namespace DIEM_SIMD_NAMESPACE {
 template <class T>
 inline constexpr int lanes = static_cast<int>(64 / sizeof(T));
 
-// Inlined by force: left alone, compilers pass the registers through memory.
+// Inlined by force: left alone, compilers pass the registers through memory. `p` is the operand at the first feature of a block,
+// and k counts from there.
 template <class V, class T>
-[[gnu::always_inline]] inline V load(const strided<T>& s, index_t j, index_t i) {
+[[gnu::always_inline]] inline V load(const strided<T>& s, std::type_identity_t<T>* p, int k) {
     using S = typename V::Scalar;
-    if (s.feature_step == 0) return V(static_cast<S>(s.at(j, i)));
+    if (s.feature_step == 0) return V(static_cast<S>(*p));
     if constexpr (std::is_same_v<std::remove_const_t<T>, S>) {
-        return V::load(&s.at(j, i));
+        return V::load(p + k);
     } else {
         S cast[V::size];
-        for (int k = 0; k < V::size; ++k) cast[k] = static_cast<S>((&s.at(j, i))[k]);
+        for (int l = 0; l < V::size; ++l) cast[l] = static_cast<S>(p[k + l]);
         return V::load(cast);
     }
 }
 template <class V, class T>
-[[gnu::always_inline]] inline void store(const strided<T>& s, index_t j, index_t i, const V& v) {
+[[gnu::always_inline]] inline void store(T* p, int k, const V& v) {
     if constexpr (!std::is_const_v<T>) {
         static_assert(std::is_same_v<T, typename V::Scalar>, "map: a written operand must hold the backend's scalar");
-        v.store(&s.at(j, i));
+        v.store(p + k);
     }
 }
 
 /// f on features [first, last) of item i.
 template <class T, class F, class... S>
 void map_row(const F& f, index_t i, index_t first, index_t last, const S&... s) {
-    using V = lane_block<T, lanes<T>>;
+    using V = lane_block<T>;
+    const auto block = [&](auto*... p) {
+        for (int k = 0; k < lanes<T>; k += V::size) {
+            std::tuple<decltype((void)s, V())...> values{load<V>(s, p, k)...};
+            std::apply(
+                [&](auto&... v) {
+                    f(v...);
+                    (store(p, k, v), ...);
+                },
+                values);
+        }
+    };
     index_t j = first;
-    for (; j + lanes<T> <= last; j += lanes<T>) {
-        std::tuple<decltype((void)s, V())...> values{load<V>(s, j, i)...};
-        std::apply(
-            [&](auto&... v) {
-                f(v...);
-                (store(s, j, i, v), ...);
-            },
-            values);
-    }
+    for (; j + lanes<T> <= last; j += lanes<T>) block(&s.at(j, i)...);
     const auto call = [&f](auto&... element) { f(value_or_reference<T>(element)...); };
     for (; j < last; ++j) call(s.at(j, i)...);
 }

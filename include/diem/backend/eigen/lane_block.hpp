@@ -14,8 +14,9 @@
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
-/// `Size` numbers, a value as T is: + - * /, abs, sqrt, exp, log, sin and cos, number by number. T converts to it.
-template <class T, int Size>
+/// `Size` numbers, a value as T is: + - * /, abs, sqrt, exp, log, sin and cos, number by number. T converts to it. More than a
+/// packet at once takes registers that long functors need.
+template <class T, int Size = Eigen::internal::packet_traits<T>::size>
 struct lane_block {
     using Scalar = T;
     using packet = typename Eigen::internal::packet_traits<T>::type;
@@ -41,45 +42,45 @@ struct lane_block {
         for (int k = 0; k < packets; ++k) Eigen::internal::pstoreu(to + k * width, part[k]);
     }
 
-    friend lane_block operator+(const lane_block& a, const lane_block& b) {
+    [[gnu::always_inline]] friend lane_block operator+(const lane_block& a, const lane_block& b) {
         return each(a, b, [](const packet& p, const packet& q) { return Eigen::internal::padd(p, q); });
     }
-    friend lane_block operator-(const lane_block& a, const lane_block& b) {
+    [[gnu::always_inline]] friend lane_block operator-(const lane_block& a, const lane_block& b) {
         return each(a, b, [](const packet& p, const packet& q) { return Eigen::internal::psub(p, q); });
     }
-    friend lane_block operator*(const lane_block& a, const lane_block& b) {
+    [[gnu::always_inline]] friend lane_block operator*(const lane_block& a, const lane_block& b) {
         return each(a, b, [](const packet& p, const packet& q) { return Eigen::internal::pmul(p, q); });
     }
-    friend lane_block operator/(const lane_block& a, const lane_block& b) {
+    [[gnu::always_inline]] friend lane_block operator/(const lane_block& a, const lane_block& b) {
         return each(a, b, [](const packet& p, const packet& q) { return Eigen::internal::pdiv(p, q); });
     }
-    lane_block& operator+=(const lane_block& b) { return *this = *this + b; }
-    lane_block& operator-=(const lane_block& b) { return *this = *this - b; }
-    lane_block& operator*=(const lane_block& b) { return *this = *this * b; }
-    lane_block& operator/=(const lane_block& b) { return *this = *this / b; }
-    friend lane_block operator-(const lane_block& a) {
+    [[gnu::always_inline]] lane_block& operator+=(const lane_block& b) { return *this = *this + b; }
+    [[gnu::always_inline]] lane_block& operator-=(const lane_block& b) { return *this = *this - b; }
+    [[gnu::always_inline]] lane_block& operator*=(const lane_block& b) { return *this = *this * b; }
+    [[gnu::always_inline]] lane_block& operator/=(const lane_block& b) { return *this = *this / b; }
+    [[gnu::always_inline]] friend lane_block operator-(const lane_block& a) {
         return each(a, [](const auto& p) { return Eigen::internal::pnegate(p); });
     }
-    friend lane_block abs(const lane_block& a) {
+    [[gnu::always_inline]] friend lane_block abs(const lane_block& a) {
         return each(a, [](const auto& p) { return Eigen::internal::pabs(p); });
     }
-    friend lane_block sqrt(const lane_block& a) {
+    [[gnu::always_inline]] friend lane_block sqrt(const lane_block& a) {
         return function<traits::HasSqrt>(
             a, [](const auto& p) { return Eigen::internal::psqrt(p); }, [](T x) { return std::sqrt(x); });
     }
-    friend lane_block exp(const lane_block& a) {
+    [[gnu::always_inline]] friend lane_block exp(const lane_block& a) {
         return function<traits::HasExp>(
             a, [](const auto& p) { return Eigen::internal::pexp(p); }, [](T x) { return std::exp(x); });
     }
-    friend lane_block log(const lane_block& a) {
+    [[gnu::always_inline]] friend lane_block log(const lane_block& a) {
         return function<traits::HasLog>(
             a, [](const auto& p) { return Eigen::internal::plog(p); }, [](T x) { return std::log(x); });
     }
-    friend lane_block sin(const lane_block& a) {
+    [[gnu::always_inline]] friend lane_block sin(const lane_block& a) {
         return function<traits::HasSin>(
             a, [](const auto& p) { return Eigen::internal::psin(p); }, [](T x) { return std::sin(x); });
     }
-    friend lane_block cos(const lane_block& a) {
+    [[gnu::always_inline]] friend lane_block cos(const lane_block& a) {
         return function<traits::HasCos>(
             a, [](const auto& p) { return Eigen::internal::pcos(p); }, [](T x) { return std::cos(x); });
     }
