@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <diem/core/bfloat16.hpp>
 #include <diem/core/macros.hpp>
 #include <diem/core/view.hpp>
 
@@ -72,6 +73,27 @@ struct add_identity {
     template <class T>
     DIEM_HOST_DEVICE void operator()(index_t i, T* c) const {
         for (index_t k = 0; k < size; ++k) c[i * size * size + k * (size + 1)] += T(1);
+    }
+};
+
+/// y = x for a block of elements of one or the other type. Index: the block.
+template <class T, int Block>
+struct change_precision {
+    index_t count;
+    DIEM_HOST_DEVICE void operator()(index_t i, const T* x, bfloat16* y) const {
+        const index_t end = last(i);
+        DIEM_IVDEP
+        for (index_t j = i * Block; j < end; ++j) y[j] = nearest_bfloat16(static_cast<float>(x[j]));
+    }
+    DIEM_HOST_DEVICE void operator()(index_t i, const bfloat16* x, T* y) const {
+        const index_t end = last(i);
+        DIEM_IVDEP
+        for (index_t j = i * Block; j < end; ++j) y[j] = static_cast<T>(widened(x[j]));
+    }
+
+private:
+    [[nodiscard]] DIEM_HOST_DEVICE index_t last(index_t i) const {
+        return count < (i + 1) * Block ? count : (i + 1) * Block;
     }
 };
 

@@ -2,7 +2,7 @@
 #pragma once
 
 /// \file
-/// `DIEM_HOST_DEVICE`, for functions that device code calls, too.
+/// `DIEM_HOST_DEVICE`, for functions that device code calls, too; `DIEM_IVDEP`, for loops that become vectors.
 /// \snippet tests/examples/core.cpp core/macros.hpp
 
 // Solvers, guards and statuses tell NaN and infinity from numbers, which these options let compilers take for impossible.
@@ -17,4 +17,13 @@
 #define DIEM_HOST_DEVICE __host__ __device__
 #else
 #define DIEM_HOST_DEVICE
+#endif
+
+/// Iterations of the next loop do not depend on one another: element j of a result depends on elements j alone.
+#if defined(__CUDACC__)
+#define DIEM_IVDEP
+#elif defined(__clang__)
+#define DIEM_IVDEP _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define DIEM_IVDEP _Pragma("GCC ivdep")
 #endif

@@ -214,8 +214,7 @@ private:
         if (!sigma.shared()) check_size(where, "sigma.size()", sigma.per_item().size(), x_t.items());
     }
     [[nodiscard]] nn::save_options saving(bool parameters, bool rounded, const training& t) const {
-        return {parameters, options_.recompute, parameters && rounded, t.dropout,
-                t.key.with_lane(random_lane::dropout)};
+        return {parameters, options_.recompute, rounded, t.dropout, t.key.with_lane(random_lane::dropout)};
     }
     linearization linearize(B& b, const_view_t<B> x_t, const diffusion::noise_level<B>& sigma,
                             const nn::save_options& save) {

@@ -136,7 +136,7 @@ private:
         return {by(q_), by(k_), by(v_)};
     }
     static void keep_projections(B& b, projections of, const save_options& o, saved& s) {
-        const bool rounded = o.parameters && o.rounded;
+        const bool rounded = o.keeps_bfloat16();
         s.q = detail::kept<B>(b, std::move(of.q), rounded);
         s.k = detail::kept<B>(b, std::move(of.k), rounded);
         s.v = detail::kept<B>(b, std::move(of.v), rounded);

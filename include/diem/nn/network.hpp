@@ -22,6 +22,7 @@ struct save_options {
     bool rounded = false;     ///< with `parameters`: keep arrays in bfloat16, where a network can (`unet`)
     double dropout = 0;       ///< rate, in training
     random_key dropout_key{};
+    [[nodiscard]] bool keeps_bfloat16() const { return parameters && rounded; }
 };
 
 /// y = net(x, t; parameters): x is D x n, t (an embedding) is E x n or E x 1 (the same for all items).

@@ -153,7 +153,7 @@ public:
             if (s.attention) each += s.attention->saved_features(o);
             if (s.residual || s.attention) per_embedding += 3 * s.in.channels;
         }
-        const std::size_t size = o.parameters && o.rounded ? sizeof(bfloat16) : sizeof(T);
+        const std::size_t size = o.keeps_bfloat16() ? sizeof(bfloat16) : sizeof(T);
         return static_cast<std::size_t>(each * items) * size +
                static_cast<std::size_t>(per_embedding * embeddings) * sizeof(T);
     }
@@ -240,7 +240,7 @@ private:
         check_size("nn::unet", "t.features()", t.features(), config_.embedding);
         if (t.items() != 1) check_size("nn::unet", "t.items()", t.items(), n);
         std::vector<record> records(layout_.stages.size());
-        const bool rounded = o.parameters && o.rounded;
+        const bool rounded = o.keeps_bfloat16();
         batch<B> cur = deep(b, x);
         for (std::size_t k = 0; k < layout_.stages.size(); ++k) {
             stage& s = layout_.stages[k];

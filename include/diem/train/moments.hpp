@@ -7,9 +7,9 @@
 #include <diem/backend/batch.hpp>
 #include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/bfloat16.hpp>
 #include <diem/core/random.hpp>
-#include <diem/nn/detail/loops.hpp>
 
 /// \file
 /// Internal: how the moments of an optimiser are stored, and how a pass over them reads and writes them.
@@ -25,20 +25,7 @@ enum class moment_precision { float32, bf16 };
 
 namespace detail {
 
-/// m and v of a block of elements, widened. Index: the block.
-template <class T, int Block>
-struct widen_moments {
-    index_t count;
-    DIEM_HOST_DEVICE void operator()(index_t i, const bfloat16* m16, const bfloat16* v16, T* m, T* v) const {
-        const index_t end = count < (i + 1) * Block ? count : (i + 1) * Block;
-        DIEM_IVDEP
-        for (index_t j = i * Block; j < end; ++j) {
-            m[j] = static_cast<T>(widened(m16[j]));
-            v[j] = static_cast<T>(widened(v16[j]));
-        }
-    }
-};
-/// The way back. Element j of the whole is rounded by word j / 4 of the key, turned by 4 (j % 4) bits: m by its lower half, v by
+/// m and v of a block of elements to bfloat16. Index: the block. Element j of the whole is rounded by word j / 4 of the key, turned by 4 (j % 4) bits: m by its lower half, v by
 /// the upper one, 16 uniform bits each, of which the leading four are no other's (a generator's block for four elements would
 /// cost as much as the rest of the update). `first`, a multiple of 16, is the number of element 0.
 template <class T, int Block>
@@ -110,8 +97,9 @@ public:
             const auto m16 = m16_.flat().range(first, count), v16 = v16_.flat().range(first, count);
             batch<B> m(part, count, 1), v(part, count, 1);
             const index_t indices = (count + block - 1) / block;
-            part.launch(indices, 2 * block, widen_moments<T, block>{count}, const_vector_t<B, bfloat16>(m16).data(),
-                        const_vector_t<B, bfloat16>(v16).data(), m.view().data(), v.view().data());
+            const functors::change_precision<T, block> widen{count};
+            part.launch(indices, block, widen, const_vector_t<B, bfloat16>(m16).data(), m.view().data());
+            part.launch(indices, block, widen, const_vector_t<B, bfloat16>(v16).data(), v.view().data());
             f(part, first, m.view(), v.view());
             part.launch(indices, 16 * block, round_moments<T, block>{key, first, count}, m.cview().data(),
                         v.cview().data(), m16.data(), v16.data());

@@ -48,12 +48,16 @@ void multiply_vector(T alpha, const T* a, index_t leading, index_t m, index_t n,
     kernel::run(m, n, {a, leading}, {x, x_step}, y, y_step, alpha);
 }
 
+/// What Eigen's kernels take beside the matrices; those that solve with triangles cut k by Factor 4.
+template <class T, int Factor = 1>
+using kernel_blocking =
+    Eigen::internal::gemm_blocking_space<Eigen::ColMajor, T, T, Eigen::Dynamic, Eigen::Dynamic, Eigen::Dynamic, Factor>;
+
 /// C (m x n) += alpha A B by Eigen's kernels, A and B stored in these orders.
 template <int OrderA, int OrderB, class T>
 void multiply_matrices(T alpha, const T* a, index_t lda, const T* b, index_t ldb, T* c, index_t ldc, index_t m,
                        index_t n, index_t k) {
-    Eigen::internal::gemm_blocking_space<Eigen::ColMajor, T, T, Eigen::Dynamic, Eigen::Dynamic, Eigen::Dynamic>
-        blocking(m, n, k, 1, true);
+    kernel_blocking<T> blocking(m, n, k, 1, true);
     Eigen::internal::general_matrix_matrix_product<index_t, T, OrderA, false, T, OrderB, false, Eigen::ColMajor,
                                                    1>::run(m, n, k, a, lda, b, ldb, c, 1, ldc, alpha, blocking,
                                                            nullptr);
@@ -109,11 +113,6 @@ void multiply(gemm_kernel kernel, T alpha, const T* pa, index_t lda, op ta, cons
     multiply_by_library<T>(alpha, pa, lda, ta, pb, ldb, tb, beta, pc, ldc, m, n, k);
 }
 
-/// What Eigen's kernels for triangles take beside the matrices.
-template <class T>
-using triangle_blocking =
-    Eigen::internal::gemm_blocking_space<Eigen::ColMajor, T, T, Eigen::Dynamic, Eigen::Dynamic, Eigen::Dynamic, 4>;
-
 /// L of A = L L' in the lower triangle, column by column. Returns 0, or the first row (from 1) whose pivot is not positive.
 template <class T>
 int cholesky_of_columns(T* a, index_t leading, index_t n) {
@@ -147,10 +146,9 @@ int cholesky_in_place(T* a, index_t leading, index_t n) {
         T* const panel = corner + size;
         if (const int row = cholesky_of_columns(corner, leading, size); row > 0) return static_cast<int>(k) + row;
         if (below == 0) continue;
-        triangle_blocking<T> blocking(below, size, size, 1, false);
+        kernel_blocking<T, 4> blocking(below, size, size, 1, false);
         divide::run(size, below, corner, leading, panel, 1, leading, blocking);
-        Eigen::internal::gemm_blocking_space<Eigen::ColMajor, T, T, Eigen::Dynamic, Eigen::Dynamic, Eigen::Dynamic>
-            products(below, below, size, 1, false);
+        kernel_blocking<T> products(below, below, size, 1, false);
         square::run(below, size, panel, leading, panel, leading, panel + size * leading, 1, leading, T(-1), products);
     }
     return 0;
@@ -164,7 +162,7 @@ void solve_lower(const T* l, index_t leading, op t, index_t n, T* x, index_t x_l
     using backward = Eigen::internal::triangular_solve_matrix<T, index_t, Eigen::OnTheLeft, Eigen::Upper, false,
                                                               Eigen::RowMajor, Eigen::ColMajor, 1>;
     if (n == 0 || columns == 0) return;
-    triangle_blocking<T> blocking(n, columns, n, 1, false);
+    kernel_blocking<T, 4> blocking(n, columns, n, 1, false);
     (t == op::none ? forward::run : backward::run)(n, columns, l, leading, x, 1, x_leading, blocking);
 }
 

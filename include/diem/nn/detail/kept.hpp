@@ -6,34 +6,13 @@
 #include <diem/backend/batch.hpp>
 #include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/functors.hpp>
 #include <diem/core/bfloat16.hpp>
-#include <diem/nn/detail/loops.hpp>
 
 /// \file
 /// Internal: arrays that a forward pass keeps for the backward pass.
 
 namespace diem::nn::detail {
-
-/// y = x for a block of elements of one or the other type. Index: the block.
-template <class T, int Block>
-struct change_precision {
-    index_t count;
-    DIEM_HOST_DEVICE void operator()(index_t i, const T* x, bfloat16* y) const {
-        const index_t end = last(i);
-        DIEM_IVDEP
-        for (index_t j = i * Block; j < end; ++j) y[j] = nearest_bfloat16(static_cast<float>(x[j]));
-    }
-    DIEM_HOST_DEVICE void operator()(index_t i, const bfloat16* x, T* y) const {
-        const index_t end = last(i);
-        DIEM_IVDEP
-        for (index_t j = i * Block; j < end; ++j) y[j] = static_cast<T>(widened(x[j]));
-    }
-
-private:
-    [[nodiscard]] DIEM_HOST_DEVICE index_t last(index_t i) const {
-        return count < (i + 1) * Block ? count : (i + 1) * Block;
-    }
-};
 
 /// An array as it is, or in bfloat16, half the memory.
 template <Backend B>
@@ -75,7 +54,8 @@ public:
 private:
     template <class From, class To>
     static void convert(B& b, const From& from, const To& to) {
-        b.launch((to.size() + block - 1) / block, block, change_precision<T, block>{to.size()}, from.data(), to.data());
+        b.launch((to.size() + block - 1) / block, block, functors::change_precision<T, block>{to.size()}, from.data(),
+                 to.data());
     }
     batch<B> x_;
     batch<B, bfloat16> rounded_;

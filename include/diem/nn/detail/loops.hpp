@@ -7,15 +7,6 @@
 #include <diem/core/macros.hpp>
 #include <diem/core/view.hpp>
 
-// Iterations of the next loop do not depend on one another: element j of a result depends on elements j alone.
-#if defined(__CUDACC__)
-#define DIEM_IVDEP
-#elif defined(__clang__)
-#define DIEM_IVDEP _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define DIEM_IVDEP _Pragma("GCC ivdep")
-#endif
-
 /// \file
 /// Pieces of kernel bodies: loops of a team over the contiguous channels of a pixel, which host compilers turn into vectors.
 
