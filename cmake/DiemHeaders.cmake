@@ -194,6 +194,7 @@ set(DIEM_HEADERS
     include/diem/prior/guard.hpp
     include/diem/prior/held_out.hpp
     include/diem/prior/items_at_once.hpp
+    include/diem/prior/lap_samples.hpp
     include/diem/prior/learn.hpp
     include/diem/prior/learned.hpp
     include/diem/prior/moments.hpp
@@ -203,7 +204,9 @@ set(DIEM_HEADERS
     include/diem/prior/run.hpp
     include/diem/prior/run_file.hpp
     include/diem/prior/run_folder.hpp
+    include/diem/prior/same_run.hpp
     include/diem/prior/settings.hpp
+    include/diem/prior/training_file.hpp
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp
     include/diem/solver/dense_cholesky.hpp

@@ -46,8 +46,14 @@ io::json describe_checkpoint(const path& file) {
         j["last_lap"] = state["history"].back();
     if (state.contains("run")) {
         const auto& run = state["run"];
-        j["run"] = {{"stage", run.value("stage", "")}, {"lap", run.value("lap", 0)}};
-        if (run.contains("e_step")) j["run"]["samples_drawn"] = run["e_step"].value("done", 0);
+        j["run"] = {{"lap", run.value("lap", 0)}};
+        if (run.contains("stage")) j["run"]["stage"] = run["stage"];
+        if (state["kind"] == "lap_samples") {
+            index_t samples = 0;
+            for (const auto& range : state.at("batches")) samples += range.at("count").get<index_t>();
+            j["run"]["samples"] = samples;
+        }
+        if (run.contains("seed")) j["seed"] = run["seed"];
         if (run.contains("options") && run["options"].contains("seed")) j["seed"] = run["options"]["seed"];
     }
     if (state.contains("training")) j["training_step"] = state["training"].value("step", 0);

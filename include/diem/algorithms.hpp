@@ -188,6 +188,7 @@
 #include <diem/prior/guard.hpp>
 #include <diem/prior/held_out.hpp>
 #include <diem/prior/items_at_once.hpp>
+#include <diem/prior/lap_samples.hpp>
 #include <diem/prior/learn.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/moments.hpp>
@@ -197,7 +198,9 @@
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_file.hpp>
 #include <diem/prior/run_folder.hpp>
+#include <diem/prior/same_run.hpp>
 #include <diem/prior/settings.hpp>
+#include <diem/prior/training_file.hpp>
 
 #include <diem/metrics/calibration.hpp>
 #include <diem/metrics/frechet.hpp>

@@ -304,15 +304,30 @@ TEST_CASE("prior/settings.hpp") {
 
 TEST_CASE_METHOD(small_problem, "prior/checkpoint.hpp") {
     const diem::test::temporary_folder out;
+    // [prior/checkpoint.hpp]
+    diem::prior::checkpoint_writer<backend> file({{"made", "by hand"}},
+                                                 {{"kind", "example"}, {"step", 3}});  // config, state
+    file.batch_as(b, "truth", truth.cview());
+    file.write(out / "example.safetensors");
+    diem::prior::checkpoint_reader<backend> in(out / "example.safetensors");  // compares hashes
+    const auto step = in.state<diem::index_t>("step");
+    in.batch_into(b, "truth", truth.view());
+    in.finish();  // no other tensor is in it
+    // [prior/checkpoint.hpp]
+    CHECK(step == 3);
+}
+
+TEST_CASE_METHOD(small_problem, "prior/training_file.hpp") {
+    const diem::test::temporary_folder out;
     diem::train::training_options how{.steps = 4, .batch = 20};
     diem::model::preconditioned<backend, diem::model::any_network<backend>> model(
         b, diem::model::any_network<backend>(network));
     model.initialize(b, {.seed = 1});
     auto state = diem::train::start_training(b, model, how, 1);
     (void)diem::train::fit_denoiser(b, model, truth.cview(), how, state);
-    // [prior/checkpoint.hpp]
+    // [prior/training_file.hpp]
     diem::prior::save_training(out / "training.safetensors", b, model, model.table(), state);
     auto restored = diem::prior::load_training(out / "training.safetensors", b, model, model.table(), how);
-    // [prior/checkpoint.hpp]
+    // [prior/training_file.hpp]
     CHECK(restored.adam.step() == 4);
 }

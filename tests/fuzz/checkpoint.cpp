@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <diem/backend/reference.hpp>
 #include <diem/prior/checkpoint.hpp>
+#include <diem/prior/training_file.hpp>
 
 #include "fuzz/input.hpp"
 

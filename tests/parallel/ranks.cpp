@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A small diffusion EM on the ranks of mpirun, for ranks_test.py: ranks OUT RESUME ACT AT [device]. ACT is what rank size - 1
 // does at its progress number AT: none, kill (itself), stop (hang), freeze (as its machine would), throw, cancel; draws: cancel, where the first E-step is by
-// exact draws. With ACT = traffic nothing is learned: AT numbers of 8 parts are summed, and rank 0 tells bytes that it
+// exact draws. Rank 0 says on the error stream how many batches of the first lap were drawn. With ACT = traffic nothing is learned: AT numbers of 8 parts are summed, and rank 0 tells bytes that it
 // sent, and seconds. device: as if buffers lay in a device's memory, and MPI were given them.
 #include <signal.h>
 #include <unistd.h>
@@ -115,14 +115,17 @@ int main(int argc, char** argv) {
             o.sampling.samples_per_observation = 2;
         }
         std::atomic<bool> cancel = false;
-        int left = std::atoi(argv[4]);
+        int left = std::atoi(argv[4]), drawn_here = 0;
+        index_t first_lap = -1;
         prior::run<B, network> run;
         run.folder = argv[1];
         run.resume = std::string(argv[2]) == "resume";
         run.save_every = 0;
         run.ranks = ranks;
         run.cancel = &cancel;
-        run.on_progress = [&](const prior::progress&) {
+        run.on_progress = [&](const prior::progress& p) {
+            if (first_lap < 0) first_lap = p.lap;
+            drawn_here += p.stage == prior::progress::stage_type::sampling && p.lap == first_lap;
             if (ranks.rank() != ranks.size() - 1 || --left != 0) return;
             if (act == "kill") ::raise(SIGKILL);
             if (act == "stop") ::pause();
@@ -141,6 +144,7 @@ int main(int argc, char** argv) {
         batch<B> drawn(b, 4, 30);  // in four batches
         prior::sample(b, result.prior, result.prior.drawing.sampling, {.seed = 9}, drawn.view(), nullptr, ranks);
         if (ranks.rank() != 0) return 0;
+        std::cerr << "drew " << drawn_here << " batches of lap " << first_lap << std::endl;
         for (const float v : to_host(b, drawn)) std::cout << std::hexfloat << v << '\n';
         for (const float w : own) std::cout << std::hexfloat << w << '\n';
         for (const auto& d : result.prior.history)

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <diem/prior/checkpoint.hpp>
+#include <diem/prior/training_file.hpp>
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"

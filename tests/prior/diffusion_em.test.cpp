@@ -514,10 +514,11 @@ TEST_CASE("samples that are not finite are counted and replaced") {
     x[4 * 7 + 2] = std::numeric_limits<float>::infinity();
     x[0] = std::numeric_limits<float>::quiet_NaN();
     p.b.upload(host_view<const float>(x.data(), 4, p.items), p.x.view());
-    posterior::sample_state state;
-    state.done = p.items;
+    posterior::drawn_range range{.count = p.items};
     const auto finite =
-        posterior::detail::add_figures(posterior::detail::figures_of<B>(p.b, p.observed(), p.x.cview()), state);
+        posterior::detail::add_figures(posterior::detail::figures_of<B>(p.b, p.observed(), p.x.cview()), range);
+    posterior::sample_state state;
+    state.add(range);
     CHECK(state.non_finite == 3);
     CHECK(std::isfinite(state.data_residual()));
     prior::replace_non_finite<B>(p.b, p.x.view(), finite);

@@ -4,7 +4,10 @@
 import json
 import math
 import os
+import pathlib
+import signal
 import subprocess
+import time
 
 import support
 from support import Case, content, load
@@ -66,6 +69,41 @@ class Ranks(Case):
         for kind in ("p", "e"):
             for name in ("samples", "mean", "std"):
                 self.assertEqual(load(self.folder / f"{kind}1/{name}.npy"), load(self.folder / f"{kind}3/{name}.npy"))
+
+    def test_killed_while_samples_are_drawn(self):
+        """What the ranks had written is not drawn again, on other numbers of them, and goes with the lap."""
+        em = {**EM, "laps": 1, "initial_e_step": "diffusion", "sampler": {"steps": 60, "batch": 4, "samples_per_observation": 2}}
+        self.configure(self.folder / "net.json", network=UNET, em=em)
+        self.succeeds("fit", "net.json", "--out", "alone", "--threads", "1")
+        samples = lambda: set((self.folder / "run3/checkpoint").glob("samples_0_*.safetensors"))
+        process = self.start(3, "fit", "net.json", "--out", "run3", "--save-every", "0")
+        try:
+            while len(samples()) < 4 and process.poll() is None:
+                time.sleep(0.01)
+            self.kill_rank(process, 1)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        self.assertNotEqual(process.returncode, 0)
+        self.assertRegex(said, "rank 1 .*signal 9")
+        there = samples()
+        self.assertGreaterEqual(len(there), 4)
+        facts = json.loads(self.must("info", min(there), "--json", cwd=self.folder).stdout)
+        self.assertEqual((facts["kind"], facts["run"]["lap"], facts["run"]["samples"]), ("lap_samples", 0, 4))
+        self.succeeds_on(2, "fit", "net.json", "--out", "run3", "--resume")
+        self.same("alone", "run3")
+        self.assertEqual(samples(), set())
+
+    def kill_rank(self, process, rank):
+        """One of mpirun's processes."""
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                if parent == process.pid and f"OMPI_COMM_WORLD_RANK={rank}".encode() in (
+                        folder / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(folder.name), signal.SIGKILL)
+            except OSError:  # it has ended
+                pass
 
     def test_evaluate(self):
         count, each, size = 300, 3, (7, 8)  # more than one block of items

@@ -327,6 +327,16 @@ public:
     template <class T>
     void add(const std::string& name, array<T>&& tensor) = delete;  // a temporary would be gone at write
 
+    /// Of names, types, extents and elements of the tensors, in the order in which they were added: 16 hexadecimal digits.
+    [[nodiscard]] std::string hash() const {
+        content_hash all;
+        for (const entry& e : entries_) {
+            all.text(e.name).text(info(e.type).safetensors).number(e.shape.size());
+            for (const index_t extent : e.shape) all.number(static_cast<std::uint64_t>(extent));
+            all.bytes(e.bytes);
+        }
+        return all.hex();
+    }
     /// Throws io_error; a file already at `path` is then untouched.
     void write(const std::filesystem::path& path) const {
         std::vector<const entry*> order;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <numeric>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -79,21 +78,39 @@ void all_to_all(const C& c, B& b, const_vector_t<B, T> sent, std::span<const ind
     detail::on_bytes<T>(c, b, sent, received, [&](const_bytes s, bytes r) { c.all_to_all(s, out, r, in, what); });
 }
 
+/// Each rank r has parts[r], of the same features: all of them to all.
+template <Communicator C, Backend B, class Pointer>
+void all_gather_items(const C& c, B& b, const std::vector<batch_view<Pointer>>& parts, const char* what) {
+    using T = typename batch_view<Pointer>::value_type;
+    if (c.size() == 1) return;
+    const auto& mine = parts[static_cast<std::size_t>(c.rank())];
+    std::vector<index_t> sizes;
+    index_t items = 0;
+    for (const auto& part : parts) {
+        sizes.push_back(part.size());
+        items += part.items();
+    }
+    if (items == 0) return;
+    batch<B, T> own(b, mine.features(), mine.items()), all(b, mine.features(), items);
+    b.copy(mine, own.view());
+    all_gather<T>(c, b, own.flat(), all.flat(), sizes, what);
+    index_t first = 0;
+    for (const auto& part : parts) {
+        b.copy(all.cview().item_range(first, part.items()), part);
+        first += part.items();
+    }
+}
+
 /// Of v (D x n) each rank r has the next counts[r] items: all of them to all.
 template <Communicator C, Backend B, class Pointer>
 void all_gather_items(const C& c, B& b, batch_view<Pointer> v, std::span<const index_t> counts, const char* what) {
-    using T = typename batch_view<Pointer>::value_type;
-    if (c.size() == 1) return;
-    const auto rank = static_cast<std::size_t>(c.rank());
-    const auto sum = [](std::span<const index_t> of) { return std::accumulate(of.begin(), of.end(), index_t{0}); };
-    const index_t items = sum(counts);
-    if (items == 0) return;
-    std::vector<index_t> sizes;
-    for (const index_t n : counts) sizes.push_back(n * v.features());
-    batch<B, T> own(b, v.features(), counts[rank]), all(b, v.features(), items);
-    b.copy(v.item_range(sum(counts.first(rank)), counts[rank]), own.view());
-    all_gather<T>(c, b, own.flat(), all.flat(), sizes, what);
-    b.copy(all.cview(), v);
+    std::vector<batch_view<Pointer>> parts;
+    index_t first = 0;
+    for (const index_t n : counts) {
+        parts.push_back(v.item_range(first, n));
+        first += n;
+    }
+    all_gather_items(c, b, parts, what);
 }
 
 }  // namespace diem::parallel

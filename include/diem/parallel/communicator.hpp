@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <functional>
@@ -167,14 +168,22 @@ template <Communicator C>
     return out;
 }
 
-/// Whether it is so on any rank: what a decision that all must take alike follows.
+/// Of each flag whether it is set on any rank: what a decision that all must take alike follows.
+template <Communicator C, std::size_t N>
+[[nodiscard]] std::array<bool, N> any_of(const C& c, const std::array<bool, N>& own, const char* what) {
+    if (c.size() == 1) return own;
+    std::array<char, N> flags{};
+    std::copy(own.begin(), own.end(), flags.begin());
+    const std::vector<index_t> each(static_cast<std::size_t>(c.size()), static_cast<index_t>(N));
+    const auto all = all_gather<char>(c, flags, each, what);
+    std::array<bool, N> any{};
+    for (std::size_t k = 0; k < all.size(); ++k) any[k % N] = any[k % N] || all[k] != 0;
+    return any;
+}
+/// The same of one.
 template <Communicator C>
 [[nodiscard]] bool any_of(const C& c, bool own, const char* what) {
-    if (c.size() == 1) return own;
-    const char flag = own ? 1 : 0;
-    const std::vector<index_t> each(static_cast<std::size_t>(c.size()), 1);
-    const auto all = all_gather<char>(c, {&flag, 1}, each, what);
-    return std::find(all.begin(), all.end(), 1) != all.end();
+    return any_of(c, std::array{own}, what)[0];
 }
 
 /// f(), whose exception on one rank ends all of them with its message.

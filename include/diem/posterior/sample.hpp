@@ -41,14 +41,46 @@ struct sample_options {
     const std::atomic<bool>* cancel = nullptr;  ///< see `diffusion::sample`
 };
 
-/// How far `sample` has come, with sums over the samples drawn so far.
-struct sample_state {
-    index_t done = 0;                            ///< samples
-    double residual = 0;                         ///< sum of (y - A x)' Sigma_y^-1 (y - A x) / rows over the finite ones
+/// Samples first, first + 1, ... of one batch, and what came of them: sums over its samples.
+struct drawn_range {
+    index_t first = 0, count = 0;
+    double residual = 0;                         ///< of (y - A x)' Sigma_y^-1 (y - A x) / rows over the finite ones
     double non_finite = 0;                       ///< samples with a value, or a residual, that is not finite
     decltype(solver_counts::status) statuses{};  ///< solves of one item at one step by `solver::solver_status`
-    double seconds = 0;
+    double seconds = 0;  ///< its share of what the slowest rank took for batches drawn at the same time
 
+    [[nodiscard]] index_t end() const { return first + count; }
+};
+
+/// How far `sample` has come, with sums over the samples before `done`, in their order.
+struct sample_state {
+    index_t done = 0;       ///< samples before this one are drawn
+    double residual = 0;    ///< see `drawn_range`
+    double non_finite = 0;  ///< see `drawn_range`
+    decltype(solver_counts::status) statuses{};
+    double seconds = 0;
+    std::vector<drawn_range> ahead{};  ///< batches drawn beyond `done`, in their order
+
+    /// A batch that is drawn, none of which was before. The sums are the same in whatever order batches come.
+    void add(const drawn_range& drawn) {
+        const auto before = [](const drawn_range& a, const drawn_range& c) { return a.first < c.first; };
+        ahead.insert(std::upper_bound(ahead.begin(), ahead.end(), drawn, before), drawn);
+        auto next = ahead.cbegin();
+        for (; next != ahead.cend() && next->first == done; ++next) {
+            done += next->count;
+            residual += next->residual;
+            non_finite += next->non_finite;
+            for (std::size_t k = 0; k < statuses.size(); ++k) statuses[k] += next->statuses[k];
+            seconds += next->seconds;
+        }
+        ahead.erase(ahead.cbegin(), next);
+    }
+    /// Samples drawn, also beyond `done`.
+    [[nodiscard]] index_t drawn() const {
+        index_t n = done;
+        for (const auto& range : ahead) n += range.count;
+        return n;
+    }
     /// Mean data residual of the finite samples: near 1 where they fit the data; hidden entries count as fitted.
     [[nodiscard]] double data_residual() const {
         const double finite = static_cast<double>(done) - non_finite;
@@ -67,6 +99,9 @@ template <Backend B>
 struct drawn_batch {
     view_t<B> x;                      ///< D x count
     const std::vector<bool>& finite;  ///< of each sample
+    const drawn_range& range;         ///< which samples these are
+    bool own = true;                  ///< drawn by this rank
+    bool more = false;                ///< another batch follows that was drawn at the same time
 };
 
 struct no_observer {};
@@ -105,50 +140,69 @@ std::vector<double> figures_of(B& b, const Observation& observed, const_view_t<B
              product.cview().data(), out.view().data());
     return to_host(b, out);
 }
-/// Adds these to the state; says of each sample whether it is finite.
-inline std::vector<bool> add_figures(const std::vector<double>& found, sample_state& state) {
+/// Adds these to the sums; says of each sample whether it is finite.
+inline std::vector<bool> add_figures(const std::vector<double>& found, drawn_range& sums) {
     std::vector<bool> finite(found.size() / 2);
     for (std::size_t i = 0; i < finite.size(); ++i) {
         finite[i] = found[2 * i + 1] == 0;
         if (finite[i])
-            state.residual += found[2 * i];
+            sums.residual += found[2 * i];
         else
-            state.non_finite += 1;
+            sums.non_finite += 1;
     }
     return finite;
 }
 
+/// What is still to be drawn of `total` samples: batches of at most `most`, none over a multiple of n.
+inline std::vector<drawn_range> batches_to_draw(const sample_state& state, index_t total, index_t most, index_t n) {
+    std::vector<drawn_range> batches;
+    auto next = state.ahead.begin();
+    for (index_t at = state.done; at < total;) {
+        const index_t end = next != state.ahead.end() ? next->first : total;
+        if (at == end) {
+            at = (next++)->end();
+            continue;
+        }
+        batches.push_back({.first = at, .count = std::min({most, end - at, n - at % n})});
+        at += batches.back().count;
+    }
+    return batches;
+}
+
 /// What came of the samples that a rank drew at once.
 struct batch_figures {
+    drawn_range range{};
     std::vector<double> figures{};
-    decltype(sample_state::statuses) statuses{};
-    double seconds = 0;
     bool finished = true;  ///< not where a cancellation ended it
 };
 
 /// What each rank drew of its batch of the round, samples into x and figures, for all.
 template <Backend B, parallel::Communicator C>
-void share(const C& c, B& b, const parallel::round& round, std::vector<batch_figures>& drawn, view_t<B> x) {
+void share(const C& c, B& b, std::vector<batch_figures>& drawn, view_t<B> x) {
     if (c.size() == 1) return;
     constexpr const char* what = "samples of the E-step";
-    constexpr auto counters = static_cast<index_t>(std::tuple_size_v<decltype(sample_state::statuses)>);
+    constexpr auto counters = static_cast<index_t>(std::tuple_size_v<decltype(drawn_range::statuses)>);
     std::vector<index_t> sizes;
-    for (const index_t count : round.counts) sizes.push_back(counters + 2 + 2 * count);
+    std::vector<view_t<B>> parts;
+    for (const auto& of_rank : drawn) {
+        sizes.push_back(counters + 2 + 2 * of_rank.range.count);
+        parts.push_back(x.item_range(of_rank.range.first, of_rank.range.count));
+    }
     const auto& mine = drawn[static_cast<std::size_t>(c.rank())];
-    std::vector<double> own(mine.statuses.begin(), mine.statuses.end());
-    own.insert(own.end(), {mine.seconds, mine.finished ? 1.0 : 0.0});
+    std::vector<double> own(mine.range.statuses.begin(), mine.range.statuses.end());
+    own.insert(own.end(), {mine.range.seconds, mine.finished ? 1.0 : 0.0});
     own.insert(own.end(), mine.figures.begin(), mine.figures.end());
     const auto numbers = parallel::all_gather<double>(c, own, sizes, what);
     auto from = numbers.begin();
-    for (std::size_t r = 0; r < drawn.size(); ++r) {
-        std::copy_n(from, counters, drawn[r].statuses.begin());
+    for (auto& of_rank : drawn) {
+        std::copy_n(from, counters, of_rank.range.statuses.begin());
         from += counters;
-        drawn[r].seconds = *from++;
-        drawn[r].finished = *from++ != 0;
-        drawn[r].figures.assign(from, from + 2 * round.counts[r]);
-        from += 2 * round.counts[r];
+        of_rank.range.seconds = *from++;
+        of_rank.finished = *from++ != 0;
+        of_rank.figures.assign(from, from + 2 * of_rank.range.count);
+        from += 2 * of_rank.range.count;
     }
-    parallel::all_gather_items(c, b, x.item_range(round.first, round.end - round.first), round.counts, what);
+    parallel::all_gather_items<C, B>(c, b, parts, what);
 }
 
 }  // namespace detail
@@ -157,9 +211,9 @@ void share(const C& c, B& b, const parallel::round& round, std::vector<batch_fig
 ///
 /// `x`         D x (samples_per_observation N): sample s N + i belongs to observation i, each a function of the key and
 ///             its number
-/// `state`     where to go on, and what came of it: samples before state.done are left alone, so that a call with the state
+/// `state`     where to go on, and what came of it: samples that it says are drawn are left alone, so that a call with the state
 ///             of an interrupted one goes on as if there had been no stop, equal to the bit
-/// `observer`  called after each batch as (state, drawn_batch), false leaves
+/// `observer`  called after each batch as (state, drawn_batch), false leaves once the other ranks' batches are told, too
 /// `ranks`     share the batches: each time, each draws one, and all get all of them. Samples and state are those of one rank, to
 ///             the bit where the ranks' machines are alike, but for `seconds`: of the slowest. The observer is called
 ///             on all ranks alike, and must answer alike.
@@ -178,37 +232,44 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
     check_value("posterior::sample", state.done >= 0 && state.done <= total, "state.done is out of range");
     if (options.mean.size() > 0) check_size("posterior::sample", "options.mean", options.mean.size(), prior.features());
     const auto how = settled(b, options.mmps, observed);  // once, not for each batch
-    while (state.done < total) {
-        const auto round = parallel::next_round(ranks, state.done, total, sampling.batch, n);
-        std::vector<detail::batch_figures> batches(round.counts.size());
-        if (round.count > 0) {
-            auto& [figures, statuses, seconds, finished] = batches[static_cast<std::size_t>(ranks.rank())];
+    const auto plan = detail::batches_to_draw(state, total, sampling.batch, n);
+    const auto size = static_cast<std::size_t>(ranks.size()), rank = static_cast<std::size_t>(ranks.rank());
+    for (std::size_t at = 0; at < plan.size(); at += size) {
+        std::vector<detail::batch_figures> batches(size);
+        for (std::size_t r = 0; r < size && at + r < plan.size(); ++r) batches[r].range = plan[at + r];
+        if (auto& [range, figures, finished] = batches[rank]; range.count > 0) {
             const auto start = std::chrono::steady_clock::now();
-            const auto part = observed.items(round.begin % n, round.count);
-            const view_t<B> out = x.item_range(round.begin, round.count);
+            const auto part = observed.items(range.first % n, range.count);
+            const view_t<B> out = x.item_range(range.first, range.count);
             mmps denoiser(b, prior, part, how, options.estimate);
             finished = diffusion::sample(b, denoiser, sampling, {options.mean, options.estimate},
-                                         key.skip_items(static_cast<std::uint32_t>(round.begin)), out, options.cancel);
-            statuses = denoiser.tally().read(b).status;
+                                         key.skip_items(static_cast<std::uint32_t>(range.first)), out, options.cancel);
+            range.statuses = denoiser.tally().read(b).status;
             figures = detail::figures_of<B>(b, part, const_view_t<B>(out));
-            seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            range.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         }
-        detail::share(ranks, b, round, batches, x);
+        detail::share(ranks, b, batches, x);
         double slowest = 0;
-        for (const auto& drawn : batches) {
-            if (!drawn.finished) return false;
-            slowest = std::max(slowest, drawn.seconds);
+        for (const auto& drawn : batches) slowest = std::max(slowest, drawn.range.seconds);
+        auto left = std::count_if(batches.begin(), batches.end(),
+                                  [](const auto& drawn) { return drawn.finished && drawn.range.count > 0; });
+        const double each = left > 0 ? slowest / static_cast<double>(left) : 0;
+        bool whole = true, go_on = true;
+        for (std::size_t r = 0; r < size; ++r) {
+            auto& [range, figures, finished] = batches[r];
+            whole = whole && finished;
+            if (!finished || range.count == 0) continue;
+            range.seconds = each;
+            const auto finite = detail::add_figures(figures, range);
+            state.add(range);
+            --left;
+            if constexpr (!std::is_same_v<std::remove_cvref_t<Observer>, no_observer>) {
+                const view_t<B> part = x.item_range(range.first, range.count);
+                go_on =
+                    observer(std::as_const(state), drawn_batch<B>{part, finite, range, r == rank, left > 0}) && go_on;
+            }
         }
-        state.seconds += slowest;
-        for (std::size_t r = 0; r < batches.size() && round.counts[r] > 0; ++r) {
-            const auto& drawn = batches[r];
-            for (std::size_t k = 0; k < drawn.statuses.size(); ++k) state.statuses[k] += drawn.statuses[k];
-            const auto finite = detail::add_figures(drawn.figures, state);
-            const view_t<B> part = x.item_range(state.done, round.counts[r]);
-            state.done += round.counts[r];
-            if constexpr (!std::is_same_v<std::remove_cvref_t<Observer>, no_observer>)
-                if (!observer(std::as_const(state), drawn_batch<B>{part, finite}) && state.done < total) return false;
-        }
+        if (!whole || (!go_on && state.drawn() < total)) return false;
     }
     return true;
 }

@@ -2,17 +2,17 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include <diem/backend/batch.hpp>
 #include <diem/em/fit.hpp>
+#include <diem/parallel/communicator.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/exact_draws.hpp>
@@ -70,21 +70,18 @@ public:
     }
 
     em::outcome<samples_type> e_step(const prior_type& prior, index_t lap) {
-        auto restored = file_.take_sampling();
         samples_type result;
-        if (restored)
-            result.drawn = std::move(*restored);
-        else
-            result.drawn.x = batch<B>(b_, prior.features(), total());
-        if (!result.drawn.ready && !draw(prior, lap, result.drawn))
-            return em::verdict{em::decision::cancel, "cancelled"};
-        auto& [x, state, outside_count, ready] = result.drawn;
+        result.drawn.x = batch<B>(b_, prior.features(), total());
+        if (!draw(prior, lap, result.drawn)) return em::verdict{em::decision::cancel, "cancelled"};
+        auto& [x, state, outside_count] = result.drawn;
         const bool bounded = options_.outside != out_of_range::keep;
-        if (!ready && options_.outside == out_of_range::clip)
-            clip_samples<B>(b_, x.view(), options_.low, options_.high);
-        if (!ready && options_.outside == out_of_range::remove && outside_count > 0)
-            x = remove_outside<B>(b_, x.cview(), options_.low, options_.high);
-        ready = true;
+        if (bounded && outside_count > 0) {
+            file_.save_samples(b_, x.cview());  // as they were drawn
+            if (options_.outside == out_of_range::clip)
+                clip_samples<B>(b_, x.view(), options_.low, options_.high);
+            else
+                x = remove_outside<B>(b_, x.cview(), options_.low, options_.high);
+        }
 
         auto& d = result.diagnostics = diagnostics_of(state, outside_count);
         d.lap = lap;
@@ -109,8 +106,8 @@ public:
         const std::function<bool(const train::training_progress&)> callback = [&](const train::training_progress& p) {
             run_.tell({progress::stage_type::training, lap, p.step, p.steps, p.recent_loss});
             too_large = p.step >= std::min<index_t>(100, p.steps) && !(p.recent_loss <= bound);
-            const bool stop = run_.cancelled();
-            if (stop || timer_.due()) file_.save_training(b_, prior, lap, samples.drawn, network, *state);
+            const auto [stop, save] = wishes();
+            if (stop || save) file_.save_training(b_, prior, lap, samples.drawn.x.cview(), network, *state);
             return !stop && !too_large;
         };
         const auto report = train::fit_denoiser<B>(b_, network, samples.drawn.x.cview(), options_.training, *state,
@@ -130,17 +127,32 @@ public:
     }
 
 private:
-    /// Goes on with the samples of a lap; false where it was cancelled.
+    /// Whether a rank is to stop, and whether it is time to save: all decide alike.
+    std::array<bool, 2> wishes() {
+        const auto all =
+            parallel::any_of(run_.ranks, std::array{run_.asked_to_stop(), timer_.due()}, "whether to go on");
+        if (all[1]) timer_.restart();
+        return all;
+    }
+    void count_outside(const_view_t<B> x, double& count) const {
+        const auto out = outside<B>(b_, x, options_.low, options_.high);
+        count += static_cast<double>(std::count(out.begin(), out.end(), 1));
+    }
+
+    /// Draws the samples of a lap, but for those that the folder of a resumed run holds; false where it was cancelled.
     bool draw(const prior_type& prior, index_t lap, sampling_stage<B>& stage) {
-        bool saved = false;  // the state as it is
+        for (const auto& range : file_.begin_lap(b_, prior, lap, stage.x.view())) {
+            stage.state.add(range);
+            count_outside(stage.x.cview().item_range(range.first, range.count), stage.outside);
+        }
         const auto observer = [&](const posterior::sample_state& s, const posterior::drawn_batch<B>& drawn) {
             replace_non_finite<B>(b_, drawn.x, drawn.finite);
-            const auto out = outside<B>(b_, const_view_t<B>(drawn.x), options_.low, options_.high);
-            stage.outside += static_cast<double>(std::count(out.begin(), out.end(), 1));
-            run_.tell({progress::stage_type::sampling, lap, s.done, total(), 0});
-            const bool stop = run_.cancelled();
-            saved = stop || timer_.due();
-            if (saved) file_.save_sampling(b_, prior, lap, stage);
+            count_outside(const_view_t<B>(drawn.x), stage.outside);
+            if (drawn.own) file_.drawn(drawn.range);
+            run_.tell({progress::stage_type::sampling, lap, s.drawn(), total(), 0});
+            if (drawn.more) return true;
+            const auto [stop, save] = wishes();
+            if (save) file_.save_samples(b_, stage.x.cview());
             return !stop;
         };
         const bool asked = options_.initial_e_step == gaussian_e_step::diffusion ||
@@ -148,8 +160,6 @@ private:
         const std::uint64_t seed = lap_seed(options_.seed, lap, 1);
         bool drawn = false;
         if (!prior.has_network() && !asked) {
-            stage.state = {};  // what was interrupted begins anew, which takes little time
-            stage.outside = 0;
             drawn = sample_exactly(
                 b_, *prior.estimate(), observed_, seed, stage.x.view(), stage.state, options_.sampling.batch, observer,
                 [&] { return !run_.cancelled(); }, run_.ranks);
@@ -162,8 +172,8 @@ private:
             drawn = posterior::sample<B>(b_, prior, observed_, drawing, {.seed = seed}, stage.x.view(), stage.state,
                                          observer, run_.ranks);
         }
-        // Within a batch. After the last batch all are drawn: training notices the cancellation, or the end of the lap.
-        if (!drawn && !saved) file_.save_sampling(b_, prior, lap, stage);
+        // After the last batch all are drawn: training notices the cancellation, or the end of the lap.
+        if (!drawn) file_.save_samples(b_, stage.x.cview());
         return drawn;
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -93,29 +94,49 @@ private:
     bool closed_ = false;
 };
 
-/// `posterior::sample` without a sampler: draws from p(x | y_i) under a Gaussian prior, sample s n + i of observation i. `observer` is
-/// called after each round over the observations, as (state, drawn_batch), false leaves; `go_on` is asked after each `block` of a
-/// round, of which nothing is kept where it says no. Returns whether all are drawn. Throws shape_error, value_error.
+/// `posterior::sample` without a sampler: draws from p(x | y_i) under a Gaussian prior, sample s n + i of observation i. All observations
+/// are drawn at a time; `observer` is then called for each `block` of them, as (state, drawn_batch), false leaves after the
+/// last. `go_on` is asked after each block that is drawn, and where it says no, nothing is kept of those drawn at this time. Returns
+/// whether all are drawn. Throws shape_error, value_error.
 template <Backend B, class Observation, class Observer, class GoOn, parallel::Communicator C = parallel::self>
 bool sample_exactly(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, std::uint64_t seed,
                     view_t<B> x, posterior::sample_state& state, index_t block, const Observer& observer,
                     const GoOn& go_on, const C& ranks = {}) {
     const exact_draws<B, Observation> draws(b, prior, observed);
     const index_t n = observed.items();
-    random_key key{.seed = seed, .lane = random_lane::prior_sample};
-    for (; state.done < x.items(); ++key.step) {
+    const auto plan = posterior::detail::batches_to_draw(state, x.items(), block, n);
+    for (auto next = plan.begin(); next != plan.end();) {
         const auto start = std::chrono::steady_clock::now();
-        const auto to = x.item_range(state.done, n);
+        const index_t set = next->first / n * n;
+        const auto end = std::find_if(next, plan.end(), [&](const auto& range) { return range.first >= set + n; });
+        index_t missing = 0;
+        for (auto at = next; at != end; ++at) missing += at->count;
+        batch<B> aside(b, x.features(), missing < n ? n : 0);  // where some of them are there
+        const view_t<B> to = missing < n ? aside.view() : x.item_range(set, n);
+        const random_key key{
+            .seed = seed, .lane = random_lane::prior_sample, .step = static_cast<std::uint32_t>(set / n)};
         const auto result = draws(b, prior, key, to, block, ranks, go_on);
         if (!result.finished) return false;
         if (draws.in_basis()) prior.basis()->apply(b, const_view_t<B>(to), to);
-        for (std::size_t k = 0; k < result.statuses.size(); ++k) state.statuses[k] += result.statuses[k];
-        const auto finite =
-            posterior::detail::add_figures(posterior::detail::figures_of<B>(b, observed, const_view_t<B>(to)), state);
-        state.done += n;
-        state.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        if (!observer(std::as_const(state), posterior::drawn_batch<B>{to, finite}) && state.done < x.items())
-            return false;
+        bool stay = true;
+        for (; next != end; ++next) {
+            auto range = *next;
+            const index_t first = range.first - set;
+            const view_t<B> part = x.item_range(range.first, range.count);
+            if (missing < n) b.copy(const_view_t<B>(to.item_range(first, range.count)), part);
+            const auto finite = posterior::detail::add_figures(
+                posterior::detail::figures_of<B>(b, observed.items(first, range.count), const_view_t<B>(part)), range);
+            if (first == 0)
+                for (std::size_t k = 0; k < result.statuses.size(); ++k) range.statuses[k] = result.statuses[k];
+            if (next + 1 == end)
+                range.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            state.add(range);
+            const bool own = first / block % ranks.size() == ranks.rank();
+            stay =
+                observer(std::as_const(state), posterior::drawn_batch<B>{part, finite, range, own, next + 1 != end}) &&
+                stay;
+        }
+        if (!stay && state.drawn() < x.items()) return false;
     }
     return true;
 }

@@ -82,7 +82,10 @@ public:
         evidence_.push_back(s.log_evidence);
         run_.tell({progress::stage_type::gaussian, record.lap, laps_, options_.fit.max_laps, s.log_evidence});
         const bool stop = run_.cancelled() && laps_ < options_.fit.max_laps;
-        if (stop || timer_.due() || laps_ == options_.fit.max_laps) save(next);
+        if (stop || timer_.due() || laps_ == options_.fit.max_laps) {
+            save(next);
+            timer_.restart();
+        }
         return stop ? em::verdict{em::decision::stop, "cancelled"} : em::verdict{};
     }
     void save(const diffusion::gaussian<B>& g) const {

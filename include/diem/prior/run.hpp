@@ -30,8 +30,8 @@ struct progress {
 
 /// A run of learning seen from outside: what it tells, how it is stopped, where it is kept.
 ///
-/// With a folder the run is saved every `save_every` seconds, on cancellation and after each lap; one that is resumed goes on
-/// at the very batch or step, and its numbers are those of an uninterrupted one.
+/// With a folder the run is saved every `save_every` seconds, on cancellation and after each lap; one that is resumed draws
+/// the batches that are missing, or goes on at the very step, and its numbers are those of an uninterrupted one.
 template <class Prior, class View>
 struct basic_run {
     std::filesystem::path folder{};  ///< of checkpoints; empty: none are written
@@ -50,13 +50,14 @@ struct basic_run {
     /// After a good lap: its diagnostics, its samples as they were drawn (D x n), the prior it made.
     std::function<void(const lap_diagnostics&, View, const Prior&)> on_lap{};
 
-    /// Who learns together: all with the same arguments. Rank 0 writes the files, which all must see.
+    /// Who learns together: all with the same arguments. Rank 0 writes the files but those of samples, which each rank
+    /// writes that drew them; all must see all.
     parallel::any_communicator ranks{};
 
     /// On any rank. All ranks must ask, and get the same answer.
-    [[nodiscard]] bool cancelled() const {
-        return parallel::any_of(ranks, cancel != nullptr && cancel->load(), "whether to go on");
-    }
+    [[nodiscard]] bool cancelled() const { return parallel::any_of(ranks, asked_to_stop(), "whether to go on"); }
+    /// On this rank.
+    [[nodiscard]] bool asked_to_stop() const { return cancel != nullptr && cancel->load(); }
     [[nodiscard]] bool writes() const { return !folder.empty() && ranks.rank() == 0; }
     void tell(const progress& p) const {
         if (on_progress) on_progress(p);
@@ -73,16 +74,12 @@ enum class run_status {
     return s == run_status::completed ? "completed" : s == run_status::cancelled ? "cancelled" : "rejected";
 }
 
-/// True every so many seconds, for checkpoints.
+/// Due so many seconds after it was started last, for checkpoints.
 class interval_timer {
 public:
-    explicit interval_timer(double seconds) : seconds_(seconds), last_(clock::now()) {}
-    [[nodiscard]] bool due() {
-        const auto now = clock::now();
-        if (!(std::chrono::duration<double>(now - last_).count() >= seconds_)) return false;
-        last_ = now;
-        return true;
-    }
+    explicit interval_timer(double seconds) : seconds_(seconds) { restart(); }
+    [[nodiscard]] bool due() const { return std::chrono::duration<double>(clock::now() - last_).count() >= seconds_; }
+    void restart() { last_ = clock::now(); }
 
 private:
     using clock = std::chrono::steady_clock;
