@@ -10,6 +10,7 @@
 #include <atomic>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include <diem/algorithms.hpp>
@@ -74,9 +75,33 @@
     diem::prior::load<diem::eigen_backend<T>, diem::model::any_network<diem::eigen_backend<T>>>(                       \
         const std::filesystem::path&, diem::eigen_backend<T>&, std::string*);
 
+/// What learns from and restores y = A x + e, A an operator of this type and e white noise: the most of what a unit with an operator compiles.
+/// The target has linop::mask; for an operator of your own say it with `extern` in the units and with nothing in one of them:
+///
+///     DIEM_INSTANTIATE_LEARNING(extern, float, blur)
+#define DIEM_INSTANTIATE_LEARNING(linkage, T, ...) \
+    DIEM_INSTANTIATE_OBSERVED(                     \
+        linkage, diem::eigen_backend<T>,           \
+        diem::posterior::observation<diem::eigen_backend<T>, __VA_ARGS__, diem::linop::isotropic_covariance>)
+
+#define DIEM_INSTANTIATE_OBSERVED(linkage, B, ...)                                                             \
+    linkage template diem::prior::learn_result<B> diem::prior::learn<B, __VA_ARGS__>(                          \
+        B&, const __VA_ARGS__&, const std::optional<diem::model::network_config>&, diem::prior::learn_options, \
+        const diem::prior::run<B>&);                                                                           \
+    DIEM_INSTANTIATE_SAMPLING(linkage, B, diem::prior::learned<B>, __VA_ARGS__)                                \
+    DIEM_INSTANTIATE_SAMPLING(linkage, B, const diem::prior::learned<B>, __VA_ARGS__)
+
+#define DIEM_INSTANTIATE_SAMPLING(linkage, B, Prior, ...)                                                   \
+    linkage template diem::posterior::sample_state diem::posterior::sample<B, Prior, __VA_ARGS__>(          \
+        B&, Prior&, const __VA_ARGS__&, const diem::random_key&, diem::view_t<B>);                          \
+    linkage template diem::posterior::sample_state diem::posterior::sample<B, Prior, __VA_ARGS__>(          \
+        B&, Prior&, const __VA_ARGS__&, const diem::posterior::sample_options<B>&, const diem::random_key&, \
+        diem::view_t<B>);
+
 #define DIEM_INSTANTIATE_JSON(linkage) linkage template class nlohmann::basic_json<>;
 
 #if defined(DIEM_INSTANTIATED)
 DIEM_INSTANTIATE_MODELS(extern, float)
+DIEM_INSTANTIATE_LEARNING(extern, float, diem::linop::mask<diem::eigen_backend<float>>)
 DIEM_INSTANTIATE_JSON(extern)
 #endif
