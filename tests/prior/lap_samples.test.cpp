@@ -405,7 +405,8 @@ TEST_CASE("ranks that are cancelled in an E-step go on in other numbers, to the 
         if (exact) o.initial_e_step = prior::gaussian_e_step::draws;
         const auto whole = run_in({}, o);
         CHECK(whole.drawn == batches);
-        for (const auto& [before, after, at] : {std::array{1, 3, 8}, {3, 2, 7}, {3, 1, 9}, {2, 4, 8}, {4, 1, 1}})
+        for (const auto& [before, after, at] :
+             {std::array{1, 3, 8}, std::array{3, 2, 7}, std::array{3, 1, 9}, std::array{2, 4, 8}, std::array{4, 1, 1}})
             for (const double save_every : {0.0, 1e9}) {
                 CAPTURE(exact, before, after, at, save_every);
                 const test::temporary_folder f;
