@@ -183,6 +183,7 @@ set(DIEM_HEADERS
     include/diem/prior/data_sketch.hpp
     include/diem/prior/descriptions.hpp
     include/diem/prior/diagnostics.hpp
+    include/diem/prior/diagnostics_json.hpp
     include/diem/prior/diffusion_em.hpp
     include/diem/prior/em_options.hpp
     include/diem/prior/exact_draws.hpp

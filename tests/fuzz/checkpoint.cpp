@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <map>
+
+#include <diem/backend/batch.hpp>
 #include <diem/backend/reference.hpp>
 #include <diem/prior/checkpoint.hpp>
+#include <diem/prior/lap_samples.hpp>
 #include <diem/prior/training_file.hpp>
 
 #include "fuzz/input.hpp"
@@ -21,6 +25,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         fuzz::tolerate([&] { (void)diem::prior::get_training<backend>(in, table); });
         fuzz::tolerate([&] { (void)in.batch_as("mean", in.state<diem::index_t>("features"), 1); });
         in.finish();
+    });
+    fuzz::tolerate([&] {
+        backend b;
+        diem::batch<backend> x(b, 2, 3);
+        const diem::parallel::any_communicator ranks;
+        diem::prior::detail::lap_samples<backend> samples("", ranks);
+        samples.begin(0, diem::io::json::object());
+        std::map<diem::index_t, diem::posterior::drawn_range> found;
+        samples.read_file(b, path, x.view(), found);
     });
     return 0;
 }

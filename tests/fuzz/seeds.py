@@ -52,6 +52,10 @@ put("checkpoint", "training", safetensors(tensors, about, bytes(64)))
 put("checkpoint", "prior", safetensors([("mean", "F32", [1, 2], 0, 8)], about | {
     "state": json.dumps({"kind": "diffusion_prior", "laps": 3, "features": 2})}, bytes(8)))
 
+batches = [{"first": k, "count": 1, "residual": 1.5, "non_finite": 0, "statuses": [0, 1, 0, 0, 0], "seconds": 0.1} for k in (0, 2)]
+put("checkpoint", "samples", safetensors([("samples/0", "F32", [1, 2], 0, 8), ("samples/2", "F32", [1, 2], 8, 16)], about | {
+    "state": json.dumps({"kind": "lap_samples", "run": {"lap": 0}, "batches": batches})}, bytes(16)))
+
 put("json", "all", '{"n": 3, "x": 1e-3, "s": "a", "list": [1, 2], "flags": {"f": true}, "inner": {"n": 1}} // end')
 put("json", "text", '{"s": "\\u00e9\\ud83d\\ude00 \\" \\\\", "list": null, "x": -0.0E+1}')
 put("json", "wrong", '{"a": 1, "a": [2, [3, {"b": 4}]]}')

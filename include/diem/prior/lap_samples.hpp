@@ -15,7 +15,7 @@
 #include <diem/parallel/communicator.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/checkpoint.hpp>
-#include <diem/prior/files.hpp>
+#include <diem/prior/diagnostics_json.hpp>
 #include <diem/prior/run_folder.hpp>
 #include <diem/prior/same_run.hpp>
 
@@ -32,11 +32,11 @@ namespace diem::prior::detail {
     return {{"first", r.first},           {"count", r.count},       {"residual", r.residual},
             {"non_finite", r.non_finite}, {"statuses", r.statuses}, {"seconds", r.seconds}};
 }
-/// Throws nlohmann::json exceptions.
+/// Throws nlohmann::json exceptions, io_error for counts that are none.
 [[nodiscard]] inline posterior::drawn_range drawn_range_from(const io::json& j) {
     posterior::drawn_range r;
-    r.first = j.at("first").get<index_t>();
-    r.count = j.at("count").get<index_t>();
+    r.first = count_in(j, "first");
+    r.count = count_in(j, "count");
     r.residual = j.at("residual").get<double>();
     r.non_finite = j.at("non_finite").get<double>();
     r.statuses = status_numbers<decltype(r.statuses)>(j.at("statuses"));
@@ -95,6 +95,37 @@ public:
         return ranges;
     }
 
+    /// One file of them; adds to what was found before. Throws io_error, config_error.
+    void read_file(B& b, const std::filesystem::path& path, view_t<B> x, std::map<index_t, range_type>& found) const {
+        checkpoint_reader<B> in(path);
+        if (in.template state<std::string>("kind") != "lap_samples") in.fail("holds no samples of a lap");
+        check_same_run(path.string(), in.template state<io::json>("run"), run_);
+        std::vector<range_type> ranges;
+        try {
+            for (const auto& j : in.template state<io::json>("batches")) ranges.push_back(drawn_range_from(j));
+        } catch (const io::json::exception& e) {
+            in.fail(std::string("state \"batches\": ") + e.what());
+        } catch (const io_error& e) {
+            in.fail(std::string("state \"batches\": ") + e.what());
+        }
+        for (const auto& range : ranges) {
+            if (range.count < 1 || range.first >= x.items() || range.count > x.items() - range.first)
+                in.fail("state \"batches\": samples " + std::to_string(range.first) + " and on, " +
+                        std::to_string(range.count) + ", are not among the " + std::to_string(x.items()) +
+                        " of the lap");
+            const auto [at, is_new] = found.emplace(range.first, range);
+            if (!is_new && at->second.count == range.count) continue;  // drawn twice, to the same bits
+            const auto next = std::next(at);
+            if (!is_new || (at != found.begin() && std::prev(at)->second.end() > range.first) ||
+                (next != found.end() && next->first < range.end()))
+                in.fail("state \"batches\": samples " + std::to_string(range.first) +
+                        " and on are in another file, too");
+        }
+        for (const auto& [first, count] : pieces_of(ranges))
+            in.batch_into(b, tensor_name(first), x.item_range(first, count));
+        in.finish();
+    }
+
     /// Removes the files of this lap and of those before.
     void remove() const { remove_before(lap_ + 1); }
 
@@ -110,34 +141,6 @@ private:
                 pieces.emplace_back(range.first, range.count);
         }
         return pieces;
-    }
-
-    void read_file(B& b, const std::filesystem::path& path, view_t<B> x, std::map<index_t, range_type>& found) const {
-        checkpoint_reader<B> in(path);
-        if (in.template state<std::string>("kind") != "lap_samples") in.fail("holds no samples of a lap");
-        check_same_run(path.string(), in.template state<io::json>("run"), run_);
-        std::vector<range_type> ranges;
-        try {
-            for (const auto& j : in.template state<io::json>("batches")) ranges.push_back(drawn_range_from(j));
-        } catch (const io::json::exception& e) {
-            in.fail(std::string("state \"batches\": ") + e.what());
-        }
-        for (const auto& range : ranges) {
-            if (range.first < 0 || range.count < 1 || range.first >= x.items() || range.count > x.items() - range.first)
-                in.fail("state \"batches\": samples " + std::to_string(range.first) + " and on, " +
-                        std::to_string(range.count) + ", are not among the " + std::to_string(x.items()) +
-                        " of the lap");
-            const auto [at, is_new] = found.emplace(range.first, range);
-            if (!is_new && at->second.count == range.count) continue;  // drawn twice, to the same bits
-            const auto next = std::next(at);
-            if (!is_new || (at != found.begin() && std::prev(at)->second.end() > range.first) ||
-                (next != found.end() && next->first < range.end()))
-                in.fail("state \"batches\": samples " + std::to_string(range.first) +
-                        " and on are in another file, too");
-        }
-        for (const auto& [first, count] : pieces_of(ranges))
-            in.batch_into(b, tensor_name(first), x.item_range(first, count));
-        in.finish();
     }
 
     /// The files of this lap and of laps to come, as rank 0 sees them.
