@@ -111,6 +111,10 @@ void add_draw_options(CLI::App& c, draw_command& o) {
         ->check(support::count_in(1, support::most_steps));
     c.add_option("--batch", o.batch, "items at once, instead of the checkpoint's")
         ->check(support::count_in(1, most_items));
+    c.add_option(
+        "--set", o.changes,
+        "KEY=VALUE: how it draws, instead of the checkpoint's, as sampler.name=ddpm or posterior.solver=cg (what a fit "
+        "has under em); repeatable");
     c.add_option("--image", o.image, "height width channels, instead of the checkpoint's")
         ->expected(3)
         ->check(support::count_in(1, most_extent));

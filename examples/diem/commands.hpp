@@ -33,6 +33,7 @@ struct draw_command {
     support::place at;  ///< chosen, for `run_on_...`
     path checkpoint, out;
     std::optional<diem::index_t> steps, batch;  ///< instead of the checkpoint's
+    std::vector<std::string> changes;           ///< of how it draws, KEY=VALUE
     std::vector<diem::index_t> image;           ///< height, width, channels; empty: the checkpoint's
     std::optional<diem::index_t> label;         ///< class of what is drawn
     std::uint64_t seed = 0;

@@ -12,8 +12,10 @@
 #include <variant>
 #include <vector>
 
+#include <diem/io/config.hpp>
 #include <diem/io/png.hpp>
 #include <diem/prior/files.hpp>
+#include <diem/prior/settings.hpp>
 
 #include "diem/commands.hpp"
 #include "diem/outputs.hpp"
@@ -47,6 +49,11 @@ opened_prior<B> open(B& b, const draw_command& o) {
     if (!o.image.empty()) p.image = support::image_shape{o.image[0], o.image[1], o.image[2]};
     check_image(p.image, p.prior.features(), "the prior of " + o.checkpoint.string() + " has ");
     if (o.label) p.prior.set_labels({*o.label});
+    if (!o.changes.empty()) {
+        io::config_source how{prior::settings_json(p.prior.drawing), "--set"};
+        for (const auto& change : o.changes) io::set_entry(how, change);
+        io::read_config(how, [&](io::config_object& c) { prior::read_settings(c, p.prior.drawing); });
+    }
     auto& sampling = p.prior.drawing.sampling;
     if (o.steps) sampling.steps = *o.steps;
     if (o.batch) sampling.batch = *o.batch;

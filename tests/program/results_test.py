@@ -8,7 +8,7 @@ import random
 import subprocess
 import unittest
 
-from support import Case, load, normal, save
+from support import MLP, Case, load, normal, save
 
 
 class Talk(Case):
@@ -138,6 +138,28 @@ class Results(Case):
                 self.assertLessEqual(abs(deviation[i * 16 + j] - expected), 1e-5)
         for name in ("observed", "samples", "mean", "std"):
             self.assertEqual((self.folder / f"p/{name}.png").read_bytes()[:4], b"\x89PNG")
+
+    def test_how_a_prior_draws_is_set(self):
+        """--set says again what a checkpoint says of its sampler and solver, for these samples."""
+        self.configure(self.folder / "net.json", network=MLP,
+                       em={"laps": 1, "sampler": {"steps": 4}, "training": {"steps": 2, "batch": 8}, "guard": {"max_outside_share": 1}})
+        self.must("fit", "net.json", "--out", "net", cwd=self.folder)
+
+        def drawn(*how):
+            self.must("posterior", "net/prior.safetensors", "data/y.npy", "--operator", "data/operator.json",
+                      "--sigma-y", "0.1", "--samples", "1", "--out", "p", *how, cwd=self.folder)
+            return load(self.folder / "p/samples.npy")[1]
+
+        self.assertEqual(drawn("--set", "sampler.steps=6"), drawn("--steps", "6"))
+        self.assertEqual(drawn("--set", "sampler.steps=4"), drawn())
+        exact = drawn("--set", "posterior.covariance=tweedie", "posterior.solver=gmres", "posterior.max_iterations=8")
+        self.assertNotEqual(exact, drawn("--set", "posterior.covariance=tweedie"))
+        for change, error in (("sampler.nam=ddim", '--set: "sampler.nam": unknown key'),
+                              ("posterior.solver=lu", '--set: "posterior.solver": is "lu"'),
+                              ("sampler.steps=0", '--set: "sampler.steps": is 0'),
+                              ("sampler", "--set: .*expected KEY=VALUE")):
+            self.fails(error, "posterior", "net/prior.safetensors", "data/y.npy", "--operator", "data/operator.json",
+                       "--sigma-y", "0.1", "--out", "q", "--set", change)
 
     def test_coverage_of_gaussian_truth(self):
         """Truths N(m, 1) with m known, 9 samples of each: calibrated, too sure, too vague."""
