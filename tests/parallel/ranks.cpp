@@ -16,14 +16,13 @@
 #include <vector>
 
 #include <diem/backend/eigen.hpp>
-#include <diem/linop/covariance.hpp>
-#include <diem/linop/mask.hpp>
 #include <diem/nn/mlp.hpp>
 #include <diem/parallel/mpi.hpp>
-#include <diem/posterior/observation.hpp>
 #include <diem/prior/diffusion_em.hpp>
 #include <diem/prior/files.hpp>
 #include <diem/prior/gaussian_fit.hpp>
+
+#include "support/masked_normal.hpp"
 
 using namespace diem;
 
@@ -93,13 +92,7 @@ int main(int argc, char** argv) {
         using B = eigen_backend<float>;
         using network = nn::mlp<B>;
         B b(1);
-        constexpr index_t items = 50;
-        batch<B> x(b, 4, items), masks(b, 4, items), y(b, 4, items);
-        b.fill_normal({.seed = 2, .lane = random_lane::user}, x.view());
-        linop::draw_mask<B>(b, {.seed = 4, .lane = random_lane::user}, 0.6, 1, masks.view());
-        const auto mask = linop::mask<B>::per_item(masks.view());
-        const linop::isotropic_covariance noise(4, 0.01);
-        posterior::simulate<B>(b, mask, noise, x.cview(), {.seed = 5, .lane = 4}, y.view());
+        const test::masked_normal<B> data(b, 50);
 
         prior::em_options o;
         o.laps = 3;
@@ -129,13 +122,16 @@ int main(int argc, char** argv) {
             if (ranks.rank() != ranks.size() - 1 || --left != 0) return;
             if (act == "kill") ::raise(SIGKILL);
             if (act == "stop") ::pause();
-            if (act == "freeze") ::raise(SIGSTOP);
+            if (act == "freeze") {
+                ::raise(SIGSTOP);
+                ::pause();  // mpirun wakes it before it ends it
+            }
             if (act == "throw") throw io_error("y.npy: a bad file");
             if (act == "cancel" || act == "draws") cancel = true;
         };
         const network net({.features = 4, .hidden = {16}, .embedding = 8});
         const auto result = prior::fit_diffusion(b, prior::learned<B, network>(b, prior::isotropic_gaussian(b, 4)), net,
-                                                 posterior::observe(b, y.cview(), mask, noise), o, run);
+                                                 data.observed(b), o, run);
         if (result.status != prior::run_status::completed) return 3;
         // What every rank holds is what rank 0 wrote.
         auto own = to_host(b, result.prior.last_weights()), first = own;

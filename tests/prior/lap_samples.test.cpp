@@ -18,7 +18,6 @@
 #include <diem/io/safetensors.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/identity.hpp>
-#include <diem/linop/mask.hpp>
 #include <diem/nn/mlp.hpp>
 #include <diem/parallel/communicator.hpp>
 #include <diem/posterior/observation.hpp>
@@ -29,6 +28,7 @@
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"
+#include "support/masked_normal.hpp"
 #include "support/message.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/thread_ranks.hpp"
@@ -86,12 +86,7 @@ result run_on(const parallel::any_communicator& ranks, const fs::path& folder, c
               const how& h) {
     B b;
     using network = nn::mlp<B>;
-    batch<B> x(b, 4, items), masks(b, 4, items), y(b, 4, items);
-    b.fill_normal({.seed = 2, .lane = random_lane::user}, x.view());
-    linop::draw_mask<B>(b, {.seed = 4, .lane = random_lane::user}, 0.6, 1, masks.view());
-    const auto mask = linop::mask<B>::per_item(masks.view());
-    const linop::isotropic_covariance noise(4, 0.01);
-    posterior::simulate<B>(b, mask, noise, x.cview(), {.seed = 5, .lane = 4}, y.view());
+    const test::masked_normal<B> data(b, items);
     result out;
     std::atomic<bool> cancel = false;
     int told = 0;
@@ -111,8 +106,7 @@ result run_on(const parallel::any_communicator& ranks, const fs::path& folder, c
     try {
         const auto fitted =
             prior::fit_diffusion(b, prior::learned<B, network>(b, prior::isotropic_gaussian(b, 4, h.variance)),
-                                 network({.features = 4, .hidden = {16}, .embedding = 8}),
-                                 posterior::observe(b, y.cview(), mask, noise), o, run);
+                                 network({.features = 4, .hidden = {16}, .embedding = 8}), data.observed(b), o, run);
         out.status = fitted.status;
         if (fitted.prior.has_network())
             for (const auto v : to_host(b, fitted.prior.last_weights())) out.weights.push_back(static_cast<float>(v));
