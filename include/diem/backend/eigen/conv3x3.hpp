@@ -86,8 +86,9 @@ decltype(auto) with_conv3x3(const conv_method& method, F&& f) {
 
 /// The algorithm that a call with `requested` uses. Stride 2 is always direct. `automatic` takes winograd4 where it was
 /// measured to be faster: it needs enough channels to pay for the transforms, an image that fills its tiles, and, for the
-/// parameters, enough tiles to pay for passing over (M + 2)^2 in x out sums. Small images with many channels take
+/// parameters, enough tiles to pay for passing over (M + 2)^2 in x out sums. Images of one tile with many channels take
 /// winograd2: there the transformed kernel, 36 / 9 times the original, costs more to make and to read than it saves.
+/// Forward pass and input VJP are chosen by one image alone, so that an item's result depends on no other.
 constexpr conv_algorithm conv3x3_algorithm(const conv3x3_shape& g, conv_pass pass, const conv_method& requested = {}) {
     if (g.stride != 1) return conv_algorithm::direct;
     if (requested.algorithm != conv_algorithm::automatic) return requested.algorithm;
@@ -95,7 +96,7 @@ constexpr conv_algorithm conv3x3_algorithm(const conv3x3_shape& g, conv_pass pas
     if (36 * tiles * 3 > 9 * g.height * g.width * 2) return conv_algorithm::direct;
     if (pass == conv_pass::vjp_params)
         return g.in >= 16 && g.out >= 16 && g.items * tiles >= 32 ? conv_algorithm::winograd4 : conv_algorithm::direct;
-    if (tiles <= 4 && g.in * g.out > index_t{1} << 16) return conv_algorithm::winograd2;
+    if (tiles <= 1 && g.in * g.out > index_t{1} << 16) return conv_algorithm::winograd2;
     const index_t depth = pass == conv_pass::forward ? g.in : g.out;
     const index_t results = pass == conv_pass::forward ? g.out : g.in;
     return depth >= 32 || (depth >= 16 && results >= 16) ? conv_algorithm::winograd4 : conv_algorithm::direct;

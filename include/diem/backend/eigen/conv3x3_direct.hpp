@@ -26,6 +26,8 @@ struct conv3x3_shape {
     constexpr index_t columns() const { return (width + stride - 1) / stride; }
     constexpr index_t x_step() const { return x_stride ? x_stride : height * width * in; }
     constexpr index_t y_step() const { return y_stride ? y_stride : rows() * columns() * out; }
+    /// With x and y exchanged: at stride 1 the shape of the input VJP.
+    constexpr conv3x3_shape turned() const { return {items, height, width, out, in, stride, y_stride, x_stride}; }
 };
 
 /// Result rows of one unit of work.

@@ -42,7 +42,7 @@ public:
         adopt(b);
         const conv3x3_shape g = of(x.items());
         const T* const offset = bias.size() > 0 ? bias.data() : nullptr;
-        if (streamed(b, g, kernel, offset, x.data(), y.data(), accumulate)) return;
+        if (streamed(b, g, conv_pass::forward, kernel, offset, x.data(), y.data(), accumulate)) return;
         buffer temporary;
         const T* const w = weights(b, conv_pass::forward, kernel, temporary);
         split(b, g, conv_pass::forward, [&](index_t first, index_t last, T* workspace) {
@@ -54,6 +54,7 @@ public:
     void vjp(B& b, vector_view<const T*> kernel, batch_view<const T*> y_bar, batch_view<T*> x_bar, bool accumulate) {
         adopt(b);
         const conv3x3_shape g = of(x_bar.items());
+        if (streamed(b, g, conv_pass::vjp_input, kernel, nullptr, y_bar.data(), x_bar.data(), accumulate)) return;
         buffer temporary;
         const T* const w = weights(b, conv_pass::vjp_input, kernel, temporary);
         split(b, g, conv_pass::vjp_input, [&](index_t first, index_t last, T* workspace) {
@@ -122,23 +123,24 @@ private:
     static index_t for_a_call(index_t size) {
         return static_cast<index_t>(std::bit_ceil(static_cast<std::size_t>(size)));
     }
-    /// The forward pass, where the kernel is too large to be kept transformed and the images are too few to pay for
-    /// transforming it as a whole; else false. (The input VJP, which must transpose the kernel, was measured to gain nothing.)
+    /// y (+)= the pass of x + bias, where the kernel is too large to be kept transformed and the images are too few to pay
+    /// for transforming it as a whole; else false.
     template <class B>
-    bool streamed(B& b, const conv3x3_shape& g, vector_view<const T*> kernel, const T* bias, const T* x, T* y,
-                  bool accumulate) {
-        if (kept(conv_pass::forward)) return false;
-        const auto sizes = conv3x3_streamed_sizes<T>(g, method_);
-        if (!sizes.possible || sizes.tiles > most_streamed || sizes.panels < b.threads()) return false;
+    bool streamed(B& b, const conv3x3_shape& g, conv_pass pass, vector_view<const T*> kernel, const T* bias, const T* x,
+                  T* y, bool accumulate) {
+        if (kept(pass)) return false;
+        const auto sizes = conv3x3_streamed_sizes<T>(g, pass, method_);
+        if (!sizes.possible || sizes.panels < b.threads()) return false;
         auto planes = b.template allocate<T>(for_a_call(sizes.planes));
-        b.parallel(sizes.tiles, 64 * g.in, [&](index_t first, index_t last) {
+        const index_t depth = pass == conv_pass::forward ? g.in : g.out;
+        b.parallel(sizes.tiles, 64 * depth, [&](index_t first, index_t last) {
             auto workspace = b.template allocate<T>(for_a_call(sizes.images_workspace));
-            conv3x3_streamed_images<T>(g, method_, x, planes.data(), first, last, workspace.data());
+            conv3x3_streamed_images<T>(g, pass, method_, x, planes.data(), first, last, workspace.data());
         });
-        b.parallel(sizes.panels, 64 * sizes.tiles * g.in, [&](index_t first, index_t last) {
+        b.parallel(sizes.panels, 64 * sizes.tiles * depth, [&](index_t first, index_t last) {
             auto workspace = b.template allocate<T>(for_a_call(sizes.results_workspace));
-            conv3x3_streamed_results<T>(g, method_, kernel.data(), bias, planes.data(), y, accumulate, first, last,
-                                        workspace.data());
+            conv3x3_streamed_results<T>(g, pass, method_, kernel.data(), bias, planes.data(), y, accumulate, first,
+                                        last, workspace.data());
         });
         return true;
     }
@@ -156,7 +158,6 @@ private:
     }
     static constexpr index_t smallest_work = 1 << 17;
     static constexpr index_t largest_kept = 3 << 20;  ///< bytes
-    static constexpr index_t most_streamed = 256;     ///< tiles
 
     conv3x3_shape shape_;
     conv_method method_;  ///< of the products of the backend that called last

@@ -7,22 +7,25 @@
 #include <diem/backend/eigen/simd_level.hpp>
 
 /// \file
-/// The forward pass by Winograd's method where the kernel is large and the tiles are few: a transformed kernel, 36 / 9 of
-/// the original, would be written to memory and read back for a handful of products. Here the images are transformed first,
-/// as a whole; then each panel of result channels transforms the kernel piece by piece, in a cache, and uses each piece at
-/// once. Work is split over panels, not over images, so that the kernel is read once. Sums are made in the order of
-/// `conv3x3_winograd::run`: which of the two is taken, by the numbers of images and threads, makes no difference to them.
+/// The forward pass and the input VJP by Winograd's method where the kernel is large and the tiles are few: a transformed
+/// kernel, 36 / 9 of the original, would be written to memory and read back for a handful of products. Here the images are
+/// transformed first, as a whole; then each panel of result channels transforms the kernel piece by piece, in a cache, and
+/// uses each piece at once. Work is split over panels, not over images, so that the kernel is read once. Beyond `most_tiles`
+/// the whole kernel pays: it was 1.1 - 1.3 times as fast for twice as many, and as fast for that many. Sums are made in the
+/// order of `conv3x3_winograd::run`: which of the two is taken, by the numbers of images and threads, makes no difference to
+/// them.
 
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
+/// Of a pass: `in` and x are what it reads (for the VJP the channels of the result, y_bar), `out` and y what it writes.
 template <class T, int M, class P = exact_factors<T>>
 struct conv3x3_streamed {
     using W = conv3x3_winograd<T, M, P>;
     using S = simd<T>;
     static constexpr int size = W::size, points = W::points;
-    static constexpr index_t depth = 64;       ///< channels of a piece of the kernel
-    static constexpr index_t tile_block = 64;  ///< tiles that share a transformed piece
+    static constexpr index_t depth = 64;  ///< channels of a piece of the kernel
+    static constexpr index_t most_tiles = 64;
     static constexpr index_t piece = P::words(depth) * S::panel + S::panel;
     static constexpr index_t ld_sums = S::panel + S::width;
 
@@ -42,7 +45,7 @@ struct conv3x3_streamed {
     /// Elements of the transformed images; and of the workspace of each concurrent call of the two functions below.
     static index_t planes_size(const conv3x3_shape& g) { return points * plane(g); }
     static index_t images_workspace_size(const conv3x3_shape& g) { return round_up(g.in, S::panel); }
-    static index_t results_workspace_size() { return points * (piece + W::plane_size(tile_block, ld_sums)); }
+    static index_t results_workspace_size() { return points * (piece + W::plane_size(most_tiles, ld_sums)); }
 
     /// Tiles first .. last - 1 of x.
     static void transform_images(const conv3x3_shape& g, const T* x, T* planes, index_t first, index_t last,
@@ -57,67 +60,75 @@ struct conv3x3_streamed {
             });
     }
 
-    /// y (+)= conv(x) + bias for the panels first .. last - 1 of its channels; `bias` may be null.
-    static void results(const conv3x3_shape& g, const T* kernel, const T* bias, const T* planes, T* y, bool accumulate,
-                        index_t first, index_t last, T* workspace) {
+    /// y (+)= pass(x) + bias for the panels first .. last - 1 of its channels; `bias` may be null.
+    static void results(const conv3x3_shape& g, conv_pass pass, const T* kernel, const T* bias, const T* planes, T* y,
+                        bool accumulate, index_t first, index_t last, T* workspace) {
         T* const pieces = workspace;
         T* const sums = pieces + points * piece;
-        const index_t sum_plane = W::plane_size(tile_block, ld_sums);
-        for (index_t panel = first; panel < last; ++panel)
-            for (index_t t = 0; t < tiles(g); t += tile_block) {
-                const index_t n = panel * S::panel, channels = std::min<index_t>(S::panel, g.out - n);
-                const index_t count = std::min(tile_block, tiles(g) - t);
-                for (index_t c = 0; c < g.in; c += depth) {
-                    const index_t part = std::min(depth, g.in - c);
+        const index_t sum_plane = W::plane_size(most_tiles, ld_sums), count = tiles(g);
+        for (index_t panel = first; panel < last; ++panel) {
+            const index_t n = panel * S::panel, channels = std::min<index_t>(S::panel, g.out - n);
+            for (index_t c = 0; c < g.in; c += depth) {
+                const index_t part = std::min(depth, g.in - c);
+                if (pass == conv_pass::forward)
                     W::pack_piece(g, kernel, pieces, piece, n, c, c + part);
-                    for (int k = 0; k < points; ++k)
-                        gemm_packed<T, P>(planes + k * plane(g) + t * pitch(g) + P::word(c), pitch(g), count,
-                                          P::words(part), pieces + k * piece, round_up(channels, S::width), nullptr,
-                                          sums + k * sum_plane, ld_sums, c > 0 ? sums_to::go_on : sums_to::replace);
-                }
-                for (index_t s = 0; s < count; ++s)
-                    at(g, t + s, [&](index_t item, index_t i, index_t j) {
-                        T* targets[M * M];
-                        W::template place<M>(y + item * g.y_step(), g.height, g.width, g.out, i, j,
-                                             static_cast<T*>(nullptr), targets);
-                        W::inverse(sums + s * ld_sums, sum_plane, ld_sums, 1, channels, bias ? bias + n : nullptr,
-                                   targets, n, accumulate);
-                    });
+                else
+                    W::pack_adjoint_piece(g.turned(), kernel, pieces, piece, n, c, c + part);
+                for (int k = 0; k < points; ++k)
+                    gemm_packed<T, P>(planes + k * plane(g) + P::word(c), pitch(g), count, P::words(part),
+                                      pieces + k * piece, round_up(channels, S::width), nullptr, sums + k * sum_plane,
+                                      ld_sums, c > 0 ? sums_to::go_on : sums_to::replace);
             }
+            for (index_t t = 0; t < count; ++t)
+                at(g, t, [&](index_t item, index_t i, index_t j) {
+                    T* targets[M * M];
+                    W::template place<M>(y + item * g.y_step(), g.height, g.width, g.out, i, j,
+                                         static_cast<T*>(nullptr), targets);
+                    W::inverse(sums + t * ld_sums, sum_plane, ld_sums, 1, channels, bias ? bias + n : nullptr, targets,
+                               n, accumulate);
+                });
+        }
     }
 };
 
-/// What conv3x3_streamed needs for the forward pass by `method`; not `possible` where that is not Winograd's.
+/// What conv3x3_streamed needs for a pass by `method`; not `possible` where that is not Winograd's or has more tiles.
 struct conv3x3_streamed_plan {
     bool possible = false;
     index_t tiles = 0, panels = 0;                                    ///< into which the two functions below are split
     index_t planes = 0, images_workspace = 0, results_workspace = 0;  ///< elements
 };
-/// Calls f with the conv3x3_streamed of the method; not where there is none.
+/// Calls f with the conv3x3_streamed of the method and the pass's own shape; not where there is none.
 template <class T, class F>
-void with_conv3x3_streamed(const conv3x3_shape& g, const conv_method& method, const F& f) {
-    with_conv3x3<T>(conv3x3_method(g, conv_pass::forward, method), [&]<class A>(A) {
-        if constexpr (requires { A::tile; }) f(conv3x3_streamed<T, A::tile, typename A::factors>{});
+void with_conv3x3_streamed(const conv3x3_shape& g, conv_pass pass, const conv_method& method, const F& f) {
+    with_conv3x3<T>(conv3x3_method(g, pass, method), [&]<class A>(A) {
+        if constexpr (requires { A::tile; })
+            f(conv3x3_streamed<T, A::tile, typename A::factors>{}, pass == conv_pass::forward ? g : g.turned());
     });
 }
 template <class T>
-conv3x3_streamed_plan conv3x3_streamed_sizes(const conv3x3_shape& g, const conv_method& method) {
+conv3x3_streamed_plan conv3x3_streamed_sizes(const conv3x3_shape& g, conv_pass pass, const conv_method& method) {
     conv3x3_streamed_plan p;
-    with_conv3x3_streamed<T>(g, method, [&](auto s) {
-        p = {true, s.tiles(g), s.panels(g), s.planes_size(g), s.images_workspace_size(g), s.results_workspace_size()};
+    with_conv3x3_streamed<T>(g, pass, method, [&](auto s, const conv3x3_shape& own) {
+        p = {
+            s.tiles(own) <= s.most_tiles, s.tiles(own), s.panels(own), s.planes_size(own), s.images_workspace_size(own),
+            s.results_workspace_size()};
     });
     return p;
 }
 template <class T>
-void conv3x3_streamed_images(const conv3x3_shape& g, const conv_method& method, const T* x, T* planes, index_t first,
-                             index_t last, T* workspace) {
-    with_conv3x3_streamed<T>(g, method, [&](auto s) { s.transform_images(g, x, planes, first, last, workspace); });
+void conv3x3_streamed_images(const conv3x3_shape& g, conv_pass pass, const conv_method& method, const T* x, T* planes,
+                             index_t first, index_t last, T* workspace) {
+    with_conv3x3_streamed<T>(g, pass, method, [&](auto s, const conv3x3_shape& own) {
+        s.transform_images(own, x, planes, first, last, workspace);
+    });
 }
 template <class T>
-void conv3x3_streamed_results(const conv3x3_shape& g, const conv_method& method, const T* kernel, const T* bias,
-                              const T* planes, T* y, bool accumulate, index_t first, index_t last, T* workspace) {
-    with_conv3x3_streamed<T>(
-        g, method, [&](auto s) { s.results(g, kernel, bias, planes, y, accumulate, first, last, workspace); });
+void conv3x3_streamed_results(const conv3x3_shape& g, conv_pass pass, const conv_method& method, const T* kernel,
+                              const T* bias, const T* planes, T* y, bool accumulate, index_t first, index_t last,
+                              T* workspace) {
+    with_conv3x3_streamed<T>(g, pass, method, [&](auto s, const conv3x3_shape& own) {
+        s.results(own, pass, kernel, bias, planes, y, accumulate, first, last, workspace);
+    });
 }
 
 }  // namespace DIEM_SIMD_NAMESPACE

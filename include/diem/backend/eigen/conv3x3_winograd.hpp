@@ -79,24 +79,32 @@ struct conv3x3_winograd {
         }
     }
 
-    /// `pack` of the kernel turned by half a turn and transposed. Transposes blocks of panel x panel channels.
+    /// `pack` of the kernel turned by half a turn and transposed.
     static void pack_adjoint(const conv3x3_shape& g, const T* kernel, T* packed, index_t first, index_t last) {
-        const index_t factor = factor_size(g.out, g.in);
-        T taps[S::panel][9 * S::panel] = {};
-        packed += first * P::words(g.out) * S::panel;
-        for (index_t n = first * S::panel; n < std::min(g.in, last * S::panel);
-             n += S::panel, packed += P::words(g.out) * S::panel)
-            for (index_t d = 0; d < g.out; d += S::panel) {
-                const index_t columns = std::min<index_t>(S::panel, g.in - n),
-                              count = std::min<index_t>(S::panel, g.out - d);
-                for (index_t t = 0; t < 9; ++t)
-                    for (index_t c = 0; c < S::panel; ++c) {
-                        const T* const from = kernel + ((8 - t) * g.in + n + c) * g.out + d;
-                        for (index_t k = 0; k < count; ++k) taps[k][t * S::panel + c] = c < columns ? from[k] : T(0);
+        for (index_t p = first; p < last; ++p)
+            pack_adjoint_piece(g, kernel, packed + p * P::words(g.out) * S::panel, factor_size(g.out, g.in),
+                               p * S::panel, 0, g.out);
+    }
+    /// `pack_piece` of it: the panel from input channel n, result channels d_first (even) .. d_last - 1.
+    static void pack_adjoint_piece(const conv3x3_shape& g, const T* kernel, T* packed, index_t factor, index_t n,
+                                   index_t d_first, index_t d_last) {
+        T taps[S::width][9 * S::panel];
+        const index_t columns = std::min<index_t>(S::panel, g.in - n);
+        for (index_t d = d_first; d < d_last; d += S::width) {
+            const index_t count = std::min<index_t>(S::width, d_last - d);
+            for (index_t t = 0; t < 9; ++t)
+                for (index_t half = 0; half < S::panel; half += S::width) {
+                    V block[S::width];
+                    for (index_t c = 0; c < S::width; ++c) {
+                        const T* const from = kernel + ((8 - t) * g.in + n + half + c) * g.out + d;
+                        block[c] = half + c >= columns ? V{} : count == S::width ? S::load(from) : S::load(from, count);
                     }
-                for (index_t k = 0; k < count; ++k)
-                    transform_kernel(taps[k], S::panel, packed + P::word(d + k) * S::panel, factor, d + k);
-            }
+                    S::transpose(block);
+                    for (index_t k = 0; k < S::width; ++k) S::store(taps[k] + t * S::panel + half, block[k]);
+                }
+            for (index_t k = 0; k < count; ++k)
+                transform_kernel(taps[k], S::panel, packed + P::word(d - d_first + k) * S::panel, factor, d + k);
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- tiles

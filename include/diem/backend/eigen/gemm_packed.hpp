@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/core/view.hpp>
@@ -54,6 +55,27 @@ struct simd {
     }
     static void store(T* p, vec v, index_t count) {
         for (int i = 0; i < count; ++i) p[i] = v[i];
+    }
+
+    /// Element j of row i becomes element i of row j. Each round interleaves the upper half of the rows with the lower one,
+    /// which turns the bits of (i, j) by one place.
+    static void transpose(vec (&rows)[width]) {
+        constexpr int half = width / 2;
+        for (int round = 1; round < width; round *= 2) {
+            vec turned[width];
+            DIEM_UNROLL for (int i = 0; i < half; ++i) {
+                turned[2 * i] = interleave<0>(rows[i], rows[i + half], std::make_integer_sequence<int, width>());
+                turned[2 * i + 1] = interleave<half>(rows[i], rows[i + half], std::make_integer_sequence<int, width>());
+            }
+            DIEM_UNROLL for (int i = 0; i < width; ++i) rows[i] = turned[i];
+        }
+    }
+
+private:
+    /// a[first], b[first], a[first + 1], b[first + 1], ...
+    template <int first, int... i>
+    static vec interleave(vec a, vec b, std::integer_sequence<int, i...>) {
+        return __builtin_shufflevector(a, b, (first + i / 2 + i % 2 * width)...);
     }
 };
 
