@@ -2,7 +2,7 @@
 
 // Networks, float32, random weights. NAME is `small` (32x32x3, channels 32/64/128, 2 blocks a level, embedding 128, 4 heads
 // at level 2), `cifar` (128/256/384, 5 blocks, embedding 256, 4 heads at level 1; 57.6 M parameters) or, of the first three
-// rows, `ddpmpp` (EDM's DDPM++ of CIFAR-10, 4 items; ddpm_peer.py times it in PyTorch):
+// rows, `ddpmpp` (EDM's DDPM++ of CIFAR-10) or `adm64` (ADM of ImageNet 64x64), 4 items; ddpm_peer.py times them in PyTorch:
 //   forward/NAME, vjp/NAME, jvp/NAME   the denoiser alone; one product with its Jacobian, of kept activations
 //   mmps1/NAME, mmps3/NAME             one MMPS posterior mean of 1 and 3 cg iterations, 75 % of the pixels hidden,
 //                                      sigma_y 1e-3, sigma_t 1; 16 (small) and 4 (cifar) items

@@ -61,6 +61,23 @@ inline ddpm_net ddpmpp() {
     return {c, smoke() ? 1 : 4};
 }
 
+/// ADM of ImageNet 64x64 without classes.
+inline ddpm_net adm64() {
+    nn::ddpm_unet_config c{.height = 64, .width = 64, .channels = 3, .stem = 192};
+    c.hid_channels = {192, 384, 576, 768};
+    c.hid_blocks = 3;
+    c.attention = {1, 2, 3};
+    c.attend_all = c.scale_shift = true;
+    c.skip_conv = false;
+    c.head_channels = 64;
+    c.noise_channels = 192;
+    c.embedding = 768;
+    c.group_channels = 1;
+    c.epsilon = 1e-5;
+    c.residual_scale = 1;
+    return {c, 4};
+}
+
 /// Work that is not counted.
 inline double flop(const nn::ddpm_unet_config&) { return 0; }
 /// 2 x multiply-adds of a forward pass of one item.
@@ -249,7 +266,10 @@ void add_cases(const std::string& prefix) {
         add_sampling(name, n);
         add("train/" + name, train_unet<B>, n);
     }
-    if constexpr (!FineGrained<B>) add_sampling("ddpmpp", ddpmpp());
+    if constexpr (!FineGrained<B>) {
+        add_sampling("ddpmpp", ddpmpp());
+        if (!smoke()) add_sampling("adm64", adm64());
+    }
     add("pc_step/mlp", pc_step<B>);
     add("train/mlp", train_mlp<B>);
     add("train/mlp_one_rank", train_mlp_one_rank<B>);

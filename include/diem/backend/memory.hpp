@@ -145,7 +145,7 @@ public:
             if (place != nullptr) elsewhere_.emplace(place, held_block{std::move(block), bytes});
             return place;
         }
-        const std::size_t alignment = bytes >= 2 * huge ? huge : 64;
+        const std::size_t alignment = bytes >= huge ? huge : 64;
         void* p = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
         if (p != nullptr && alignment == huge) madvise(p, bytes, MADV_HUGEPAGE);

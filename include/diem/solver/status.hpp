@@ -40,11 +40,13 @@ inline constexpr double stagnation_factor = 10;
 
 /// Options of `cg`, `gmres`, `fom` and `bicgstab`. Tolerances are on the 2-norm of the recursive residual, per item.
 struct solver_options {
-    index_t max_iterations = 100;      ///< products at most, >= 0 (bicgstab: two per iteration)
-    double relative_tolerance = 1e-5;  ///< of ||b||; 0: stop only when exact, or by the absolute one
-    double absolute_tolerance = 0;     ///< in units of b
-    bool use_start_vector = false;     ///< x holds the start; it costs one product, the zero start none
-    bool record_history = false;       ///< keep ||r|| after each iteration
+    index_t max_iterations = 100;  ///< products at most, >= 0 (bicgstab: two per iteration)
+    /// Of ||b||. 0: stop only when exact, or by the absolute one; a residual that goes on to fall becomes subnormal, and
+    /// products of such numbers can take fifty times as long.
+    double relative_tolerance = 1e-5;
+    double absolute_tolerance = 0;  ///< in units of b
+    bool use_start_vector = false;  ///< x holds the start; it costs one product, the zero start none
+    bool record_history = false;    ///< keep ||r|| after each iteration
     /// With a relative tolerance and after at least one iteration: one more product, for the true residual. It is reported
     /// and may turn `converged` into `stagnated`.
     bool verify = true;
