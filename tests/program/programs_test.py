@@ -286,6 +286,46 @@ class Reports(Case):
             self.assertEqual("--resume goes on" in said, name == "covariances")
 
 
+class Tables(Case):
+    """tools/cifar_table, with a program of two lines in place of cifar."""
+
+    def table(self, *arguments):
+        tool = pathlib.Path(__file__).resolve().parents[2] / "tools" / "cifar_table"
+        return subprocess.run([tool, self.folder / "cifar", "--data", ".", "--out", self.folder / "out", *arguments], cwd=self.folder,
+                              capture_output=True, text=True, timeout=60)
+
+    def program(self, seeds, status="completed"):
+        """Reports a PSNR of 10 + seed, after a Gaussian of 5; fails on other seeds."""
+        (self.folder / "cifar").write_text(f"""#!/usr/bin/env python3
+import json, pathlib, sys
+value = dict(a.split("=") for a in sys.argv if "=" in a)
+with open("calls", "a") as calls: calls.write(value["keep"] + "\\n")
+if int(value["seed"]) not in {seeds}: sys.exit(1)
+stage = lambda x: {{"psnr_sample_db": x, "psnr_mean_db": x, "frechet_averaged": x}}
+report = {{"status": "{status}", "laps": [0, 1], "stages": [stage(5), stage(10 + int(value["seed"]))]}}
+(pathlib.Path(sys.argv[sys.argv.index("--out") + 1]) / "report.json").write_text(json.dumps(report))
+""")
+        (self.folder / "cifar").chmod(0o755)
+
+    def test_mean_and_range_of_what_has_ended(self):
+        self.program([0, 1])
+        done = self.table("--seeds", "0", "1", "2")
+        self.assertEqual(done.returncode, 1, done.stderr)  # seed 2
+        self.assertIn("| 75 % | Gaussian prior | 5.00 | 5.00 | 5.000 |", done.stdout)
+        self.assertIn("| 25 % | `tweedie` | 10.50 (10.00 - 11.00) | 10.50 (10.00 - 11.00) | 10.500 (10.000 - 11.000) |", done.stdout)
+        self.assertIn("75 % | `isotropic`", done.stdout)
+        self.program([2])  # only what failed is run again
+        (self.folder / "calls").unlink()
+        self.assertEqual(self.table("--seeds", "0", "1", "2").returncode, 0)
+        self.assertEqual(len((self.folder / "calls").read_text().split()), 5)
+
+    def test_a_run_that_was_stopped(self):
+        self.program([0], "rejected")
+        done = self.table("--seeds", "0")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("| 75 % | `tweedie` | stopped in lap 2 |", done.stdout)
+
+
 class Ends(Case):
     def test_statuses(self):
         for name in (*SMOKE, "gaussian"):
