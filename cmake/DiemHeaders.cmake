@@ -179,6 +179,7 @@ set(DIEM_HEADERS
     include/diem/posterior/sample.hpp
     include/diem/posterior/tally.hpp
     include/diem/posterior/tmpd.hpp
+    include/diem/prior/at_size.hpp
     include/diem/prior/checkpoint.hpp
     include/diem/prior/data_sketch.hpp
     include/diem/prior/descriptions.hpp

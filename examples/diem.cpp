@@ -115,7 +115,9 @@ void add_draw_options(CLI::App& c, draw_command& o) {
         "--set", o.changes,
         "KEY=VALUE: how it draws, instead of the checkpoint's, as sampler.name=ddpm or posterior.solver=cg (what a fit "
         "has under em); repeatable");
-    c.add_option("--image", o.image, "height width channels, instead of the checkpoint's")
+    c.add_option(
+         "--image", o.image,
+         "height width channels, instead of the checkpoint's; a U-Net without attention is brought to that size")
         ->expected(3)
         ->check(support::count_in(1, most_extent));
     c.add_option("--label", o.label, "class of what is drawn, of a network that was trained with classes")

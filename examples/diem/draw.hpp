@@ -14,6 +14,7 @@
 
 #include <diem/io/config.hpp>
 #include <diem/io/png.hpp>
+#include <diem/prior/at_size.hpp>
 #include <diem/prior/files.hpp>
 #include <diem/prior/settings.hpp>
 
@@ -39,6 +40,24 @@ struct opened_prior {
     std::optional<support::image_shape> image;
     double scale = 1;  ///< the user's x is that of the prior times this
 };
+/// --image: the shape of the prior's items, or another size, to which a U-Net of convolutions is brought. Throws value_error.
+template <Backend B>
+void bring_to(B& b, opened_prior<B>& p, const draw_command& o) {
+    const support::image_shape own = p.image.value_or(support::image_shape{}), to{o.image[0], o.image[1], o.image[2]};
+    p.image = to;
+    const bool fits = to.height * to.width * to.channels == p.prior.features();
+    if (fits || !p.prior.has_network() || own.channels != to.channels) return;  // checked by the caller
+    const auto size = [](const support::image_shape& s) {
+        return std::to_string(s.height) + " x " + std::to_string(s.width);
+    };
+    try {
+        p.prior = prior::at_size(b, p.prior, to.height, to.width);
+    } catch (const value_error& e) {
+        throw value_error("--image: the prior of " + o.checkpoint.string() + " has " + size(own) + ", not " + size(to) +
+                          "; " + e.what());
+    }
+    std::cerr << "diem: note: a prior of " << size(own) << " is used on images of " << size(to) << '\n';
+}
 template <Backend B>
 opened_prior<B> open(B& b, const draw_command& o) {
     std::string note;
@@ -46,7 +65,7 @@ opened_prior<B> open(B& b, const draw_command& o) {
     if (!note.empty()) std::cerr << "diem: note: " << note << '\n';
     p.image = image_of(p.prior);
     p.scale = scale_of_notes(p.prior.notes);
-    if (!o.image.empty()) p.image = support::image_shape{o.image[0], o.image[1], o.image[2]};
+    if (!o.image.empty()) bring_to(b, p, o);
     check_image(p.image, p.prior.features(), "the prior of " + o.checkpoint.string() + " has ");
     if (o.label) p.prior.set_labels({*o.label});
     if (!o.changes.empty()) {
@@ -199,7 +218,14 @@ int posterior(B& b, const posterior_command& o) {
         .writes({"posterior.json", "posterior.html"});
     files.check();
     auto p = open(b, o);
-    auto m = load_measured(b, o.observations, description, sigma, p.image);
+    auto m = [&] {
+        try {
+            return load_measured(b, o.observations, description, sigma, p.image);
+        } catch (const shape_error& e) {
+            if (!p.image || !o.image.empty()) throw;
+            throw shape_error(std::string(e.what()) + " (--image brings a U-Net to another size)");
+        }
+    }();
     if (m.features() != p.prior.features())
         throw shape_error(o.description.string() + ": the operator takes " + std::to_string(m.features()) +
                           " values, the prior of " + o.checkpoint.string() + " has " +

@@ -14,7 +14,7 @@
 #include "mri/slice_patches.hpp"
 #include "support/progress.hpp"
 
-/// A prior of complex patches, and the same network on images of another size.
+/// A prior of complex patches.
 namespace measured {
 
 template <diem::Backend B>
@@ -75,22 +75,6 @@ template <diem::Backend B>
     if (start) prior.history = start->history;
     prior.history.push_back(lap);
     return prior;
-}
-
-/// The network of a prior of patches, on images of height x width: it is made of convolutions alone. Throws value_error
-/// where it is no U-Net of complex images.
-template <diem::Backend B>
-[[nodiscard]] network_of<B> at_size(B& b, const diem::prior::learned<B>& prior, index_t height, index_t width) {
-    const auto stored = prior.network().net().config();
-    const auto* found = std::get_if<diem::nn::unet_config>(&stored);
-    diem::check_value("mri", found != nullptr && found->channels == 2 && found->heads.empty(),
-                      "the prior is not a U-Net of complex images (two channels) without attention");
-    auto config = *found;
-    config.height = height;
-    config.width = width;
-    network_of<B> model(b, diem::model::any_network<B>(config));
-    b.copy(as_batch(prior.network().parameters()), as_batch(model.mutable_parameters()));
-    return model;
 }
 
 }  // namespace measured

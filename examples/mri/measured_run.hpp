@@ -282,7 +282,8 @@ int restore_on(B& b, const restore_settings& o) {
     const auto data = load(o.kspace);
     const auto beside = load_beside(o.beside, data.size);
     const auto prior = diem::prior::load<B>(o.prior, b);
-    const auto network = at_size(b, prior, data.size.height, data.size.width);
+    const auto whole = diem::prior::at_size(b, prior, data.size.height, data.size.width);
+    diem::check_value("mri", whole.features() == 2 * data.size.pixels(), "the prior is not one of complex images");
     batch<B> x(b, 2 * data.size.pixels(), o.samples);
     support::run_report page(folder, facts_of(data, o, b.threads()));
     auto& report = page.json();
@@ -297,7 +298,7 @@ int restore_on(B& b, const restore_settings& o) {
     auto& seeds = report["seeds"];
     using support::number;
     for (const std::uint32_t seed : o.seeds) {
-        const auto found = restore_one(b, data, network, o, seed, x);
+        const auto found = restore_one(b, data, whole.network(), o, seed, x);
         if (!found) {
             show("cancelled", seeds.size());
             return support::interrupt_status();

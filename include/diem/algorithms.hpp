@@ -173,6 +173,7 @@
 #include <diem/train/shuffle.hpp>
 #include <diem/train/trainer.hpp>
 
+#include <diem/prior/at_size.hpp>
 #include <diem/prior/checkpoint.hpp>
 #include <diem/prior/data_sketch.hpp>
 #include <diem/prior/descriptions.hpp>

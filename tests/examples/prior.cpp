@@ -109,6 +109,21 @@ TEST_CASE_METHOD(small_problem, "prior/learned.hpp") {
     CHECK(state.done == 8 * 200);
 }
 
+TEST_CASE("prior/at_size.hpp") {
+    backend b(1);
+    const diem::nn::unet_config config{
+        .height = 8, .width = 8, .channels = 2, .hid_channels = {4}, .hid_blocks = {1}, .embedding = 8};
+    diem::prior::learned<backend>::network_type network(b, diem::model::any_network<backend>(config));
+    network.initialize(b, {.seed = 1});
+    diem::batch<backend> mean(b, 128, 1);
+    b.fill(mean.view(), 0.0F);
+    const diem::prior::learned<backend> patches(std::move(network), {}, std::move(mean), std::nullopt);
+    // [prior/at_size.hpp]
+    const auto prior = diem::prior::at_size(b, patches, 20, 12);  // the same weights, on images of 20 x 12
+    // [prior/at_size.hpp]
+    CHECK(prior.features() == 20 * 12 * 2);
+}
+
 TEST_CASE_METHOD(small_problem, "prior/files.hpp") {
     const diem::test::temporary_folder out;
     auto learned = diem::prior::learn(b, observed, network, options);

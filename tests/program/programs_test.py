@@ -286,12 +286,48 @@ class Reports(Case):
             self.assertEqual("--resume goes on" in said, name == "covariances")
 
 
+# Real measurements lie beside the repository, where they are at all: a slice of 8 coils, pictures of slices.
+SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"
+KSPACE, SLICES = SHARED / "kspace" / "cartesian_ksp.npy", SHARED / "brain-mri" / "slices_128.npy"
+
+
+@unittest.skipUnless(KSPACE.exists() and SLICES.exists(), f"{SHARED} holds no measurements: they are NOT TESTED")
+class Measured(Case):
+    """A prior learned in seconds restores the measured slice by mri_measured, and by diem."""
+
+    def test_a_slice_of_eight_coils(self):
+        done = self.run_program("mri_measured", "prior", "--slices", SLICES, "--first", 512, "--patches", 512, "--steps", 600, "--batch", 8,
+                                "--size", 32, "--channels", 16, 32, "--out", "prior.safetensors", "--threads", 2)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = self.run_program("mri_measured", "restore", "--kspace", KSPACE, "--prior", "prior.safetensors", "--samples", 2, "--batch", 2,
+                                "--steps", 6, "--threads", 2, "--out", "restored")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        figures = json.loads((self.folder / "restored" / "report.json").read_text())["seeds"][0]
+        # The first three do not depend on the prior; the mean of SigPy's CG-SENSE is 0.286.
+        for figure, expected in (("noise", 0.199), ("zero_filled", 0.746), ("cg_sense", 0.298)):
+            self.assertAlmostEqual(figures[figure], expected, delta=0.002, msg=figure)
+        self.assertLess(figures["mean"], 0.4)
+
+        done = self.run_program("diem", "mri", "maps", KSPACE, "--out", "maps.npy")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.config("mri.json", {"type": "mri", "coils": "maps.npy"})
+        posterior = ("posterior", "prior.safetensors", KSPACE, "--operator", "mri.json", "--sigma-y", 0.0118, "--scale", "auto", "--steps", 6,
+                     "--set", "sampler.sigma_max=3", "sampler.sigma_min=0.05", "posterior.max_iterations=2", "posterior.solver=cg", "--out", "by_diem")
+        self.fails("--image brings a U-Net", "diem", *posterior)
+        self.fails("has 41400 values, the prior of prior.safetensors has 2048", "diem", *posterior, "--image", 230, 180, 1)
+        done = self.run_program("diem", *posterior, "--image", 230, 180, 2)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("a prior of 32 x 32 is used on images of 230 x 180", done.stderr)
+        self.assertLess(json.loads((self.folder / "by_diem" / "posterior.json").read_text())["data_residual"], 2)
+
+
 class Tables(Case):
-    """tools/cifar_table, with a program of two lines in place of cifar."""
+    """tools/cifar_shares, with a few lines in place of cifar."""
 
     def table(self, *arguments):
-        tool = pathlib.Path(__file__).resolve().parents[2] / "tools" / "cifar_table"
-        return subprocess.run([tool, self.folder / "cifar", "--data", ".", "--out", self.folder / "out", *arguments], cwd=self.folder,
+        tool = pathlib.Path(__file__).resolve().parents[2] / "tools" / "cifar_shares"
+        (self.folder / "c.json").write_text("{}")
+        return subprocess.run([tool, self.folder / "cifar", "--data", ".", "--config", "c.json", "--out", self.folder / "out", *arguments], cwd=self.folder,
                               capture_output=True, text=True, timeout=60)
 
     def program(self, seeds, status="completed"):
@@ -318,6 +354,9 @@ report = {{"status": "{status}", "laps": [0, 1], "stages": [stage(5), stage(10 +
         (self.folder / "calls").unlink()
         self.assertEqual(self.table("--seeds", "0", "1", "2").returncode, 0)
         self.assertEqual(len((self.folder / "calls").read_text().split()), 5)
+        other = self.table("--laps", "3")
+        self.assertEqual(other.returncode, 1)
+        self.assertIn('the runs there have another "laps"', other.stderr)
 
     def test_a_run_that_was_stopped(self):
         self.program([0], "rejected")

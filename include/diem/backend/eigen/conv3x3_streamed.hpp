@@ -11,7 +11,7 @@
 /// kernel, 36 / 9 of the original, would be written to memory and read back for a handful of products. Here the images are
 /// transformed first, as a whole; then each panel of result channels transforms the kernel piece by piece, in a cache, and
 /// uses each piece at once. Work is split over panels, not over images, so that the kernel is read once. Beyond `most_tiles`
-/// the whole kernel pays: it was 1.1 - 1.3 times as fast for twice as many, and as fast for that many. Sums are made in the
+/// the whole kernel pays: of twice as many tiles it was 1.1 - 1.3 times as fast. Sums are made in the
 /// order of `conv3x3_winograd::run`: which of the two is taken, by the numbers of images and threads, makes no difference to
 /// them.
 
@@ -24,8 +24,8 @@ struct conv3x3_streamed {
     using W = conv3x3_winograd<T, M, P>;
     using S = simd<T>;
     static constexpr int size = W::size, points = W::points;
-    static constexpr index_t depth = 64;  ///< channels of a piece of the kernel
-    static constexpr index_t most_tiles = 64;
+    static constexpr index_t depth = 64;       ///< channels of a piece of the kernel
+    static constexpr index_t most_tiles = 64;  ///< that share a transformed piece
     static constexpr index_t piece = P::words(depth) * S::panel + S::panel;
     static constexpr index_t ld_sums = S::panel + S::width;
 
@@ -72,7 +72,7 @@ struct conv3x3_streamed {
                 const index_t part = std::min(depth, g.in - c);
                 if (pass == conv_pass::forward)
                     W::pack_piece(g, kernel, pieces, piece, n, c, c + part);
-                else
+                else  // which takes the shape of the forward pass
                     W::pack_adjoint_piece(g.turned(), kernel, pieces, piece, n, c, c + part);
                 for (int k = 0; k < points; ++k)
                     gemm_packed<T, P>(planes + k * plane(g) + P::word(c), pitch(g), count, P::words(part),

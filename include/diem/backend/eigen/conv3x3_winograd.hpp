@@ -96,8 +96,10 @@ struct conv3x3_winograd {
                 for (index_t half = 0; half < S::panel; half += S::width) {
                     V block[S::width];
                     for (index_t c = 0; c < S::width; ++c) {
+                        block[c] = V{};
+                        if (half + c >= columns) continue;
                         const T* const from = kernel + ((8 - t) * g.in + n + half + c) * g.out + d;
-                        block[c] = half + c >= columns ? V{} : count == S::width ? S::load(from) : S::load(from, count);
+                        block[c] = count == S::width ? S::load(from) : S::load(from, count);
                     }
                     S::transpose(block);
                     for (index_t k = 0; k < S::width; ++k) S::store(taps[k] + t * S::panel + half, block[k]);

@@ -57,17 +57,18 @@ struct simd {
         for (int i = 0; i < count; ++i) p[i] = v[i];
     }
 
-    /// Element j of row i becomes element i of row j. Each round interleaves the upper half of the rows with the lower one,
-    /// which turns the bits of (i, j) by one place.
-    static void transpose(vec (&rows)[width]) {
+    /// Element j of vector i becomes element i of vector j. Each round interleaves the upper half of the vectors with the lower
+    /// one, which turns the bits of (i, j) by one place.
+    static void transpose(vec (&block)[width]) {
         constexpr int half = width / 2;
         for (int round = 1; round < width; round *= 2) {
             vec turned[width];
             DIEM_UNROLL for (int i = 0; i < half; ++i) {
-                turned[2 * i] = interleave<0>(rows[i], rows[i + half], std::make_integer_sequence<int, width>());
-                turned[2 * i + 1] = interleave<half>(rows[i], rows[i + half], std::make_integer_sequence<int, width>());
+                turned[2 * i] = interleave<0>(block[i], block[i + half], std::make_integer_sequence<int, width>());
+                turned[2 * i + 1] =
+                    interleave<half>(block[i], block[i + half], std::make_integer_sequence<int, width>());
             }
-            DIEM_UNROLL for (int i = 0; i < width; ++i) rows[i] = turned[i];
+            DIEM_UNROLL for (int i = 0; i < width; ++i) block[i] = turned[i];
         }
     }
 
