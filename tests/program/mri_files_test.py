@@ -166,5 +166,42 @@ class Ismrmrd(Files):
         self.fails("--noise requires --whiten", "mri", "maps", "raw.h5", "--noise", "n.npy", "--out", "bad.npy", code=2)
 
 
+@needs("numpy", "h5py")
+class FastMri(Files):
+    @classmethod
+    def make_shared(cls):
+        np.save(cls.home / "slices.npy", pictures())
+        for name, more in (("accelerated", ("--acceleration", "2", "--partial", "1")), ("whole", ("--full", "--partial", "0"))):
+            subprocess.run([sys.executable, ROOT / "tools/make_fastmri", "slices.npy", f"{name}.h5", "--coils", str(COILS),
+                            "--sigma", str(SIGMA), *more], cwd=cls.home, check=True, stdout=subprocess.DEVNULL)
+
+    def test_info(self):
+        import h5py
+        said = self.said("mri", "info", "accelerated.h5")
+        self.assertEqual([said[k] for k in ("format", "slices", "coils", "height", "width", "columns")],
+                         ["fastMRI", SLICES, COILS, 2 * H, W, True])
+        with h5py.File(self.folder / "accelerated.h5") as f:
+            largest = f.attrs["max"]
+        notes = said["notes"]
+        for note in ("acquisition AXT2", "acceleration 2, as the file says", f"columns outside 1 .. {W - 2} are zero fill"):
+            self.assertIn(note, notes)
+        (of_max,) = [note for note in notes if note.startswith("max ")]
+        self.assertEqual(float(of_max.removeprefix("max ").split(",")[0]), largest)
+        shown = self.succeeds("mri", "info", "accelerated.h5").stdout
+        for note in notes:
+            self.assertRegex(shown, f"(?m)^note +{re.escape(note)}$")
+        self.assertFalse([note for note in self.said("mri", "info", "whole.h5")["notes"] if "acceleration" in note])
+
+    def test_whiten(self):
+        import h5py
+        said = self.said("mri", "whiten", "whole.h5", "--out", "white.npy")
+        self.assertIn("corners", said["noise"])
+        self.assertNotIn("calibration_out", said)
+        self.assertFalse((self.folder / "white_calibration.npy").exists())
+        white = np.load(self.folder / "white.npy")
+        with h5py.File(self.folder / "whole.h5") as f:
+            self.assertEqual(white.shape, f["kspace"].shape)
+
+
 if __name__ == "__main__":
     unittest.main()
