@@ -74,6 +74,24 @@ class Files(Case):
         error = np.linalg.norm(got - want) / np.linalg.norm(want)
         self.assertLessEqual(error, tolerance)
 
+    def fits(self, files, operator, sigma_y):
+        self.configure(self.folder / "fit.json", observations=files, operator=operator, sigma_y=sigma_y, image=[H, W, 2],
+                       scale="auto")
+        self.succeeds("fit", "fit.json", "--out", "run", warns="of the pixels of x were never seen")  # outside the body
+
+    def restores(self, truth, kspace, operator, sigma_y):
+        """Magnitudes of posterior means under the prior that was fitted are near the truth."""
+        import h5py
+        self.write("mri.json", operator)
+        done = self.said("posterior", "run/prior.safetensors", kspace, "--operator", "mri.json", "--sigma-y", sigma_y,
+                         "--steps", "16", "--samples", "2", "--scale", "auto", "--formats", "npy,hdf5", "--out", "restored")
+        self.assertEqual(done["shape"], [SLICES, 2, H, W])
+        with h5py.File(self.folder / "restored/reconstruction.h5") as f:
+            magnitude = f["reconstruction"][()]
+        self.near(magnitude, np.load(self.folder / "restored/mean_magnitude.npy"), 1e-6)
+        body = pictures() > 0.5  # outside no coil sees anything: there the prior is a guess
+        self.near(magnitude[body], truth[body], 0.1)
+
 
 @needs("numpy", "h5py", "ismrmrd")
 class Ismrmrd(Files):
@@ -165,6 +183,12 @@ class Ismrmrd(Files):
         self.assertNotIn("noise", self.said("mri", "maps", "raw.h5", "--out", "raw.npy"))
         self.fails("--noise requires --whiten", "mri", "maps", "raw.h5", "--noise", "n.npy", "--out", "bad.npy", code=2)
 
+    def test_fit_and_posterior(self):
+        """Of the scanner's file itself."""
+        self.must("mri", "maps", "raw.h5", "--out", "maps.npy", cwd=self.folder)
+        self.fits("raw.h5", MRI, float(self.sigma))
+        self.restores(self.truth, "raw.h5", MRI, str(self.sigma))
+
 
 @needs("numpy", "h5py")
 class FastMri(Files):
@@ -201,6 +225,13 @@ class FastMri(Files):
         white = np.load(self.folder / "white.npy")
         with h5py.File(self.folder / "whole.h5") as f:
             self.assertEqual(white.shape, f["kspace"].shape)
+
+    def test_maps_fit_and_posterior(self):
+        """Of the oversampled readout the inner half is the image."""
+        self.must("mri", "maps", "whole.h5", "--out", "maps.npy", cwd=self.folder)
+        operator = {**MRI, "size": [H, W], "fit": "crop"}
+        self.fits(["whole.h5", "accelerated.h5"], operator, SIGMA)
+        self.restores(pictures() / pictures().max((1, 2), keepdims=True), "accelerated.h5", operator, str(SIGMA))
 
 
 if __name__ == "__main__":
