@@ -16,6 +16,7 @@
 #include <diem/mri/scaling.hpp>
 #include <diem/mri/whitening.hpp>
 
+#include "diem/files.hpp"
 #include "diem/kspace.hpp"
 #include "diem/outputs.hpp"
 #include "support/memory.hpp"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scanner's files in the program: ISMRMRD raw data with a noise scan, readout oversampling and lines for calibration, and files in
-the layout of fastMRI, through diem mri info, whiten, maps, fit and posterior. Parts whose Python package is missing are skipped, and
-said so; without numpy the exit status is 77. Interpreters as in tests/io/exchange.py."""
+the layout of fastMRI, through diem mri info, whiten, maps, fit and posterior. Raw data are skipped, and said so, without the Python
+package ismrmrd; without numpy and h5py the exit status is 77. Interpreters as in tests/io/exchange.py."""
 
 import json
 import os
@@ -15,32 +15,29 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "io"))
 from exchange import interpreter
 
 if "DIEM_INSIDE" not in os.environ:
-    python = interpreter("import numpy, h5py") or interpreter("import numpy")
+    python = interpreter("import numpy, h5py, ismrmrd") or interpreter("import numpy, h5py")
     if python is None:
-        print("SKIPPED: no Python with the package numpy; set DIEM_PYTHON to one that has it, h5py and ismrmrd")
+        print("SKIPPED: no Python with the packages numpy and h5py; set DIEM_PYTHON to one that has them, and ismrmrd")
         sys.exit(77)
     sys.exit(subprocess.run([python, __file__, *sys.argv[1:]], env={**os.environ, "DIEM_INSIDE": "1"}).returncode)
 
+import h5py
 import numpy as np
 
-from support import ROOT, Case, tool
+from support import DIEM, ROOT, Case, tool
+
+if "HDF5" not in subprocess.run([DIEM, "convert", "--help"], check=True, capture_output=True, text=True).stdout:
+    print("SKIPPED: diem was built without HDF5")
+    sys.exit(77)
+try:
+    import ismrmrd
+except ImportError:
+    print("SKIPPED: no Python package ismrmrd: of raw data nothing is tried")
+    ismrmrd = None
 
 H, W, COILS, SLICES, CALIBRATION = 24, 32, 4, 6, 16
 SIGMA = 0.01  # of k-space in files of fastMRI
 MRI = {"type": "mri", "coils": "maps.npy"}
-
-
-def needs(*packages):
-    """Skips a class, and says so, where one of the packages is missing."""
-    missing = []
-    for name in packages:
-        try:
-            __import__(name)
-        except ImportError:
-            missing.append(name)
-    if missing:
-        print(f"SKIPPED: no Python package {', '.join(missing)}: files of {packages[-1]} are not read by the program here")
-    return unittest.skipIf(missing, f"no Python package {', '.join(missing)}")
 
 
 def pictures():
@@ -81,7 +78,6 @@ class Files(Case):
 
     def restores(self, truth, kspace, operator, sigma_y):
         """Magnitudes of posterior means under the prior that was fitted are near the truth."""
-        import h5py
         self.write("mri.json", operator)
         done = self.said("posterior", "run/prior.safetensors", kspace, "--operator", "mri.json", "--sigma-y", sigma_y,
                          "--steps", "16", "--samples", "2", "--scale", "auto", "--formats", "npy,hdf5", "--out", "restored")
@@ -93,13 +89,12 @@ class Files(Case):
         self.near(magnitude[body], truth[body], 0.1)
 
 
-@needs("numpy", "h5py", "ismrmrd")
+@unittest.skipIf(ismrmrd is None, "no Python package ismrmrd")
 class Ismrmrd(Files):
     """Coils with correlated noise; every second line is the image's, those in the centre are for calibration, too."""
 
     @classmethod
     def make_shared(cls):
-        import ismrmrd
         make = tool("make_fastmri")
         cls.fft2 = staticmethod(make.fft2)
         random = np.random.default_rng(5)
@@ -190,7 +185,6 @@ class Ismrmrd(Files):
         self.restores(self.truth, "raw.h5", MRI, str(self.sigma))
 
 
-@needs("numpy", "h5py")
 class FastMri(Files):
     @classmethod
     def make_shared(cls):
@@ -200,7 +194,6 @@ class FastMri(Files):
                             "--sigma", str(SIGMA), *more], cwd=cls.home, check=True, stdout=subprocess.DEVNULL)
 
     def test_info(self):
-        import h5py
         said = self.said("mri", "info", "accelerated.h5")
         self.assertEqual([said[k] for k in ("format", "slices", "coils", "height", "width", "columns")],
                          ["fastMRI", SLICES, COILS, 2 * H, W, True])
@@ -217,7 +210,6 @@ class FastMri(Files):
         self.assertFalse([note for note in self.said("mri", "info", "whole.h5")["notes"] if "acceleration" in note])
 
     def test_whiten(self):
-        import h5py
         said = self.said("mri", "whiten", "whole.h5", "--out", "white.npy")
         self.assertIn("corners", said["noise"])
         self.assertNotIn("calibration_out", said)
