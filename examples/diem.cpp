@@ -337,7 +337,12 @@ int main(int argc, char** argv) {
         sub->callback([&command, &k, action] { command = [&k, action] { return action(k); }; });
         return sub;
     };
-    c = add_mri("maps", "sensitivities of the coils, by ESPIRiT", "diem mri maps scan.h5 --out maps.npy", mri_maps);
+    const auto add_noise = [&k](CLI::App* sub) {
+        return sub->add_option("--noise", k.noise, "a noise scan, complex (coils, samples), instead of the file's own");
+    };
+    c = add_mri("maps", "sensitivities of the coils, by ESPIRiT, of the lines for calibration where there are such",
+                "diem mri maps scan.h5 --whiten --out maps.npy", mri_maps);
+    add_noise(c)->needs(c->add_flag("--whiten", k.whiten, "first, as diem mri whiten does: maps of its k-space"));
     c->add_option("--calibration", k.calibration, "side of the square in the centre of k-space, at most")
         ->check(support::count_in(1, most_extent))
         ->capture_default_str();
@@ -348,8 +353,9 @@ int main(int argc, char** argv) {
     c->add_option("--crop", k.crop, "of eigenvalues: maps are zero below")
         ->check(support::number_in(0, 1))
         ->capture_default_str();
-    c = add_mri("whiten", "make the noise of the coils white", "diem mri whiten scan.h5 --out white.cfl", mri_whiten);
-    c->add_option("--noise", k.noise, "a noise scan, complex (coils, samples), instead of the file's own");
+    add_noise(add_mri(
+        "whiten", "make the noise of the coils white; lines for calibration alone go into OUT_calibration beside it",
+        "diem mri whiten scan.h5 --out white.cfl", mri_whiten));
     add_mri("info", "say what a file of k-space holds", "diem mri info scan.h5", mri_info);
     std::string shell;
     c = app.add_subcommand("completion", "write what completes command lines in a shell");

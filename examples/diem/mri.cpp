@@ -16,6 +16,7 @@
 #include <diem/mri/scaling.hpp>
 #include <diem/mri/whitening.hpp>
 
+#include "diem/files.hpp"
 #include "diem/kspace.hpp"
 #include "diem/outputs.hpp"
 #include "support/memory.hpp"
@@ -51,13 +52,23 @@ void save_coils(const std::filesystem::path& out, const complex_images& a) {
     io::save_npy(out, a);
 }
 /// As save_coils writes it, nothing of the user's is replaced, and the place can be written: before the work.
-void prepare_output(const mri_command& o) {
-    (void)as_cfl(o.out);
-    auto place = outputs::file("--out", o.out);
+void prepare_output(const mri_command& o, const std::filesystem::path& out) {
+    (void)as_cfl(out);
+    auto place = outputs::file("--out", out);
     place.reads("the k-space", o.kspace).reads("--noise", o.noise).prepare();
 }
+/// Where lines for calibration alone go, beside `out`.
+std::filesystem::path calibration_beside(const std::filesystem::path& out) {
+    auto name = out.stem();
+    name += "_calibration";
+    name += out.extension();
+    return out.parent_path() / name;
+}
+void say_written(const std::filesystem::path& out, const complex_images& a, const char* what = "") {
+    std::cout << out.string() << ' ' << io::to_string(a.shape) << " (slices, coils, height, width)" << what << '\n';
+}
 void tell_written(const mri_command& o, const char* program, const complex_images& a, io::json more) {
-    std::cout << o.out.string() << ' ' << io::to_string(a.shape) << " (slices, coils, height, width)\n";
+    say_written(o.out, a);
     more.update({{"program", program}, {"out", o.out.string()}, {"shape", a.shape}});
     support::tell(more);
 }
@@ -95,36 +106,55 @@ double sigma_of(const mri::noise_covariance& n) {
     return std::sqrt(sum / static_cast<double>(n.psi.rows));
 }
 
+/// K-space and its lines for calibration, each slice made white when it is read; says by which noise, and notes it in `j`.
+measured_kspace whitened(const mri_command& o, measured_kspace m, io::json& j) {
+    const auto b = std::make_shared<mri_backend>();
+    const auto noise = noise_of(*b, m.k, o.noise);
+    const auto mix = [b, w = mri::whitening_matrix(noise.covariance), size = size_of(m.k.values.shape())](
+                         index_t, const_view_t<mri_backend> x) { return mri::mix_coils<mri_backend>(*b, w, x, size); };
+    const auto white = [&](const io::complex_slices& a) { return each_slice(b, a, a.height(), a.width(), mix); };
+    m.k.values = io::cleared(white(m.k.values), m.mask, o.kspace.string());
+    if (!m.k.calibration.empty()) m.k.calibration = white(m.k.calibration);
+    std::cout << "noise from " << noise.source << ", " << noise.covariance.samples << " samples; whitened, sigma_y is "
+              << support::number(mri::whitened_sigma, 4) << '\n';
+    j.update({{"noise", noise.source}, {"sigma_before", sigma_of(noise.covariance)}, {"sigma_y", mri::whitened_sigma}});
+    return m;
+}
+
 }  // namespace
 
 int mri_maps(const mri_command& o) {
-    prepare_output(o);
-    const auto made = espirit_maps(load_coils(o.kspace).k, {o.calibration, o.kernel, o.threshold, o.crop}, o.kspace, 0);
+    prepare_output(o, o.out);
+    io::json j = io::json::object();
+    auto m = load_coils(o.kspace);
+    if (o.whiten) m = whitened(o, std::move(m), j);
+    const auto made = espirit_maps(m.k, {o.calibration, o.kernel, o.threshold, o.crop}, o.kspace, 0);
     const auto maps = made.maps.all();
     save_coils(o.out, maps);
-    std::cout << "maps of a square of " << *made.calibration << " x " << *made.calibration
-              << " in the centre of k-space\n";
-    tell_written(o, "diem mri maps", maps, {{"calibration", *made.calibration}});
+    std::cout << "maps of a square of " << *made.calibration << " x " << *made.calibration << " in the centre of "
+              << (m.k.calibration.empty() ? "k-space\n" : "the lines for calibration\n");
+    j["calibration"] = *made.calibration;
+    tell_written(o, "diem mri maps", maps, std::move(j));
     return 0;
 }
 
 int mri_whiten(const mri_command& o) {
-    prepare_output(o);
-    const auto b = std::make_shared<mri_backend>();
-    const auto m = load_coils(o.kspace);
-    const auto noise = noise_of(*b, m.k, o.noise);
-    const auto w = mri::whitening_matrix(noise.covariance);
-    const auto white =
-        each_slice(b, m.k.values, m.k.values.height(), m.k.values.width(), [&](index_t, const_view_t<mri_backend> x) {
-            return mri::mix_coils<mri_backend>(*b, w, x, size_of(m.k.values.shape()));
-        });
-    const auto values = io::cleared(white, m.mask, o.kspace.string()).all();
+    prepare_output(o, o.out);
+    auto m = load_coils(o.kspace);
+    const auto beside = calibration_beside(o.out);
+    const bool calibrates = !m.k.calibration.empty();
+    if (calibrates) prepare_output(o, beside);
+    io::json j = io::json::object();
+    const auto white = whitened(o, std::move(m), j).k;
+    const auto values = white.values.all();
+    if (calibrates) {
+        const auto lines = white.calibration.all();
+        save_coils(beside, lines);
+        say_written(beside, lines, ", the lines for calibration: diem mri maps makes maps of them");
+        j["calibration_out"] = beside;
+    }
     save_coils(o.out, values);
-    std::cout << "noise from " << noise.source << ", " << noise.covariance.samples
-              << " samples; of what is written sigma_y is " << support::number(mri::whitened_sigma, 4) << '\n';
-    tell_written(
-        o, "diem mri whiten", values,
-        {{"noise", noise.source}, {"sigma_before", sigma_of(noise.covariance)}, {"sigma_y", mri::whitened_sigma}});
+    tell_written(o, "diem mri whiten", values, std::move(j));
     return 0;
 }
 
@@ -157,8 +187,11 @@ int mri_info(const mri_command& o) {
                {"columns", mask.shape[1] == 1},
                {"notes", k.notes}};
     const auto first = one_item(b, values(0), 0);
-    const index_t square = mri::calibration_width<mri_backend>(b, first.cview(), size);
-    rows.emplace_back("calibration square", std::to_string(square) + " wide, in the centre of the first slice");
+    const bool calibrates = !k.calibration.empty();  // maps are made of these lines
+    const auto centre = one_item(b, (calibrates ? k.calibration : values)(0), 0);
+    const index_t square = mri::calibration_width<mri_backend>(b, centre.cview(), size);
+    rows.emplace_back("calibration square", std::to_string(square) + " wide, in the centre of the first slice" +
+                                                (calibrates ? ", of its lines for calibration" : ""));
     j["calibration"] = square;
     const auto image = to_host(b, mri::root_sum_of_squares<mri_backend>(b, first.cview(), size));
     const double most = static_cast<double>(*std::max_element(image.begin(), image.end()));

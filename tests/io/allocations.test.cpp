@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // A hostile header must not make a reader allocate more than its file can hold: this program's operator new remembers the
-// largest request.
+// largest request. What HDF5 allocates for itself is not seen.
+#include <diem/io/any_kspace.hpp>
 #include <diem/io/npy.hpp>
 #include <diem/io/safetensors.hpp>
 
+#include <algorithm>
+#include <complex>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <limits>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -102,3 +108,199 @@ TEST_CASE("allocations: hostile npy headers") {
         CHECK(largest_of([&] { (void)load_npy<float>(path); }) <= bound);
     }
 }
+
+#if defined(DIEM_HAS_HDF5)
+namespace {
+using io::detail::hdf5_id;
+
+/// An HDF5 file that is written as a hostile hand would.
+class hostile_file {
+public:
+    explicit hostile_file(std::filesystem::path path) : path_(std::move(path)) {
+        file_ = hdf5_id(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+        REQUIRE(file_);
+    }
+    /// Claims `extents`, in pieces along the last axis, `packed` or not, of which one is written, or none.
+    template <class T>
+    void claim(const char* name, const std::vector<hsize_t>& extents, const hdf5_id& type, const std::vector<T>& there,
+               bool packed = false) {
+        const hdf5_id space(H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr), H5Sclose),
+            creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose), links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+        H5Pset_create_intermediate_group(links.get(), 1);
+        std::vector<hsize_t> start(extents.size(), 0), count(extents.size(), 1), piece(extents.size(), 1);
+        count.back() = piece.back() = std::max<hsize_t>(there.size(), 1);
+        H5Pset_chunk(creation.get(), static_cast<int>(piece.size()), piece.data());
+        if (packed) H5Pset_deflate(creation.get(), 9);
+        const hdf5_id set(
+            H5Dcreate2(file_.get(), name, type.get(), space.get(), links.get(), creation.get(), H5P_DEFAULT), H5Dclose);
+        REQUIRE(set);
+        if (there.empty()) return;
+        const hdf5_id memory(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr), H5Sclose);
+        H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr);
+        REQUIRE(H5Dwrite(set.get(), type.get(), memory.get(), space.get(), H5P_DEFAULT, there.data()) >= 0);
+    }
+    template <class T>
+    void claim(const char* name, const std::vector<hsize_t>& extents, const std::vector<T>& there = {},
+               bool packed = false) {
+        claim(name, extents, io::detail::hdf5_memory_type<T>(), there, packed);
+    }
+    /// A text that claims `size` bytes; written only where it has as many.
+    void text(const char* name, const std::string& value, std::size_t size) {
+        const hdf5_id type(H5Tcopy(H5T_C_S1), H5Tclose), space(H5Screate(H5S_SCALAR), H5Sclose),
+            links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+        H5Tset_size(type.get(), size);
+        H5Pset_create_intermediate_group(links.get(), 1);
+        const hdf5_id set(H5Dcreate2(file_.get(), name, type.get(), space.get(), links.get(), H5P_DEFAULT, H5P_DEFAULT),
+                          H5Dclose);
+        REQUIRE(set);
+        if (value.size() == size)
+            REQUIRE(H5Dwrite(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, value.data()) >= 0);
+    }
+    void text(const char* name, const std::string& value) { text(name, value, value.size()); }
+    void number(const char* name, double value) {
+        const hdf5_id space(H5Screate(H5S_SCALAR), H5Sclose),
+            attribute(H5Acreate2(file_.get(), name, H5T_NATIVE_DOUBLE, space.get(), H5P_DEFAULT, H5P_DEFAULT),
+                      H5Aclose);
+        REQUIRE(H5Awrite(attribute.get(), H5T_NATIVE_DOUBLE, &value) >= 0);
+    }
+    /// Closes it, and sees that reading it as k-space ends with one line that names the file and has `words`, for which nothing
+    /// large was allocated.
+    void refused(const std::string& words) {
+        file_ = {};
+        std::string message;
+        CHECK(largest_of([&] {
+                  try {
+                      (void)load_kspace(path_, third_axis::coils);
+                  } catch (const io_error& e) {
+                      message = e.what();
+                      throw;
+                  }
+              }) <= bound);
+        INFO(message);
+        CHECK(message.starts_with(path_.string() + ": "));
+        CHECK(contains(message, words));
+        CHECK_FALSE(contains(message, "\n"));
+    }
+
+private:
+    std::filesystem::path path_;
+    hdf5_id file_;
+};
+
+const std::string header =
+    "<ismrmrdHeader><encoding><encodedSpace><matrixSize><x>8</x><y>8</y><z>1</z></matrixSize></encodedSpace>"
+    "<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>7</maximum><center>4</center>"
+    "</kspace_encoding_step_1></encodingLimits></encoding></ismrmrdHeader>";
+}  // namespace
+
+TEST_CASE("allocations: hostile data sets of HDF5") {
+    const temporary_folder folder;
+    const std::vector<float> some(256, 1);
+    const auto file = [&] { return hostile_file(folder / "a.h5"); };
+    {  // never written: the file holds nothing of it
+        auto f = file();
+        f.claim<std::complex<float>>("z", {1 << 10, 1 << 10});
+        f.refused("data set \"z\": shape [1024, 1024] is more than the 0 bytes that the file holds of it");
+    }
+    {  // of many pieces one was
+        auto f = file();
+        f.claim<std::complex<float>>("z", {1 << 10, 256}, std::vector<std::complex<float>>(256, 1));
+        f.refused("data set \"z\": shape [1024, 256] is more than the 2048 bytes that the file holds of it");
+    }
+    {  // compressed, and more than any compression gains
+        auto f = file();
+        f.claim<std::complex<float>>("z", {1 << 10, 256}, std::vector<std::complex<float>>(256, 1), true);
+        f.refused("data set \"z\": shape [1024, 256] is more than the ");
+    }
+    {
+        auto f = file();
+        f.claim<std::complex<float>>("z", {hsize_t{1} << 40, hsize_t{1} << 40, 256});
+        f.refused("data set \"z\": shape [1099511627776, 1099511627776, 256] has too many elements");
+    }
+    // The same of a real array, read as such.
+    file().claim<float>("a", {1 << 10, 256}, some);
+    CHECK(largest_of([&] { (void)load_array<float>(folder / "a.h5"); }) <= bound);
+}
+
+TEST_CASE("allocations: hostile files in fastMRI's layout") {
+    const temporary_folder folder;
+    const std::vector<std::complex<float>> some(8, 1);
+    const auto file = [&] {
+        hostile_file f(folder / "a.h5");
+        f.claim("kspace", {1, 1, 8}, some);
+        return f;
+    };
+    {
+        hostile_file f(folder / "a.h5");
+        f.claim("kspace", {100, 32, 64, 8}, some);
+        f.refused("data set \"kspace\": shape [100, 32, 64, 8] is more than the 64 bytes");
+    }
+    {
+        auto f = file();
+        f.claim<float>("mask", {1 << 20});
+        f.refused("data set \"mask\": shape [1048576] is more than the 0 bytes");
+    }
+    {
+        auto f = file();
+        f.text("ismrmrd_header", "", std::size_t{1} << 20);
+        f.refused("data set \"ismrmrd_header\": is a text longer than the file");
+    }
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    for (const auto& [left, right] :
+         std::vector<std::pair<double, double>>{{-1, 4}, {0, 9}, {4, 4}, {6, 2}, {1e300, 2e300}, {nan, 4}, {0, nan}}) {
+        auto f = file();
+        f.number("padding_left", left);
+        f.number("padding_right", right);
+        f.refused("padding_left and padding_right are " + std::to_string(left) + " and " + std::to_string(right) +
+                  ", \"kspace\" has 8 columns");
+    }
+    {  // the same by the limits of encoding: 8 / 2 - 1 and one more than the ninth line
+        auto f = file();
+        std::string text = header;
+        text.replace(text.find("<center>4"), 9, "<center>1");
+        f.text("ismrmrd_header", text);
+        f.refused("padding_left and padding_right are 3.000000 and 11.000000, \"kspace\" has 8 columns");
+    }
+}
+
+TEST_CASE("allocations: hostile raw data of ISMRMRD") {
+    const temporary_folder folder;
+    const auto type = io::detail::ismrmrd_row_type(true);
+    std::vector<float> samples(2 * 8, 1);
+    io::detail::ismrmrd_row row{};
+    row.head.number_of_samples = 8;
+    row.head.active_channels = 1;
+    row.head.center_sample = 4;
+    row.data = {samples.size(), samples.data()};
+    const auto file = [&](hsize_t rows, const std::vector<io::detail::ismrmrd_row>& there) {
+        hostile_file f(folder / "raw.h5");
+        f.text("dataset/xml", header);
+        f.claim("dataset/data", {rows}, type, there);
+        return f;
+    };
+    (void)file(1, {row});
+    CHECK(load_ismrmrd(folder / "raw.h5").values.shape == shape_type{1, 1, 8, 8});
+
+    for (const hsize_t rows : {hsize_t{1000}, hsize_t{100000}}) {
+        auto f = file(rows, {row});
+        f.refused("data set \"dataset/data\": claims " + std::to_string(rows) +
+                  " acquisitions, expected 1 or more that the file can hold");
+    }
+    {  // no more than the file could hold, but not there
+        auto f = file(4, {row});
+        f.refused("data set \"dataset/data\": acquisition 1: its header says 0 x 0 samples");
+    }
+    auto large = row;
+    large.head.number_of_samples = large.head.active_channels = 65535;
+    {
+        auto f = file(1, {large});
+        f.refused("data set \"dataset/data\": claims more samples than the file can hold");
+    }
+    {
+        auto few = row;
+        few.data.len = 14;
+        auto f = file(1, {few});
+        f.refused("data set \"dataset/data\": acquisition 0: 7 samples, its header says 1 x 8");
+    }
+}
+#endif

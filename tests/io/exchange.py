@@ -14,11 +14,11 @@ import tempfile
 NEEDED = "import numpy, safetensors.numpy"
 
 
-def interpreter():
+def interpreter(needed=NEEDED):
     root = pathlib.Path(__file__).resolve().parent.parent.parent
     for candidate in (os.environ.get("DIEM_PYTHON"), root / "build/python/bin/python3", sys.executable):
         if candidate and pathlib.Path(candidate).exists():
-            if subprocess.run([candidate, "-c", NEEDED], stderr=subprocess.DEVNULL).returncode == 0:
+            if subprocess.run([candidate, "-c", needed], stderr=subprocess.DEVNULL).returncode == 0:
                 return str(candidate)
     return None
 

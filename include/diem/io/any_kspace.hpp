@@ -5,6 +5,7 @@
 // <diem/diem.hpp> leaves this header out.
 
 #include <algorithm>
+#include <charconv>
 #include <complex>
 #include <cstddef>
 #include <filesystem>
@@ -91,6 +92,11 @@ inline void require_complex(bool complex, const shape_type& shape, const std::st
                 return slice;
             }};
 }
+/// The fewest digits that tell a number from others.
+[[nodiscard]] inline std::string shortest(double value) {
+    char text[32];
+    return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
 [[nodiscard]] inline kspace_source open_fastmri(const std::filesystem::path& path) {
     const auto file = std::make_shared<const fastmri_file>(path);
     kspace_source k;
@@ -107,6 +113,8 @@ inline void require_complex(bool complex, const shape_type& shape, const std::st
     };
     const auto add = [&](const std::string& what) { k.notes.push_back(what); };
     if (!file->acquisition.empty()) add("acquisition " + file->acquisition);
+    if (file->acceleration) add("acceleration " + shortest(*file->acceleration) + ", as the file says");
+    if (file->max) add("max " + shortest(*file->max) + ", as the file says: of its reconstruction");
     if (file->padding_left > 0 || file->padding_right < file->width)
         add("columns outside " + std::to_string(file->padding_left) + " .. " + std::to_string(file->padding_right) +
             " are zero fill");

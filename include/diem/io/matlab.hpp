@@ -28,10 +28,12 @@ namespace detail {
 [[nodiscard]] inline std::string only_numbers(const hdf5_file& file, const std::string& name) {
     if (!name.empty()) return name;
     std::vector<std::string> good;
-    for (const std::string& candidate : file.names()) try {
+    const auto names = file.names();
+    for (const std::string& candidate : names) try {
             (void)file.describe(candidate);
             good.push_back(candidate);
         } catch (const io_error&) {
+            if (names.size() == 1) throw;  // which says more
         }
     if (good.size() == 1) return good.front();
     std::string list;
