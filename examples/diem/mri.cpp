@@ -97,8 +97,12 @@ known_noise noise_of(mri_backend& b, const io::kspace_source& k, const std::file
         return {mri::noise_of_scan<mri_backend>(b, n.cview(), k.values.coils()), source};
     }
     const auto x = one_item(b, k.values(0), 0);
-    return {mri::noise_of_corners<mri_backend>(b, x.cview(), size_of(k.values.shape())),
-            "the corners of k-space, an upper bound"};
+    const auto size = size_of(k.values.shape());
+    try {
+        return {mri::noise_of_corners<mri_backend>(b, x.cview(), size), "the corners of k-space, an upper bound"};
+    } catch (const value_error&) {  // they were not measured
+        return {mri::noise_of_edge<mri_backend>(b, x.cview(), size), "the edge of k-space, an upper bound"};
+    }
 }
 double sigma_of(const mri::noise_covariance& n) {
     double sum = 0;
@@ -202,8 +206,9 @@ int mri_info(const mri_command& o) {
         rows.emplace_back("noise sigma_y", support::brief(sigma_of(noise.covariance)) + ", from " + noise.source);
         j["sigma_y"] = sigma_of(noise.covariance);
         j["noise"] = noise.source;
-    } catch (const value_error&) {  // too little was measured in the corners
-        rows.emplace_back("noise sigma_y", "not known: no noise scan, and too little is measured in the corners");
+    } catch (const value_error&) {
+        rows.emplace_back("noise sigma_y",
+                          "not known: no noise scan, and too little is measured at the edge of k-space");
     }
     for (const auto& note : k.notes) rows.emplace_back("note", note);
     std::size_t width = 0;

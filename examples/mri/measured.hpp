@@ -73,34 +73,8 @@ struct split {
     return parts;
 }
 
-/// The kept positions' noise, from those at least `radius` (1: the middle of an edge) away from the centre, where there is
-/// hardly any signal: an upper bound.
-template <Backend B>
-[[nodiscard]] diem::mri::noise_covariance outer_noise(B& b, const slice& s, const std::vector<float>& kept,
-                                                      double radius) {
-    const auto& size = s.size;
-    std::vector<std::size_t> places;
-    for (index_t y = 0; y < size.height; ++y)
-        for (index_t x = 0; x < size.width; ++x) {
-            const double v = static_cast<double>(y - size.height / 2) / (static_cast<double>(size.height) / 2),
-                         u = static_cast<double>(x - size.width / 2) / (static_cast<double>(size.width) / 2);
-            const auto at = static_cast<std::size_t>(y * size.width + x);
-            if (v * v + u * u >= radius * radius && kept[at] != 0) places.push_back(at);
-        }
-    const auto n = static_cast<index_t>(places.size());
-    diem::check_value("mri", n > size.coils,
-                      std::to_string(n) + " measured frequencies outside radius " + std::to_string(radius) + " for " +
-                          std::to_string(size.coils) + " coils: too few to estimate the noise from");
-    std::vector<float> noise;
-    for (index_t c = 0; c < size.coils; ++c)
-        for (const std::size_t at : places)
-            for (std::size_t k = 0; k < 2; ++k)
-                noise.push_back(s.kspace[2 * (static_cast<std::size_t>(c * size.pixels()) + at) + k]);
-    return diem::mri::noise_of_scan<B>(b, to_backend(b, noise, 2 * size.coils * n, 1).cview(), size.coils);
-}
-
 struct problem_options {
-    double noise_radius = 0.9;
+    double noise_radius = 0.9;  ///< of `diem::mri::noise_of_edge`
     diem::mri::espirit_options maps{};
 };
 
@@ -135,11 +109,11 @@ template <Backend B>
 [[nodiscard]] problem<B> pose(B& b, slice s, split parts, const problem_options& o = {}) {
     using values = diem::linop::common_or_each<B>;
     const auto& size = s.size;
-    auto noise = outer_noise(b, s, parts.kept, o.noise_radius);
-    const auto whiten = diem::mri::whitening_matrix(noise);
-    std::vector<float> kept = s.kspace;
-    for (std::size_t k = 0; k < kept.size(); ++k) kept[k] *= parts.kept[k / 2 % parts.kept.size()];
-    auto y = diem::mri::mix_coils<B>(b, whiten, to_backend(b, kept, size.numbers(), 1).cview(), size);
+    std::vector<float> seen = s.kspace;
+    for (std::size_t k = 0; k < seen.size(); ++k) seen[k] *= parts.kept[k / 2 % parts.kept.size()];
+    const auto kept = to_backend(b, seen, size.numbers(), 1);
+    auto noise = diem::mri::noise_of_edge<B>(b, kept.cview(), size, o.noise_radius);
+    auto y = diem::mri::mix_coils<B>(b, diem::mri::whitening_matrix(noise), kept.cview(), size);
     const auto maps = std::make_shared<const batch<B>>(diem::mri::espirit<B>(b, y.cview(), size, o.maps));
     const auto with = [&](const std::vector<float>& mask) {
         batch<B> copy(b, size.numbers(), 1);

@@ -143,6 +143,36 @@ TEMPLATE_TEST_CASE("noise of the corners of k-space counts what is measured ther
     CHECK(found.psi.values == expected.psi.values);
 }
 
+TEMPLATE_TEST_CASE("noise at the edge is that of the frequencies far from the centre", "[mri]", DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = scalar_t<B>;
+    B b = make_backend<B>();
+    const mri::kspace_size size{40, 31, 2};
+    auto host = to_host(b, random_batch(b, size.numbers(), 1, 3));
+    std::vector<T> ring;
+    for (index_t c = 0; c < 2; ++c)
+        for (index_t y = 0; y < 40; ++y)
+            for (index_t x = 0; x < 31; ++x) {
+                T* const at = host.data() + 2 * ((c * 40 + y) * 31 + x);
+                const double v = double(y - 20) / 20, u = double(x - 15) / 15.5;
+                if (v * v + u * u < 0.64) at[0] += 1000;    // signal
+                if (v * v + u * u >= 1) at[0] = at[1] = 0;  // an ellipse was measured
+                if (v * v + u * u < 0.64 || v * v + u * u >= 1) continue;
+                ring.push_back(at[0]);
+                ring.push_back(at[1]);
+            }
+    const auto kspace = to_backend(b, host, size.numbers(), 1);
+    const auto found = mri::noise_of_edge<B>(b, kspace.cview(), size, 0.8);
+    const auto expected =
+        mri::noise_of_scan<B>(b, to_backend(b, ring, static_cast<index_t>(ring.size()), 1).cview(), 2);
+    CHECK(found.samples == static_cast<index_t>(ring.size()) / 4);
+    CHECK(found.psi.values == expected.psi.values);
+    CHECK(contains(message_of<value_error>([&] { (void)mri::noise_of_edge<B>(b, kspace.cview(), size, 1); }),
+                   "its ring holds 0 measured frequencies of 2 coils"));
+    CHECK(contains(message_of<value_error>([&] { (void)mri::noise_of_edge<B>(b, kspace.cview(), size, 1.5); }),
+                   "radius is 1.5"));
+}
+
 TEST_CASE("whitening refuses noise that it cannot be made of", "[mri]") {
     using B = main_backend<float>;
     B b = make_backend<B>();

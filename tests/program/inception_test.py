@@ -9,14 +9,15 @@ import subprocess
 import sys
 import unittest
 
+import packages
+
+packages.needs("numpy")
+
+import numpy as np
+
 import support
 from support import ROOT, Case, save
 
-try:
-    import numpy as np
-except ImportError:
-    print("SKIPPED: no numpy")
-    sys.exit(77)
 
 TOOL = ROOT / "tools/convert_inception"
 tool = support.tool("convert_inception")

@@ -11,15 +11,9 @@ import subprocess
 import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "io"))
-from exchange import interpreter
+import packages
 
-if "DIEM_INSIDE" not in os.environ:
-    python = interpreter("import numpy, h5py, ismrmrd") or interpreter("import numpy, h5py")
-    if python is None:
-        print("SKIPPED: no Python with the packages numpy and h5py; set DIEM_PYTHON to one that has them, and ismrmrd")
-        sys.exit(77)
-    sys.exit(subprocess.run([python, __file__, *sys.argv[1:]], env={**os.environ, "DIEM_INSIDE": "1"}).returncode)
+packages.needs("numpy, h5py, ismrmrd", "numpy, h5py")
 
 import h5py
 import numpy as np

@@ -8,14 +8,15 @@ import sys
 import types
 import unittest
 
+import packages
+
+packages.needs("numpy")
+
+import numpy as np
+
 import support
 from support import ROOT, Case, load, normal, save
 
-try:
-    import numpy as np
-except ImportError:
-    print("SKIPPED: no numpy")
-    sys.exit(77)
 
 TOOL = ROOT / "tools/convert_network"
 convert = support.tool("convert_network")

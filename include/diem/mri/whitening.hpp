@@ -46,29 +46,24 @@ template <Backend B>
     return out;
 }
 
-/// The same where there is no noise scan: from the four corners of k-space of one slice, each height / `part` x width / `part`,
-/// where the signal is smallest. Frequencies that are zero in all coils are not measured and not counted. What signal there is adds
-/// to the estimate: it is an upper bound.
-/// Throws as `noise_of_scan`, and value_error where `part` is below 2.
-template <Backend B>
-[[nodiscard]] noise_covariance noise_of_corners(B& b, const_view_t<B> kspace, const kspace_size& size,
-                                                index_t part = 10) {
-    detail::check_kspace("noise_of_corners", size, kspace);
-    check_size("noise_of_corners", "kspace.items()", kspace.items(), 1);
-    check_value("noise_of_corners", part >= 2, "part is " + std::to_string(part) + ", expected at least 2");
+namespace detail {
+/// Of the measured frequencies of one slice where keep(y, x); `which` says where these are.
+template <Backend B, class Keep>
+noise_covariance noise_where(const char* function, const char* which, B& b, const_view_t<B> kspace,
+                             const kspace_size& size, const Keep& keep) {
+    check_kspace(function, size, kspace);
+    check_size(function, "kspace.items()", kspace.items(), 1);
     const auto host = to_host(b, kspace);
     const auto mask = to_host(b, measured_mask<B>(b, kspace, size));
-    const index_t h = std::max<index_t>(1, size.height / part), w = std::max<index_t>(1, size.width / part);
     std::vector<index_t> places;
     for (index_t y = 0; y < size.height; ++y)
-        for (index_t x = 0; x < size.width; ++x) {
-            if ((y >= h && y < size.height - h) || (x >= w && x < size.width - w)) continue;
-            if (mask[static_cast<std::size_t>(y * size.width + x)] == 1) places.push_back(y * size.width + x);
-        }
+        for (index_t x = 0; x < size.width; ++x)
+            if (keep(y, x) && mask[static_cast<std::size_t>(y * size.width + x)] == 1)
+                places.push_back(y * size.width + x);
     const auto n = static_cast<index_t>(places.size());
-    check_value("noise_of_corners", n > size.coils,
-                "the corners hold " + std::to_string(n) + " measured frequencies of " + std::to_string(size.coils) +
-                    " coils, expected more");
+    if (n <= size.coils)
+        throw value_error(std::string(function) + ": " + which + " " + std::to_string(n) + " measured frequencies of " +
+                          std::to_string(size.coils) + " coils, expected more");
     std::vector<scalar_t<B>> noise;
     noise.reserve(static_cast<std::size_t>(2 * size.coils * n));
     for (index_t c = 0; c < size.coils; ++c)
@@ -76,6 +71,37 @@ template <Backend B>
             for (index_t k = 0; k < 2; ++k)
                 noise.push_back(host[static_cast<std::size_t>(2 * (c * size.pixels() + p) + k)]);
     return noise_of_scan<B>(b, to_backend(b, noise, 2 * size.coils * n, 1).cview(), size.coils);
+}
+}  // namespace detail
+
+/// The same where there is no noise scan: from the four corners of k-space of one slice, each height / `part` x width / `part`,
+/// where the signal is smallest. Frequencies that are zero in all coils are not measured and not counted. What signal there is adds
+/// to the estimate: it is an upper bound.
+/// Throws as `noise_of_scan`, and value_error where `part` is below 2.
+template <Backend B>
+[[nodiscard]] noise_covariance noise_of_corners(B& b, const_view_t<B> kspace, const kspace_size& size,
+                                                index_t part = 10) {
+    check_value("noise_of_corners", part >= 2, "part is " + std::to_string(part) + ", expected at least 2");
+    const index_t h = std::max<index_t>(1, size.height / part), w = std::max<index_t>(1, size.width / part);
+    return detail::noise_where("noise_of_corners", "the corners hold", b, kspace, size, [&](index_t y, index_t x) {
+        return (y < h || y >= size.height - h) && (x < w || x >= size.width - w);
+    });
+}
+/// The same where the corners were not measured: from frequencies at least `radius` away from the centre, 1 being the ellipse
+/// that touches the edges. It holds more signal than the corners. Throws as they do; value_error where `radius` is not in
+/// (0, sqrt(2)).
+template <Backend B>
+[[nodiscard]] noise_covariance noise_of_edge(B& b, const_view_t<B> kspace, const kspace_size& size,
+                                             double radius = 0.9) {
+    check_value("noise_of_edge", radius > 0 && radius < std::numbers::sqrt2,
+                "radius is " + std::to_string(radius) + ", expected more than 0 and less than sqrt(2)");
+    const auto away = [](index_t k, index_t n) {
+        return static_cast<double>(k - n / 2) / (static_cast<double>(n) / 2);
+    };
+    return detail::noise_where("noise_of_edge", "its ring holds", b, kspace, size, [&](index_t y, index_t x) {
+        const double v = away(y, size.height), u = away(x, size.width);
+        return v * v + u * u >= radius * radius;
+    });
 }
 
 namespace detail {
