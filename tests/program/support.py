@@ -114,7 +114,7 @@ class Case(unittest.TestCase):
         return [DIEM, *arguments, *place]
 
     @classmethod
-    def run_program(cls, *arguments, cwd=None, timeout=60, **how):
+    def run_program(cls, *arguments, cwd=None, timeout=180, **how):
         how.setdefault("stdout", subprocess.PIPE)
         return subprocess.run(cls.command(arguments), cwd=cwd, stderr=subprocess.PIPE, text=True, timeout=timeout, **how)
 
