@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cases of benchmark_mri with SigPy, and with BART where it is installed: milliseconds, one JSON line per case.
 
-    python -m venv peers && peers/bin/pip install sigpy && peers/bin/python benchmarks/mri_peer.py [KSPACE.npy]
+    python -m venv peers && peers/bin/pip install sigpy && peers/bin/python benchmarks/mri_peer.py [KSPACE.npy [MAPS.npy]]
 
 sense, normal: one complex 320x320 image behind 8 coils, random columns or positions, R = 4, with SigPy's linear operators.
 espirit: SigPy's EspiritCalib and `bart ecalib`, 8 coils, 230x180, of a made-up object or of KSPACE.npy (coils, height, width).
+MAPS.npy of `diem mri maps` are compared with SigPy's: largest difference, the same up to the phase of a pixel, and the pixels that
+only one of the two holds to be inside.
 pics: `bart pics` of that k-space, 30 iterations of conjugate gradients; its 30 products with A'A and a little more.
 BART's times are those of the program, with reading and writing: the clock's alone, as it is another process. Environment:
 THREADS, of all. REPEATS, timed calls; the median is printed.
 """
+import json
 import os
 import pathlib
 import shutil
@@ -59,6 +62,16 @@ def sense(rng):
         measure(name, "normal/" + kind, lambda: normal(x))
 
 
+def compare(theirs, path):
+    ours = np.load(path).reshape(theirs.shape)
+    inside = [np.linalg.norm(each, axis=0) > 0 for each in (theirs, ours)]
+    turn = np.sum(theirs.conj() * ours, axis=0)
+    turn = np.where(np.abs(turn) > 0, turn / np.maximum(np.abs(turn), 1e-30), 1)
+    largest = lambda a: float(np.abs(a - theirs)[:, inside[0] & inside[1]].max())
+    print(json.dumps({"case": "espirit", "largest_difference": largest(ours), "up_to_phase": largest(ours / turn),
+                      "inside_of_one_alone": int((inside[0] != inside[1]).sum())}), flush=True)
+
+
 def write_cfl(path, array):
     dims = list(array.shape[::-1])
     dims = dims[:2] + [1] + dims[2:]  # (coils, height, width): READ, PHS1, PHS2, COIL
@@ -71,6 +84,8 @@ def main(arguments):
     k = np.load(arguments[0]).astype(np.complex64) if arguments else phantom(8, 230, 180)
     measure("SigPy " + sp.__version__, "espirit",
             lambda: mr.app.EspiritCalib(k, calib_width=24, show_pbar=False).run())
+    if len(arguments) > 1:
+        compare(mr.app.EspiritCalib(k, calib_width=24, show_pbar=False).run(), arguments[1])
     if not shutil.which("bart"):
         return print("bart is not installed", file=sys.stderr)
     version = "BART " + subprocess.run(["bart", "version"], capture_output=True, text=True).stdout.strip()
