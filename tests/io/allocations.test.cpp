@@ -303,4 +303,58 @@ TEST_CASE("allocations: hostile raw data of ISMRMRD") {
         f.refused("data set \"dataset/data\": acquisition 0: 7 samples, its header says 1 x 8");
     }
 }
+
+TEST_CASE("allocations: a scanner's file that is damaged is read or refused") {
+    const temporary_folder folder;
+    const auto bad = folder / "bad.h5";
+    std::vector<std::pair<std::filesystem::path, index_t>> files;
+    {
+        hostile_file f(folder / "fastmri.h5");
+        f.claim("kspace", {1, 1, 1, 8}, std::vector<std::complex<float>>(8, 1));
+        f.claim("mask", {8}, std::vector<float>(8, 1));
+        f.text("ismrmrd_header", header);
+        f.number("padding_left", 1);
+        f.number("padding_right", 7);
+        files.emplace_back(folder / "fastmri.h5", 0);
+    }
+    {
+        std::vector<float> samples(2 * 8, 1);
+        io::detail::ismrmrd_row row{};
+        row.head.number_of_samples = 8;
+        row.head.active_channels = 1;
+        row.head.center_sample = 4;
+        row.data = {samples.size(), samples.data()};
+        hostile_file f(folder / "raw.h5");
+        f.text("dataset/xml", header);
+        f.claim("dataset/data", {1}, io::detail::ismrmrd_row_type(true), std::vector<io::detail::ismrmrd_row>{row});
+        files.emplace_back(folder / "raw.h5", 0);
+    }
+    // Nothing but a value, or an error of a file or of what is in it, comes of it.
+    const auto read = [&](const std::string& bytes) {
+        write_bytes(bad, bytes);
+        try {
+            (void)load_kspace(bad, third_axis::coils);
+            return true;
+        } catch (const io_error&) {
+            return false;
+        } catch (const value_error&) {
+            return false;
+        }
+    };
+    for (auto& [path, refused] : files) {
+        const std::string bytes = read_bytes(path);
+        CAPTURE(path);
+        CHECK(read(bytes));
+        const std::size_t step = std::max<std::size_t>(1, bytes.size() / 300);
+        for (std::size_t at = 0; at < bytes.size(); at += step) {
+            CHECK_FALSE(read(bytes.substr(0, at)));
+            for (const char change : {'\x40', '\xff'}) {
+                std::string changed = bytes;
+                changed[at] = static_cast<char>(changed[at] ^ change);
+                refused += read(changed) ? 0 : 1;
+            }
+        }
+        CHECK(refused > 10);
+    }
+}
 #endif

@@ -235,6 +235,7 @@ public:
         }
         hdf5_id set(H5Dopen2(file_.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
         if (!set) fail(name, "is no data set, or is damaged");
+        if (!is_sound(hdf5_id(H5Dget_type(set.get()), H5Tclose).get())) fail(name, "has a damaged type");
         return set;
     }
 
@@ -269,6 +270,24 @@ private:
         }
         check_held(name, set, d.shape, H5Tget_size(type.get()));
         return d;
+    }
+
+    /// Whether the members of a compound lie inside of it, one after another: HDF5 converts them without looking.
+    [[nodiscard]] static bool is_sound(hid_t type, int depth = 0) {
+        const auto kind = H5Tget_class(type);
+        const auto inside = [&](const hdf5_id& t) { return t && depth < 8 && is_sound(t.get(), depth + 1); };
+        if (kind == H5T_ARRAY || kind == H5T_VLEN) return inside(hdf5_id(H5Tget_super(type), H5Tclose));
+        if (kind != H5T_COMPOUND) return kind != H5T_NO_CLASS && H5Tget_size(type) > 0;
+        const std::size_t size = H5Tget_size(type);
+        std::size_t all = 0;
+        for (int k = 0; k < H5Tget_nmembers(type); ++k) {
+            const hdf5_id member(H5Tget_member_type(type, static_cast<unsigned>(k)), H5Tclose);
+            if (!inside(member)) return false;
+            const std::size_t width = H5Tget_size(member.get());
+            if (H5Tget_member_offset(type, static_cast<unsigned>(k)) + width > size || (all += width) > size)
+                return false;
+        }
+        return true;
     }
 
     /// A few bytes can claim any size. Deflate gains a factor of 1032 at most, other filters less.
