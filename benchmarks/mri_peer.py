@@ -82,10 +82,10 @@ def write_cfl(path, array):
 def main(arguments):
     sense(np.random.default_rng(1))
     k = np.load(arguments[0]).astype(np.complex64) if arguments else phantom(8, 230, 180)
-    measure("SigPy " + sp.__version__, "espirit",
-            lambda: mr.app.EspiritCalib(k, calib_width=24, show_pbar=False).run())
+    espirit = lambda: mr.app.EspiritCalib(k, calib_width=24, show_pbar=False).run()
+    measure("SigPy " + sp.__version__, "espirit", espirit)
     if len(arguments) > 1:
-        compare(mr.app.EspiritCalib(k, calib_width=24, show_pbar=False).run(), arguments[1])
+        compare(espirit(), arguments[1])
     if not shutil.which("bart"):
         return print("bart is not installed", file=sys.stderr)
     version = "BART " + subprocess.run(["bart", "version"], capture_output=True, text=True).stdout.strip()

@@ -140,8 +140,8 @@ void cg_sense(benchmark::State& state) {
     batch<B> rhs(b, a.cols(), 1), x(b, a.cols(), 1), residual(b, a.cols(), 1);
     solver::cg_options o;
     o.max_iterations = 30;
-    o.relative_tolerance =
-        1e-10;  // all products are made; with 0 the residual would become subnormal, which is slow to multiply
+    // check_every 0: all 30 products are made. Below 1e-10 the residual would go on to subnormal numbers, which are slow.
+    o.relative_tolerance = 1e-10;
     o.check_every = 0;
     const auto solve = [&] {
         a.apply_adjoint(b, kspace, rhs);

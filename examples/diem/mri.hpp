@@ -11,8 +11,8 @@ namespace program {
 
 struct mri_command {
     std::filesystem::path kspace, out;
-    std::filesystem::path noise;     ///< a noise scan, (coils, samples) complex; empty: the file's own, or corners
-    bool whiten = false;             ///< maps: of whitened k-space
+    std::filesystem::path noise;  ///< a noise scan, (coils, samples) complex; empty: the file's own, corners, or edge
+    bool whiten = false;          ///< maps: of whitened k-space
     diem::index_t calibration = 24;  ///< maps: at most, of the measured square
     diem::index_t kernel = 6;
     double threshold = 0.02, crop = 0.95;

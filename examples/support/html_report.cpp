@@ -88,7 +88,7 @@ std::vector<std::string> warnings_of(const json& report) {
         if (v.light < html::level::warning) continue;
         auto text = v.title + (v.text.empty() ? "" : ". " + v.text);
         while (!text.empty() && text.back() == '.') text.pop_back();
-        for (std::size_t k = 0; (k = text.find("\xC2\xA0", k)) != std::string::npos;) text.replace(k, 2, " ");
+        for (std::size_t k = 0; (k = text.find("\xC2\xA0", k)) != std::string::npos;) text.replace(k, 2, 1, ' ');
         texts.push_back(std::move(text));
     }
     return texts;

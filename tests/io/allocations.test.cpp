@@ -187,6 +187,16 @@ private:
     hdf5_id file_;
 };
 
+/// An acquisition of one coil and eight samples; its data are those of `samples`.
+io::detail::ismrmrd_row row_of(std::vector<float>& samples) {
+    io::detail::ismrmrd_row row{};
+    row.head.number_of_samples = 8;
+    row.head.active_channels = 1;
+    row.head.center_sample = 4;
+    row.data = {samples.size(), samples.data()};
+    return row;
+}
+
 const std::string header =
     "<ismrmrdHeader><encoding><encodedSpace><matrixSize><x>8</x><y>8</y><z>1</z></matrixSize></encodedSpace>"
     "<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>7</maximum><center>4</center>"
@@ -267,11 +277,7 @@ TEST_CASE("allocations: hostile raw data of ISMRMRD") {
     const temporary_folder folder;
     const auto type = io::detail::ismrmrd_row_type(true);
     std::vector<float> samples(2 * 8, 1);
-    io::detail::ismrmrd_row row{};
-    row.head.number_of_samples = 8;
-    row.head.active_channels = 1;
-    row.head.center_sample = 4;
-    row.data = {samples.size(), samples.data()};
+    const auto row = row_of(samples);
     const auto file = [&](hsize_t rows, const std::vector<io::detail::ismrmrd_row>& there) {
         hostile_file f(folder / "raw.h5");
         f.text("dataset/xml", header);
@@ -307,7 +313,6 @@ TEST_CASE("allocations: hostile raw data of ISMRMRD") {
 TEST_CASE("allocations: a scanner's file that is damaged is read or refused") {
     const temporary_folder folder;
     const auto bad = folder / "bad.h5";
-    std::vector<std::pair<std::filesystem::path, index_t>> files;
     {
         hostile_file f(folder / "fastmri.h5");
         f.claim("kspace", {1, 1, 1, 8}, std::vector<std::complex<float>>(8, 1));
@@ -315,19 +320,12 @@ TEST_CASE("allocations: a scanner's file that is damaged is read or refused") {
         f.text("ismrmrd_header", header);
         f.number("padding_left", 1);
         f.number("padding_right", 7);
-        files.emplace_back(folder / "fastmri.h5", 0);
     }
     {
         std::vector<float> samples(2 * 8, 1);
-        io::detail::ismrmrd_row row{};
-        row.head.number_of_samples = 8;
-        row.head.active_channels = 1;
-        row.head.center_sample = 4;
-        row.data = {samples.size(), samples.data()};
         hostile_file f(folder / "raw.h5");
         f.text("dataset/xml", header);
-        f.claim("dataset/data", {1}, io::detail::ismrmrd_row_type(true), std::vector<io::detail::ismrmrd_row>{row});
-        files.emplace_back(folder / "raw.h5", 0);
+        f.claim("dataset/data", {1}, io::detail::ismrmrd_row_type(true), std::vector{row_of(samples)});
     }
     // Nothing but a value, or an error of a file or of what is in it, comes of it.
     const auto read = [&](const std::string& bytes) {
@@ -341,9 +339,10 @@ TEST_CASE("allocations: a scanner's file that is damaged is read or refused") {
             return false;
         }
     };
-    for (auto& [path, refused] : files) {
-        const std::string bytes = read_bytes(path);
-        CAPTURE(path);
+    for (const char* name : {"fastmri.h5", "raw.h5"}) {
+        const std::string bytes = read_bytes(folder / name);
+        CAPTURE(name);
+        index_t refused = 0;
         CHECK(read(bytes));
         const std::size_t step = std::max<std::size_t>(1, bytes.size() / 300);
         for (std::size_t at = 0; at < bytes.size(); at += step) {

@@ -4,8 +4,6 @@ the layout of fastMRI, through diem mri info, whiten, maps, fit and posterior. R
 package ismrmrd; without numpy and h5py the exit status is 77. Interpreters as in tests/io/exchange.py."""
 
 import json
-import os
-import pathlib
 import re
 import subprocess
 import sys

@@ -291,11 +291,12 @@ SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"
 KSPACE, SLICES = SHARED / "kspace" / "cartesian_ksp.npy", SHARED / "brain-mri" / "slices_128.npy"
 
 
-if not (KSPACE.exists() and SLICES.exists()):
+MEASUREMENTS = KSPACE.exists() and SLICES.exists()
+if not MEASUREMENTS:
     print(f"SKIPPED: {SHARED} holds no measurements, none is restored")
 
 
-@unittest.skipUnless(KSPACE.exists() and SLICES.exists(), "no measurements")
+@unittest.skipUnless(MEASUREMENTS, "no measurements")
 class Measured(Case):
     """A prior learned in seconds restores the measured slice by mri_measured, and by diem."""
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
+#include <optional>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>

@@ -42,7 +42,7 @@ inline constexpr double stagnation_factor = 10;
 struct solver_options {
     index_t max_iterations = 100;  ///< products at most, >= 0 (bicgstab: two per iteration)
     /// Of ||b||. 0: stop only when exact, or by the absolute one; a residual that goes on to fall becomes subnormal, and
-    /// products of such numbers can take fifty times as long.
+    /// products of such numbers took forty times as long.
     double relative_tolerance = 1e-5;
     double absolute_tolerance = 0;  ///< in units of b
     bool use_start_vector = false;  ///< x holds the start; it costs one product, the zero start none
