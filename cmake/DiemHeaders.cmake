@@ -192,6 +192,7 @@ set(DIEM_HEADERS
     include/diem/prior/gaussian_e_steps.hpp
     include/diem/prior/gaussian_fit.hpp
     include/diem/prior/gaussian_innovation.hpp
+    include/diem/prior/gaussian_mixture.hpp
     include/diem/prior/gaussian_options.hpp
     include/diem/prior/guard.hpp
     include/diem/prior/held_out.hpp
@@ -199,6 +200,8 @@ set(DIEM_HEADERS
     include/diem/prior/lap_samples.hpp
     include/diem/prior/learn.hpp
     include/diem/prior/learned.hpp
+    include/diem/prior/mixture_draws.hpp
+    include/diem/prior/mixture_options.hpp
     include/diem/prior/moments.hpp
     include/diem/prior/noise_level.hpp
     include/diem/prior/observed_variance.hpp
@@ -208,6 +211,7 @@ set(DIEM_HEADERS
     include/diem/prior/run_folder.hpp
     include/diem/prior/same_run.hpp
     include/diem/prior/settings.hpp
+    include/diem/prior/some_items.hpp
     include/diem/prior/training_file.hpp
     include/diem/solver/bicgstab.hpp
     include/diem/solver/cg.hpp

@@ -24,6 +24,10 @@ int main(int argc, char** argv) {
     app.add_option("--gaussian-laps", o.gaussian_laps, "EM iterations of the Gaussian prior")
         ->check(support::count_in(1, support::most_laps))
         ->capture_default_str();
+    app.add_option("--components", o.components,
+                   "of the mixture of Gaussians that its first lap draws from; 1: the Gaussian itself")
+        ->check(support::count_in(1, 1000))
+        ->capture_default_str();
     app.add_option("--laps", o.laps, "EM iterations of the diffusion prior; 0: the Gaussian prior alone")
         ->check(support::count_in(0, support::most_laps))
         ->capture_default_str();
@@ -51,6 +55,7 @@ int main(int argc, char** argv) {
     return support::run_program(app, "demo", argc, argv, [&] {
         if (o.smoke) {
             o.gaussian_laps = std::min<diem::index_t>(o.gaussian_laps, 3);
+            o.components = std::min<diem::index_t>(o.components, 4);
             o.laps = std::min<diem::index_t>(o.laps, 2);
             o.width = 32;
             o.training_steps = 200;

@@ -71,11 +71,16 @@ inline support::study_settings settings_of(const program_options& o) {
     em.sampling.samples_per_observation = o.samples_per_observation;
     // Samples of the Gaussian prior: its Jacobian is exact and symmetric, so that conjugate gradients run to a tolerance.
     s.gaussian_mmps = {.max_iterations = 64, .relative_tolerance = 1e-3};
-    em.initial_mmps = s.gaussian_mmps;
     // With a Gaussian to precondition by, two iterations are nearly exact, see docs/stability.md.
     em.mmps.precondition = true;
     em.mmps.max_iterations = 2;
     em.gaussian_skip = true;
+    em.mixture.components = o.components;
+    em.mixture.laps = 12;
+    // Pixels are known to lie in [-2, 2], and most of them at its lower end.
+    em.outside = prior::out_of_range::clip;
+    em.low = -2;
+    em.high = 2;
     em.refresh = {.mean = true, .estimate = true, .rank = o.rank};
     em.training.steps = o.training_steps;
     em.seed = o.seed;

@@ -68,10 +68,16 @@ opened_prior<B> open(B& b, const draw_command& o) {
     if (!o.image.empty()) bring_to(b, p, o);
     check_image(p.image, p.prior.features(), "the prior of " + o.checkpoint.string() + " has ");
     if (o.label) p.prior.set_labels({*o.label});
+    // Of a network it needs a mask that is known when the program is compiled, as in examples/demo.
+    bool& precondition = p.prior.drawing.mmps.precondition;
+    if (p.prior.has_network() && std::exchange(precondition, false))
+        std::cerr << "diem: note: samples are drawn without the preconditioner that this prior was learned with\n";
     if (!o.changes.empty()) {
         io::config_source how{prior::settings_json(p.prior.drawing), "--set"};
         for (const auto& change : o.changes) io::set_entry(how, change);
         io::read_config(how, [&](io::config_object& c) { prior::read_settings(c, p.prior.drawing); });
+        if (p.prior.has_network() && precondition)
+            throw value_error("--set: \"posterior.precondition\": is for Gaussian priors only");
     }
     auto& sampling = p.prior.drawing.sampling;
     if (o.steps) sampling.steps = *o.steps;

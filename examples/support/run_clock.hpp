@@ -26,7 +26,8 @@ public:
     [[nodiscard]] double left(const diem::prior::progress& p, double stage_left) const {
         using stage = diem::prior::progress::stage_type;
         if (laps_ == 0) return std::numeric_limits<double>::quiet_NaN();
-        if (p.stage == stage::gaussian) return stage_left + static_cast<double>(laps_) * (sampling_ + training_);
+        if (p.stage == stage::gaussian || p.stage == stage::mixture)
+            return stage_left + static_cast<double>(laps_) * (sampling_ + training_);
         const auto later = static_cast<double>(laps_ - p.lap - 1);
         return stage_left + (p.stage == stage::sampling ? training_ : 0) + later * (sampling_ + training_);
     }

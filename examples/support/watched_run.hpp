@@ -58,12 +58,14 @@ public:
 
 private:
     void show(const diem::prior::progress& p) {
-        const bool gaussian = p.stage == stage_type::gaussian, training = p.stage == stage_type::training;
+        const bool mixture = p.stage == stage_type::mixture, gaussian = p.stage == stage_type::gaussian || mixture;
+        const bool training = p.stage == stage_type::training;
         const diem::index_t lap = gaussian ? -1 : p.lap;
         if (!bar_ || lap_ != lap || stage_ != p.stage) {
             bar_.reset();
-            bar_.emplace(gaussian ? std::string("Gaussian EM")
-                                  : "lap " + std::to_string(lap) + (training ? ", training" : ", samples "),
+            bar_.emplace(mixture    ? std::string("mixture EM ")
+                         : gaussian ? std::string("Gaussian EM")
+                                    : "lap " + std::to_string(lap) + (training ? ", training" : ", samples "),
                          static_cast<long>(p.total),
                          static_cast<long>(training || gaussian ? p.done - 1 : p.done));  // what is not timed
             lap_ = lap;

@@ -186,6 +186,7 @@
 #include <diem/prior/gaussian_e_steps.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/gaussian_innovation.hpp>
+#include <diem/prior/gaussian_mixture.hpp>
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/prior/guard.hpp>
 #include <diem/prior/held_out.hpp>
@@ -193,6 +194,8 @@
 #include <diem/prior/lap_samples.hpp>
 #include <diem/prior/learn.hpp>
 #include <diem/prior/learned.hpp>
+#include <diem/prior/mixture_draws.hpp>
+#include <diem/prior/mixture_options.hpp>
 #include <diem/prior/moments.hpp>
 #include <diem/prior/noise_level.hpp>
 #include <diem/prior/observed_variance.hpp>
@@ -202,6 +205,7 @@
 #include <diem/prior/run_folder.hpp>
 #include <diem/prior/same_run.hpp>
 #include <diem/prior/settings.hpp>
+#include <diem/prior/some_items.hpp>
 #include <diem/prior/training_file.hpp>
 
 #include <diem/metrics/calibration.hpp>

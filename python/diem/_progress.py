@@ -29,11 +29,12 @@ def bars(progress: bool | None) -> Iterator[Tell | None]:
 
     def tell(stage: str, lap: int, done: int, total: int, figure: float) -> None:
         nonlocal bar, of
-        if bar is None or of != (stage, lap if stage != "gaussian" else 0):
+        of_a_lap = stage in ("sampling", "training")
+        if bar is None or of != (stage, lap if of_a_lap else 0):
             if bar is not None:
                 bar.close()
-            of = (stage, lap if stage != "gaussian" else 0)
-            name = f"lap {lap}, {stage}" if stage in ("sampling", "training") else stage
+            of = (stage, lap if of_a_lap else 0)
+            name = f"lap {lap}, {stage}" if of_a_lap else stage
             bar = tqdm(total=total, desc=name)
         bar.update(done - bar.n)
         if stage == "training" and math.isfinite(figure):

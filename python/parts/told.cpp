@@ -60,7 +60,10 @@ io::json facts_of(const program::data_fit& fit, const posterior::sample_state& s
 
 const char* name_of(prior::progress::stage_type s) {
     using stage = prior::progress::stage_type;
-    return s == stage::gaussian ? "gaussian" : s == stage::sampling ? "sampling" : "training";
+    return s == stage::gaussian   ? "gaussian"
+           : s == stage::mixture  ? "mixture"
+           : s == stage::sampling ? "sampling"
+                                  : "training";
 }
 io::folder_lock open_folder(const fs::path& folder, bool resume) {
     support::make_folder(folder);

@@ -199,6 +199,33 @@ TEST_CASE_METHOD(small_problem, "prior/em_options.hpp") {
     CHECK(em.mmps.cov_x == diem::posterior::covariance::tweedie);
 }
 
+TEST_CASE_METHOD(small_problem, "prior/gaussian_mixture.hpp") {
+    // [prior/gaussian_mixture.hpp]
+    // A mixture by EM from a Gaussian; in a run of diffusion EM it is options.em.mixture.components.
+    const auto mixture = diem::prior::fit_mixture(
+        b, gaussian, observed, {.components = 2, .laps = 4}, 64, 1,
+        [](diem::index_t lap, double evidence) { std::printf("lap %ld: log p(y) %.2f\n", long(lap), evidence); });
+    const auto shares = diem::prior::responsibilities_of(b, *mixture, observed);  // p(k | y_i) at [2 i + k]
+    // [prior/gaussian_mixture.hpp]
+    CHECK(mixture->components() == 2);
+    CHECK(shares.of[0] + shares.of[1] == Approx(1));
+
+    // [prior/mixture_draws.hpp]
+    const diem::prior::mixture_draws draws(b, *mixture, observed);
+    diem::batch<backend> drawn(b, 4, observed.items());
+    (void)draws(b, {.seed = 1}, drawn.view(), 64);  // x ~ p(x | y_i), 64 observations at once
+    // [prior/mixture_draws.hpp]
+    CHECK(is_finite(b, drawn));
+}
+
+TEST_CASE("prior/mixture_options.hpp") {
+    // [prior/mixture_options.hpp]
+    diem::prior::em_options options;
+    options.mixture = {.components = 20, .laps = 8};  // the first lap draws under a mixture of 20 Gaussians
+    // [prior/mixture_options.hpp]
+    CHECK_NOTHROW(diem::prior::check_em(options));
+}
+
 TEST_CASE_METHOD(small_problem, "prior/exact_draws.hpp") {
     // [prior/exact_draws.hpp]
     // x ~ p(x | y) under a Gaussian prior, one for each observation, without a sampler.

@@ -71,7 +71,8 @@ moments moments_of(B& b, const diffusion::gaussian<B>& prior, const Observation&
     batch<B, double> evidence(b, items, 1);
     b.fill(c.view(), scalar_t<B>(0));
     conditional.condition(b, observed, 0, mean.view(), evidence.flat());
-    conditional.add_covariances(b, c.view());
+    conditional.add_covariances(b, to_backend(b, std::vector<scalar_t<B>>(std::size_t(items), 1), items, 1).flat(),
+                                c.view());
     return {doubles(to_host(b, mean)), doubles(to_host(b, c)), to_host(b, evidence)};
 }
 

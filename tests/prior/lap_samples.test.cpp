@@ -482,3 +482,24 @@ TEST_CASE("sums over batches are the same in whatever order they come") {
     CHECK(other.seconds == in_order.seconds);
     CHECK(other.data_residual() == in_order.data_residual());
 }
+
+TEST_CASE("a first lap under a mixture goes on where it was stopped, and is shared by ranks, to the bit") {
+    auto o = some_options();
+    o.initial_e_step = prior::gaussian_e_step::automatic;
+    const auto gaussian = run_in({}, o);
+    o.mixture = {.components = 3, .laps = 3, .shared = 5};
+    const auto whole = run_in({}, o);
+    check_same(whole, whole);
+    CHECK(whole.drawn == batches);
+    CHECK(whole.figures != gaussian.figures);
+    const test::temporary_folder f;
+    const int in_mixture = 2, in_training = 3 + batches + 2;
+    for (const int at : {in_mixture, in_training}) {
+        const auto folder = f / std::to_string(at);
+        CHECK(run_in(folder, o, {.cancel_at = at}).status == prior::run_status::cancelled);
+        check_same(run_in(folder, o, {.resume = true}), whole);
+    }
+    check_same(run_in(f / "shared", o, {.ranks = 2}), whole);
+    o.mixture.components = 4;
+    CHECK_THAT(run_in(f / "shared", o, {.resume = true}).error, Catch::Contains("components"));
+}

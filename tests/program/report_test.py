@@ -139,6 +139,9 @@ class Report(Case):
         self.assertIn("check The training loss rises", text(laps=[lap(0, loss=1), lap(1, loss=2)]))
         self.assertIn("check The prior still changes much", text(laps=[lap(0, change=0.9)]))
         self.assertIn("check 5 % of the samples leave the range", text(laps=[lap(0, outside_share=0.05)]))
+        clipped = text(laps=[lap(0, outside_share=0.05)], em={"out_of_range": "clip"})
+        self.assertIn("5 % of the samples had values beyond the range", clipped)
+        self.assertNotIn("leave the range", clipped)
         self.assertIn("problem A lap went wrong lap 3 was odd.", text(status="rejected", message="lap 3 was odd"))
         self.assertIn("check The run was stopped", text(status="cancelled"))
 

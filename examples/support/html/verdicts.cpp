@@ -97,11 +97,15 @@ void judge_residual(list& v, const run_data& r, std::optional<double> residual, 
         v.push_back({level::good, "Samples fit the data", figures + " It says nothing of what was not observed."});
 }
 
-void judge_samples(list& v, const json& lap) {
+/// `clipped`: what leaves the range is brought to its edge before anything is learned from it.
+void judge_samples(list& v, const json& lap, bool clipped) {
     const double outside = number_at(lap, "outside_share").value_or(0),
                  broken = number_at(lap, "non_finite_share").value_or(0);
     const auto samples = number_at(lap, "samples"), removed = number_at(lap, "removed");
-    if (outside > 0.001)
+    if (outside > 0.001 && clipped)
+        v.push_back({level::note, percent(outside) + " of the samples had values beyond the range of the data",
+                     "Those were brought to its edge (em.low, em.high) before the network learned from them."});
+    else if (outside > 0.001)
         v.push_back(
             {outside > 0.25   ? level::bad
              : outside > 0.02 ? level::warning
@@ -290,7 +294,7 @@ std::vector<verdict> verdicts_of_result(const run_data& r) {
     const auto laps = laps_of(r);
     if (!laps.empty()) {
         judge_residual(v, r, number_at(laps.back(), "data_residual"), "in the last lap");
-        judge_samples(v, laps.back());
+        judge_samples(v, laps.back(), text_at(r.report, "em.out_of_range") == "clip");
         judge_solver(v, at(laps.back(), "solver_shares"));
         judge_learning(v, laps);
     } else {

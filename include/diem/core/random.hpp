@@ -60,6 +60,7 @@ inline constexpr std::uint32_t factorization = 11;  ///< start of subspace itera
 inline constexpr std::uint32_t prior_sample = 12;   ///< direct draws of analytic models
 inline constexpr std::uint32_t covariance = 13;     ///< square-root samples of a covariance
 inline constexpr std::uint32_t moments = 14;        ///< rounding of Adam's moments
+inline constexpr std::uint32_t mixture = 15;        ///< components of a mixture
 inline constexpr std::uint32_t user = 1024;
 }  // namespace random_lane
 

@@ -56,22 +56,26 @@ struct conditional_draw {  // x = m + sqrt(g d) z + g lift
         }
     }
 };
-/// Column k of f (n x r of item k / r) = g of that item times the root.
+/// Column k of f (n x r of item k / r) = g of that item times the root, times the square root of the item's weight.
 struct weigh_columns {
     index_t n, rank;
     template <class Team, class T>
-    DIEM_HOST_DEVICE void operator()(index_t k, const Team& team, const T* g, const double* root, T* f) const {
+    DIEM_HOST_DEVICE void operator()(index_t k, const Team& team, const T* g, const double* root, const T* weight,
+                                     T* f) const {
+        using std::sqrt;
+        const double w = sqrt(static_cast<double>(weight[k / rank]));
         for (index_t j = team.first(); j < n; j += team.step())
-            f[k * n + j] = static_cast<T>(static_cast<double>(g[k / rank * n + j]) * root[k * n + j]);
+            f[k * n + j] = static_cast<T>(static_cast<double>(g[k / rank * n + j]) * root[k * n + j] * w);
     }
 };
-/// Adds sum_i g_ij d_j to the diagonal of c.
+/// Adds sum_i w_i g_ij d_j to the diagonal of c.
 struct add_variances {
     index_t features, items, stride;
     template <class T>
-    DIEM_HOST_DEVICE void operator()(index_t j, const T* g, const T* d, T* c) const {
+    DIEM_HOST_DEVICE void operator()(index_t j, const T* g, const T* d, const T* weight, T* c) const {
         double sum = 0;
-        for (index_t i = 0; i < items; ++i) sum += static_cast<double>(g[j + i * features]);
+        for (index_t i = 0; i < items; ++i)
+            sum += static_cast<double>(g[j + i * features]) * static_cast<double>(weight[i]);
         c[j + j * stride] += static_cast<T>(sum * static_cast<double>(d[j]));
     }
 };
@@ -128,10 +132,12 @@ public:
         innovation_.log_density(b, residual.cview(), t.cview(), lift.cview(), log_evidence);
     }
 
-    /// c += sum_i Cov[x_i | y_i], D x D. Costs 2 D^2 r per item.
-    void add_covariances(B& b, view_t<B> c) const {
+    /// c += sum_i w_i Cov[x_i | y_i], D x D; `weight`: w_i >= 0, one for each item. Costs 2 D^2 r per item.
+    void add_covariances(B& b, const_vector_t<B> weight, view_t<B> c) const {
         const index_t n = prior_.features(), r = prior_.rank(), items = g_.items();
-        b.launch(n, items, detail::add_variances{n, items, c.stride()}, g_.cview().data(), prior_.d().data(), c.data());
+        check_size("posterior::gaussian_conditional", "weight.size()", weight.size(), items);
+        b.launch(n, items, detail::add_variances{n, items, c.stride()}, g_.cview().data(), prior_.d().data(),
+                 weight.data(), c.data());
         if (r == 0) return;
         const index_t block = std::max<index_t>(1, std::min(items, (index_t{1} << 22) / (n * r)));
         batch<B, double> roots(b, n * r, block);
@@ -140,7 +146,7 @@ public:
             const index_t count = std::min(block, items - from);
             innovation_.roots(b, from, roots.view().item_range(0, count));
             launch_rows(b, count * r, n, n, detail::weigh_columns{n, r}, g_.cview().item_range(from, count).data(),
-                        roots.cview().data(), f.view().data());
+                        roots.cview().data(), weight.range(from, count).data(), f.view().data());
             const const_view_t<B> columns(f.cview().data(), n, r * count, n);
             b.gemm(T(1), columns, op::none, columns, op::transpose, T(1), c);
         }

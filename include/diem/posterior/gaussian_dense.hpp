@@ -125,17 +125,21 @@ public:
         b.launch(items, rows, detail::dense_evidence{rows}, s.cview().data(), w.cview().data(), log_evidence.data());
     }
 
-    /// c += sum_i Cov[x_i | y_i], D x D.
-    void add_covariances(B& b, view_t<B> c) const {
+    /// See elementwise_conditional. Downloads the weights.
+    void add_covariances(B& b, const_vector_t<B> weight, view_t<B> c) const {
         const index_t n = prior_.features(), items = k_.items(), rows = k_.features() / std::max<index_t>(n, 1);
+        check_size("posterior::gaussian_conditional", "weight.size()", weight.size(), items);
+        const auto weights = to_host(b, weight);
+        double total = 0;
         batch<B, double> sum(b, n, n);
         b.fill(sum.view(), 0.0);
         for (index_t i = 0; i < items; ++i) {
             const const_view_t<B, double> k(k_.cview().item_range(i, 1).data(), rows, n, rows);
-            b.gemm(-1.0, k, op::transpose, k, op::none, 1.0, sum.view());
+            const auto w = static_cast<double>(weights[static_cast<std::size_t>(i)]);
+            if (w > 0) b.gemm(-w, k, op::transpose, k, op::none, 1.0, sum.view());
+            total += w;
         }
-        b.launch(n, n, detail::add_scaled{n, c.stride(), static_cast<double>(items)}, sigma_.cview().data(),
-                 sum.cview().data(), c.data());
+        b.launch(n, n, detail::add_scaled{n, c.stride(), total}, sigma_.cview().data(), sum.cview().data(), c.data());
     }
 
 private:

@@ -161,6 +161,13 @@ void describe(V& v, em_options& o) {
                                   {"draws", gaussian_e_step::draws},
                                   {"diffusion", gaussian_e_step::diffusion}},
         "of the Gaussian's lap: draws without a sampler, or by it; auto: draws, unless initial_posterior is given");
+    v.object("mixture", [&](auto& m) {
+        m.number("components", o.mixture.components, count(1, 1e6),
+                 "of a mixture of Gaussians that the first lap draws from, for at most 1024 features; 1: none");
+        m.number("laps", o.mixture.laps, count(0, 1e6), "of its EM");
+        m.number("shared", o.mixture.shared, at_least(1e-9),
+                 "so many observations' worth of a common covariance in each component's");
+    });
     v.number("switch_factor", o.switch_factor, at_least(0), "where blended switches, in spreads of the data");
     v.flag("gaussian_skip", o.gaussian_skip, "the network adds to the Gaussian's denoiser");
     v.choice("out_of_range", o.outside,

@@ -18,6 +18,7 @@
 #include <diem/prior/exact_draws.hpp>
 #include <diem/prior/guard.hpp>
 #include <diem/prior/learned.hpp>
+#include <diem/prior/mixture_draws.hpp>
 #include <diem/prior/moments.hpp>
 #include <diem/prior/run.hpp>
 #include <diem/prior/run_file.hpp>
@@ -159,10 +160,16 @@ private:
                            (options_.initial_e_step == gaussian_e_step::automatic && options_.initial_mmps);
         const std::uint64_t seed = lap_seed(options_.seed, lap, 1);
         bool drawn = false;
-        if (!prior.has_network() && !asked) {
-            drawn = sample_exactly(
-                b_, *prior.estimate(), observed_, seed, stage.x.view(), stage.state, options_.sampling.batch, observer,
-                [&] { return !run_.cancelled(); }, run_.ranks);
+        const auto go_on = [&] { return !run_.cancelled(); };
+        if (!prior.has_network() && options_.mixture.components > 1) {
+            const auto tell = [&](index_t at, double evidence) {
+                run_.tell({progress::stage_type::mixture, at, at + 1, options_.mixture.laps, evidence});
+            };
+            drawn = sample_by_mixture(b_, *prior.estimate(), observed_, options_.mixture, seed, stage.x.view(),
+                                      stage.state, options_.sampling.batch, observer, tell, go_on, run_.ranks);
+        } else if (!prior.has_network() && !asked) {
+            drawn = sample_exactly(b_, *prior.estimate(), observed_, seed, stage.x.view(), stage.state,
+                                   options_.sampling.batch, observer, go_on, run_.ranks);
         } else {
             auto how = prior.drawing;
             how.sampling = options_.sampling;

@@ -12,6 +12,7 @@
 #include <diem/posterior/options.hpp>
 #include <diem/prior/gaussian_options.hpp>
 #include <diem/prior/guard.hpp>
+#include <diem/prior/mixture_options.hpp>
 #include <diem/train/trainer.hpp>
 
 /// \file
@@ -49,6 +50,9 @@ struct em_options {
     std::optional<posterior::mmps_options> initial_mmps{};
     /// Of such laps too: draws without a sampler, as by default, or by the sampler, as where `initial_mmps` is given.
     gaussian_e_step initial_e_step = gaussian_e_step::automatic;
+    /// Of the first lap, where its prior is Gaussian: draws under a mixture that EM finds from it. Not in the paper; for at most
+    /// 1024 features, see docs/stability.md.
+    mixture_options mixture{};
     /// The switching sigma of `blended`, in units of the data's spread (see `spread_of`), at least sampling.sigma_min; 0:
     /// mmps.switch_sigma as it is.
     double switch_factor = 3;
@@ -75,6 +79,9 @@ inline void check_em(const em_options& o) {
     check_value(where, o.refresh.rank >= 0 && o.refresh.samples > 1, "refresh needs a rank >= 0 and samples > 1");
     check_value(where, o.initial_e_step != gaussian_e_step::moments,
                 "initial_e_step must be automatic, draws or diffusion");
+    check_mixture(o.mixture);
+    check_value(where, o.mixture.components == 1 || (o.initial_e_step != gaussian_e_step::diffusion && !o.initial_mmps),
+                "a mixture is drawn from without a sampler: initial_e_step diffusion and initial_mmps contradict it");
     diffusion::check_sampling(o.sampling);
     train::check_training(o.training);
     const double left = std::pow(o.training.adam.ema_decay, static_cast<double>(o.training.steps));

@@ -35,12 +35,27 @@ struct exact_draw_result {
     bool finished = true;                          ///< not where go_on() said no
 };
 
+namespace detail {
+
+template <class Observation>
+inline constexpr bool may_be_mask = linop::ElementwiseOperator<typename Observation::noise_type> &&
+                                    requires(const typename Observation::operator_type& a) { *a.as_mask(); };
+
+/// f(observed), with A as the mask that it is, where any operator says so: the closed form is cheaper by it.
+template <Backend B, class Observation, class F>
+auto by_masks(B& b, const Observation& observed, const F& f) {
+    if constexpr (!is_elementwise<Observation> && may_be_mask<Observation>)
+        if (const auto* mask = observed.forward_operator().as_mask())
+            return f(posterior::observe(b, observed.y(), *mask, observed.noise()));
+    return f(observed);
+}
+
+}  // namespace detail
+
 /// By the closed form where A and Sigma_y are element-wise (a mask, also where A is any operator that says it is one, by
 /// `as_mask`), or A'A is diagonal in the prior's basis; else by `draw_corrected`. Refers to the observations.
 template <Backend B, class Observation>
 class exact_draws {
-    using operator_type = typename Observation::operator_type;
-
 public:
     exact_draws(B& b, const diffusion::gaussian<B>& prior, const Observation& observed) : observed_(observed) {
         if (prior.basis()) coefficients_ = posterior::basis_observation<B>::make(b, observed, *prior.basis());
@@ -65,7 +80,7 @@ public:
         if (coefficients_) return by(prior.coefficients(b), coefficients_->observed(b));
         if constexpr (detail::is_elementwise<Observation>) {
             if (closed_) return by(prior, observed_);
-        } else if constexpr (may_be_mask) {
+        } else if constexpr (detail::may_be_mask<Observation>) {
             if (closed_)
                 return by(prior, posterior::observe(b, observed_.y(), *observed_.forward_operator().as_mask(),
                                                     observed_.noise()));
@@ -77,13 +92,10 @@ public:
     }
 
 private:
-    static constexpr bool may_be_mask = linop::ElementwiseOperator<typename Observation::noise_type> &&
-                                        requires(const operator_type& a) { *a.as_mask(); };
-
     [[nodiscard]] bool is_mask() const {
         if constexpr (detail::is_elementwise<Observation>)
             return true;
-        else if constexpr (may_be_mask)
+        else if constexpr (detail::may_be_mask<Observation>)
             return observed_.forward_operator().as_mask() != nullptr;
         else
             return false;
@@ -94,15 +106,13 @@ private:
     bool closed_ = false;
 };
 
-/// `posterior::sample` without a sampler: draws from p(x | y_i) under a Gaussian prior, sample s n + i of observation i. All observations
-/// are drawn at a time; `observer` is then called for each `block` of them, as (state, drawn_batch), false leaves after the
-/// last. `go_on` is asked after each block that is drawn, and where it says no, nothing is kept of those drawn at this time. Returns
-/// whether all are drawn. Throws shape_error, value_error.
-template <Backend B, class Observation, class Observer, class GoOn, parallel::Communicator C = parallel::self>
-bool sample_exactly(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, std::uint64_t seed,
-                    view_t<B> x, posterior::sample_state& state, index_t block, const Observer& observer,
-                    const GoOn& go_on, const C& ranks = {}) {
-    const exact_draws<B, Observation> draws(b, prior, observed);
+/// `posterior::sample` without a sampler: sample s n + i is of observation i. draws(key, to) draws one of each, as `exact_draws`, and
+/// says what that came to; where it did not finish, nothing is kept of those drawn at this time. `observer` is then called
+/// for each `block` of them, as (state, drawn_batch), false leaves after the last. Returns whether all are drawn. Throws
+/// shape_error, value_error.
+template <Backend B, class Observation, class Draws, class Observer, parallel::Communicator C = parallel::self>
+bool sample_by_draws(B& b, const Draws& draws, const Observation& observed, std::uint64_t seed, view_t<B> x,
+                     posterior::sample_state& state, index_t block, const Observer& observer, const C& ranks = {}) {
     const index_t n = observed.items();
     const auto plan = posterior::detail::batches_to_draw(state, x.items(), block, n);
     for (auto next = plan.begin(); next != plan.end();) {
@@ -115,9 +125,8 @@ bool sample_exactly(B& b, const diffusion::gaussian<B>& prior, const Observation
         const view_t<B> to = missing < n ? aside.view() : x.item_range(set, n);
         const random_key key{
             .seed = seed, .lane = random_lane::prior_sample, .step = static_cast<std::uint32_t>(set / n)};
-        const auto result = draws(b, prior, key, to, block, ranks, go_on);
+        const exact_draw_result result = draws(key, to);
         if (!result.finished) return false;
-        if (draws.in_basis()) prior.basis()->apply(b, const_view_t<B>(to), to);
         bool stay = true;
         for (; next != end; ++next) {
             auto range = *next;
@@ -139,6 +148,20 @@ bool sample_exactly(B& b, const diffusion::gaussian<B>& prior, const Observation
         if (!stay && state.drawn() < x.items()) return false;
     }
     return true;
+}
+
+/// The same under a Gaussian prior, by `exact_draws`; `go_on` is asked after each block that is drawn.
+template <Backend B, class Observation, class Observer, class GoOn, parallel::Communicator C = parallel::self>
+bool sample_exactly(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, std::uint64_t seed,
+                    view_t<B> x, posterior::sample_state& state, index_t block, const Observer& observer,
+                    const GoOn& go_on, const C& ranks = {}) {
+    const exact_draws<B, Observation> draws(b, prior, observed);
+    const auto one_of_each = [&](const random_key& key, view_t<B> to) {
+        const auto result = draws(b, prior, key, to, block, ranks, go_on);
+        if (result.finished && draws.in_basis()) prior.basis()->apply(b, const_view_t<B>(to), to);
+        return result;
+    };
+    return sample_by_draws(b, one_of_each, observed, seed, x, state, block, observer, ranks);
 }
 
 }  // namespace diem::prior

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -63,17 +64,18 @@ using conditional_for = std::conditional_t<is_elementwise<Observation>, posterio
                                            posterior::dense_conditional<B>>;
 
 /// f(conditional, round, mean) on one batch of observations after another, which `ranks` share: round.count may be 0. Returns
-/// the sum of log p(y_i), the same for every number of them; none where f answered false, which leaves.
+/// log p(y_i) of all, the same for every number of them; none where f answered false, which leaves.
 template <Backend B, class Observation, class F, parallel::Communicator C = parallel::self>
-std::optional<double> for_each_batch(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
-                                     index_t block, const F& f, const C& ranks = {}) {
+std::optional<std::vector<double>> for_each_batch(B& b, const diffusion::gaussian<B>& prior,
+                                                  const Observation& observed, index_t block, const F& f,
+                                                  const C& ranks = {}) {
     check_value("prior::gaussian_fit", block > 0, "batch must be > 0");
     check_size("prior::gaussian_fit", "A.cols()", observed.forward_operator().cols(), prior.features());
     const index_t n = observed.items();
     conditional_for<B, Observation> conditional(b, prior);
     batch<B> mean(b, prior.features(), std::min(block, n));
     batch<B, double> evidence(b, std::min(block, n), 1);
-    double total = 0;
+    std::vector<double> all;
     for (index_t done = 0; done < n;) {
         const auto round = parallel::next_round(ranks, done, n, block);
         const auto m = mean.view().item_range(0, round.count);
@@ -86,10 +88,13 @@ std::optional<double> for_each_batch(B& b, const diffusion::gaussian<B>& prior, 
         }
         if (!f(conditional, round, const_view_t<B>(m))) return std::nullopt;
         for (const double v : parallel::all_gather<double>(ranks, own, round.counts, "evidence of observations"))
-            total += v;
+            all.push_back(v);
         done = round.end;
     }
-    return total;
+    return all;
+}
+[[nodiscard]] inline double sum_of(const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
 }  // namespace detail
@@ -98,8 +103,8 @@ std::optional<double> for_each_batch(B& b, const diffusion::gaussian<B>& prior, 
 template <Backend B, class Observation, parallel::Communicator C = parallel::self>
 [[nodiscard]] double log_evidence(B& b, const diffusion::gaussian<B>& prior, const Observation& observed,
                                   index_t block = 256, const C& ranks = {}) {
-    return *detail::for_each_batch(
-        b, prior, observed, block, [](auto&, const parallel::round&, const_view_t<B>) { return true; }, ranks);
+    return detail::sum_of(*detail::for_each_batch(
+        b, prior, observed, block, [](auto&, const parallel::round&, const_view_t<B>) { return true; }, ranks));
 }
 
 namespace detail {
@@ -114,14 +119,16 @@ std::optional<gaussian_moments<B>> moments_while(B& b, const diffusion::gaussian
     gaussian_moments<B> out{batch<B>(b, features, 1), batch<B>(b, features, features), 0, n};
     batch<B> means(b, features, n), weight(b, n, 1);
     b.fill(out.covariance.view(), T(0));
-    const auto evidence = for_each_batch(b, prior, observed, block,
-                                         [&](auto& conditional, const parallel::round& own, const_view_t<B> m) {
-                                             b.copy(m, means.view().item_range(own.begin, own.count));
-                                             conditional.add_covariances(b, out.covariance.view());
-                                             return go_on();
-                                         });
+    b.fill(weight.view(), T(1));
+    const const_vector_t<B> ones = weight.flat();
+    const auto evidence = for_each_batch(
+        b, prior, observed, block, [&](auto& conditional, const parallel::round& own, const_view_t<B> m) {
+            b.copy(m, means.view().item_range(own.begin, own.count));
+            conditional.add_covariances(b, ones.range(own.begin, own.count), out.covariance.view());
+            return go_on();
+        });
     if (!evidence) return std::nullopt;
-    out.log_evidence = *evidence;
+    out.log_evidence = sum_of(*evidence);
     const T each = T(1) / static_cast<T>(n);
     b.fill(weight.view(), each);
     b.gemm(T(1), means.cview(), op::none, weight.cview(), op::none, T(0), out.mean.view());
@@ -142,7 +149,8 @@ std::optional<double> draws_while(B& b, const diffusion::gaussian<B>& prior, con
         parallel::all_gather_items(ranks, b, x.item_range(r.first, r.end - r.first), r.counts, "exact draws");
         return go_on();
     };
-    return for_each_batch(b, prior, observed, block, draw, ranks);
+    const auto evidence = for_each_batch(b, prior, observed, block, draw, ranks);
+    return evidence ? std::optional(sum_of(*evidence)) : std::nullopt;
 }
 
 }  // namespace detail

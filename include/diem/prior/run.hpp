@@ -21,11 +21,12 @@ namespace diem::prior {
 /// Where a run stands, for display. Laps are numbered from 0 everywhere: here, in diagnostics, messages and names of files;
 /// `done` counts what is finished, so that lap 0 of the Gaussian stage is told with done = 1.
 struct progress {
-    enum class stage_type { gaussian, sampling, training };
+    enum class stage_type { gaussian, mixture, sampling, training };
     stage_type stage = stage_type::gaussian;
     index_t lap = 0;
-    index_t done = 0, total = 0;  ///< laps of the Gaussian stage, samples, or training steps
-    double figure = 0;  ///< log-evidence of all observations, or the running mean of the loss; NaN: not measured
+    index_t done = 0, total = 0;  ///< laps of the Gaussian stage or of the mixture, samples, or training steps
+    double figure =
+        0;  ///< log-evidence of all observations, in those two, or the running mean of the loss; NaN: not measured
 };
 
 /// A run of learning seen from outside: what it tells, how it is stopped, where it is kept.
