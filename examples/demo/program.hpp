@@ -18,7 +18,7 @@ struct program_options {
     diem::index_t gaussian_laps = 40, rank = 32;
     std::string rest = "diagonal";
     diem::index_t components = 30;  ///< of the mixture that the first lap draws from
-    diem::index_t laps = 6, width = 256, training_steps = 2000,
+    diem::index_t laps = 4, width = 256, training_steps = 4000,
                   samples_per_observation = 8;  ///< of the diffusion prior
     diem::index_t held_out = 261, samples = 8, free_samples = 2048, free_steps = 256;
     double keep = 0.25, sigma_y = 1e-2;

@@ -77,10 +77,6 @@ inline support::study_settings settings_of(const program_options& o) {
     em.gaussian_skip = true;
     em.mixture.components = o.components;
     em.mixture.laps = 12;
-    // Pixels are known to lie in [-2, 2], and most of them at its lower end.
-    em.outside = prior::out_of_range::clip;
-    em.low = -2;
-    em.high = 2;
     em.refresh = {.mean = true, .estimate = true, .rank = o.rank};
     em.training.steps = o.training_steps;
     em.seed = o.seed;

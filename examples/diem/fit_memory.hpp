@@ -136,6 +136,13 @@ void fit_into_memory(const fit_command& o, fit_settings& s, const measured<B>& m
                            (g.e_step == prior::gaussian_e_step::diffusion
                                 ? "fewer observations, or a smaller \"gaussian.sampler.batch\", need less"
                                 : "\"gaussian.e_step\": \"draws\" or a smaller \"gaussian.batch\" needs less"));
+    const auto& mixture = s.em.mixture;
+    if (!s.network || mixture.components == 1) return;
+    const double with = prior::mixture_bytes(mixture, m.features(), m.y.features(), m.items(), s.em.sampling.batch,
+                                             mask, sizeof(scalar_t<B>));
+    if (with > limit)
+        throw memory_error("\"em.mixture\" needs about " + support::gib(with) + ", " + bound.words() +
+                           "; fewer components, or a smaller \"em.sampler.batch\", need less");
 }
 
 }  // namespace program

@@ -85,6 +85,7 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
     if (s.network) {
         try {
             prior::check_em(em);
+            prior::check_mixture(em.mixture, features, data.items);
         } catch (const value_error& e) {
             c.fail("em", e.what());
         }

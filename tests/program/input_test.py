@@ -80,6 +80,19 @@ class Absurd(Case):
                         self.assertIn(path[-1], said[0], what)
         self.assertFalse((self.folder / "bad").exists())
 
+    def test_mixtures(self):
+        mlp = {"type": "mlp", "features": 16, "hidden": [8], "emb": 8}
+        em = {"laps": 1, "sampler": {"steps": 4}, "training": {"steps": 4}}
+        self.refused('"em": .*components is 100000, expected at most the number of observations', network=mlp,
+                     em=em | {"mixture": {"components": 100000}})
+        self.refused('"em": .*mixture.*initial_e_step', network=mlp,
+                     em=em | {"mixture": {"components": 2}, "initial_e_step": "diffusion"})
+        self.configure(self.folder / "mixture.json", network=mlp, em=em | {"mixture": {"components": 2, "laps": 2}})
+        done = self.succeeds("fit", "mixture.json", "--out", "mixture")
+        self.assertRegex(done.stdout + done.stderr, "mixture EM .*2/2")
+        self.configure(self.folder / "mixture.json", network=mlp, em=em | {"mixture": {"components": 40}})
+        self.fails('"em.mixture" needs about .*--memory-limit', "fit", "mixture.json", "--out", "bad", "--memory-limit", "0.00008")
+
     def test_operators_on_images(self):
         shape = {"shape": [4, 4, 1]}
         far = (1 << 62, -(1 << 62), 1 << 32, (1 << 63) - 1)

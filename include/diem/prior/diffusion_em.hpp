@@ -252,6 +252,7 @@ template <Backend B, class Net, class Observation>
     check_em(options);
     check_size("prior::fit_diffusion", "start.features()", start.features(), net.features());
     check_size("prior::fit_diffusion", "A.cols()", observed.forward_operator().cols(), net.features());
+    check_mixture(options.mixture, net.features(), observed.items());
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::fit_diffusion: A");
     check_start(b, options.sampling, start.estimate());
     start.drawing = {options.sampling, options.mmps, options.switch_factor};

@@ -19,6 +19,7 @@
 #include <diem/parallel/communicator.hpp>
 #include <diem/prior/exact_draws.hpp>
 #include <diem/prior/gaussian_e_steps.hpp>
+#include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/mixture_options.hpp>
 #include <diem/prior/some_items.hpp>
 #include <diem/train/ppca.hpp>
@@ -190,6 +191,15 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
     return *detail::by_masks(b, observed, [&](const auto& seen) {
         return detail::responsibilities_while(b, mixture, seen, block, ranks, always_go_on{});
     });
+}
+
+/// Bytes that EM of a mixture, and drawing from it, hold at once, about; see `gaussian_e_step_bytes`.
+[[nodiscard]] inline double mixture_bytes(const mixture_options& o, index_t features, index_t rows, index_t items,
+                                          index_t batch, bool elementwise, std::size_t scalar) {
+    const auto d = static_cast<double>(features);
+    const double parts = 2 * static_cast<double>(o.components) * d * d, kept = (elementwise ? 3 : 0) * d;
+    return static_cast<double>(scalar) * (parts + kept * static_cast<double>(items)) +
+           gaussian_e_step_bytes(gaussian_e_step::moments, features, rows, items, features, batch, elementwise, scalar);
 }
 
 /// EM of a mixture with full covariances, from a Gaussian: with r_ik = p(k | y_i), and m_ik, C_ik mean and covariance of

@@ -161,6 +161,7 @@ template <Backend B, class Observation>
         net.emplace(*network);
         check_em(options.em);
         check_size("prior::learn", "network features", net->features(), observed.forward_operator().cols());
+        check_mixture(options.em.mixture, net->features(), observed.items());
     }
     options.gaussian.seed = options.em.seed;
     auto seen = recoverability_of(b, observed.forward_operator(), observed.items(), options.recoverability);
