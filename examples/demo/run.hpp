@@ -76,7 +76,6 @@ inline support::study_settings settings_of(const program_options& o) {
     em.mmps.max_iterations = 2;
     em.gaussian_skip = true;
     em.mixture.components = o.components;
-    em.mixture.laps = 12;
     em.refresh = {.mean = true, .estimate = true, .rank = o.rank};
     em.training.steps = o.training_steps;
     em.seed = o.seed;

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -38,7 +39,8 @@ template <Backend B>
 struct opened_prior {
     learned_prior<B> prior;
     std::optional<support::image_shape> image;
-    double scale = 1;  ///< the user's x is that of the prior times this
+    bool preconditioned = false;  ///< it was learned with a preconditioner, which is not used here
+    double scale = 1;             ///< the user's x is that of the prior times this
 };
 /// --image: the shape of the prior's items, or another size, to which a U-Net of convolutions is brought. Throws value_error.
 template <Backend B>
@@ -70,8 +72,7 @@ opened_prior<B> open(B& b, const draw_command& o) {
     if (o.label) p.prior.set_labels({*o.label});
     // Of a network it needs a mask that is known when the program is compiled, as in examples/demo.
     bool& precondition = p.prior.drawing.mmps.precondition;
-    if (p.prior.has_network() && std::exchange(precondition, false))
-        std::cerr << "diem: note: samples are drawn without the preconditioner that this prior was learned with\n";
+    p.preconditioned = p.prior.has_network() && std::exchange(precondition, false);
     if (!o.changes.empty()) {
         io::config_source how{prior::settings_json(p.prior.drawing), "--set"};
         for (const auto& change : o.changes) io::set_entry(how, change);
@@ -254,6 +255,8 @@ int posterior(B& b, const posterior_command& o) {
     ranks.barrier("the folder of the results");
     support::catch_interrupts();
 
+    if (p.preconditioned)
+        std::cerr << "diem: note: samples are drawn without the preconditioner that this prior was learned with\n";
     auto how = p.prior.sample_options(b);
     how.sampling.samples_per_observation = o.samples;
     how.cancel = &support::cancel_flag();

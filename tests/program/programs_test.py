@@ -130,6 +130,22 @@ class Absurd(Case):
             for entry in ("a" + 60000 * ".a" + "=1", "em=" + 120000 * "[", "steps=" + 120000 * "["):
                 self.fails("nested too deeply|\"em\"|\"steps\"", name, *SMOKE[name], "--set", entry, "--out", "bad")
 
+    def test_a_prior_of_the_demo_in_diem(self):
+        """It was learned with a preconditioner, which diem has for no network."""
+        self.assertEqual(self.run_program("demo", *SMOKE["demo"], "--laps", "1", "--out", "out").returncode, 0)
+        (self.folder / "mask.json").write_text('{"type": "mask", "keep": 0.5}')
+        digits = DATA / "digits/digits_8x8.npy"
+        done = self.run_program("diem", "observe", digits, "--range", "0", "16", "--operator", "mask.json", "--sigma-y", "0.1",
+                                "--count", "3", "--out", "seen")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        command = ("posterior", "out/checkpoint/prior_0.safetensors", "seen/y.npy", "--operator", "seen/operator.json", "--sigma-y",
+                   "0.1", "--out", "drawn")
+        self.fails("--set: \"posterior.precondition\": is for Gaussian", "diem", *command, "--set", "posterior.precondition=true")
+        done = self.run_program("diem", *command)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("without the preconditioner", done.stderr)
+        self.assertTrue((self.folder / "drawn/samples.npy").exists())
+
     def test_data_that_do_not_fit(self):
         (self.folder / "digits").mkdir()
         for shape in ((40, 8, 8), (300, 8), (0, 8, 8), (33, 8, 8)):

@@ -253,6 +253,8 @@ template <Backend B, class Net, class Observation>
     check_size("prior::fit_diffusion", "start.features()", start.features(), net.features());
     check_size("prior::fit_diffusion", "A.cols()", observed.forward_operator().cols(), net.features());
     check_mixture(options.mixture, net.features(), observed.items());
+    if (options.mixture.components > 1 && !start.has_network())
+        start.estimate()->require_no_basis("prior::fit_diffusion: a mixture");
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::fit_diffusion: A");
     check_start(b, options.sampling, start.estimate());
     start.drawing = {options.sampling, options.mmps, options.switch_factor};

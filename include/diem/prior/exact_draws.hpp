@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include <diem/backend/batch.hpp>
@@ -41,6 +42,16 @@ template <class Observation>
 inline constexpr bool may_be_mask = linop::ElementwiseOperator<typename Observation::noise_type> &&
                                     requires(const typename Observation::operator_type& a) { *a.as_mask(); };
 
+/// Whether A and Sigma_y are element-wise, or A says by `as_mask` that it is a mask.
+template <class Observation>
+[[nodiscard]] bool is_mask(const Observation& observed) {
+    if constexpr (is_elementwise<Observation>)
+        return true;
+    else if constexpr (may_be_mask<Observation>)
+        return observed.forward_operator().as_mask() != nullptr;
+    else
+        return false;
+}
 /// f(observed), with A as the mask that it is, where any operator says so: the closed form is cheaper by it.
 template <Backend B, class Observation, class F>
 auto by_masks(B& b, const Observation& observed, const F& f) {
@@ -59,7 +70,7 @@ class exact_draws {
 public:
     exact_draws(B& b, const diffusion::gaussian<B>& prior, const Observation& observed) : observed_(observed) {
         if (prior.basis()) coefficients_ = posterior::basis_observation<B>::make(b, observed, *prior.basis());
-        closed_ = coefficients_.has_value() || (!prior.basis() && is_mask());
+        closed_ = coefficients_.has_value() || (!prior.basis() && detail::is_mask(observed));
     }
     /// Whether there is a closed form, which gives the evidence too.
     [[nodiscard]] bool closed() const { return closed_; }
@@ -78,13 +89,14 @@ public:
             return result;
         };
         if (coefficients_) return by(prior.coefficients(b), coefficients_->observed(b));
-        if constexpr (detail::is_elementwise<Observation>) {
-            if (closed_) return by(prior, observed_);
-        } else if constexpr (detail::may_be_mask<Observation>) {
+        if constexpr (detail::is_elementwise<Observation> || detail::may_be_mask<Observation>)
             if (closed_)
-                return by(prior, posterior::observe(b, observed_.y(), *observed_.forward_operator().as_mask(),
-                                                    observed_.noise()));
-        }
+                return detail::by_masks(b, observed_, [&](const auto& observed) {
+                    if constexpr (detail::is_elementwise<std::remove_cvref_t<decltype(observed)>>)
+                        return by(prior, observed);
+                    else
+                        return exact_draw_result{};  // not a mask: never closed
+                });
         const auto statuses = draw_corrected(b, prior, observed_, key, x, block, ranks, go_on);
         exact_draw_result result{.finished = statuses.has_value()};
         if (statuses) result.statuses = *statuses;
@@ -92,15 +104,6 @@ public:
     }
 
 private:
-    [[nodiscard]] bool is_mask() const {
-        if constexpr (detail::is_elementwise<Observation>)
-            return true;
-        else if constexpr (detail::may_be_mask<Observation>)
-            return observed_.forward_operator().as_mask() != nullptr;
-        else
-            return false;
-    }
-
     const Observation& observed_;
     std::optional<posterior::basis_observation<B>> coefficients_;
     bool closed_ = false;

@@ -63,11 +63,14 @@ std::optional<responsibilities> responsibilities_while(B& b, const gaussian_mixt
     for (std::size_t i = 0; i < n; ++i) {
         double* const w = out.of.data() + i * k_all;
         const double most = *std::max_element(w, w + k_all);
+        check_value("prior::responsibilities", std::isfinite(most),
+                    "log p(y) of observation " + std::to_string(i) + " is not finite under any component");
         double sum = 0;
         for (std::size_t k = 0; k < k_all; ++k) sum += w[k] = std::exp(w[k] - most);
         for (std::size_t k = 0; k < k_all; ++k) w[k] /= sum;
         out.log_evidence += most + std::log(sum);
     }
+    parallel::broadcast(ranks, out.of, 0, "responsibilities");  // what all go by must be the same to the bit
     return out;
 }
 
@@ -92,6 +95,13 @@ public:
         for (std::size_t k = 0; k < mixture.weight.size(); ++k)
             b_.axpby(mixture.weight[k], as_batch(mixture.component[k].mu()), 1.0, center_.view());
         parts_.clear();
+    }
+    /// A component of no observation.
+    void add_empty() {
+        batch<B> mean(b_, features_, 1), scatter(b_, features_, features_);
+        b_.copy(center_.cview(), mean.view());
+        b_.fill(scatter.view(), T(0));
+        parts_.push_back({std::move(mean), std::move(scatter), 0});
     }
     /// Component by component: means (D x items, overwritten), weights, and the weighted sum of the covariances.
     void add(batch<B>& means, const std::vector<double>& weight, batch<B> scatter) {
@@ -118,6 +128,7 @@ public:
             const double all = p.total + options_.shared;
             b_.axpby(options_.shared / all, pooled_.cview(), 1 / all, p.scatter.view());
             auto fit = train::ppca_of_covariance(b_, p.mean.cview(), p.scatter.view(), ppca_);
+            p.scatter = batch<B>();
             next.component.emplace_back(b_, std::move(fit.mean), std::move(fit.diagonal), std::move(fit.factor));
             next.weight.push_back((p.total + pull) / (static_cast<double>(items_) + pull * count));
         }
@@ -138,13 +149,14 @@ private:
     std::vector<part> parts_;
 };
 
-/// Shares of one in ten thousand and less become zero: moments are then of few components for each observation.
+/// Shares of less than one in ten thousand of an item's largest become zero: its moments are then of few components.
 inline void drop_small(responsibilities& r, index_t components) {
     const auto count = static_cast<std::size_t>(components);
     for (std::size_t first = 0; first < r.of.size(); first += count) {
         double* const share = r.of.data() + first;
+        const double least = 1e-4 * *std::max_element(share, share + count);
         double sum = 0;
-        for (std::size_t k = 0; k < count; ++k) sum += share[k] = share[k] > 1e-4 ? share[k] : 0;
+        for (std::size_t k = 0; k < count; ++k) sum += share[k] = share[k] >= least ? share[k] : 0;
         for (std::size_t k = 0; k < count; ++k) share[k] /= sum;
     }
 }
@@ -166,11 +178,13 @@ gaussian_mixture<B> mixture_start(B& b, const diffusion::gaussian<B>& g, const O
     batch<B> means(b, d, n);
     posterior_means(b, g, observed, means.view(), block);
     gaussian_mixture<B> m;
-    for (index_t k = 0; k < components; ++k) {
-        const double at = static_cast<double>(k) + uniform<double>({.seed = seed, .lane = random_lane::mixture}, 0,
-                                                                   static_cast<std::uint32_t>(k));
-        const auto i =
-            std::min(n - 1, static_cast<index_t>(at * static_cast<double>(n) / static_cast<double>(components)));
+    const random_key key{
+        .seed = seed, .lane = random_lane::mixture, .step = 0xffffffff};  // draws have the steps from 0 on
+    for (index_t k = 0, i = -1; k < components; ++k) {
+        const double at = static_cast<double>(k) + uniform<double>(key, 0, static_cast<std::uint32_t>(k));
+        // Never the same one twice, and one is left for each component that follows.
+        i = std::clamp(static_cast<index_t>(at * static_cast<double>(n) / static_cast<double>(components)), i + 1,
+                       n - components + k);
         batch<B> mu(b, d, 1), rest(b, d, 1), factor(b, d, g.rank());
         b.copy(means.cview().item_range(i, 1), mu.view());
         b.axpby(narrowed, as_batch(g.d()), 0.0, rest.view());
@@ -197,8 +211,10 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
 [[nodiscard]] inline double mixture_bytes(const mixture_options& o, index_t features, index_t rows, index_t items,
                                           index_t batch, bool elementwise, std::size_t scalar) {
     const auto d = static_cast<double>(features);
-    const double parts = 2 * static_cast<double>(o.components) * d * d, kept = (elementwise ? 3 : 0) * d;
-    return static_cast<double>(scalar) * (parts + kept * static_cast<double>(items)) +
+    const auto k = static_cast<double>(o.components), n = static_cast<double>(items);
+    // Factors and scatters of a lap, of the next one the factors; A, Sigma_y, means and what is made of some items of them.
+    const double parts = 3 * k * d * d, vectors = (elementwise ? 8 : 3) * d * n;
+    return static_cast<double>(scalar) * (parts + vectors) + 8 * k * n +
            gaussian_e_step_bytes(gaussian_e_step::moments, features, rows, items, features, batch, elementwise, scalar);
 }
 
@@ -209,9 +225,10 @@ template <Backend B, class Observation, parallel::Communicator C = parallel::sel
 ///     Sigma_k = (S_k + s S / n) / (n_k + s),  S = sum_k S_k,  s = options.shared
 ///
 /// m: the mixture's mean. That all covariances are drawn to the one within components (Friedman, "Regularized discriminant
-/// analysis", JASA 1989) is what a few dozen observations of each need. At most 1024 features, as K D^2 numbers are kept;
-/// costs K times as much as a lap of Gaussian EM, and its E-step once more. `tell(lap, sum_i log p(y_i))` of the mixture that a lap
-/// began with; none where go_on(), asked after each batch, was false. Throws value_error.
+/// analysis", JASA 1989) is what a few dozen observations of each need; w_k = (n_k + 1) / (n + K). At most 1024 features, as
+/// K D^2 numbers are kept. A lap costs K E-steps of a Gaussian of full rank for the responsibilities, which `ranks` share, and of masks
+/// about one more for the moments, else K more. `tell(lap, sum_i log p(y_i))` of the mixture that a lap began with; none where
+/// go_on(), asked after each batch, was false. Throws value_error, also where `start` has a basis.
 template <Backend B, class Observation, class Tell, class GoOn = always_go_on,
           parallel::Communicator C = parallel::self>
 [[nodiscard]] std::optional<gaussian_mixture<B>> fit_mixture(B& b, const diffusion::gaussian<B>& start,
@@ -220,6 +237,7 @@ template <Backend B, class Observation, class Tell, class GoOn = always_go_on,
                                                              const GoOn& go_on = {}, const C& ranks = {}) {
     const index_t d = start.features(), n = observed.items();
     check_mixture(o, d, n);
+    start.require_no_basis("prior::fit_mixture");
     const double spread = diffusion::trace_of(b, start) / static_cast<double>(std::max<index_t>(d, 1));
     return detail::by_masks(b, observed, [&](const auto& seen) -> std::optional<gaussian_mixture<B>> {
         auto mixture = detail::mixture_start(b, start, seen, o.components, block, seed);
@@ -248,7 +266,9 @@ template <Backend B, class Observation, class Tell, class GoOn = always_go_on,
                     finished = finished && detail::for_each_batch(b, g, part, block, add);
                     m_step.add(means, weight, std::move(scatter));
                 };
-                items.at(b, detail::items_of(*r, o.components, k), moments);
+                const auto index = detail::items_of(*r, o.components, k);
+                if (index.empty()) m_step.add_empty();
+                items.at(b, index, moments);
                 if (!finished) return std::nullopt;
             }
             mixture = m_step.end();

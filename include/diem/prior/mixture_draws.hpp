@@ -7,6 +7,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 #include <diem/core/macros.hpp>
 #include <diem/core/random.hpp>
@@ -29,16 +30,19 @@ namespace detail {
 struct scatter_items {  // the other way round, of the component alone
     int component;
     index_t features, from_stride, to_stride;
-    template <class T>
-    DIEM_HOST_DEVICE void operator()(index_t i, const int* index, const int* of, const T* from, T* to) const {
+    template <class Team, class T>
+    DIEM_HOST_DEVICE void operator()(index_t i, const Team& team, const int* index, const int* of, const T* from,
+                                     T* to) const {
         if (of[index[i]] != component) return;
-        for (index_t j = 0; j < features; ++j) to[index[i] * to_stride + j] = from[i * from_stride + j];
+        for (index_t j = team.first(); j < features; j += team.step())
+            to[index[i] * to_stride + j] = from[i * from_stride + j];
     }
 };
 
 }  // namespace detail
 
-/// Draws from p(x | y_i) under a mixture: a component by its responsibility, then `exact_draws` under it. Refers to both.
+/// Draws from p(x | y_i) under a mixture: a component by its responsibility, then `exact_draws` under it; where A is no mask, of all
+/// observations under each component, of which one is kept. Refers to both.
 template <Backend B, class Observation>
 class mixture_draws {
 public:
@@ -78,8 +82,8 @@ public:
                 result.finished = one.finished;
                 for (std::size_t s = 0; s < one.statuses.size(); ++s) result.statuses[s] += one.statuses[s];
                 const auto where = to_backend(b, index, part.items(), 1);
-                b.launch(part.items(), d, detail::scatter_items{k, d, d, x.stride()}, where.cview().data(),
-                         chosen.cview().data(), drawn.cview().data(), x.data());
+                launch_rows(b, part.items(), d, d, detail::scatter_items{k, d, d, x.stride()}, where.cview().data(),
+                            chosen.cview().data(), drawn.cview().data(), x.data());
             });
         return result;
     }
@@ -92,14 +96,16 @@ private:
 };
 
 /// `sample_by_draws` under the mixture that EM finds from a Gaussian, see `fit_mixture`; it is not kept, and found again where a run
-/// is resumed.
+/// is resumed that has not drawn all.
 template <Backend B, class Observation, class Observer, class Tell, class GoOn,
           parallel::Communicator C = parallel::self>
 bool sample_by_mixture(B& b, const diffusion::gaussian<B>& start, const Observation& observed, const mixture_options& o,
                        std::uint64_t seed, view_t<B> x, posterior::sample_state& state, index_t block,
                        const Observer& observer, const Tell& tell, const GoOn& go_on, const C& ranks = {}) {
+    if (state.drawn() == x.items()) return true;
     const auto mixture = fit_mixture(b, start, observed, o, block, seed, tell, go_on, ranks);
     if (!mixture) return false;
+    if (!go_on()) return false;
     const mixture_draws<B, Observation> draws(b, *mixture, observed, block, ranks);
     return sample_by_draws(
         b, [&](const random_key& key, view_t<B> to) { return draws(b, key, to, block, ranks, go_on); }, observed, seed,

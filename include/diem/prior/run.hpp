@@ -46,7 +46,7 @@ struct basic_run {
     const std::atomic<bool>* cancel = nullptr;
     /// Once, before anything is learned by `learn`: what the operators show of x.
     std::function<void(const recoverability&)> on_recoverability{};
-    /// After a lap of the Gaussian stage, a batch of samples, a reported step of training.
+    /// After a lap of the Gaussian stage or of a mixture, a batch of samples, a reported step of training.
     std::function<void(const progress&)> on_progress{};
     /// After a good lap: its diagnostics, its samples as they were drawn (D x n), the prior it made.
     std::function<void(const lap_diagnostics&, View, const Prior&)> on_lap{};

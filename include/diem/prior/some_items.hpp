@@ -7,6 +7,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/backend/team.hpp>
 #include <diem/core/macros.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/diagonal.hpp>
@@ -19,9 +20,10 @@ namespace diem::prior::detail {
 
 struct gather_items {  // item i of `to` = item index[i] of `from`
     index_t features, from_stride, to_stride;
-    template <class T>
-    DIEM_HOST_DEVICE void operator()(index_t i, const int* index, const T* from, T* to) const {
-        for (index_t j = 0; j < features; ++j) to[i * to_stride + j] = from[index[i] * from_stride + j];
+    template <class Team, class T>
+    DIEM_HOST_DEVICE void operator()(index_t i, const Team& team, const int* index, const T* from, T* to) const {
+        for (index_t j = team.first(); j < features; j += team.step())
+            to[i * to_stride + j] = from[index[i] * from_stride + j];
     }
 };
 
@@ -32,7 +34,7 @@ class some_items {
 
 public:
     some_items(B& b, const Observation& observed) : observed_(observed) {
-        if (!alone()) return;
+        if (!is_mask(observed)) return;
         const index_t d = observed.y().features(), n = observed.items();
         batch<B> ones(b, d, n);
         b.fill(ones.view(), T(1));
@@ -41,16 +43,17 @@ public:
         observed.forward_operator().apply(b, ones.cview(), gain_.view());
         observed.noise().apply(b, ones.cview(), variance_.view());
     }
-    /// f(observation, indices of its items), not called where there are none.
+    /// f(observation, indices of its items); not called where there are none.
     template <class F>
     void at(B& b, const std::vector<int>& index, const F& f) const {
         if (index.empty()) return;
-        if (alone()) {
+        if (is_mask(observed_)) {
             const index_t d = gain_.features(), n = static_cast<index_t>(index.size());
             const auto of = to_backend(b, index, n, 1);
             const auto taken = [&](const_view_t<B> from) {
                 batch<B> to(b, d, n);
-                b.launch(n, d, gather_items{d, from.stride(), d}, of.cview().data(), from.data(), to.view().data());
+                launch_rows(b, n, d, d, gather_items{d, from.stride(), d}, of.cview().data(), from.data(),
+                            to.view().data());
                 return to;
             };
             const auto y = taken(observed_.y()), gain = taken(gain_.cview()), variance = taken(variance_.cview());
@@ -65,15 +68,6 @@ public:
     }
 
 private:
-    [[nodiscard]] bool alone() const {
-        if constexpr (is_elementwise<Observation>)
-            return true;
-        else if constexpr (may_be_mask<Observation>)
-            return observed_.forward_operator().as_mask() != nullptr;
-        else
-            return false;
-    }
-
     const Observation& observed_;
     batch<B> gain_, variance_;
 };
