@@ -201,3 +201,40 @@ TEST_CASE("float32: the norm of a residual under diagonal and low rank") {
         CHECK(relative_error(doubles(to_host(b, y)), to_host(w, expected)) <= tolerance<float>(4));
     }
 }
+
+TEST_CASE("sums of covariances are linear in the weights of items") {
+    const index_t n = 12, items = 3;
+    const auto run = [&](auto& b, auto dense, index_t rank) {
+        using B = std::remove_cvref_t<decltype(b)>;
+        using conditional_type = std::conditional_t<decltype(dense)::value, posterior::dense_conditional<B>,
+                                                    posterior::elementwise_conditional<B>>;
+        const auto prior = make_prior(b, n, rank, 2, 0.3);
+        std::vector<float> seen(std::size_t(n * items), 1);
+        for (std::size_t k = 0; k < seen.size(); k += 2 + k / std::size_t(n)) seen[k] = 0;
+        const auto mask = put(b, seen, n, items);
+        batch<B> y(b, n, items), mean(b, n, items);
+        batch<B, double> evidence(b, items, 1);
+        b.fill(y.view(), scalar_t<B>(0.5));
+        const auto observed = posterior::observe(b, y.cview(), linop::mask<B>::per_item(mask.view()),
+                                                 linop::isotropic_covariance(n, 0.04));
+        conditional_type conditional(b, prior);
+        conditional.condition(b, observed, 0, mean.view(), evidence.flat());
+        const auto sum = [&](const std::vector<float>& weight) {
+            batch<B> c(b, n, n);
+            b.fill(c.view(), scalar_t<B>(0));
+            const auto w = put(b, weight, items, 1);
+            conditional.add_covariances(b, w.flat(), c.view());
+            return doubles(to_host(b, c));
+        };
+        const auto all = sum({2, 0, 0.25F}), first = sum({1, 0, 0}), last = sum({0, 0, 1});
+        std::vector<double> expected;
+        for (std::size_t k = 0; k < all.size(); ++k) expected.push_back(2 * first[k] + last[k] / 4);
+        CHECK(relative_error(all, expected) <= 1e-5);
+        CHECK(relative_error(first, last) > 0.01);
+    };
+    for (const index_t rank : {0, 3}) {
+        auto b = make_backend<single>();
+        run(b, std::false_type(), rank);
+        run(b, std::true_type(), rank);
+    }
+}
