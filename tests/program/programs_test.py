@@ -60,7 +60,7 @@ class Case(unittest.TestCase):
 
 class Absurd(Case):
     def test_options(self):
-        counts = {"demo": ("--gaussian-laps", "--laps", "--steps", "--free-steps", "--rank", "--threads", "--device"),
+        counts = {"demo": ("--gaussian-laps", "--components", "--laps", "--steps", "--free-steps", "--rank", "--threads", "--device"),
                   "gaussian": ("--items", "--laps", "--threads"), "covariances": ("--seeds", "--points", "--iterations"),
                   "cifar": ("--threads",), "mri": ("--threads",), "manifold": ("--threads",), "guidance": ("--threads",),
                   "classifier": ("--threads",)}
