@@ -85,9 +85,7 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
     if (s.network) {
         try {
             prior::check_em(em);
-            prior::check_mixture(em.mixture, features, data.items);
-            if (em.mixture.components > 1 && g.basis != prior::gaussian_basis::values)
-                throw value_error("a mixture needs \"gaussian.basis\": \"values\"");
+            prior::check_mixture(em.mixture, features, data.items, g.basis);
         } catch (const value_error& e) {
             c.fail("em", e.what());
         }

@@ -252,6 +252,8 @@ TEST_CASE("a mixture that cannot be is refused", "[prior]") {
     CHECK_THROWS_WITH(fit({.components = 2, .laps = -1}), Catch::Contains("laps is -1"));
     CHECK_THROWS_WITH(fit({.components = 2, .shared = 0}), Catch::Contains("shared"));
     CHECK_THROWS_WITH(prior::check_mixture({.components = 2}, 1025), Catch::Contains("1025"));
+    CHECK_THROWS_WITH(prior::check_mixture({.components = 2}, 4, 10, prior::gaussian_basis::frequencies),
+                      Catch::Contains("gaussian.basis"));
     const linop::hartley basis(2, 2, 1);
     CHECK_THROWS_WITH(prior::fit_mixture(b, prior::isotropic_gaussian(b, features, 1, basis), observed,
                                          {.components = 2}, 256, 1, [](index_t, double) {}),

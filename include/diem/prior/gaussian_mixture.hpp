@@ -86,7 +86,6 @@ public:
         ppca_.rank = features;
         ppca_.exact_below = features;
         ppca_.least_rest = least_rest;
-        b.fill(pooled_.view(), T(0));
     }
     /// Where means are drawn to: the mixture's own.
     void begin(const gaussian_mixture<B>& mixture) {

@@ -161,10 +161,7 @@ template <Backend B, class Observation>
         net.emplace(*network);
         check_em(options.em);
         check_size("prior::learn", "network features", net->features(), observed.forward_operator().cols());
-        check_mixture(options.em.mixture, net->features(), observed.items());
-        check_value("prior::learn",
-                    options.em.mixture.components == 1 || options.gaussian.basis == gaussian_basis::values,
-                    "a mixture needs a Gaussian in the basis of values");
+        check_mixture(options.em.mixture, net->features(), observed.items(), options.gaussian.basis);
     }
     options.gaussian.seed = options.em.seed;
     auto seen = recoverability_of(b, observed.forward_operator(), observed.items(), options.recoverability);
