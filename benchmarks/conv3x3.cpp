@@ -27,8 +27,11 @@ namespace {
 using namespace diem;
 using namespace diem::detail::eigen;
 
-using floats = std::vector<float>;
-using doubles = std::vector<double>;
+/// Aligned as the pool's blocks are.
+template <class T>
+using numbers = std::vector<T, Eigen::aligned_allocator<T>>;
+using floats = numbers<float>;
+using doubles = numbers<double>;
 
 double now() {
     timespec t{};
@@ -70,21 +73,20 @@ double deviation(const floats& got, const doubles& expected) {
 
 template <class T>
 struct results {
-    std::vector<T> y, x_bar, kernel_bar;
+    numbers<T> y, x_bar, kernel_bar;
     double forward = 0, input = 0, params = 0, transform = 0;  ///< seconds
 };
 
 template <class T>
-results<T> measure(const conv3x3_shape& g, const conv_method& algorithm, const std::vector<T>& x,
-                   const std::vector<T>& y_bar, const std::vector<T>& kernel, const std::vector<T>& bias,
-                   double budget) {
+results<T> measure(const conv3x3_shape& g, const conv_method& algorithm, const numbers<T>& x, const numbers<T>& y_bar,
+                   const numbers<T>& kernel, const numbers<T>& bias, double budget) {
     results<T> r;
     r.y.resize(y_bar.size());
     r.x_bar.resize(x.size());
     r.kernel_bar.resize(kernel.size());
     for (const conv_pass pass : {conv_pass::forward, conv_pass::vjp_input}) {
-        std::vector<T> weights(size(conv3x3_weights_size<T>(g, pass, algorithm)));
-        std::vector<T> workspace(size(conv3x3_workspace_size<T>(g, pass, algorithm)));
+        numbers<T> weights(size(conv3x3_weights_size<T>(g, pass, algorithm)));
+        numbers<T> workspace(size(conv3x3_workspace_size<T>(g, pass, algorithm)));
         r.transform +=
             least(budget / 4, [&] { conv3x3_transform_weights(g, pass, algorithm, kernel.data(), weights.data()); });
         const index_t units = conv3x3_units(g, pass);
@@ -99,7 +101,7 @@ results<T> measure(const conv3x3_shape& g, const conv_method& algorithm, const s
                                   workspace.data());
             });
     }
-    std::vector<T> workspace(size(conv3x3_params_workspace_size<T>(g, algorithm, conv3x3_all(g))));
+    numbers<T> workspace(size(conv3x3_params_workspace_size<T>(g, algorithm, conv3x3_all(g))));
     r.params = least(budget, [&] {
         conv3x3_vjp_params<T>(g, algorithm, x.data(), y_bar.data(), r.kernel_bar.data(), nullptr, false, conv3x3_all(g),
                               workspace.data());
@@ -144,6 +146,8 @@ std::string name(const conv_method& method) {
             return "winograd2" + rounded;
         case conv_algorithm::winograd4:
             return "winograd4" + rounded;
+        case conv_algorithm::tiles:
+            return "tiles" + rounded;
         default:
             return "automatic" + rounded;
     }
@@ -190,8 +194,10 @@ int main(int argc, char** argv) {
         for (const conv_method& method :
              {conv_method(conv_algorithm::direct), conv_method(conv_algorithm::winograd2),
               conv_method(conv_algorithm::winograd4), conv_method(conv_algorithm::automatic),
-              conv_method(conv_algorithm::winograd2, bf16), conv_method(conv_algorithm::winograd4, bf16)}) {
+              conv_method(conv_algorithm::winograd2, bf16), conv_method(conv_algorithm::winograd4, bf16),
+              conv_method(conv_algorithm::tiles, bf16)}) {
             if (g.stride == 2 && method.algorithm != conv_algorithm::direct) continue;
+            if (method.algorithm == conv_algorithm::tiles && !has_tiles()) continue;
             const auto r = measure<float>(g, method, x, y_bar, kernel, bias, budget);
             const double e[3] = {deviation(r.y, exact.y), deviation(r.x_bar, exact.x_bar),
                                  deviation(r.kernel_bar, exact.kernel_bar)};

@@ -12,6 +12,8 @@ set(DIEM_HEADERS
     include/diem/backend/eigen/conv3x3_direct.hpp
     include/diem/backend/eigen/conv3x3_plan.hpp
     include/diem/backend/eigen/conv3x3_streamed.hpp
+    include/diem/backend/eigen/conv3x3_tiles.hpp
+    include/diem/backend/eigen/conv3x3_tiles_params.hpp
     include/diem/backend/eigen/conv3x3_transforms.hpp
     include/diem/backend/eigen/conv3x3_winograd.hpp
     include/diem/backend/eigen/elementwise.hpp
@@ -26,6 +28,7 @@ set(DIEM_HEADERS
     include/diem/backend/eigen/matrix.hpp
     include/diem/backend/eigen/random.hpp
     include/diem/backend/eigen/simd_level.hpp
+    include/diem/backend/eigen/tiles.hpp
     include/diem/backend/fft.hpp
     include/diem/backend/functors.hpp
     include/diem/backend/host_threads.hpp

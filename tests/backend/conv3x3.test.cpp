@@ -143,7 +143,8 @@ struct fixture {
 constexpr auto bf16 = product_precision::bf16;
 const std::vector<conv_method> algorithms{conv_algorithm::automatic,         conv_algorithm::direct,
                                           conv_algorithm::winograd2,         conv_algorithm::winograd4,
-                                          {conv_algorithm::winograd2, bf16}, {conv_algorithm::winograd4, bf16}};
+                                          {conv_algorithm::winograd2, bf16}, {conv_algorithm::winograd4, bf16},
+                                          {conv_algorithm::tiles, bf16}};
 
 /// With rounded factors F(4x4) is off by 1.5 % of the root mean square (bfloat16.test.cpp); in images that are all edge, whose sums
 /// have fewer terms, by up to three times that, and the largest of some hundreds is four times as large.

@@ -7,6 +7,7 @@
 
 #include <diem/backend/eigen/bfloat16.hpp>
 #include <diem/backend/eigen/conv3x3_direct.hpp>
+#include <diem/backend/eigen/conv3x3_tiles.hpp>
 #include <diem/backend/eigen/conv3x3_winograd.hpp>
 #include <diem/backend/eigen/simd_level.hpp>
 #include <diem/backend/product_precision.hpp>
@@ -43,7 +44,13 @@
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
-enum class conv_algorithm { automatic, direct, winograd2, winograd4 };
+enum class conv_algorithm {
+    automatic,
+    direct,
+    winograd2,
+    winograd4,
+    tiles  ///< of bf16 products where `has_tiles()`; else direct
+};
 
 enum class conv_pass { forward, vjp_input, vjp_params };
 
@@ -75,6 +82,10 @@ inline void check_range(const char* where, const char* what, index_t first, inde
 
 template <class T, class F>
 decltype(auto) with_conv3x3(const conv_method& method, F&& f) {
+#if defined(DIEM_HAS_TILES)
+    if constexpr (std::is_same_v<T, float>)
+        if (method.algorithm == conv_algorithm::tiles) return f(conv3x3_tiles{});
+#endif
     const bool winograd2 = method.algorithm == conv_algorithm::winograd2;
     if (!winograd2 && method.algorithm != conv_algorithm::winograd4) return f(conv3x3_direct<T>{});
     if constexpr (std::is_same_v<T, float>)
@@ -102,8 +113,14 @@ constexpr conv_algorithm conv3x3_algorithm(const conv3x3_shape& g, conv_pass pas
     return depth >= 32 || (depth >= 16 && results >= 16) ? conv_algorithm::winograd4 : conv_algorithm::direct;
 }
 
-/// The method that a call with `requested` uses.
-constexpr conv_method conv3x3_method(const conv3x3_shape& g, conv_pass pass, const conv_method& requested) {
+/// The method that a call with `requested` uses: products in bf16 are those of tiles where the processor has them.
+template <class T>
+conv_method conv3x3_method(const conv3x3_shape& g, conv_pass pass, const conv_method& requested) {
+    const bool tiles = std::is_same_v<T, float> && requested.products == product_precision::bf16 && has_tiles() &&
+                       g.stride == 1 && std::min(g.in, g.out) >= 16;
+    if (tiles && (requested.algorithm == conv_algorithm::automatic || requested.algorithm == conv_algorithm::tiles))
+        return {conv_algorithm::tiles, requested.products};
+    if (requested.algorithm == conv_algorithm::tiles) return {conv_algorithm::direct, requested.products};
     return {conv3x3_algorithm(g, pass, requested), requested.products};
 }
 
@@ -111,7 +128,7 @@ constexpr conv_method conv3x3_method(const conv3x3_shape& g, conv_pass pass, con
 template <class T>
 index_t conv3x3_weights_size(const conv3x3_shape& g, conv_pass pass, const conv_method& method) {
     check_conv3x3("conv3x3_weights_size", g);
-    return with_conv3x3<T>(conv3x3_method(g, pass, method), [&](auto a) { return a.weights_size(g); });
+    return with_conv3x3<T>(conv3x3_method<T>(g, pass, method), [&](auto a) { return a.weights_size(g); });
 }
 
 /// Panels into which the transformed kernel of a pass is cut, `simd<T>::panel` channels of the result each.
@@ -127,7 +144,7 @@ void conv3x3_transform_weights(const conv3x3_shape& g, conv_pass pass, const con
                                T* weights, index_t first, index_t last) {
     check_conv3x3("conv3x3_transform_weights", g);
     check_range("conv3x3_transform_weights", "panels", first, last, conv3x3_panels<T>(g, pass));
-    with_conv3x3<T>(conv3x3_method(g, pass, method), [&](auto a) {
+    with_conv3x3<T>(conv3x3_method<T>(g, pass, method), [&](auto a) {
         if (pass == conv_pass::forward)
             a.pack(g, kernel, weights, first, last);
         else
@@ -149,7 +166,7 @@ inline index_t conv3x3_units(const conv3x3_shape& g, conv_pass pass) {
 template <class T>
 index_t conv3x3_workspace_size(const conv3x3_shape& g, conv_pass pass, const conv_method& method) {
     check_conv3x3("conv3x3_workspace_size", g);
-    return with_conv3x3<T>(conv3x3_method(g, pass, method), [&](auto a) { return a.workspace_size(g); });
+    return with_conv3x3<T>(conv3x3_method<T>(g, pass, method), [&](auto a) { return a.workspace_size(g); });
 }
 
 /// y (+)= conv(x, kernel) + bias for the units first .. last - 1; `bias` may be null.
@@ -158,7 +175,7 @@ void conv3x3_forward(const conv3x3_shape& g, const conv_method& method, const T*
                      T* y, bool accumulate, index_t first, index_t last, T* workspace) {
     check_conv3x3("conv3x3_forward", g);
     check_range("conv3x3_forward", "units", first, last, conv3x3_units(g, conv_pass::forward));
-    with_conv3x3<T>(conv3x3_method(g, conv_pass::forward, method),
+    with_conv3x3<T>(conv3x3_method<T>(g, conv_pass::forward, method),
                     [&](auto a) { a.forward(g, weights, bias, x, y, accumulate, first, last, workspace); });
 }
 
@@ -168,7 +185,7 @@ void conv3x3_vjp_input(const conv3x3_shape& g, const conv_method& method, const 
                        bool accumulate, index_t first, index_t last, T* workspace) {
     check_conv3x3("conv3x3_vjp_input", g);
     check_range("conv3x3_vjp_input", "units", first, last, conv3x3_units(g, conv_pass::vjp_input));
-    with_conv3x3<T>(conv3x3_method(g, conv_pass::vjp_input, method),
+    with_conv3x3<T>(conv3x3_method<T>(g, conv_pass::vjp_input, method),
                     [&](auto a) { a.vjp_input(g, weights, y_bar, x_bar, accumulate, first, last, workspace); });
 }
 
@@ -179,9 +196,17 @@ constexpr conv3x3_block conv3x3_all(const conv3x3_shape& g) { return {0, g.in, 0
 template <class T>
 index_t conv3x3_params_workspace_size(const conv3x3_shape& g, const conv_method& method, const conv3x3_block& block) {
     check_conv3x3("conv3x3_params_workspace_size", g);
-    return with_conv3x3<T>(conv3x3_method(g, conv_pass::vjp_params, method), [&](auto a) {
+    return with_conv3x3<T>(conv3x3_method<T>(g, conv_pass::vjp_params, method), [&](auto a) {
         return a.params_workspace_size(g, block.in_last - block.in_first, block.out_last - block.out_first);
     });
+}
+
+/// Result channels of a block where the parameter VJP is split into `parts` or more: what each of them does with x costs nothing
+/// where vectors multiply, and a part of the time of tiles.
+template <class T>
+index_t conv3x3_params_block(const conv3x3_shape& g, const conv_method& method, index_t parts) {
+    if (conv3x3_method<T>(g, conv_pass::vjp_params, method).algorithm != conv_algorithm::tiles) return 64;
+    return round_up((g.out + parts - 1) / parts, simd<T>::panel);
 }
 
 /// kernel_bar[a, b, c, d] (+)= sum over items and pixels of x[s i + a - 1, s j + b - 1, c] y_bar[i, j, d] for the block,
@@ -198,7 +223,7 @@ void conv3x3_vjp_params(const conv3x3_shape& g, const conv_method& method, const
         for (index_t t = 0; t < 9; ++t)
             for (index_t c = block.in_first; c < block.in_last; ++c)
                 std::fill_n(kernel_bar + (t * g.in + c) * g.out + block.out_first, out, T(0));
-    with_conv3x3<T>(conv3x3_method(g, conv_pass::vjp_params, method), [&](auto a) {
+    with_conv3x3<T>(conv3x3_method<T>(g, conv_pass::vjp_params, method), [&](auto a) {
         a.vjp_params(g, x, y_bar, kernel_bar, block.in_first, block.in_last, block.out_first, block.out_last,
                      workspace);
     });

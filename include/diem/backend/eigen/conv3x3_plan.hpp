@@ -68,7 +68,7 @@ public:
         adopt(b);
         const conv3x3_shape g = of(x.items());
         T* const bias = bias_bar.size() > 0 ? bias_bar.data() : nullptr;
-        const index_t blocks = (g.out + block - 1) / block;
+        const index_t block = conv3x3_params_block<T>(g, method_, b.threads()), blocks = (g.out + block - 1) / block;
         b.parallel(blocks, std::max<index_t>(1, 9 * g.items * g.height * g.width * g.in),
                    [&](index_t first, index_t last) {
                        for (index_t k = first; k < last; ++k) {
@@ -82,8 +82,6 @@ public:
     }
 
 private:
-    static constexpr index_t block = 64;  ///< result channels of one part of the parameter VJP
-
     [[nodiscard]] conv3x3_shape of(index_t items) const {
         conv3x3_shape g = shape_;
         g.items = items;

@@ -100,8 +100,8 @@ struct conv3x3_streamed_plan {
 /// Calls f with the conv3x3_streamed of the method and the pass's own shape; not where there is none.
 template <class T, class F>
 void with_conv3x3_streamed(const conv3x3_shape& g, conv_pass pass, const conv_method& method, const F& f) {
-    with_conv3x3<T>(conv3x3_method(g, pass, method), [&]<class A>(A) {
-        if constexpr (requires { A::tile; })
+    with_conv3x3<T>(conv3x3_method<T>(g, pass, method), [&]<class A>(A) {
+        if constexpr (requires { typename A::factors; })
             f(conv3x3_streamed<T, A::tile, typename A::factors>{}, pass == conv_pass::forward ? g : g.turned());
     });
 }
