@@ -114,6 +114,7 @@ set(DIEM_HEADERS
     include/diem/model/any_network.hpp
     include/diem/model/config.hpp
     include/diem/model/detail/coefficients.hpp
+    include/diem/model/detail/network_blocks.hpp
     include/diem/model/gaussian_skip.hpp
     include/diem/model/parameterization.hpp
     include/diem/model/preconditioned.hpp

@@ -185,7 +185,7 @@ public:
         detail::check_gemm(a, ta, b, tb, c);
         const index_t k = ta == op::none ? a.items() : a.features();
         const auto kernel = detail::eigen::choose_gemm(ta, tb, c.features(), c.items(), k);
-        split_product(a, ta, b, tb, c, k, [&](const S* from_a, const S* from_b, S* to, index_t rows, index_t cols) {
+        split_product(a, ta, b, tb, c, k, 2, [&](const S* from_a, const S* from_b, S* to, index_t rows, index_t cols) {
             multiply<S>(kernel, alpha, from_a, a.stride(), ta, from_b, b.stride(), tb, beta, to, c.stride(), rows, cols,
                         k);
         });
@@ -209,7 +209,8 @@ public:
         if (!rounds()) return gemm(alpha, a, ta, b, tb, beta, c);
         detail::check_gemm(a, ta, b, tb, c);
         const index_t k = ta == op::none ? a.items() : a.features();
-        split_product(a, ta, b, tb, c, k, [&](const T* from_a, const T* from_b, T* to, index_t rows, index_t cols) {
+        // One part per thread: each packs the factor that they share.
+        split_product(a, ta, b, tb, c, k, 1, [&](const T* from_a, const T* from_b, T* to, index_t rows, index_t cols) {
             auto workspace = allocate<T>(detail::eigen::multiply_rounded_workspace(rows));
             detail::eigen::multiply_rounded<T>(
                 {alpha, from_a, a.stride(), ta, from_b, b.stride(), tb, beta, to, c.stride(), rows, cols, k},
@@ -286,10 +287,11 @@ private:
 
     [[nodiscard]] bool rounds() const { return std::is_same_v<T, float> && products_ != product_precision::float32; }
 
-    /// f(op(A) from its row, op(B) from its column, C from its element, rows, columns) for parts of C = op(A) op(B).
+    /// f(op(A) from its row, op(B) from its column, C from its element, rows, columns) for parts of C = op(A) op(B), `each` of
+    /// them for a thread.
     template <class U, class W, class S, class F>
     void split_product(const batch_view<U*>& a, op ta, const batch_view<W*>& b, op tb, const batch_view<S*>& c,
-                       index_t k, const F& f) {
+                       index_t k, int each, const F& f) {
         const index_t m = c.features(), n = c.items();
         const auto part = [&](index_t i, index_t rows, index_t j, index_t cols) {
             f(a.data() + (ta == op::none ? i : i * a.stride()), b.data() + (tb == op::none ? j * b.stride() : j),
@@ -297,9 +299,9 @@ private:
         };
         const bool by_columns = n >= m, tall = !by_columns && m > most_rows;
         if (!tall && (threads() == 1 || m * n * k < smallest_product)) return part(0, m, 0, n);
-        // Two parts per thread, along the longer side, whole register blocks each (48: of every vector length, so that an
-        // element is computed in the same way whatever the number of threads).
-        const index_t length = by_columns ? n : m, even = (length / (2 * threads()) + 48) / 48 * 48,
+        // Along the longer side, whole register blocks each (48: of every vector length, so that an element is computed in
+        // the same way whatever the number of threads).
+        const index_t length = by_columns ? n : m, even = (length / (each * threads()) + 48) / 48 * 48,
                       piece = tall ? std::min(even, most_rows) : even;
         const index_t cost = m * n * k < smallest_product ? 1 : smallest_job;
         parallel((length + piece - 1) / piece, cost, [&](index_t first, index_t last) {

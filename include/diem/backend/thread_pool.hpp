@@ -37,13 +37,15 @@ public:
     explicit thread_pool(int threads) : thread_pool(threads, [](auto body) { return std::thread(std::move(body)); }) {}
     /// With `spawn(body)`, which returns the std::thread that runs body(), or throws where there are no more.
     template <class Spawn>
-    thread_pool(int threads, const Spawn& spawn) : requested_(threads < 1 ? host_threads() : threads) {
+    thread_pool(int threads, const Spawn& spawn)
+        : requested_(threads < 1 ? host_threads() : threads),
+          shares_(static_cast<std::size_t>(std::clamp(requested_, 1, most_threads))) {
         if (requested_ > most_threads)
             throw value_error("thread_pool: " + std::to_string(requested_) + " threads, expected at most " +
                               std::to_string(most_threads));
         workers_.reserve(static_cast<std::size_t>(requested_ - 1));
         try {
-            for (int k = 1; k < requested_; ++k) workers_.push_back(spawn([this] { work(); }));
+            for (int k = 1; k < requested_; ++k) workers_.push_back(spawn([this, k] { work(k); }));
         } catch (const std::exception&) {  // the threads that there are do
         }
     }
@@ -99,9 +101,11 @@ private:
         thread_pool& pool_;
     };
 
-    // The ticket: the number of the job, and how many of its chunks nobody has claimed. A chunk is claimed by
-    // compare-and-swap of the whole, so that a worker that comes late, with the ticket of a job that is over, gets nothing.
-    // What the job is stands beside it, is read after a claim only, and is not changed before that chunk is finished.
+    // Each thread has a share of the chunks, the same part of the range in every job, so that it finds in its cache what it wrote
+    // in the last one; then it helps others. The ticket of a share: the number of the job, and how many of its chunks nobody has
+    // claimed. A chunk is claimed by compare-and-swap of the whole, so that a worker that comes late, with the ticket of a job
+    // that is over, gets nothing. What the job is stands beside it, is read after a claim only, and is not changed before
+    // that chunk is finished.
     static constexpr int chunk_bits = 20;
     static constexpr std::uint64_t chunk_mask = (std::uint64_t{1} << chunk_bits) - 1;
     static_assert(4 * most_threads <= static_cast<int>(chunk_mask));
@@ -139,13 +143,18 @@ private:
         count_ = count;
         call_ = call;
         body_ = body;
-        const auto chunks = static_cast<std::uint32_t>((count + chunk_ - 1) / chunk_);
+        chunks_ = (count + chunk_ - 1) / chunk_;
+        const auto chunks = static_cast<std::uint32_t>(chunks_);
         unfinished_.store(chunks, std::memory_order_relaxed);
-        ticket_.store(++job_ << chunk_bits | chunks, std::memory_order_release);
+        ++job_;
+        for (int k = 0; k < threads(); ++k)
+            shares_[static_cast<std::size_t>(k)].ticket.store(
+                job_ << chunk_bits | static_cast<std::uint64_t>(first_chunk(k + 1) - first_chunk(k)),
+                std::memory_order_release);
         // Read-modify-write before each notify: a plain store could pass the look for sleepers.
         jobs_.fetch_add(1);
         jobs_.notify_all();
-        const int taken = take_chunks();
+        const int taken = take_chunks(0);
         pause_while([this] { return unfinished_.load(std::memory_order_acquire) != 0; }, caller_laps);
         for (std::uint32_t left; (left = unfinished_.load(std::memory_order_acquire)) != 0;)
             unfinished_.wait(left, std::memory_order_acquire);
@@ -164,14 +173,20 @@ private:
         debt_ = multiple_ * -std::exchange(credit_, 0);
         if (debt_ > short_job) multiple_ = std::min(2 * multiple_, most_multiple);
     }
-    /// How many this thread got.
-    int take_chunks() {
+    /// Where the share of a thread begins.
+    [[nodiscard]] index_t first_chunk(int thread) const { return thread * chunks_ / threads(); }
+    /// Of its own share first; how many this thread got.
+    int take_chunks(int thread) {
         int taken = 0;
-        for (std::uint64_t seen = ticket_.load(std::memory_order_acquire); (seen & chunk_mask) != 0;) {
-            if (!ticket_.compare_exchange_weak(seen, seen - 1, std::memory_order_acquire)) continue;
-            finish_chunk(static_cast<index_t>(seen & chunk_mask) - 1);
-            ++taken;
-            seen = ticket_.load(std::memory_order_acquire);
+        for (int step = 0; step < threads(); ++step) {
+            const int owner = (thread + step) % threads();
+            auto& ticket = shares_[static_cast<std::size_t>(owner)].ticket;
+            for (std::uint64_t seen = ticket.load(std::memory_order_acquire); (seen & chunk_mask) != 0;) {
+                if (!ticket.compare_exchange_weak(seen, seen - 1, std::memory_order_acquire)) continue;
+                finish_chunk(first_chunk(owner + 1) - static_cast<index_t>(seen & chunk_mask));
+                ++taken;
+                seen = ticket.load(std::memory_order_acquire);
+            }
         }
         return taken;
     }
@@ -185,13 +200,13 @@ private:
             }
         if (unfinished_.fetch_sub(1) == 1) unfinished_.notify_one();
     }
-    void work() {
+    void work(int thread) {
         for (std::uint32_t seen = 0;;) {
             pause_while([&] { return jobs_.load(std::memory_order_acquire) == seen; }, worker_laps);
             jobs_.wait(seen, std::memory_order_acquire);
             seen = jobs_.load(std::memory_order_acquire);
             if (stop_) return;
-            take_chunks();
+            take_chunks(thread);
         }
     }
     /// Returns when `waiting()` no longer holds, or soon.
@@ -208,17 +223,22 @@ private:
         }
     }
 
+    static constexpr std::size_t line = 64;  // of a cache: what one thread writes and another waits for has its own
+    struct share_of_thread {
+        alignas(line) std::atomic<std::uint64_t> ticket{0};
+    };
+
     const int requested_;
     std::vector<std::thread> workers_;
+    std::vector<share_of_thread> shares_;
     std::atomic<bool> entered_{false}, stop_{false}, failed_{false};
-    std::atomic<std::uint32_t> jobs_{0};  // how many have been published: what workers sleep on
-    std::atomic<std::uint64_t> ticket_{0};
-    std::atomic<std::uint32_t> unfinished_{0};  // chunks: what the caller sleeps on
-    std::uint64_t job_ = 0;
+    alignas(line) std::atomic<std::uint32_t> jobs_{0};        // how many have been published: what workers sleep on
+    alignas(line) std::atomic<std::uint32_t> unfinished_{0};  // chunks: what the caller sleeps on
+    alignas(line) std::uint64_t job_ = 0;
     double debt_ = 0, credit_ = 0, multiple_ = 1;  // seconds, and the caller's alone
     call_type call_ = nullptr;
     const void* body_ = nullptr;
-    index_t count_ = 0, chunk_ = 1;
+    index_t count_ = 0, chunk_ = 1, chunks_ = 0;
     std::mutex mutex_;
     std::exception_ptr error_;
 };

@@ -17,6 +17,7 @@
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/linop/concept.hpp>
 #include <diem/model/detail/coefficients.hpp>
+#include <diem/model/detail/network_blocks.hpp>
 #include <diem/model/gaussian_skip.hpp>
 #include <diem/model/parameterization.hpp>
 #include <diem/nn/embedding.hpp>
@@ -83,28 +84,26 @@ public:
         check_shape("model::vjp_params", "x_hat_bar", x_hat_bar, x_hat_.features(), x_hat_.items());
         batch<B> y_bar(b, x_hat_bar.features(), x_hat_bar.items());
         coefficients_.scale(b, table::out, x_hat_bar, y_bar);
-        model_->net_.vjp_params(b, model_->parameters(), saved_, y_bar, grad, mode, view_t<B>());
+        blocks::vjp_params(b, model_->net_, model_->parameters(), saved_, y_bar, grad, mode);
     }
 
 private:
     friend class preconditioned<B, Net>;
     using table = detail::coefficient_table<B>;
+    using blocks = detail::network_blocks<B, Net>;
 
     explicit preconditioned_linearization(preconditioned<B, Net>& model) : model_(&model) {}
 
     template <bool adjoint>
     void derivative(B& b, const_view_t<B> in, view_t<B> out) const {
-        if constexpr (adjoint)
-            model_->net_.vjp(b, model_->parameters(), saved_, in, out);
-        else
-            model_->net_.jvp(b, model_->parameters(), saved_, in, out);
+        blocks::template derivative<adjoint>(b, model_->net_, model_->parameters(), saved_, in, out);
         coefficients_.combine(b, table::skip, in, table::in_out, out);
         if (model_->skip_) model_->skip_->add(b, gains_, in, out);
     }
 
     preconditioned<B, Net>* model_;
     detail::coefficient_table<B> coefficients_;
-    typename Net::activations saved_;
+    typename blocks::saved saved_;
     batch<B> x_hat_, gains_;
 };
 
@@ -184,7 +183,7 @@ public:
         const batch<B> embedding = embed(b, std::move(noise));
         batch<B> scaled(b, x_t.features(), x_t.items());
         c.scale(b, coefficients::in, x_t, scaled);
-        net_.forward(b, parameters(), scaled, embedding, x_hat);
+        blocks::forward(b, net_, parameters(), scaled, embedding, x_hat);
         add_skip(b, c, skip_ ? skip_->gains(b, sigma) : batch<B>(), x_t, x_hat);
     }
 
@@ -208,6 +207,7 @@ public:
 private:
     friend class preconditioned_linearization<B, Net>;
     using coefficients = detail::coefficient_table<B>;
+    using blocks = detail::network_blocks<B, Net>;
 
     void check_arguments(const char* where, const_view_t<B> x_t, const diffusion::noise_level<B>& sigma) const {
         check_size(where, "x_t.features()", x_t.features(), features());
@@ -226,7 +226,7 @@ private:
         batch<B> scaled(b, x_t.features(), x_t.items());
         l.coefficients_.scale(b, coefficients::in, x_t, scaled);
         l.x_hat_ = batch<B>(b, x_t.features(), x_t.items());
-        net_.forward(b, parameters(), scaled, embedding, l.x_hat_, save, l.saved_);
+        blocks::forward(b, net_, parameters(), scaled, embedding, l.x_hat_, save, l.saved_);
         if (skip_) l.gains_ = skip_->gains(b, sigma);
         add_skip(b, l.coefficients_, l.gains_, x_t, l.x_hat_);
         return l;

@@ -76,6 +76,8 @@ public:
         else
             labels_ = std::move(labels);
     }
+    /// As of `unet`; not with a class for each item.
+    [[nodiscard]] bool concurrent() const { return labels_.empty(); }
     void parameters_changed() {
         for (stage& s : layout_.stages) {
             if (s.conv) s.conv->changed();

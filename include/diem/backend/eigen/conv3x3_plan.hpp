@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <memory>
+#include <mutex>
+#include <utility>
 
 #include <diem/backend/eigen/conv3x3.hpp>
 #include <diem/backend/eigen/conv3x3_streamed.hpp>
@@ -18,7 +21,8 @@ inline namespace DIEM_SIMD_NAMESPACE {
 /// are kept until `changed` where they are small, from the second call on: a training step, which takes each once, would keep
 /// them for nothing. Large ones (36 / 9 of the parameters, twice, would dominate the memory of a
 /// big network) are transformed in each call, as a whole, which costs 5 - 20 % of the call, or piece by piece
-/// (conv3x3_streamed.hpp). The work is split among the backend's threads. Images are contiguous, (height, width, channels).
+/// (conv3x3_streamed.hpp). Several threads may call the forward pass and the input VJP at once, each with its own backend. The work
+/// is split among the backend's threads. Images are contiguous, (height, width, channels).
 template <class T>
 class conv3x3_plan {
 public:
@@ -92,6 +96,7 @@ private:
     /// What is kept was made for one kind of products.
     template <class B>
     void adopt(const B& b) {
+        const std::lock_guard lock(*mutex_);
         if (method_.products == b.products()) return;
         method_.products = b.products();
         changed();
@@ -105,17 +110,24 @@ private:
     template <class B>
     const T* weights(B& b, conv_pass pass, vector_view<const T*> kernel, buffer& temporary) {
         transformed& of_pass = passes_[pass == conv_pass::forward ? 0 : 1];
+        std::unique_lock lock(*mutex_);
         if (of_pass.kernel.size() > 0) return of_pass.kernel.data();
+        if (!kept(pass) || !std::exchange(of_pass.used, true)) {
+            lock.unlock();
+            transform(b, pass, kernel, temporary, true);
+            return temporary.data();
+        }
+        transform(b, pass, kernel, of_pass.kernel, false);  // others wait for it
+        return of_pass.kernel.data();
+    }
+    template <class B>
+    void transform(B& b, conv_pass pass, vector_view<const T*> kernel, buffer& to, bool passing) const {
         const index_t size = conv3x3_weights_size<T>(shape_, pass, method_);
-        const bool keep = kept(pass) && of_pass.used;
-        buffer& to = keep ? of_pass.kernel : temporary;
-        of_pass.used = true;
-        to = b.template allocate<T>(keep ? size : for_a_call(size));
+        to = b.template allocate<T>(passing ? for_a_call(size) : size);
         const index_t panels = conv3x3_panels<T>(shape_, pass);
         b.parallel(panels, size / std::max<index_t>(panels, 1), [&](index_t first, index_t last) {
             conv3x3_transform_weights<T>(shape_, pass, method_, kernel.data(), to.data(), first, last);
         });
-        return to.data();
     }
     /// Elements of what lives for one call: layers of other sizes use the same block of the pool.
     static index_t for_a_call(index_t size) {
@@ -165,6 +177,7 @@ private:
         bool used = false;
     };
     transformed passes_[2];
+    std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();  ///< of the two above; moves with the plan
 };
 
 }  // namespace DIEM_SIMD_NAMESPACE

@@ -79,11 +79,18 @@ struct conv3x3_tiles : conv3x3_tiles_params {
     static index_t plane_size(index_t rows, index_t columns) {
         return ((rows + 2) * (columns + 1) + 2 + 2 * tile_side) * tile_side;
     }
+    /// Strips that pass a panel of the kernel together, so that a kernel that fits in no cache is read for all of them at once.
+    static index_t strips(index_t strip, index_t depth, index_t results) {
+        constexpr index_t budget = 131072, most = 16;  // words
+        if ((results + panel - 1) / panel * panel_size(depth) <= budget) return 1;
+        return std::clamp<index_t>(budget / strip, 1, most);
+    }
     static index_t workspace_size(const conv3x3_shape& g) {
-        const auto one = [&](index_t depth) {
-            return steps(depth) * plane_size(strip_rows(g.height, g.width, depth), g.width);
+        const auto one = [&](index_t depth, index_t results) {
+            const index_t strip = steps(depth) * plane_size(strip_rows(g.height, g.width, depth), g.width);
+            return strips(strip, depth, results) * strip;
         };
-        return std::max(one(g.in), one(g.out)) + panel * panel;
+        return std::max(one(g.in, g.out), one(g.out, g.in)) + panel * panel;
     }
 
     /// y (+)= conv(x) + bias for the bands first .. last - 1. The input VJP is this with the adjoint's weights.
@@ -92,16 +99,28 @@ struct conv3x3_tiles : conv3x3_tiles_params {
                     index_t last, float* workspace) {
         const tile_sums_scope scope;
         const index_t most = strip_rows(rows, columns, in), plane = plane_size(most, columns),
-                      per_item = conv_bands(rows);
-        float* const sums = workspace + steps(in) * plane;
+                      per_item = conv_bands(rows), strip = steps(in) * plane, together = strips(strip, in, out);
+        float* const sums = workspace + together * strip;
+        struct {
+            index_t rows;
+            float* result;
+        } of_strip[16];
         for (index_t band = first; band < last;) {
-            const index_t item = band / per_item, begin = band % per_item * conv_band;
-            const index_t bands = std::min({last - band, per_item - band % per_item, most / conv_band});
-            const index_t count = std::min(bands * conv_band, rows - begin);
-            fill_strip(x + item * x_step, rows, columns, in, begin, count, workspace, plane);
-            sum_strip(workspace, plane, count, columns, in, out, packed, bias,
-                      y + item * y_step + begin * columns * out, accumulate, sums);
-            band += bands;
+            index_t count = 0;
+            for (; count < together && band < last; ++count) {
+                const index_t item = band / per_item, begin = band % per_item * conv_band;
+                const index_t bands = std::min({last - band, per_item - band % per_item, most / conv_band});
+                of_strip[count] = {std::min(bands * conv_band, rows - begin),
+                                   y + item * y_step + begin * columns * out};
+                fill_strip(x + item * x_step, rows, columns, in, begin, of_strip[count].rows, workspace + count * strip,
+                           plane);
+                band += bands;
+            }
+            for (index_t n = 0; n < out; n += panel)
+                for (index_t k = 0; k < count; ++k)
+                    sum_strip(workspace + k * strip, plane, of_strip[k].rows, columns, in, out,
+                              packed + n / panel * panel_size(in), bias ? bias + n : nullptr, out - n,
+                              of_strip[k].result + n, accumulate, sums);
         }
     }
     /// A zero, then rows begin - 1 .. begin + count of the image, a zero after each; [32 channels][place][word].
@@ -130,32 +149,29 @@ struct conv3x3_tiles : conv3x3_tiles_params {
             }
         }
     }
-    /// y, `rows` x `columns` pixels, a panel of its channels after the other: the kernel's panel then stays in a cache.
+    /// y, `rows` x `columns` pixels `out` apart, a panel of its channels, of which there are `lanes` or more.
     static void sum_strip(const float* strip, index_t plane, index_t rows, index_t columns, index_t in, index_t out,
-                          const float* packed, const float* bias, float* y, bool accumulate, float* sums) {
+                          const float* packed, const float* bias, index_t lanes, float* y, bool accumulate,
+                          float* sums) {
         const index_t places = rows * (columns + 1);
-        for (index_t n = 0; n < out; n += panel, packed += panel_size(in)) {
-            float* to = y + n;
-            index_t j = 0;  // the column of the next place
-            for (index_t q = 0; q < places; q += panel) {
-                const index_t count = std::min(panel, places - q);
-                with_tiles(count, out - n, [&]<int R, int C>() {
-                    using tiles = tile_sums_scope;
-                    tiles::zero<R, C>();
-                    for (index_t t = 0; t < 9; ++t)
-                        tiles::add<R, C>(
-                            {strip + (q + t / 3 * (columns + 1) + t % 3) * tile_side, tile_side, tile, plane},
-                            {packed + t * steps(in) * 2 * tile, tile_side, tile, 2 * tile}, steps(in));
-                    tiles::store<R, C>(sums, panel);
-                });
-                for (index_t r = 0; r < count; ++r)
-                    if (j++ == columns) {
-                        j = 0;
-                    } else {
-                        write(sums + r * panel, out - n, bias ? bias + n : nullptr, to, accumulate);
-                        to += out;
-                    }
-            }
+        index_t j = 0;  // the column of the next place
+        for (index_t q = 0; q < places; q += panel) {
+            const index_t count = std::min(panel, places - q);
+            with_tiles(count, lanes, [&]<int R, int C>() {
+                using tiles = tile_sums_scope;
+                tiles::zero<R, C>();
+                for (index_t t = 0; t < 9; ++t)
+                    tiles::add<R, C>({strip + (q + t / 3 * (columns + 1) + t % 3) * tile_side, tile_side, tile, plane},
+                                     {packed + t * steps(in) * 2 * tile, tile_side, tile, 2 * tile}, steps(in));
+                tiles::store<R, C>(sums, panel);
+            });
+            for (index_t r = 0; r < count; ++r)
+                if (j++ == columns) {
+                    j = 0;
+                } else {
+                    write(sums + r * panel, lanes, bias, y, accumulate);
+                    y += out;
+                }
         }
     }
     static void write(const float* sums, index_t lanes, const float* bias, float* y, bool accumulate) {
