@@ -262,6 +262,7 @@ TEST_CASE("conv3x3 input VJP is the transpose of the forward pass", "[backend][c
 
 TEST_CASE("conv3x3 handles empty sizes", "[backend][conv]") {
     check_all<float>({.items = 0, .height = 4, .width = 4, .in = 3, .out = 2}, 1e-6);
+    check_all<float>({.items = 0, .height = 4, .width = 4, .in = 16, .out = 17}, 1e-6);
     check_all<float>({.items = 2, .height = 0, .width = 4, .in = 3, .out = 2}, 1e-6);
     check_all<float>({.items = 2, .height = 5, .width = 4, .in = 0, .out = 2}, 1e-6);
     check_all<float>({.items = 2, .height = 5, .width = 4, .in = 0, .out = 2, .stride = 2}, 1e-6);

@@ -218,14 +218,9 @@ void conv3x3_vjp_params(const conv3x3_shape& g, const conv_method& method, const
     check_conv3x3("conv3x3_vjp_params", g);
     check_range("conv3x3_vjp_params", "in", block.in_first, block.in_last, g.in);
     check_range("conv3x3_vjp_params", "out", block.out_first, block.out_last, g.out);
-    const index_t out = block.out_last - block.out_first;
-    if (!accumulate)
-        for (index_t t = 0; t < 9; ++t)
-            for (index_t c = block.in_first; c < block.in_last; ++c)
-                std::fill_n(kernel_bar + (t * g.in + c) * g.out + block.out_first, out, T(0));
     with_conv3x3<T>(conv3x3_method<T>(g, conv_pass::vjp_params, method), [&](auto a) {
         a.vjp_params(g, x, y_bar, kernel_bar, block.in_first, block.in_last, block.out_first, block.out_last,
-                     workspace);
+                     accumulate, workspace);
     });
     if (!bias_bar || block.in_first > 0) return;
     const index_t items = g.rows() * g.columns() > 0 ? g.items : 0;  // images of no pixels: y_bar may be null

@@ -230,12 +230,16 @@ struct conv3x3_direct {
         });
     }
 
-    /// kernel_bar[a, b, c, d] += sum over pixels of x[s i + a - 1, s j + b - 1, c] y_bar[i, j, d] for the given channels.
+    /// kernel_bar[a, b, c, d] (+)= sum over pixels of x[s i + a - 1, s j + b - 1, c] y_bar[i, j, d] for the given channels.
     /// Both factors are copied into panels first: x into [channel block][padded pixel][rows], y_bar into
     /// [panel][pixel][panel].
     static void vjp_params(const conv3x3_shape& g, const T* x, const T* y_bar, T* kernel_bar, index_t in_first,
-                           index_t in_last, index_t out_first, index_t out_last, T* workspace) {
+                           index_t in_last, index_t out_first, index_t out_last, bool accumulate, T* workspace) {
         const index_t pixels = g.rows() * g.columns(), height = g.height + 2, width = g.width + 2;
+        if (!accumulate)
+            for (index_t t = 0; t < 9; ++t)
+                for (index_t c = in_first; c < in_last; ++c)
+                    std::fill_n(kernel_bar + (t * g.in + c) * g.out + out_first, out_last - out_first, T(0));
         if (pixels == 0) return;
         const index_t per_group = group(g);
         for (index_t item = 0; item < g.items; item += per_group) {

@@ -83,7 +83,8 @@ struct conv3x3_tiles_params {
 
     /// As conv3x3_direct::vjp_params.
     static void vjp_params(const conv3x3_shape& g, const float* x, const float* y_bar, float* kernel_bar,
-                           index_t in_first, index_t in_last, index_t out_first, index_t out_last, float* workspace) {
+                           index_t in_first, index_t in_last, index_t out_first, index_t out_last, bool accumulate,
+                           float* workspace) {
         const tile_sums_scope scope;
         const index_t in = in_last - in_first, out = out_last - out_first, most = params_places(in, out),
                       row = row_size(g, most), width = g.width + 1, all = g.items * (g.height + 1) * width;
@@ -92,7 +93,7 @@ struct conv3x3_tiles_params {
         float* const sums = y_words + round_up(out, panel) * most / 2;
         float* const zeros = sums + panel * panel;
         std::fill_n(zeros, round_up(std::max(in, out), panel), 0.0F);
-        for (index_t first = 0; first < all; first += most) {
+        for (index_t first = 0; first == 0 || first < all; first += most) {  // once of no items, too
             const index_t places = round_up(std::min(most, all - first), channels);
             // Place q of the strip of x is place first + q - width - 1 of the images: the first tap's.
             places_of x_places(g, x, g.x_step(), g.in, first - width - 1);
@@ -121,19 +122,20 @@ struct conv3x3_tiles_params {
                         const index_t offset = tap / 3 * width + tap % 3;
                         add_params(reinterpret_cast<const float*>(
                                        reinterpret_cast<const std::uint16_t*>(x_rows + c * row) + offset),
-                                   row, y_words + d * most / 2, places / channels, in - c, out - d, sums,
+                                   row, y_words + d * most / 2, places / channels, in - c, out - d,
+                                   accumulate || first > 0, sums,
                                    kernel_bar + (tap * g.in + in_first + c) * g.out + out_first + d, g.out);
                     }
         }
     }
-    /// A tile's sums over the places of a strip, added to `rows` x `columns` of kernel_bar.
+    /// A tile's sums over the places of a strip, `rows` x `columns` of kernel_bar, which may go on from what is there.
     static void add_params(const float* x_rows, index_t row, const float* y_words, index_t count, index_t rows,
-                           index_t columns, float* sums, float* kernel_bar, index_t leading) {
+                           index_t columns, bool go_on, float* sums, float* kernel_bar, index_t leading) {
         rows = std::min(rows, panel);
         columns = std::min(columns, panel);
         with_tiles(rows, columns, [&]<int R, int C>() {
             using tiles = tile_sums_scope;
-            // Sums go on from what is there, so that they do not depend on where strips and blocks of channels end.
+            // Not added to it afterwards: sums do not depend on where strips and blocks of channels end.
             const bool whole = rows == R * tile_side && columns == C * tile_side;
             const auto some = [&](const auto& f) {
                 for (index_t i = 0; i < rows; ++i)
@@ -141,8 +143,11 @@ struct conv3x3_tiles_params {
             };
             float* const to = whole ? kernel_bar : sums;
             const index_t apart = whole ? leading : panel;
-            if (!whole) some([](float at, float& sum) { sum = at; });
-            tiles::load<R, C>(to, apart);
+            if (go_on && !whole) some([](float at, float& sum) { sum = at; });
+            if (go_on)
+                tiles::load<R, C>(to, apart);
+            else
+                tiles::zero<R, C>();
             tiles::add<R, C>({x_rows, row, tile_side * row, tile_side}, {y_words, tile_side, tile, 2 * tile}, count);
             tiles::store<R, C>(to, apart);
             if (!whole) some([](float& at, float sum) { at = sum; });

@@ -291,7 +291,7 @@ struct conv3x3_winograd {
 
     /// As conv3x3_direct::vjp_params.
     static void vjp_params(const conv3x3_shape& g, const T* x, const T* y_bar, T* kernel_bar, index_t in_first,
-                           index_t in_last, index_t out_first, index_t out_last, T* workspace) {
+                           index_t in_last, index_t out_first, index_t out_last, bool accumulate, T* workspace) {
         const index_t in = in_last - in_first, out = out_last - out_first;
         const index_t ldx = pitch(in), ldy = pitch(out), ldu = round_up(out, S::panel), limit = params_tiles;
         const index_t x_plane = plane_size(P::words(limit), ldx), y_plane = plane_size(P::words(limit), ldy);
@@ -334,10 +334,12 @@ struct conv3x3_winograd {
                 for (int p = 0; p < 3; ++p) F::template kernel_adjoint<T>(rows + p * size, g_bar + 3 * p, 1);
                 for (int t = 0; t < 9; ++t) {
                     T* const to = kernel_bar + (t * g.in + in_first + c) * g.out + out_first + d;
-                    if (out - d >= S::width)
-                        S::store(to, S::load(to) + g_bar[t]);
+                    const index_t lanes = out - d;
+                    if (accumulate) g_bar[t] += lanes >= S::width ? S::load(to) : S::load(to, lanes);
+                    if (lanes >= S::width)
+                        S::store(to, g_bar[t]);
                     else
-                        S::store(to, S::load(to, out - d) + g_bar[t], out - d);
+                        S::store(to, g_bar[t], lanes);
                 }
             }
     }
