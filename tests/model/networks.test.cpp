@@ -341,6 +341,41 @@ TEST_CASE("results do not depend on the number of threads", "[model]") {
     CHECK(results[0] == results[2]);
 }
 
+TEST_CASE("blocks of items, a thread each, give what the whole batch gives", "[model]") {
+    using B = test::main_backend<float>;
+    const auto run = [](int threads, bool per_item, index_t n, auto net) {
+        B b = test::make_backend<B>(threads);
+        model_t<B, decltype(net)> m(b, std::move(net));
+        randomize(b, m);
+        const auto x = draw(b, m.features(), n, 0);
+        batch<B> y(b, m.features(), n), forward(b, m.features(), n), back(b, m.features(), n), s(b, 1, n);
+        for (index_t k = 0; k < n; ++k) b.fill(s.view().item_range(k, 1), 0.3F + 0.1F * float(k));
+        const auto level = per_item ? diffusion::noise_level<B>(const_vector_t<B>(s.flat())) : 0.5;
+        for (int pass = 0; pass < 3; ++pass) m.denoise(b, x, level, y);  // kernels are kept from the second one on
+        const auto l = m.linearize(b, x, level);
+        l.jacobian().apply(b, x, forward);
+        l.jacobian().apply_adjoint(b, x, back);
+        auto all = to_host(b, y);
+        for (const auto& v : {to_host(b, l.mean()), to_host(b, forward), to_host(b, back)})
+            all.insert(all.end(), v.begin(), v.end());
+        return all;
+    };
+    for (const bool per_item : {false, true}) {
+        // Of six images two and three threads have a block each, four and six share every layer where sigma is each item's.
+        const auto check = [&](index_t n, const auto& make) {
+            const auto alone = run(1, per_item, n, make());
+            for (const int threads : {2, 3, 4, 6}) {
+                CAPTURE(per_item, n, threads);
+                CHECK((run(threads, per_item, n, make()) == alone));
+            }
+        };
+        check(6, [] { return nn::unet<B>({16, 16, 3, 1, {32, 48}, {1, 1}, 32, {{1, 4}}}); });
+        check(16, [] { return nn::unet<B>({10, 6, 1, 1, {16, 24}, {1, 1}, 32, {}}); });
+        check(96, [] { return nn::mlp<B>({5, {64, 48}, 16, true}); });
+        check(33, [] { return nn::mlp<B>({5, {64, 48}, 16, true}); });
+    }
+}
+
 TEST_CASE("prepared kernels follow the parameters", "[model]") {
     using B = test::main_backend<double>;
     B b = test::make_backend<B>(2);

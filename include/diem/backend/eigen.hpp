@@ -32,7 +32,7 @@ namespace diem {
 struct eigen_options {
     int threads = 0;  ///< < 1: as many as `host_threads()`
     /// Of networks: bf16 rounds the operands of convolutions, linear layers and attention, which are then faster on processors
-    /// with AVX512-BF16 and slower on others; all else stays float32.
+    /// with AMX or two units of AVX512-BF16 and slower on others; all else stays float32.
     product_precision products = product_precision::float32;
 };
 

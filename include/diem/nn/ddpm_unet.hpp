@@ -76,8 +76,13 @@ public:
         else
             labels_ = std::move(labels);
     }
-    /// As of `unet`; not with a class for each item.
-    [[nodiscard]] bool concurrent() const { return labels_.empty(); }
+    /// See `Network`.
+    [[nodiscard]] index_t block_unit() const {
+        if (!labels_.empty()) return 0;  // which are those of a whole batch
+        index_t unit = 1;
+        for (const stage& s : layout_.stages) unit = std::max(unit, items_of_whole_columns(s.out.pixels()));
+        return unit;
+    }
     void parameters_changed() {
         for (stage& s : layout_.stages) {
             if (s.conv) s.conv->changed();

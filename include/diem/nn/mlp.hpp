@@ -72,8 +72,8 @@ public:
     [[nodiscard]] const parameter_table& parameters() const { return table_; }
     [[nodiscard]] index_t features() const { return config_.features; }
     [[nodiscard]] index_t embedding() const { return config_.embedding; }
-    /// As of `unet`.
-    [[nodiscard]] bool concurrent() const { return true; }
+    /// See `Network`.
+    [[nodiscard]] index_t block_unit() const { return items_of_whole_columns(1); }
     void parameters_changed() {}
 
     void forward(B& b, const_vector_t<B> p, const_view_t<B> x, const_view_t<B> t, view_t<B> y) {

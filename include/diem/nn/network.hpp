@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <numeric>
 
 #include <diem/backend/concept.hpp>
 #include <diem/core/random.hpp>
@@ -25,6 +26,13 @@ struct save_options {
     [[nodiscard]] bool keeps_bfloat16() const { return parameters && rounded; }
 };
 
+/// Items of images of so many pixels that have a multiple of 16 of them: products over the pixels of such blocks of a batch are, to
+/// the bit, parts of that over all pixels, as kernels take up to that many columns together.
+[[nodiscard]] constexpr index_t items_of_whole_columns(index_t pixels) {
+    constexpr index_t columns = 16;
+    return columns / std::gcd(columns, pixels);
+}
+
 /// y = net(x, t; parameters): x is D x n, t (an embedding) is E x n or E x 1 (the same for all items).
 ///
 /// `parameters()`                             the table of the flat buffer that every call takes
@@ -35,6 +43,9 @@ struct save_options {
 ///                                            needs `options.parameters`
 /// `parameters_changed()`                     must be called between a change of the buffer and the next call
 /// `activation_bytes(items, options, embeddings)`   what `saved` will own; embeddings = items of t
+/// `block_unit()`                             as an option: where not 0, several threads may call `forward`, `jvp` and `vjp` at once, each
+///                                            with its own backend and activations; blocks of a multiple of so many items give what
+///                                            the whole batch gives, to the bit
 template <class N, class B>
 concept Network = Backend<B> && requires(N& net, const N& cnet, B& b, const_vector_t<B> p, vector_t<B> grad,
                                          const_view_t<B> x, view_t<B> y, typename N::activations& saved,

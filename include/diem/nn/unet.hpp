@@ -65,8 +65,12 @@ public:
     [[nodiscard]] const parameter_table& parameters() const { return layout_.table; }
     [[nodiscard]] index_t features() const { return config_.height * config_.width * config_.channels; }
     [[nodiscard]] index_t embedding() const { return config_.embedding; }
-    /// Several threads may call it at once, see model/detail/network_blocks.hpp.
-    [[nodiscard]] bool concurrent() const { return true; }
+    /// See `Network`.
+    [[nodiscard]] index_t block_unit() const {
+        index_t unit = 1;
+        for (const stage& s : layout_.stages) unit = std::max(unit, items_of_whole_columns(s.out.pixels()));
+        return unit;
+    }
     void parameters_changed() {
         for (stage& s : layout_.stages) {
             if (s.conv) s.conv->changed();

@@ -35,11 +35,13 @@
 ///   | winograd4       | 1.2e-6 - 3.2e-6 | 1.3e-6 - 4.0e-6 | 0.9e-6 - 1.6e-6 | 1 / 4                 |
 ///   | winograd2, bf16 | 2.7e-3 - 4.6e-3 | 3.5e-3 - 4.7e-3 | 4.1e-3 - 5.0e-3 | 1 / 2.25, two at once |
 ///   | winograd4, bf16 | 1.1e-2 - 2.4e-2 | 1.7e-2 - 2.1e-2 | 1.1e-2 - 1.8e-2 | 1 / 4, two at once    |
+///   | tiles, bf16     | 1.5e-3 - 2.1e-3 | 2.3e-3 - 3.1e-3 | 2.1e-3 - 2.6e-3 | 1, 16 x 16 at once    |
 ///
 /// (The direct form sums 9 in products one after the other; Winograd's sums are nine times shorter.) With products in bf16,
 /// Winograd's transforms are float32, and transformed kernels and images are rounded; relative to the root mean square of the
-/// result its error is 1.7 (winograd2) and 4.8 times (winograd4) that of rounding kernel and image themselves, 0.2 %. The direct
-/// form rounds nothing: it is taken where there is little to do.
+/// result its error is 1.7 (winograd2) and 4.8 times (winograd4) that of rounding kernel and image themselves, 0.2 %. Tiles,
+/// where a processor has them (tiles.hpp), multiply so fast that the direct form wins, which has that error alone. The direct form
+/// of vectors rounds nothing: it is taken where there is little to do.
 
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {

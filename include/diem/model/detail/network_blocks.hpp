@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <concepts>
 #include <cstddef>
 #include <vector>
 
@@ -17,13 +16,6 @@
 
 namespace diem::model::detail {
 
-/// Networks of which several threads may call `forward`, `jvp` and `vjp` at once, each with its own backend and activations, where
-/// `concurrent()` says so.
-template <class Net>
-concept ConcurrentNetwork = requires(const Net& net) {
-    { net.concurrent() } -> std::convertible_to<bool>;
-};
-
 template <Backend B, class Net>
 class network_blocks {
 public:
@@ -38,14 +30,14 @@ public:
     };
 
     static void forward(B& b, Net& net, const_vector_t<B> p, const_view_t<B> x, const_view_t<B> t, view_t<B> y) {
-        each(b, x.items(), block_of(b, net, x.items()), [&](B& part, index_t first, index_t count) {
+        each(b, x.items(), block_of(b, net, x.items(), t.items()), [&](B& part, index_t first, index_t count) {
             net.forward(part, p, x.item_range(first, count), embedding(t, first, count), y.item_range(first, count));
         });
     }
     static void forward(B& b, Net& net, const_vector_t<B> p, const_view_t<B> x, const_view_t<B> t, view_t<B> y,
                         const nn::save_options& options, saved& s) {
         s.items_ = x.items();
-        s.block_ = options.parameters ? s.items_ : block_of(b, net, s.items_);
+        s.block_ = options.parameters ? s.items_ : block_of(b, net, s.items_, t.items());
         s.of_ = std::vector<typename Net::activations>(s.items_ > 0 ? s.index(s.items_ - 1) + 1 : 1);
         each(b, s.items_, s.block_, [&](B& part, index_t first, index_t count) {
             net.forward(part, p, x.item_range(first, count), embedding(t, first, count), y.item_range(first, count),
@@ -71,11 +63,16 @@ private:
     static const_view_t<B> embedding(const_view_t<B> t, index_t first, index_t count) {
         return t.items() == 1 ? t : t.item_range(first, count);
     }
-    /// Items of a block: all where threads would have unequal shares, for then they share each layer better.
-    static index_t block_of(const B& b, const Net& net, index_t items) {
-        if constexpr (BlockThreaded<B> && ConcurrentNetwork<Net>) {
-            const index_t threads = b.threads(), share = (items + threads - 1) / threads;
-            if (net.concurrent() && threads > 1 && share * threads <= items + items / 8) return share;
+    /// Items of a block: all where threads would have unequal shares, for then they share each layer better; or where a product would
+    /// be of one column, which is made in another way.
+    static index_t block_of(const B& b, const Net& net, index_t items, index_t embeddings) {
+        if constexpr (BlockThreaded<B> && requires { net.block_unit(); }) {
+            const index_t threads = b.threads(), unit = net.block_unit();
+            if (threads == 1 || unit == 0) return items;
+            const index_t share = (items + threads - 1) / threads, block = (share + unit - 1) / unit * unit;
+            const bool equal = block * threads <= items + items / 8, columns = unit > 1 || embeddings > 1,
+                       alone = columns && (block == 1 || items % block == 1);
+            if (equal && !alone) return block;
         }
         return items;
     }
