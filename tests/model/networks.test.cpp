@@ -361,19 +361,26 @@ TEST_CASE("blocks of items, a thread each, give what the whole batch gives", "[m
         return all;
     };
     for (const bool per_item : {false, true}) {
-        // Of six images two and three threads have a block each, four and six share every layer where sigma is each item's.
+        // Of six images two and three threads have a block each where sigma is shared; others share every layer.
         const auto check = [&](index_t n, const auto& make) {
             const auto alone = run(1, per_item, n, make());
-            for (const int threads : {2, 3, 4, 6}) {
+            for (const int threads : {2, 3, 4, 6, 8}) {
                 CAPTURE(per_item, n, threads);
                 CHECK((run(threads, per_item, n, make()) == alone));
             }
         };
         check(6, [] { return nn::unet<B>({16, 16, 3, 1, {32, 48}, {1, 1}, 32, {{1, 4}}}); });
-        check(16, [] { return nn::unet<B>({10, 6, 1, 1, {16, 24}, {1, 1}, 32, {}}); });
+        check(6, [] { return nn::unet<B>({16, 16, 3, 1, {32, 48}, {1, 1}, 600, {{1, 4}}}); });
+        check(32, [] { return nn::unet<B>({10, 6, 1, 1, {16, 24}, {1, 1}, 600, {}}); });
+        for (const index_t n : {0, 33, 96, 116}) check(n, [] { return nn::mlp<B>({5, {7, 8}, 16, true}); });
         check(96, [] { return nn::mlp<B>({5, {64, 48}, 16, true}); });
-        check(33, [] { return nn::mlp<B>({5, {64, 48}, 16, true}); });
     }
+    B b = test::make_backend<B>(2);
+    model_t<B, nn::mlp<B>> m(b, nn::mlp<B>({5, {7, 8}, 16, true}));
+    randomize(b, m);
+    batch<B> x(b, 5, 32), g(b, m.table().size(), 1);
+    b.fill(x.view(), 1.0F);
+    CHECK_THROWS_AS(m.linearize(b, x, 1.0).vjp_params(b, x, g.flat(), nn::update::overwrite), value_error);
 }
 
 TEST_CASE("prepared kernels follow the parameters", "[model]") {

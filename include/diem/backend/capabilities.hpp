@@ -75,7 +75,8 @@ concept BlockThreaded =
 ///     c.forward(b, kernel, bias, x, y, accumulate), c.vjp(b, kernel, y_bar, x_bar, accumulate),
 ///     c.vjp_params(b, x, y_bar, kernel_bar, bias_bar, accumulate), c.changed()
 ///
-/// Views and vectors are those of nn/conv.hpp; `bias` may be empty. What is prepared from the kernel is kept until `changed`.
+/// Views and vectors are those of nn/conv.hpp; `bias` may be empty. What is prepared from the kernel is kept until `changed`. Where the
+/// backend is `BlockThreaded`, parts of it may call `forward` and `vjp` at once.
 template <class B>
 concept HasConv3x3 = Backend<B> && requires(B& b, typename B::conv3x3& c, const_vector_t<B> k, vector_t<B> g,
                                             const_view_t<B> in, view_t<B> out) {

@@ -301,7 +301,8 @@ private:
         if (!tall && (threads() == 1 || m * n * k < smallest_product)) return part(0, m, 0, n);
         // Along the longer side, whole register blocks each (48: of every vector length, so that an element is computed in
         // the same way whatever the number of threads).
-        const index_t length = by_columns ? n : m, even = (length / (each * threads()) + 48) / 48 * 48,
+        const index_t length = by_columns ? n : m, parts = each * threads(),
+                      even = std::max<index_t>((length + 48 * parts - 1) / (48 * parts), 1) * 48,
                       piece = tall ? std::min(even, most_rows) : even;
         const index_t cost = m * n * k < smallest_product ? 1 : smallest_job;
         parallel((length + piece - 1) / piece, cost, [&](index_t first, index_t last) {

@@ -69,6 +69,16 @@ public:
     void parameters_changed() {
         std::visit([](auto& n) { n.parameters_changed(); }, net_);
     }
+    [[nodiscard]] index_t block_unit() const {
+        return std::visit(
+            [](const auto& n) {
+                if constexpr (requires { n.block_unit(); })
+                    return n.block_unit();
+                else
+                    return index_t{0};
+            },
+            net_);
+    }
     void forward(B& b, parameters_in p, in x, in t, out y) {
         std::visit([&](auto& n) { n.forward(b, p, x, t, y); }, net_);
     }

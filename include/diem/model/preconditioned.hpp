@@ -115,7 +115,7 @@ private:
 /// N(0, d^2 I); with `set_skip` that of a Gaussian estimate of the data takes its place, which leaves less to learn, and
 /// V = s^2 J' nearly right where s is large:
 ///     E[x | x_t] ~ mu + S (x_t - mu) + c_out net(c_in x_t, embedding(c_noise)),  S: see `gaussian_skip`
-/// Sharing one sigma, embedding and modulations are computed once for the batch.
+/// Sharing one sigma, embedding and modulations are computed once for the batch, or for each of its blocks, which threads take.
 /// Not to be used from two threads at once: the network keeps prepared weights.
 template <Backend B, class Net>
 class preconditioned {
@@ -199,7 +199,8 @@ public:
 
     /// Bytes that a linearisation keeps for a batch, in evaluation or in training (with one sigma per item), on that backend.
     [[nodiscard]] std::size_t activation_bytes(const B& b, index_t items, bool for_training = false) const {
-        return net_.activation_bytes(items, saving(for_training, rounds_to_bfloat16(b), {}), for_training ? items : 1) +
+        return net_.activation_bytes(items, saving(for_training, rounds_to_bfloat16(b), {}),
+                                     for_training ? items : blocks::count(b, net_, items, 1)) +
                static_cast<std::size_t>(features() * items) * sizeof(scalar_t<B>) +
                (skip_ ? static_cast<std::size_t>(skip_->rank() * (for_training ? items : 1)) * sizeof(scalar_t<B>) : 0);
     }

@@ -18,7 +18,7 @@ namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
 /// The 3x3 convolution of one layer on the Eigen backend. The transformed kernels of the forward pass and of the input VJP
-/// are kept until `changed` where they are small, from the second call on: a training step, which takes each once, would keep
+/// are kept until `changed` where they are small, from the second call on (another thread's counts): a training step, which takes each once, would keep
 /// them for nothing. Large ones (36 / 9 of the parameters, twice, would dominate the memory of a
 /// big network) are transformed in each call, as a whole, which costs 5 - 20 % of the call, or piece by piece
 /// (conv3x3_streamed.hpp). Several threads may call the forward pass and the input VJP at once, each with its own backend. The work

@@ -73,7 +73,7 @@ struct conv3x3_tiles : conv3x3_tiles_params {
     static index_t strip_rows(index_t rows, index_t columns, index_t depth) {
         constexpr index_t budget = 65536;  // words
         const index_t most = budget / ((columns + 1) * steps(depth) * tile_side) / conv_band * conv_band;
-        return std::clamp<index_t>(most, conv_band, std::max(rows, conv_band));
+        return std::clamp<index_t>(most, conv_band, conv_bands(rows) * conv_band);
     }
     /// Words between the planes of 32 channels, where rows of sums may read up to 31 places beyond the last one.
     static index_t plane_size(index_t rows, index_t columns) {

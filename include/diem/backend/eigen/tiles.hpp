@@ -31,7 +31,8 @@ inline bool has_tiles() {
         asm("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
         constexpr std::uint32_t bf16 = 1U << 22U, tile = 1U << 24U;
         if ((d & bf16) == 0 || (d & tile) == 0) return false;
-        // A thread's state has 8 KiB more then, for which a process asks: arch_prctl(ARCH_REQ_XCOMP_PERM, tile data).
+        // A thread's state has 8 KiB more then, for which a process asks: arch_prctl(ARCH_REQ_XCOMP_PERM, tile data). It is
+        // refused where a thread has given the system a stack for signals that is too small for it.
         std::int64_t result = 158;
         asm volatile("syscall" : "+a"(result) : "D"(0x1023L), "S"(18L) : "rcx", "r11", "memory");
         return result == 0;

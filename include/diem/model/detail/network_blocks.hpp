@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
 #include <diem/backend/capabilities.hpp>
 #include <diem/backend/concept.hpp>
+#include <diem/core/check.hpp>
 #include <diem/nn/network.hpp>
 #include <diem/nn/update.hpp>
 
@@ -56,23 +58,32 @@ public:
     /// Of a batch that was saved for it.
     static void vjp_params(B& b, Net& net, const_vector_t<B> p, const saved& s, const_view_t<B> y_bar, vector_t<B> grad,
                            nn::update mode) {
+        check_value("model::vjp_params", s.block_ == s.items_, "the linearisation was not made for training");
         net.vjp_params(b, p, s.of_[0], y_bar, grad, mode, view_t<B>());
+    }
+
+    /// Into how many blocks items are taken; each computes and keeps what depends on sigma alone.
+    static index_t count(const B& b, const Net& net, index_t items, index_t embeddings) {
+        const index_t block = block_of(b, net, items, embeddings);
+        return block > 0 ? (items + block - 1) / block : 1;
     }
 
 private:
     static const_view_t<B> embedding(const_view_t<B> t, index_t first, index_t count) {
         return t.items() == 1 ? t : t.item_range(first, count);
     }
-    /// Items of a block: all where threads would have unequal shares, for then they share each layer better; or where a product would
-    /// be of one column, which is made in another way.
+    /// Items of a block: all where threads would have unequal shares, for then they share each layer better, or one item each, for
+    /// which each would prepare every kernel anew.
     static index_t block_of(const B& b, const Net& net, index_t items, index_t embeddings) {
         if constexpr (BlockThreaded<B> && requires { net.block_unit(); }) {
-            const index_t threads = b.threads(), unit = net.block_unit();
-            if (threads == 1 || unit == 0) return items;
-            const index_t share = (items + threads - 1) / threads, block = (share + unit - 1) / unit * unit;
-            const bool equal = block * threads <= items + items / 8, columns = unit > 1 || embeddings > 1,
-                       alone = columns && (block == 1 || items % block == 1);
-            if (equal && !alone) return block;
+            const index_t threads = b.threads(), share = (items + threads - 1) / threads;
+            index_t unit = net.block_unit();
+            if (threads == 1 || unit == 0 || share < 2) return items;
+            if (embeddings > 1)
+                unit = std::max(unit, nn::items_of_whole_columns(1));  // products with a column for each item
+            const index_t block = (share + unit - 1) / unit * unit;
+            const bool equal = block * threads <= items + items / 8, whole = unit == 1 || items % block == 0;
+            if (equal && whole) return block;
         }
         return items;
     }
