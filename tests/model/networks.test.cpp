@@ -369,7 +369,8 @@ TEST_CASE("blocks of items, a thread each, give what the whole batch gives", "[m
                 CHECK((run(threads, per_item, n, make()) == alone));
             }
         };
-        check(6, [] { return nn::unet<B>({16, 16, 3, 1, {32, 48}, {1, 1}, 32, {{1, 4}}}); });
+        for (const index_t n : {0, 6})
+            check(n, [] { return nn::unet<B>({16, 16, 3, 1, {32, 48}, {1, 1}, 32, {{1, 4}}}); });
         check(6, [] { return nn::unet<B>({16, 16, 3, 1, {32, 48}, {1, 1}, 600, {{1, 4}}}); });
         check(32, [] { return nn::unet<B>({10, 6, 1, 1, {16, 24}, {1, 1}, 600, {}}); });
         for (const index_t n : {0, 33, 96, 116}) check(n, [] { return nn::mlp<B>({5, {7, 8}, 16, true}); });

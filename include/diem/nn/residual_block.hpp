@@ -154,7 +154,7 @@ private:
         drop(b, s.dropout, s.dropout_key, slope);
     }
     void times_slope(B& b, const saved& s, view_t<B> u) const {
-        if (s.slope.items() > 0) return b.map(functors::multiply{}, u, s.slope.cview());
+        if (s.slope.features() > 0) return b.map(functors::multiply{}, u, s.slope.cview());
         silu_vjp<B>(b, s.before.open(b), u, u);
         drop(b, s.dropout, s.dropout_key, u);
     }
