@@ -78,10 +78,7 @@ public:
     }
     /// See `Network`.
     [[nodiscard]] index_t block_unit() const {
-        if (!labels_.empty()) return 0;  // which are those of a whole batch
-        index_t unit = 1;
-        for (const stage& s : layout_.stages) unit = std::max(unit, items_of_whole_columns(s.out.pixels()));
-        return unit;
+        return labels_.empty() ? block_unit_of(layout_.stages) : 0;  // labels are of a whole batch
     }
     void parameters_changed() {
         for (stage& s : layout_.stages) {

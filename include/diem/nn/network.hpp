@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <numeric>
 
 #include <diem/backend/concept.hpp>
 #include <diem/core/random.hpp>
+#include <diem/core/view.hpp>
 #include <diem/nn/parameters.hpp>
 #include <diem/nn/update.hpp>
 
@@ -31,6 +33,14 @@ struct save_options {
 [[nodiscard]] constexpr index_t items_of_whole_columns(index_t pixels) {
     constexpr index_t columns = 16;
     return columns / std::gcd(columns, pixels);
+}
+
+/// `block_unit` of a network of stages, of which each has the shape of its result.
+template <class Stages>
+[[nodiscard]] index_t block_unit_of(const Stages& stages) {
+    index_t unit = 1;
+    for (const auto& s : stages) unit = std::max(unit, items_of_whole_columns(s.out.pixels()));
+    return unit;
 }
 
 /// y = net(x, t; parameters): x is D x n, t (an embedding) is E x n or E x 1 (the same for all items).

@@ -66,11 +66,7 @@ public:
     [[nodiscard]] index_t features() const { return config_.height * config_.width * config_.channels; }
     [[nodiscard]] index_t embedding() const { return config_.embedding; }
     /// See `Network`.
-    [[nodiscard]] index_t block_unit() const {
-        index_t unit = 1;
-        for (const stage& s : layout_.stages) unit = std::max(unit, items_of_whole_columns(s.out.pixels()));
-        return unit;
-    }
+    [[nodiscard]] index_t block_unit() const { return block_unit_of(layout_.stages); }
     void parameters_changed() {
         for (stage& s : layout_.stages) {
             if (s.conv) s.conv->changed();

@@ -80,10 +80,11 @@ struct conv3x3_tiles : conv3x3_tiles_params {
         return ((rows + 2) * (columns + 1) + 2 + 2 * tile_side) * tile_side;
     }
     /// Strips that pass a panel of the kernel together, so that a kernel that fits in no cache is read for all of them at once.
+    static constexpr index_t most_strips = 16;
     static index_t strips(index_t strip, index_t depth, index_t results) {
-        constexpr index_t budget = 131072, most = 16;  // words
+        constexpr index_t budget = 131072;  // words
         if ((results + panel - 1) / panel * panel_size(depth) <= budget) return 1;
-        return std::clamp<index_t>(budget / strip, 1, most);
+        return std::clamp<index_t>(budget / strip, 1, most_strips);
     }
     static index_t workspace_size(const conv3x3_shape& g) {
         const auto one = [&](index_t depth, index_t results) {
@@ -104,7 +105,7 @@ struct conv3x3_tiles : conv3x3_tiles_params {
         struct {
             index_t rows;
             float* result;
-        } of_strip[16];
+        } of_strip[most_strips];
         for (index_t band = first; band < last;) {
             index_t count = 0;
             for (; count < together && band < last; ++count) {
@@ -169,23 +170,11 @@ struct conv3x3_tiles : conv3x3_tiles_params {
                 if (j++ == columns) {
                     j = 0;
                 } else {
-                    write(sums + r * panel, lanes, bias, y, accumulate);
+                    write_sums(sums + r * panel, std::min(lanes, panel), 1, bias, y, accumulate);
                     y += out;
                 }
         }
     }
-    static void write(const float* sums, index_t lanes, const float* bias, float* y, bool accumulate) {
-        for (index_t k = 0; k < std::min(lanes, panel); k += S::width) {
-            S::vec sum = S::load(sums + k);
-            if (bias) sum += load_some(bias + k, lanes - k);
-            if (accumulate) sum += load_some(y + k, lanes - k);
-            if (lanes - k >= S::width)
-                S::store(y + k, sum);
-            else
-                S::store(y + k, sum, lanes - k);
-        }
-    }
-
     static void forward(const conv3x3_shape& g, const float* packed, const float* bias, const float* x, float* y,
                         bool accumulate, index_t first, index_t last, float* workspace) {
         run(g.height, g.width, g.in, g.out, g.x_step(), g.y_step(), packed, bias, x, y, accumulate, first, last,

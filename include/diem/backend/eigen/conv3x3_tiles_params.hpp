@@ -20,12 +20,6 @@
 namespace diem::detail::eigen {
 inline namespace DIEM_SIMD_NAMESPACE {
 
-/// The first `count` numbers of a vector, zeros after them.
-inline simd<float>::vec load_some(const float* p, index_t count) {
-    using S = simd<float>;
-    return count >= S::width ? S::load(p) : S::load(p, count);
-}
-
 struct conv3x3_tiles_params {
     using S = simd<float>;
     using Q = bfloat16_factors::instructions;

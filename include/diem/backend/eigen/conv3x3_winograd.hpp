@@ -335,7 +335,7 @@ struct conv3x3_winograd {
                 for (int t = 0; t < 9; ++t) {
                     T* const to = kernel_bar + (t * g.in + in_first + c) * g.out + out_first + d;
                     const index_t lanes = out - d;
-                    if (accumulate) g_bar[t] += lanes >= S::width ? S::load(to) : S::load(to, lanes);
+                    if (accumulate) g_bar[t] += load_some(to, lanes);
                     if (lanes >= S::width)
                         S::store(to, g_bar[t]);
                     else

@@ -80,6 +80,12 @@ private:
     }
 };
 
+/// The first `count` numbers of a vector, zeros after them; memory beyond them is not touched.
+template <class T>
+typename simd<T>::vec load_some(const T* p, index_t count) {
+    return count >= simd<T>::width ? simd<T>::load(p) : simd<T>::load(p, count);
+}
+
 template <class T>
 constexpr index_t round_up(index_t n, T to) {
     return (n + to - 1) / to * to;

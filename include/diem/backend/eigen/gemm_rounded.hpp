@@ -73,7 +73,6 @@ public:
 private:
     const bool tiles = has_tiles();
 
-    static S::vec load(const T* p, index_t count) { return count >= S::width ? S::load(p) : S::load(p, count); }
     /// Whether a block of op(B) is packed as [column][k], not [k][column].
     [[nodiscard]] bool rows_of_words() const { return tb == op::none || tiles; }
 
@@ -104,8 +103,8 @@ private:
     template <class Q>
     static S::vec pair(Q /*arithmetic*/, const T* from, index_t step, index_t depth, index_t i, index_t count) {
         T words[S::width];
-        Q::store_pair(words, i < depth ? load(from + i * step, count) : typename S::vec{},
-                      i + 1 < depth ? load(from + (i + 1) * step, count) : typename S::vec{});
+        Q::store_pair(words, i < depth ? load_some(from + i * step, count) : typename S::vec{},
+                      i + 1 < depth ? load_some(from + (i + 1) * step, count) : typename S::vec{});
         return S::load(words);
     }
     template <class Q>
@@ -136,8 +135,8 @@ private:
                     const T* const row = from + (j + i) * step + 2 * w;
                     const index_t left = j + i < count ? depth - 2 * w : 0;
                     T some[S::width];
-                    Q::store_row(some, 0, load(row, left));
-                    Q::store_row(some, S::width, load(row + S::width, left - S::width));
+                    Q::store_row(some, 0, load_some(row, left));
+                    Q::store_row(some, S::width, load_some(row + S::width, left - S::width));
                     block[i] = S::load(some);
                 }
                 S::transpose(block);
@@ -148,7 +147,7 @@ private:
     static void pack_rows(Q /*arithmetic*/, const T* from, index_t step, index_t depth, index_t words, index_t count,
                           T* to) {
         for (index_t j = 0; j < count; ++j, from += step, to += ld)
-            for (index_t i = 0; i < 2 * words; i += S::width) Q::store_row(to, i, load(from + i, depth - i));
+            for (index_t i = 0; i < 2 * words; i += S::width) Q::store_row(to, i, load_some(from + i, depth - i));
     }
     void add(const T* columns, index_t count, index_t words, const T* panel, index_t m0, index_t n0,
              bool accumulate) const {
@@ -176,20 +175,9 @@ private:
                 tile_sums_scope::store<R, C>(sums, S::panel);
             });
             for (index_t i = 0; i < some; ++i)
-                write_sums(sums + i * S::panel, rows, to + (first + i) * ldc, accumulate);
+                write_sums(sums + i * S::panel, rows, alpha, nullptr, to + (first + i) * ldc, accumulate);
         }
 #endif
-    }
-    /// to (+)= alpha sums, `count` of them.
-    void write_sums(const T* sums, index_t count, T* to, bool accumulate) const {
-        for (index_t j = 0; j < count; j += S::width) {
-            typename S::vec sum = alpha * S::load(sums + j);
-            if (accumulate) sum += load(to + j, count - j);
-            if (count - j >= S::width)
-                S::store(to + j, sum);
-            else
-                S::store(to + j, sum, count - j);
-        }
     }
 };
 

@@ -125,6 +125,20 @@ private:
     }
 };
 
+/// to (+)= scale sums + bias (may be null), `count` numbers.
+inline void write_sums(const float* sums, index_t count, float scale, const float* bias, float* to, bool accumulate) {
+    using S = simd<float>;
+    for (index_t k = 0; k < count; k += S::width) {
+        S::vec sum = scale * S::load(sums + k);
+        if (bias) sum += load_some(bias + k, count - k);
+        if (accumulate) sum += load_some(to + k, count - k);
+        if (count - k >= S::width)
+            S::store(to + k, sum);
+        else
+            S::store(to + k, sum, count - k);
+    }
+}
+
 /// Calls f<R, C>(): as many tiles as `rows` and `columns`, at most 32 each, need.
 template <class F>
 void with_tiles(index_t rows, index_t columns, const F& f) {
