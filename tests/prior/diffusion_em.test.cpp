@@ -12,6 +12,7 @@
 
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/linop/covariance.hpp>
+#include <diem/linop/hartley.hpp>
 #include <diem/linop/identity.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/nn/mlp.hpp>
@@ -453,6 +454,30 @@ TEST_CASE("several samples per observation, other samplers and covariances, refr
     o.sampling.sampler = diffusion::sampler_choice::ddim;
     o.mmps.cov_x = posterior::covariance::gaussian;
     CHECK(p.fit(o).status == prior::run_status::completed);
+    // A spectrum stays one: the covariance of the samples in its basis, the rest a variance for each frequency.
+    const std::vector<float> spectrum{2, 1, 0.5F, 0.1F};
+    p.gaussian = {p.b, to_backend(p.b, std::vector<float>(4, 0), 4, 1), to_backend(p.b, spectrum, 4, 1),
+                  batch<B>(p.b, 4, 0), linop::hartley(2, 2)};
+    o.refresh.rank = 0;
+    std::vector<float> samples;
+    typename problem<B>::run run;
+    run.on_lap = [&](const prior::lap_diagnostics&, const_view_t<B> x, const auto&) { samples = to_host(p.b, x); };
+    const auto refreshed = p.fit(o, run);
+    REQUIRE(refreshed.status == prior::run_status::completed);
+    REQUIRE(refreshed.prior.estimate()->basis());
+    auto coefficients = to_backend(p.b, samples, 4, static_cast<index_t>(samples.size()) / 4);
+    refreshed.prior.estimate()->basis()->apply(p.b, coefficients.cview(), coefficients.view());
+    const auto values = to_host(p.b, coefficients);
+    for (std::size_t k = 0; k < 4; ++k) {
+        double sum = 0, square = 0;
+        const double n = static_cast<double>(values.size()) / 4;
+        for (std::size_t i = k; i < values.size(); i += 4) {
+            sum += values[i];
+            square += double(values[i]) * values[i];
+        }
+        const double expected = square / n - sum / n * sum / n;
+        CHECK(std::abs(to_host(p.b, refreshed.prior.estimate()->d())[k] - expected) <= 1e-3 * expected + 1e-5);
+    }
 }
 
 TEMPLATE_TEST_CASE("clipped samples are those without, within the range, and what is learned from", "",

@@ -141,7 +141,17 @@ public:
     template <class Part, class M>
     auto solve(B& b, const Part& part, const level& sigma, const M& m, const_view_t<B> r, view_t<B> v,
                view_t<B> w) const {
-        const mmps_options& o = options_;
+        mmps_options o = options_;
+        if (o.converge_gaussian && v_is_gaussian(sigma)) {
+            // M is symmetric and positive here; where there is a preconditioner, it is M^-1.
+            o.solver = solver_choice::cg;
+            o.precondition = detail::preconditionable<Part> && sigma.shared() && !estimate_->basis();
+            if (!o.precondition) {
+                o.max_iterations = std::max<index_t>(o.max_iterations, 64);
+                o.relative_tolerance = 1e-4;
+                o.verify = false;
+            }
+        }
         const auto run = [&](const auto& preconditioner) {
             using P = std::remove_cvref_t<decltype(preconditioner)>;
             const auto by = [&](const auto& policy) { return policy.solve(b, part, sigma, m, r, v, w); };
@@ -163,6 +173,12 @@ public:
     }
 
 private:
+    /// Whether V in M, and in the correction, is the Gaussian estimate's.
+    [[nodiscard]] bool v_is_gaussian(const level& sigma) const {
+        return options_.cov_x == covariance::gaussian ||
+               (options_.cov_x == covariance::blended && sigma.common() > options_.switch_sigma);
+    }
+
     mmps_options options_;
     const diffusion::gaussian<B>* estimate_;
 };

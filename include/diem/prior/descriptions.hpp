@@ -92,6 +92,8 @@ void describe(V& v, posterior::mmps_options& o) {
     v.number("check_every", o.check_every, count(0, 1e6), "iterations between looks at the residual");
     v.number("switch_sigma", o.switch_sigma, level(), "where blended switches, in the data's units");
     v.flag("precondition", o.precondition, "by the Gaussian estimate; element-wise operators");
+    v.flag("converge_gaussian", o.converge_gaussian,
+           "solves to convergence where the covariance is the Gaussian estimate's: no network pass there");
 }
 
 template <class V>

@@ -12,10 +12,12 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/em/fit.hpp>
+#include <diem/linop/hartley.hpp>
 #include <diem/parallel/communicator.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/exact_draws.hpp>
+#include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/guard.hpp>
 #include <diem/prior/learned.hpp>
 #include <diem/prior/mixture_draws.hpp>
@@ -199,6 +201,18 @@ private:
         return network;
     }
 
+    /// In the basis of the one before; in one of frequencies the rest is a spectrum.
+    [[nodiscard]] diffusion::gaussian<B> estimate_of(const_view_t<B> x, index_t rank,
+                                                     const std::optional<linop::hartley>& basis) const {
+        train::ppca_options ppca;
+        ppca.rank = std::min(rank, x.features());
+        if (!basis) return to_gaussian(b_, train::ppca(b_, x, ppca), basis);
+        ppca.rest = train::rest::diagonal;
+        batch<B> coefficients(b_, x.features(), x.items());
+        basis->apply(b_, x, coefficients.view());
+        return to_gaussian(b_, train::ppca(b_, coefficients.cview(), ppca), basis);
+    }
+
     [[nodiscard]] prior_type next_prior(const prior_type& prior, samples_type& samples, network_type network,
                                         train::training_state<B>& state) const {
         const const_vector_t<B> weights = std::as_const(network).parameters();
@@ -210,11 +224,8 @@ private:
         const auto& r = options_.refresh;
         const auto x = samples.drawn.x.cview().item_range(0, std::min(r.samples, samples.drawn.x.items()));
         if (r.estimate) {
-            train::ppca_options ppca;
-            ppca.rank = std::min(r.rank, x.features());
-            auto fit = train::ppca(b_, x, ppca);
-            if (r.mean) b_.copy(fit.mean.view(), mean.view());
-            estimate.emplace(b_, std::move(fit.mean), std::move(fit.diagonal), std::move(fit.factor));
+            estimate.emplace(estimate_of(x, r.rank, estimate ? estimate->basis() : std::nullopt));
+            if (r.mean) b_.copy(as_batch(estimate->mu()), mean.view());
         } else if (r.mean) {
             mean = moments_of<B>(b_, x).mean;
         }

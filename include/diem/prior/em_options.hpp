@@ -45,7 +45,8 @@ struct em_options {
     /// Of the E-step. Deviates from the paper (tweedie, cg, one iteration): see `presets` and docs/stability.md.
     posterior::mmps_options mmps{.cov_x = posterior::covariance::blended,
                                  .solver = posterior::solver_choice::fom,
-                                 .max_iterations = posterior::by_operator};
+                                 .max_iterations = posterior::by_operator,
+                                 .converge_gaussian = true};
     /// Of laps whose prior is still Gaussian; empty: `mmps`.
     std::optional<posterior::mmps_options> initial_mmps{};
     /// Of such laps too: draws without a sampler, as by default, or by the sampler, as where `initial_mmps` is given.

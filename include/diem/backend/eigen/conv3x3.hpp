@@ -203,12 +203,26 @@ index_t conv3x3_params_workspace_size(const conv3x3_shape& g, const conv_method&
     });
 }
 
-/// Result channels of a block where the parameter VJP is split into `parts` or more: what each of them does with x costs nothing
-/// where vectors multiply, and a part of the time of tiles.
+/// The blocks that `parts` threads share of the parameter VJP: of result channels, and, where these are too few for all threads,
+/// of input channels too.
+struct conv3x3_params_split {
+    index_t in, out, depth, width;  ///< channels, and those of a block
+    [[nodiscard]] constexpr index_t across() const { return (out + width - 1) / width; }
+    [[nodiscard]] constexpr index_t blocks() const { return across() * std::max<index_t>(1, (in + depth - 1) / depth); }
+    [[nodiscard]] constexpr conv3x3_block operator[](index_t k) const {
+        const index_t c = k / across() * depth, d = k % across() * width;
+        return {c, std::min(in, c + depth), d, std::min(out, d + width)};
+    }
+};
 template <class T>
-index_t conv3x3_params_block(const conv3x3_shape& g, const conv_method& method, index_t parts) {
-    if (conv3x3_method<T>(g, conv_pass::vjp_params, method).algorithm != conv_algorithm::tiles) return 64;
-    return round_up((g.out + parts - 1) / parts, simd<T>::panel);
+conv3x3_params_split conv3x3_split_params(const conv3x3_shape& g, const conv_method& method, index_t parts) {
+    conv3x3_params_split split{g.in, g.out, 0, 64};
+    // What each block does with x costs nothing where vectors multiply, and a part of the time of tiles.
+    if (conv3x3_method<T>(g, conv_pass::vjp_params, method).algorithm == conv_algorithm::tiles)
+        split.width = std::max<index_t>(round_up((g.out + parts - 1) / parts, simd<T>::panel), simd<T>::panel);
+    const index_t rows = std::max<index_t>(1, (parts + split.across() - 1) / std::max<index_t>(1, split.across()));
+    split.depth = std::max<index_t>(round_up((g.in + rows - 1) / rows, 16), 16);
+    return split;
 }
 
 /// kernel_bar[a, b, c, d] (+)= sum over items and pixels of x[s i + a - 1, s j + b - 1, c] y_bar[i, j, d] for the block,

@@ -72,22 +72,16 @@ public:
         adopt(b);
         const conv3x3_shape g = of(x.items());
         T* const bias = bias_bar.size() > 0 ? bias_bar.data() : nullptr;
-        const index_t block = conv3x3_params_block<T>(g, method_, b.threads()), across = (g.out + block - 1) / block;
-        // Where the result has too few channels for all threads, the input's are shared, too.
-        const index_t parts = across > 0 ? (b.threads() + across - 1) / across : 1;
-        const index_t depth = std::max<index_t>(round_up((g.in + parts - 1) / parts, 16), 16);
-        const index_t blocks = across * std::max<index_t>(1, (g.in + depth - 1) / depth);
-        b.parallel(blocks, std::max<index_t>(1, 9 * g.items * g.height * g.width * depth),
-                   [&](index_t first, index_t last) {
-                       for (index_t k = first; k < last; ++k) {
-                           const index_t c = k / across * depth, d = k % across * block;
-                           const conv3x3_block part{c, std::min(g.in, c + depth), d, std::min(g.out, d + block)};
-                           auto workspace =
-                               b.template allocate<T>(for_a_call(conv3x3_params_workspace_size<T>(g, method_, part)));
-                           conv3x3_vjp_params<T>(g, method_, x.data(), y_bar.data(), kernel_bar.data(), bias,
-                                                 accumulate, part, workspace.data());
-                       }
-                   });
+        const auto split = conv3x3_split_params<T>(g, method_, b.threads());
+        const index_t work = 9 * g.items * g.height * g.width * split.depth;
+        b.parallel(split.blocks(), std::max<index_t>(1, work), [&](index_t first, index_t last) {
+            for (index_t k = first; k < last; ++k) {
+                auto workspace =
+                    b.template allocate<T>(for_a_call(conv3x3_params_workspace_size<T>(g, method_, split[k])));
+                conv3x3_vjp_params<T>(g, method_, x.data(), y_bar.data(), kernel_bar.data(), bias, accumulate, split[k],
+                                      workspace.data());
+            }
+        });
     }
 
 private:

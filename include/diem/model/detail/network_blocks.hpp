@@ -40,7 +40,7 @@ public:
                         const nn::save_options& options, saved& s) {
         s.items_ = x.items();
         s.block_ = options.parameters ? s.items_ : block_of(b, net, s.items_, t.items());
-        s.of_ = std::vector<typename Net::activations>(s.items_ > 0 ? s.index(s.items_ - 1) + 1 : 1);
+        s.of_ = std::vector<typename Net::activations>(static_cast<std::size_t>(blocks(s.items_, s.block_)));
         each(b, s.items_, s.block_, [&](B& part, index_t first, index_t count) {
             net.forward(part, p, x.item_range(first, count), embedding(t, first, count), y.item_range(first, count),
                         options, s.of_[s.index(first)]);
@@ -64,11 +64,12 @@ public:
 
     /// Into how many blocks items are taken; each computes and keeps what depends on sigma alone.
     static index_t count(const B& b, const Net& net, index_t items, index_t embeddings) {
-        const index_t block = block_of(b, net, items, embeddings);
-        return block > 0 ? (items + block - 1) / block : 1;
+        return blocks(items, block_of(b, net, items, embeddings));
     }
 
 private:
+    /// One of no items, too.
+    static index_t blocks(index_t items, index_t block) { return block > 0 ? (items + block - 1) / block : 1; }
     static const_view_t<B> embedding(const_view_t<B> t, index_t first, index_t count) {
         return t.items() == 1 ? t : t.item_range(first, count);
     }
