@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <diem/prior/checkpoint.hpp>
+#include <diem/prior/same_run.hpp>
 #include <diem/prior/training_file.hpp>
 
 #include "support/backends.hpp"
@@ -279,4 +280,15 @@ TEST_CASE("wrong files are refused and nothing changes") {
         CHECK(loaded.seed == 77);
         CHECK(prior::checkpoint_reader<B>(file).config() == io::json{{"kind", "toy"}});
     }
+}
+
+TEST_CASE("a run that was begun before solves converged goes on without") {
+    const io::json stored{{"posterior", {{"solver", "fom"}}}, {"initial_posterior", nullptr}};
+    const auto now = [](bool converge) {
+        return io::json{{"posterior", {{"solver", "fom"}, {"converge_gaussian", converge}}},
+                        {"initial_posterior", nullptr}};
+    };
+    CHECK_NOTHROW(prior::detail::check_same_run("x", stored, now(false)));
+    CHECK_THROWS_AS(prior::detail::check_same_run("x", stored, now(true)), config_error);
+    CHECK_THROWS_AS(prior::detail::check_same_run("x", now(true), now(false)), config_error);
 }

@@ -107,6 +107,7 @@ public:
                     "this covariance, or a preconditioner, needs a Gaussian estimate of the prior");
         check_value("mmps", !o.precondition || (preconditionable && byproduct),
                     "the preconditioner needs an element-wise A and Sigma_y, and cg, gmres or fom");
+        if (o.precondition) estimate_->require_no_basis("mmps: a preconditioner");
         if (estimate_ != nullptr) check_size("mmps", "estimate.features()", estimate_->features(), model.features());
     }
 
@@ -146,11 +147,9 @@ public:
             // M is symmetric and positive here; where there is a preconditioner, it is M^-1.
             o.solver = solver_choice::cg;
             o.precondition = detail::preconditionable<Part> && sigma.shared() && !estimate_->basis();
-            if (!o.precondition) {
-                o.max_iterations = std::max<index_t>(o.max_iterations, 64);
+            o.max_iterations = std::max<index_t>(o.max_iterations, o.precondition ? 1 : 64);
+            if (!o.precondition && (o.relative_tolerance == 0 || o.relative_tolerance > 1e-4))
                 o.relative_tolerance = 1e-4;
-                o.verify = false;
-            }
         }
         const auto run = [&](const auto& preconditioner) {
             using P = std::remove_cvref_t<decltype(preconditioner)>;

@@ -93,7 +93,8 @@ void describe(V& v, posterior::mmps_options& o) {
     v.number("switch_sigma", o.switch_sigma, level(), "where blended switches, in the data's units");
     v.flag("precondition", o.precondition, "by the Gaussian estimate; element-wise operators");
     v.flag("converge_gaussian", o.converge_gaussian,
-           "solves to convergence where the covariance is the Gaussian estimate's: no network pass there");
+           "solves to convergence where the covariance is the Gaussian estimate's, whatever solver and iterations: "
+           "products of the operator, but no network pass");
 }
 
 template <class V>

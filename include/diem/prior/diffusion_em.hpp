@@ -208,6 +208,7 @@ private:
         ppca.rank = std::min(rank, x.features());
         if (!basis) return to_gaussian(b_, train::ppca(b_, x, ppca), basis);
         ppca.rest = train::rest::diagonal;
+        ppca.least_rest *= std::min(variance_of(b_, moments_of<B>(b_, x)), 1.0);
         batch<B> coefficients(b_, x.features(), x.items());
         basis->apply(b_, x, coefficients.view());
         return to_gaussian(b_, train::ppca(b_, coefficients.cview(), ppca), basis);
@@ -266,6 +267,8 @@ template <Backend B, class Net, class Observation>
     check_mixture(options.mixture, net.features(), observed.items());
     if (options.mixture.components > 1 && !start.has_network())
         start.estimate()->require_no_basis("prior::fit_diffusion: a mixture");
+    if (options.mmps.precondition && start.estimate())
+        start.estimate()->require_no_basis("prior::fit_diffusion: a preconditioner");
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::fit_diffusion: A");
     check_start(b, options.sampling, start.estimate());
     start.drawing = {options.sampling, options.mmps, options.switch_factor};

@@ -65,6 +65,7 @@ template <Backend B, class Net>
     io::json form;
     o.optional("preconditioning", form);
     if (!form.is_null()) c.form = model::parse_preconditioning(form);
+    if (value.contains("posterior")) c.drawing.mmps.converge_gaussian = false;  // of files that do not say it
     read_settings(o, c.drawing);
     o.optional("notes", c.notes);
     io::json image;

@@ -24,9 +24,16 @@ namespace diem::prior::detail {
     }
     return {};
 }
+/// A description that was written before an option was there, with what was done then.
+[[nodiscard]] inline io::json completed(io::json stored) {
+    for (const char* key : {"posterior", "initial_posterior"})
+        if (const auto at = stored.find(key); at != stored.end() && at->is_object())
+            at->emplace("converge_gaussian", false);
+    return stored;
+}
 /// Throws config_error, naming the entry, where a stored description of a run differs from this one's.
 inline void check_same_run(const std::string& where, const io::json& stored, const io::json& now) {
-    if (const auto text = difference_of(stored, now); !text.empty())
+    if (const auto text = difference_of(completed(stored), now); !text.empty())
         throw config_error(where + ": the run in it was made with " + text);
 }
 /// Ends all ranks, naming the entry, where one is to learn something else than rank 0, or by another version.
