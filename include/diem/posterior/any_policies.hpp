@@ -134,7 +134,7 @@ public:
             case covariance::gaussian_heuristic:
                 return by(gaussian_heuristic<B>{*estimate_});
             case covariance::blended:
-                return by(blended<B>{*estimate_, options_.switch_sigma});
+                return by(blend());
             default:
                 return by(tweedie{});
         }
@@ -172,10 +172,11 @@ public:
     }
 
 private:
+    [[nodiscard]] blended<B> blend() const { return {*estimate_, options_.switch_sigma}; }
     /// Whether V in M, and in the correction, is the Gaussian estimate's.
     [[nodiscard]] bool v_is_gaussian(const level& sigma) const {
         return options_.cov_x == covariance::gaussian ||
-               (options_.cov_x == covariance::blended && sigma.common() > options_.switch_sigma);
+               (options_.cov_x == covariance::blended && blend().takes_estimate(sigma));
     }
 
     mmps_options options_;

@@ -46,9 +46,9 @@ struct mmps_options {
     index_t block_items = 0;    ///< items worked on together; 0: what suits the backend's caches where the model is
                                 ///< analytic, else the whole batch
     bool precondition = false;  ///< by the Gaussian estimate; needs element-wise A and Sigma_y, and cg, gmres or fom
-    bool converge_gaussian =
-        false;  ///< where V is the Gaussian estimate's, above the switch of `blended` say, solves are
-                ///< made to convergence: no product costs a pass of the network there
+    /// Where V is the Gaussian estimate's, above the switch of `blended` say, solves are made to convergence: no product costs a
+    /// pass of the network there.
+    bool converge_gaussian = false;
 };
 
 namespace detail {

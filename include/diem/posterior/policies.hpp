@@ -151,10 +151,14 @@ struct blended {
     double switch_sigma = 3;
 
     void prepare(B& b, double sigma) const { estimate.prepare(b, sigma); }
+    /// Whether V is the estimate's.
+    [[nodiscard]] bool takes_estimate(const diffusion::noise_level<B>& sigma) const {
+        return sigma.common() > switch_sigma;
+    }
     template <class Model, class F>
     auto with(B& b, Model& model, const_view_t<B> x_t, const diffusion::noise_level<B>& sigma, const F& f) const {
         check_value("mmps", sigma.shared(), "the blended covariance needs one sigma for all items");
-        if (sigma.common() > switch_sigma) return gaussian_covariance<B>{estimate}.with(b, model, x_t, sigma, f);
+        if (takes_estimate(sigma)) return gaussian_covariance<B>{estimate}.with(b, model, x_t, sigma, f);
         return tweedie{}.with(b, model, x_t, sigma, f);
     }
 };

@@ -201,14 +201,14 @@ private:
         return network;
     }
 
-    /// In the basis of the one before; in one of frequencies the rest is a spectrum.
-    [[nodiscard]] diffusion::gaussian<B> estimate_of(const_view_t<B> x, index_t rank,
+    /// In the basis of the one before; in one of frequencies the rest is a spectrum. `variance`: of the samples, per feature.
+    [[nodiscard]] diffusion::gaussian<B> estimate_of(const_view_t<B> x, double variance,
                                                      const std::optional<linop::hartley>& basis) const {
         train::ppca_options ppca;
-        ppca.rank = std::min(rank, x.features());
+        ppca.rank = std::min(options_.refresh.rank, x.features());
         if (!basis) return to_gaussian(b_, train::ppca(b_, x, ppca), basis);
         ppca.rest = train::rest::diagonal;
-        ppca.least_rest *= std::min(variance_of(b_, moments_of<B>(b_, x)), 1.0);
+        ppca.least_rest *= std::min(variance, 1.0);
         batch<B> coefficients(b_, x.features(), x.items());
         basis->apply(b_, x, coefficients.view());
         return to_gaussian(b_, train::ppca(b_, coefficients.cview(), ppca), basis);
@@ -225,7 +225,8 @@ private:
         const auto& r = options_.refresh;
         const auto x = samples.drawn.x.cview().item_range(0, std::min(r.samples, samples.drawn.x.items()));
         if (r.estimate) {
-            estimate.emplace(estimate_of(x, r.rank, estimate ? estimate->basis() : std::nullopt));
+            const auto basis = estimate ? estimate->basis() : std::nullopt;
+            estimate.emplace(estimate_of(x, samples.diagnostics.variance, basis));
             if (r.mean) b_.copy(as_batch(estimate->mu()), mean.view());
         } else if (r.mean) {
             mean = moments_of<B>(b_, x).mean;

@@ -16,6 +16,7 @@
 #include <diem/prior/checkpoint.hpp>
 #include <diem/prior/diagnostics_json.hpp>
 #include <diem/prior/learned.hpp>
+#include <diem/prior/same_run.hpp>
 #include <diem/prior/settings.hpp>
 
 /// \file
@@ -56,7 +57,8 @@ template <Backend B, class Net>
         c.network = model::parse_network(value);
         return c;
     }
-    io::config_object o(value, where + " (config)", "");
+    const io::json whole = completed(value);
+    io::config_object o(whole, where + " (config)", "");
     o.ignore("program");
     o.ignore("seed");
     io::json network;
@@ -65,7 +67,6 @@ template <Backend B, class Net>
     io::json form;
     o.optional("preconditioning", form);
     if (!form.is_null()) c.form = model::parse_preconditioning(form);
-    if (value.contains("posterior")) c.drawing.mmps.converge_gaussian = false;  // of files that do not say it
     read_settings(o, c.drawing);
     o.optional("notes", c.notes);
     io::json image;

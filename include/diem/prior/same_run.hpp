@@ -24,7 +24,7 @@ namespace diem::prior::detail {
     }
     return {};
 }
-/// A description that was written before an option was there, with what was done then.
+/// A description, of a run or of how to draw, that was written before an option was there, with what was done then.
 [[nodiscard]] inline io::json completed(io::json stored) {
     for (const char* key : {"posterior", "initial_posterior"})
         if (const auto at = stored.find(key); at != stored.end() && at->is_object())

@@ -220,7 +220,7 @@ conv3x3_params_split conv3x3_split_params(const conv3x3_shape& g, const conv_met
     // What each block does with x costs nothing where vectors multiply, and a part of the time of tiles.
     if (conv3x3_method<T>(g, conv_pass::vjp_params, method).algorithm == conv_algorithm::tiles)
         split.width = std::max<index_t>(round_up((g.out + parts - 1) / parts, simd<T>::panel), simd<T>::panel);
-    const index_t rows = std::max<index_t>(1, (parts + split.across() - 1) / std::max<index_t>(1, split.across()));
+    const index_t across = std::max<index_t>(1, split.across()), rows = (parts + across - 1) / across;
     split.depth = std::max<index_t>(round_up((g.in + rows - 1) / rows, 16), 16);
     return split;
 }
