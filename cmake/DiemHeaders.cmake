@@ -83,6 +83,7 @@ set(DIEM_HEADERS
     include/diem/linop/compose.hpp
     include/diem/linop/concept.hpp
     include/diem/linop/convolution.hpp
+    include/diem/linop/cosine.hpp
     include/diem/linop/covariance.hpp
     include/diem/linop/data.hpp
     include/diem/linop/dense.hpp
@@ -91,6 +92,7 @@ set(DIEM_HEADERS
     include/diem/linop/hartley.hpp
     include/diem/linop/identity.hpp
     include/diem/linop/image.hpp
+    include/diem/linop/image_basis.hpp
     include/diem/linop/lambda.hpp
     include/diem/linop/low_rank.hpp
     include/diem/linop/low_rank_covariance.hpp
@@ -182,6 +184,7 @@ set(DIEM_HEADERS
     include/diem/posterior/preconditioner.hpp
     include/diem/posterior/sample.hpp
     include/diem/posterior/tally.hpp
+    include/diem/posterior/tight_frame.hpp
     include/diem/posterior/tmpd.hpp
     include/diem/prior/at_size.hpp
     include/diem/prior/checkpoint.hpp

@@ -116,7 +116,7 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
         g.width = a.width;
         g.channels = a.channels;
     }
-    if (g.basis == prior::gaussian_basis::frequencies) {
+    if (g.basis != prior::gaussian_basis::values) {
         if (!data.image) c.fail("gaussian.basis", "needs \"image\"");
         if (g.e_step == prior::gaussian_e_step::moments)
             c.fail("gaussian.e_step", "\"moments\" need the basis \"values\"");

@@ -196,24 +196,16 @@ private:
         }
         return std::move(result.prior);
     }
-    /// E[x | y] under a Gaussian: its closed form, or the denoiser of a noise level at which x_t says nothing.
+    /// E[x | y] under a Gaussian: its closed form, or by solves.
     void gaussian_means(const diem::diffusion::gaussian<B>& g, const Images& images, diem::view_t<B> means) {
         if constexpr (Images::closed_form)
             if (!g.basis()) return diem::prior::posterior_means(b_, g, images.observed(b_), means);
         if (g.basis())
             if (const auto seen = diem::posterior::basis_observation<B>::make(b_, images.observed(b_), *g.basis())) {
                 diem::prior::posterior_means(b_, g.coefficients(b_), seen->observed(b_), means);
-                return g.basis()->apply(b_, diem::const_view_t<B>(means), means);
+                return g.basis()->apply_adjoint(b_, diem::const_view_t<B>(means), means);
             }
-        const diem::index_t n = images.items(), most = s_.judged.batch;
-        for (diem::index_t first = 0; first < n; first += most) {
-            const diem::index_t count = std::min(most, n - first);
-            diem::posterior::mmps denoiser(b_, g, images.observed(b_).items(first, count),
-                                           {.max_iterations = 512, .relative_tolerance = 1e-4}, &g);
-            diem::batch<B> x_t(b_, g.features(), count);
-            b_.fill(x_t.view(), 0.0F);
-            denoiser.denoise(b_, x_t.cview(), 1e3, means.item_range(first, count));
-        }
+        diem::prior::corrected_means(b_, g, images.observed(b_), means, s_.judged.batch);
     }
     prior_type diffusion(const Net& network, prior_type start) {
         if (s_.resume && writes()) laps_.restore(s_.em.laps);

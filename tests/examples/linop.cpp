@@ -2,6 +2,7 @@
 #include <diem/linop/compose.hpp>
 #include <diem/linop/concept.hpp>
 #include <diem/linop/convolution.hpp>
+#include <diem/linop/cosine.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/data.hpp>
 #include <diem/linop/dense.hpp>
@@ -10,6 +11,7 @@
 #include <diem/linop/hartley.hpp>
 #include <diem/linop/identity.hpp>
 #include <diem/linop/image.hpp>
+#include <diem/linop/image_basis.hpp>
 #include <diem/linop/lambda.hpp>
 #include <diem/linop/low_rank.hpp>
 #include <diem/linop/low_rank_covariance.hpp>
@@ -160,6 +162,32 @@ TEST_CASE("linop/fourier.hpp") {
     f.apply_adjoint(b, y.cview(), back.view());  // F is unitary: back is x
     // [linop/fourier.hpp]
     CHECK(diem::to_host(b, back)[77] == about(diem::to_host(b, x)[77]));
+}
+
+TEST_CASE("linop/cosine.hpp") {
+    backend b(1);
+    // [linop/cosine.hpp]
+    const diem::linop::cosine c(4, 4, 3);  // rows, columns and colours; the adjoint is the inverse
+    diem::batch<backend> x(b, 48, 1), z(b, 48, 1), back(b, 48, 1);
+    b.fill(x.view(), 1.0F);
+    c.apply(b, x.cview(), z.view());  // sqrt(48) first; 0 elsewhere
+    c.apply_adjoint(b, z.cview(), back.view());
+    // [linop/cosine.hpp]
+    CHECK(diem::to_host(b, z)[0] == about(std::sqrt(48)));
+    CHECK(diem::to_host(b, z)[3] == about(0));
+    CHECK(diem::to_host(b, back)[5] == about(1));
+}
+
+TEST_CASE("linop/image_basis.hpp") {
+    backend b(1);
+    // [linop/image_basis.hpp]
+    diem::linop::image_basis h = diem::linop::hartley(4, 4);  // what a Gaussian may have its variances of
+    h = diem::linop::cosine(4, 4);
+    diem::batch<backend> x(b, 16, 1), z(b, 16, 1);
+    b.fill(x.view(), 1.0F);
+    h.apply(b, x.cview(), z.view());
+    // [linop/image_basis.hpp]
+    CHECK(diem::to_host(b, z)[0] == about(4));
 }
 
 TEST_CASE("linop/hartley.hpp") {

@@ -22,6 +22,7 @@
 #include <diem/posterior/preconditioner.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/posterior/tally.hpp>
+#include <diem/posterior/tight_frame.hpp>
 #include <diem/posterior/tmpd.hpp>
 
 #include <cmath>
@@ -157,6 +158,15 @@ TEST_CASE_METHOD(two_numbers, "posterior/any_policies.hpp") {
     // [posterior/any_policies.hpp]
     CHECK(iterations == 1);
     CHECK(how.max_iterations == 1);
+}
+
+TEST_CASE_METHOD(two_numbers, "posterior/tight_frame.hpp") {
+    const auto observed = observe();
+    // [posterior/tight_frame.hpp]
+    const auto c = diem::posterior::tight_frame(b, observed);  // 1 of a mask, none of a blur
+    // [posterior/tight_frame.hpp]
+    REQUIRE(c);
+    CHECK(*c == about(1));
 }
 
 TEST_CASE_METHOD(two_numbers, "posterior/sample.hpp") {

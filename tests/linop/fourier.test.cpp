@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <diem/linop/compose.hpp>
+#include <diem/linop/cosine.hpp>
 #include <diem/linop/fourier.hpp>
 #include <diem/linop/hartley.hpp>
 #include <diem/linop/mask.hpp>
@@ -231,4 +232,42 @@ TEMPLATE_TEST_CASE("hartley: linear, symmetric, its own inverse, the sum of cosi
                 }
     CHECK_THROWS_AS(linop::hartley(0, 3), value_error);
     CHECK_THROWS_AS(linop::hartley(3, 3, 0), value_error);
+}
+
+TEMPLATE_TEST_CASE("cosine: linear, orthogonal, the sum of cosines along rows, columns and channels", "[linop]",
+                   DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = scalar_t<B>;
+    B b = make_backend<B>();
+    const auto shape = static_cast<std::size_t>(GENERATE(0, 1, 2, 3));
+    const index_t height = std::vector<index_t>{1, 1, 4, 5}[shape], width = std::vector<index_t>{1, 6, 6, 3}[shape];
+    const index_t channels = GENERATE(1, 2, 3), items = GENERATE(0, 1, 3), n = height * width * channels;
+    const linop::cosine c(height, width, channels);
+    check_operator(b, c, items, "cosine");
+    const auto x = random_batch(b, n, items, 3);
+    batch<B> y(b, n, items), again(b, n, items);
+    b.copy(x.cview(), y.view());
+    c.apply(b, y.cview(), y.view());  // in place
+    c.apply_adjoint(b, y.cview(), again.view());
+    const auto host = to_host(b, x), coefficients = to_host(b, y), back = to_host(b, again);
+    const auto wave = [](index_t k, index_t i, index_t size) {
+        return std::sqrt((k == 0 ? 1 : 2) / double(size)) *
+               std::cos(std::acos(-1.0) * double((2 * i + 1) * k) / double(2 * size));
+    };
+    for (index_t i = 0; i < items; ++i)
+        for (index_t k = 0; k < n; ++k) {
+            double sum = 0, size = 0;
+            for (index_t r = 0; r < n; ++r) {
+                const double value = double(host[std::size_t(i * n + r)]);
+                sum += value * wave(k % channels, r % channels, channels) *
+                       wave(k / channels % width, r / channels % width, width) *
+                       wave(k / channels / width, r / channels / width, height);
+                size += std::abs(value);
+            }
+            const auto at = std::size_t(i * n + k);
+            CHECK(std::abs(double(coefficients[at]) - sum) <= tolerance<T>(16) * size);
+            CHECK(std::abs(double(back[at] - host[at])) <= tolerance<T>(16) * size);
+        }
+    CHECK_THROWS_AS(linop::cosine(0, 3), value_error);
+    CHECK_THROWS_AS(linop::cosine(3, 3, 0), value_error);
 }

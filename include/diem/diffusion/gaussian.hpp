@@ -15,7 +15,7 @@
 #include <diem/diffusion/concept.hpp>
 #include <diem/diffusion/harmonic.hpp>
 #include <diem/linop/concept.hpp>
-#include <diem/linop/hartley.hpp>
+#include <diem/linop/image_basis.hpp>
 
 /// \file
 /// A Gaussian as a prior, diagonal + low rank.
@@ -109,8 +109,8 @@ private:
 ///
 ///     E[x | x_t] = mu + V / sigma^2 (x_t - mu),  V = (Sigma^-1 + sigma^-2 I)^-1 = Cov[x | x_t].
 ///
-/// With a `basis` H, d and u are of the coefficients H x: Sigma = H (diag(d) + u u') H. In that of frequencies
-/// (linop/hartley.hpp) u = 0 is a stationary field with the spectrum d.
+/// With a `basis` H (linop/image_basis.hpp), d and u are of the coefficients H x: Sigma = H'(diag(d) + u u') H. In that of
+/// `hartley` u = 0 is a stationary field with the spectrum d.
 ///
 /// mu, d: D; d >= 0, zeros allowed; u: D x r, r >= 0. V is factored when sigma changes and kept until the next change, so
 /// `denoise`, `linearize` and `harmonic` at one sigma share it. One noise level for all items needs no host
@@ -126,7 +126,7 @@ public:
 
     /// Takes mu (D x 1, of x itself), d (D x 1) and u (D x r). Throws shape_error; value_error where a number is not finite or
     /// d < 0.
-    gaussian(B& b, batch<B> mu, batch<B> d, batch<B> u, std::optional<linop::hartley> basis = std::nullopt) {
+    gaussian(B& b, batch<B> mu, batch<B> d, batch<B> u, std::optional<linop::image_basis> basis = std::nullopt) {
         check_shape("gaussian", "mu", mu.view(), mu.features(), 1);
         check_shape("gaussian", "d", d.view(), mu.features(), 1);
         check_shape("gaussian", "u", u.view(), mu.features(), u.items());
@@ -149,7 +149,7 @@ public:
     /// The mean of x.
     [[nodiscard]] const_vector_t<B> mu() const { return mu_ ? mu_->flat() : center(); }
     /// Of d and u; none: they are of x itself.
-    [[nodiscard]] const std::optional<linop::hartley>& basis() const { return parameters_->basis; }
+    [[nodiscard]] const std::optional<linop::image_basis>& basis() const { return parameters_->basis; }
     /// Throws value_error, from `where`, if there is a basis: for what works on d and u of x.
     void require_no_basis(std::string_view where) const {
         check_value(where, !basis(), "needs a Gaussian whose d and u are of x itself, not of coefficients in a basis");
@@ -211,7 +211,7 @@ public:
         b.map(detail::gaussian_draw{}, x, z.cview().feature_range(0, features()), per_feature{center()},
               per_feature{d()});
         if (rank() > 0) b.gemm(T(1), u(), op::none, z.cview().feature_range(features(), rank()), op::none, T(1), x);
-        if (const auto& h = basis()) h->apply(b, x, x);
+        if (const auto& h = basis()) h->apply_adjoint(b, const_view_t<B>(x), x);
     }
 
     /// Normals x (D x n) and z (r x n) become x = mu + sqrt(d + sigma^2) x + u z ~ N(mu, Sigma + sigma^2 I).
@@ -220,7 +220,7 @@ public:
         check_shape("gaussian::color", "z", z, rank(), x.items());
         b.map(detail::gaussian_color{sigma * sigma}, x, per_feature{center()}, per_feature{d()});
         if (rank() > 0) b.gemm(T(1), u(), op::none, z, op::none, T(1), x);
-        if (const auto& h = basis()) h->apply(b, x, x);
+        if (const auto& h = basis()) h->apply_adjoint(b, const_view_t<B>(x), x);
     }
 
     /// out_i = log N(x_i; mu, Sigma + sigma^2 I), the density of x_t; sigma = 0 for that of x, which needs all d > 0

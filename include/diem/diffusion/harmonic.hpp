@@ -14,7 +14,7 @@
 #include <diem/backend/team.hpp>
 #include <diem/core/check.hpp>
 #include <diem/linop/concept.hpp>
-#include <diem/linop/hartley.hpp>
+#include <diem/linop/image_basis.hpp>
 #include <diem/linop/low_rank.hpp>
 
 /// \file
@@ -26,8 +26,8 @@
 /// The harmonic form: nothing is subtracted at any sigma, and d may be zero. C and L are float64 (linop/low_rank.hpp): where
 /// columns of u are nearly parallel, L^-1 has large entries that cancel in v_u.
 ///
-/// d and u may be those of the coefficients H x in an orthonormal basis (linop/hartley.hpp): Sigma = H (diag(d) + u u') H, and
-/// V = H (diag(v_d) + v_u v_u') H.
+/// d and u may be those of the coefficients H x in an orthonormal basis (linop/image_basis.hpp): Sigma = H'(diag(d) + u u') H, and
+/// V = H'(diag(v_d) + v_u v_u') H.
 /// \snippet tests/examples/diffusion.cpp diffusion/harmonic.hpp
 
 namespace diem::diffusion {
@@ -82,14 +82,14 @@ struct low_rank_of<B> {
 template <Backend B>
 struct gaussian_parameters {
     batch<B> mu, d, u;  // D x 1, D x 1, D x r
-    std::optional<linop::hartley> basis{};
+    std::optional<linop::image_basis> basis{};
 };
 
 /// V at one sigma.
 template <Backend B>
 struct harmonic_form {
     double sigma = 0;
-    std::optional<linop::hartley> basis;
+    std::optional<linop::image_basis> basis;
     linop::low_rank_innovation<B> innovation;  // of Sigma + sigma^2 I
     batch<B> d, u;                             // v_d: D x 1, v_u: D x r
     batch<B> u_mu;                             // v_u' mu: r x 1
@@ -132,7 +132,7 @@ public:
 
     [[nodiscard]] double sigma() const { return form_->sigma; }
     /// Of v_d and v_u; none: they are of x itself.
-    [[nodiscard]] const std::optional<linop::hartley>& basis() const { return form_->basis; }
+    [[nodiscard]] const std::optional<linop::image_basis>& basis() const { return form_->basis; }
     /// v_d, D numbers >= 0.
     [[nodiscard]] const_vector_t<B> d() const { return form_->d.flat(); }
     /// v_u, D x r.
@@ -166,7 +166,7 @@ private:
         batch<B> coefficients(b, rows(), x.items());
         h->apply(b, x, coefficients.view());
         f(coefficients.cview());
-        h->apply(b, y, y);
+        h->apply_adjoint(b, const_view_t<B>(y), y);
     }
     void scaled_coefficients(B& b, double scale, const_view_t<B> x, view_t<B> y) const {
         if constexpr (HasLowRank<B>)

@@ -131,7 +131,7 @@ public:
         else
             b.map(functors::multiply{}, t.view(), per_feature{g.flat()});
         if (basis_) {
-            basis_->apply(b, t.cview(), t.view());
+            basis_->apply_adjoint(b, t.cview(), t.view());
             return b.axpby(1.0, t.cview(), 1.0, y);
         }
         b.gemm(T(1), axes_.cview(), op::none, t.cview(), op::none, T(1), y);
@@ -169,7 +169,7 @@ private:
     }
 
     batch<B> mu_, axes_;
-    std::optional<linop::hartley> basis_;
+    std::optional<linop::image_basis> basis_;
     double rest_ = 0;
     batch<B, double> excess_;  ///< l - r
 };

@@ -8,9 +8,9 @@
 #include <diem/backend/batch.hpp>
 #include <diem/core/check.hpp>
 #include <diem/diffusion/gaussian.hpp>
-#include <diem/linop/concept.hpp>
 #include <diem/posterior/options.hpp>
 #include <diem/posterior/policies.hpp>
+#include <diem/posterior/tight_frame.hpp>
 
 /// \file
 /// Covariance and solver of MMPS chosen when the program runs.
@@ -39,33 +39,11 @@ private:
 
 }  // namespace detail
 
-/// Iterations of a solve behind A: 1 where it shows all that it shows equally well, A A'v = c v for v = A z of random z (masks,
-/// samples of a Fourier transform), 4 elsewhere (blurs, several coils), where one leaves the weak directions to the prior. From
-/// the first items of an observation.
+/// Iterations of a solve behind A: 1 where it shows all that it shows equally well (`tight_frame`), 4 elsewhere, where one leaves
+/// the weak directions to the prior.
 template <Backend B, class Observation>
 [[nodiscard]] index_t iterations_for(B& b, const Observation& observed) {
-    constexpr index_t few = 4, more = 4;
-    const index_t n = std::min(few, observed.items());
-    if constexpr (!linop::LinearOperator<typename Observation::operator_type, B>) {
-        return more;
-    } else {
-        const auto part = observed.items(0, n);
-        const auto& a = part.forward_operator();
-        batch<B> x(b, a.cols(), n), v(b, a.rows(), n), w(b, a.rows(), n);
-        b.fill_normal({.seed = 0x6974657273}, x.view());
-        a.apply(b, x.cview(), v.view());
-        a.apply_adjoint(b, v.cview(), x.view());
-        a.apply(b, x.cview(), w.view());
-        const auto dots = [&](const batch<B>& p, const batch<B>& q) {
-            batch<B, double> d(b, n, 1);
-            b.dot(p.view(), q.view(), d.flat());
-            return to_host(b, d);
-        };
-        const auto vv = dots(v, v), vw = dots(v, w), ww = dots(w, w);
-        for (std::size_t i = 0; i < vv.size(); ++i)
-            if (!(vv[i] * ww[i] - vw[i] * vw[i] <= 1e-4 * vv[i] * ww[i])) return more;
-        return 1;
-    }
+    return tight_frame(b, observed) ? 1 : 4;
 }
 
 /// With a number of iterations in the place of by_operator.

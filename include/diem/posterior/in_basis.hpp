@@ -12,7 +12,7 @@
 #include <diem/linop/compose.hpp>
 #include <diem/linop/covariance.hpp>
 #include <diem/linop/diagonal.hpp>
-#include <diem/linop/hartley.hpp>
+#include <diem/linop/image_basis.hpp>
 #include <diem/posterior/observation.hpp>
 
 /// \file
@@ -57,7 +57,7 @@ struct gain_and_value {
 }  // namespace detail
 
 /// What y = A x + e says of the coefficients z = H x, where A'A is diagonal in that basis and e ~ N(0, s^2 I): with
-/// H A'A H = diag(g), p(y | x) is proportional to N(H A'y / sqrt(g); sqrt(g) z, s^2 I). So p(z | y) has the closed forms of
+/// H A'A H' = diag(g), p(y | x) is proportional to N(H A'y / sqrt(g); sqrt(g) z, s^2 I). So p(z | y) has the closed forms of
 /// element-wise operators. It is for Fourier samples of one coil, whole or by columns, and circular convolutions.
 template <Backend B>
 class basis_observation {
@@ -68,7 +68,7 @@ public:
     /// Holds copies.
     template <class Observation>
     [[nodiscard]] static std::optional<basis_observation> make(B& b, const Observation& observed,
-                                                               const linop::hartley& basis) {
+                                                               const linop::image_basis& basis) {
         const auto variance = common_variance_of(b, observed.noise());
         if (!variance) return std::nullopt;
         const index_t n = observed.forward_operator().cols(), items = observed.items();
@@ -80,8 +80,8 @@ public:
             const auto part = observed.items(first, count);
             const auto& a = part.forward_operator();
             const auto diagonal = g.view().item_range(first, count), value = s.view().item_range(first, count);
-            const auto normal = [&](view_t<B> z) {  // z = H A'A H z
-                basis.apply(b, z, value);
+            const auto normal = [&](view_t<B> z) {  // z = H A'A H'z
+                basis.apply_adjoint(b, const_view_t<B>(z), value);
                 linop::normal(a).apply(b, const_view_t<B>(value), z);
                 basis.apply(b, z, z);
             };

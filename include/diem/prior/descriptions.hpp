@@ -199,8 +199,10 @@ void describe(V& v, gaussian_fit_options& o) {
     v.choice("rest", o.ppca.rest, names_of<rest>{{"isotropic", rest::isotropic}, {"diagonal", rest::diagonal}},
              "the noise term beside it");
     v.choice("basis", o.basis,
-             names_of<gaussian_basis>{{"values", gaussian_basis::values}, {"frequencies", gaussian_basis::frequencies}},
-             "what the noise term is of; frequencies: of images, with rest diagonal a spectrum");
+             names_of<gaussian_basis>{{"values", gaussian_basis::values},
+                                      {"frequencies", gaussian_basis::frequencies},
+                                      {"cosines", gaussian_basis::cosines}},
+             "what the noise term is of; frequencies, cosines: of images, with rest diagonal a spectrum");
     v.number("laps", o.fit.max_laps, count(0, 1e6), "of Gaussian EM");
     v.number("start_variance", o.start_variance, at_least(0),
              "of what it starts with, in the data's scale; 0: 1, or 0.1 where directions are seldom or never seen");

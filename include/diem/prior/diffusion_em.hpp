@@ -12,7 +12,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/em/fit.hpp>
-#include <diem/linop/hartley.hpp>
+#include <diem/linop/image_basis.hpp>
 #include <diem/parallel/communicator.hpp>
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/em_options.hpp>
@@ -201,9 +201,9 @@ private:
         return network;
     }
 
-    /// In the basis of the one before; in one of frequencies the rest is a spectrum. `variance`: of the samples, per feature.
+    /// In the basis of the one before; in one of images the rest is a spectrum. `variance`: of the samples, per feature.
     [[nodiscard]] diffusion::gaussian<B> estimate_of(const_view_t<B> x, double variance,
-                                                     const std::optional<linop::hartley>& basis) const {
+                                                     const std::optional<linop::image_basis>& basis) const {
         train::ppca_options ppca;
         ppca.rank = std::min(options_.refresh.rank, x.features());
         if (!basis) return to_gaussian(b_, train::ppca(b_, x, ppca), basis);

@@ -161,7 +161,7 @@ bool sample_exactly(B& b, const diffusion::gaussian<B>& prior, const Observation
     const exact_draws<B, Observation> draws(b, prior, observed);
     const auto one_of_each = [&](const random_key& key, view_t<B> to) {
         const auto result = draws(b, prior, key, to, block, ranks, go_on);
-        if (result.finished && draws.in_basis()) prior.basis()->apply(b, const_view_t<B>(to), to);
+        if (result.finished && draws.in_basis()) prior.basis()->apply_adjoint(b, const_view_t<B>(to), to);
         return result;
     };
     return sample_by_draws(b, one_of_each, observed, seed, x, state, block, observer, ranks);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <optional>
@@ -82,24 +83,28 @@ void put_gaussian(B& b, checkpoint_writer<B>& out, const diffusion::gaussian<B>&
     out.batch_as(b, prefix + "d", as_batch(g.d()));
     out.batch_as(b, prefix + "u", g.u());
 }
+inline constexpr std::array<const char*, 2> basis_names{"hartley", "cosine"};  // of linop::image_basis::kind
 /// In a state, under `key`: null or the image that a Gaussian has coefficients of.
-[[nodiscard]] inline io::json basis_json(const std::optional<linop::hartley>& basis) {
+[[nodiscard]] inline io::json basis_json(const std::optional<linop::image_basis>& basis) {
     if (!basis) return nullptr;
-    return {{"type", "hartley"}, {"shape", {basis->height(), basis->width(), basis->channels()}}};
+    return {{"type", basis_names[static_cast<std::size_t>(basis->of_kind())]},
+            {"shape", {basis->height(), basis->width(), basis->channels()}}};
 }
 template <Backend B>
-[[nodiscard]] std::optional<linop::hartley> get_basis(checkpoint_reader<B>& in, index_t features,
-                                                      const std::string& key) {
+[[nodiscard]] std::optional<linop::image_basis> get_basis(checkpoint_reader<B>& in, index_t features,
+                                                          const std::string& key) {
     if (!in.state().contains(key)) return std::nullopt;
     const auto j = in.template state<io::json>(key);
     const auto where = "state \"" + key + "\"";
     if (j.is_null()) return std::nullopt;
     try {
-        if (j.at("type") != "hartley") in.fail(where + ": unknown type " + j.at("type").dump());
+        const auto kind = std::find(basis_names.begin(), basis_names.end(), j.at("type"));
+        if (kind == basis_names.end()) in.fail(where + ": unknown type " + j.at("type").dump());
         const auto shape = j.at("shape").template get<std::array<index_t, 3>>();
         for (const index_t side : shape)
             if (side < 1 || side > features) in.fail(where + ": the shape is out of range");
-        linop::hartley basis(shape[0], shape[1], shape[2]);
+        const linop::image_basis basis(static_cast<linop::image_basis::kind>(kind - basis_names.begin()), shape[0],
+                                       shape[1], shape[2]);
         if (basis.rows() != features)
             in.fail(where + " is of " + std::to_string(basis.rows()) + " features, the prior of " +
                     std::to_string(features));

@@ -11,7 +11,7 @@
 #include <diem/core/check.hpp>
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/em/fit.hpp>
-#include <diem/linop/hartley.hpp>
+#include <diem/linop/image_basis.hpp>
 #include <diem/prior/exact_draws.hpp>
 #include <diem/prior/gaussian_e_steps.hpp>
 #include <diem/prior/gaussian_options.hpp>
@@ -57,7 +57,7 @@ template <class Observation>
 /// N(0, variance I) of rank 0: where Gaussian EM starts.
 template <Backend B>
 [[nodiscard]] diffusion::gaussian<B> isotropic_gaussian(B& b, index_t features, double variance = 1,
-                                                        std::optional<linop::hartley> basis = std::nullopt) {
+                                                        std::optional<linop::image_basis> basis = std::nullopt) {
     batch<B> mu(b, features, 1), d(b, features, 1);
     b.fill(mu.view(), scalar_t<B>(0));
     b.fill(d.view(), static_cast<scalar_t<B>>(variance));
@@ -65,11 +65,13 @@ template <Backend B>
 }
 
 /// The basis that options ask for. Throws value_error where the image is not of so many features.
-[[nodiscard]] inline std::optional<linop::hartley> basis_of(const gaussian_fit_options& o, index_t features) {
+[[nodiscard]] inline std::optional<linop::image_basis> basis_of(const gaussian_fit_options& o, index_t features) {
     if (o.basis == gaussian_basis::values) return std::nullopt;
     check_value("prior::gaussian_fit", o.height > 0 && o.width > 0 && o.channels > 0,
-                "a basis of frequencies needs the image's height, width and channels");
-    linop::hartley basis(o.height, o.width, o.channels);
+                "a basis of images needs their height, width and channels");
+    using kind = linop::image_basis::kind;
+    const linop::image_basis basis(o.basis == gaussian_basis::cosines ? kind::cosine : kind::hartley, o.height, o.width,
+                                   o.channels);
     check_size("prior::gaussian_fit", "height x width x channels of the basis", basis.rows(), features);
     return basis;
 }
@@ -77,8 +79,8 @@ template <Backend B>
 namespace detail {
 
 template <Backend B>
-diffusion::gaussian<B> to_gaussian(B& b, train::ppca_result<B> p, const std::optional<linop::hartley>& basis) {
-    if (basis) basis->apply(b, p.mean.cview(), p.mean.view());
+diffusion::gaussian<B> to_gaussian(B& b, train::ppca_result<B> p, const std::optional<linop::image_basis>& basis) {
+    if (basis) basis->apply_adjoint(b, p.mean.cview(), p.mean.view());
     return {b, std::move(p.mean), std::move(p.diagonal), std::move(p.factor), basis};
 }
 /// The prior as a start of factor analysis, in its basis; none where its rank differs.
@@ -175,7 +177,7 @@ template <Backend B, class Observation, class Monitor = em::no_monitor, class Ru
                                                                   Monitor&& monitor = {}, const Run& run = {}) {
     using prior_type = diffusion::gaussian<B>;
     options.ppca.rank = std::min(options.ppca.rank, start.features());
-    if (start.basis()) options.basis = gaussian_basis::frequencies;
+    if (start.basis() && options.basis == gaussian_basis::values) options.basis = gaussian_basis::frequencies;
     options.e_step = chosen_e_step(options, observed);
     em::objective evidence{detail::read_log_evidence{}};
     em::monitors with_evidence(monitor, evidence);

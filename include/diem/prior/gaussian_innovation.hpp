@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -14,8 +15,10 @@
 #include <diem/linop/low_rank.hpp>
 #include <diem/parallel/buffers.hpp>
 #include <diem/parallel/communicator.hpp>
+#include <diem/posterior/in_basis.hpp>
 #include <diem/posterior/observation.hpp>
 #include <diem/posterior/tally.hpp>
+#include <diem/posterior/tight_frame.hpp>
 #include <diem/solver/cg.hpp>
 
 /// \file
@@ -34,7 +37,7 @@ void apply_covariance(B& b, const diffusion::gaussian<B>& g, const_view_t<B> v, 
     if (g.basis()) g.basis()->apply(b, z.cview(), z.view());
     b.map(functors::product{}, w, z.cview(), per_feature{g.d()});
     linop::add_low_rank(b, 1, g.u(), z.cview(), w);
-    if (g.basis()) g.basis()->apply(b, const_view_t<B>(w), w);
+    if (g.basis()) g.basis()->apply_adjoint(b, const_view_t<B>(w), w);
 }
 
 /// M = s^2 Sigma_y + A Sigma_x A'.
@@ -61,6 +64,58 @@ struct scaled_innovation {
     void apply_adjoint(B& b, const_view_t<B> p, view_t<B> q) const { apply(b, p, q); }
 };
 
+/// A (Sigma_x + level I)^-1 A': close to M^-1 on what A shows where Sigma_x has a wide spectrum, all of which A mixes.
+template <Backend B, class A>
+struct whitened {
+    using operator_tag = linop::symmetric_tag;
+    const A& a;
+    const diffusion::gaussian<B>& prior;
+    linop::low_rank_innovation<B> innovation;  // of the coefficients
+
+    whitened(B& b, const A& forward, const diffusion::gaussian<B>& g, double level)
+        : a(forward), prior(g), innovation(b, g.features(), g.rank(), 1, false) {
+        innovation.factor(b, {}, level, {}, g.d(), g.u());
+    }
+    [[nodiscard]] index_t rows() const { return a.rows(); }
+    [[nodiscard]] index_t cols() const { return rows(); }
+    [[nodiscard]] index_t items() const { return a.items(); }
+    [[nodiscard]] const whitened& items(index_t, index_t) const { return *this; }  // only the whole
+    void apply(B& b, const_view_t<B> p, view_t<B> q) const {
+        batch<B> u(b, a.cols(), p.items()), w(b, a.cols(), p.items());
+        a.apply_adjoint(b, p, u.view());
+        if (prior.basis()) prior.basis()->apply(b, u.cview(), u.view());
+        innovation.solve(b, u.cview(), w.view());
+        if (prior.basis()) prior.basis()->apply_adjoint(b, w.cview(), w.view());
+        a.apply(b, w.cview(), q);
+    }
+    void apply_adjoint(B& b, const_view_t<B> p, view_t<B> q) const { apply(b, p, q); }
+};
+
+/// Adds Sigma_x A' M^-1 r to x; r is overwritten. By conjugate gradients; where the variances are those of a basis and A is a
+/// tight frame of constant `frame` (masks), preconditioned by `whitened`.
+template <Backend B, class Observation>
+solver::solver_result<B> correct(B& b, const diffusion::gaussian<B>& prior, const Observation& part,
+                                 const std::optional<double>& frame, batch<B>& r, view_t<B> x) {
+    const auto& a = part.forward_operator();
+    const index_t count = x.items();
+    batch<B> w(b, r.features(), count), u(b, x.features(), count), v(b, x.features(), count);
+    const scaled_innovation<B, Observation> m{prior, part, 1};
+    const solver::cg_options o{.max_iterations = 500, .relative_tolerance = 1e-5, .verify = false};
+    const auto variance = posterior::common_variance_of(b, part.noise());
+    auto solved = [&] {
+        if (!prior.basis() || !frame || !variance) return solver::cg(b, m, r.cview(), w.view(), o);
+        // Beside the range of A there is noise alone, which A' does not see.
+        a.apply_adjoint(b, r.cview(), u.view());
+        a.apply(b, u.cview(), r.view());
+        b.axpby(0.0, r.cview(), 1 / *frame, r.view());
+        return solver::cg(b, m, whitened(b, a, prior, *variance / *frame), r.cview(), w.view(), o);
+    }();
+    a.apply_adjoint(b, w.cview(), u.view());
+    apply_covariance(b, prior, u.cview(), v.view());
+    b.axpby(1.0, v.cview(), 1.0, x);
+    return solved;
+}
+
 }  // namespace detail
 
 /// Solves by `solver::solver_status`.
@@ -76,7 +131,8 @@ struct always_go_on {
 ///
 ///     x = x_0 + Sigma_x A' M^-1 (y - A x_0 - e_0),  M = Sigma_y + A Sigma_x A',
 ///
-/// with one solve by conjugate gradients, to a relative residual of 1e-5. Where A is element-wise, `draw_posteriors` is exact.
+/// with one solve by conjugate gradients, to a relative residual of 1e-5; behind a mask, where the prior's variances are those of a
+/// basis, preconditioned. Where A is element-wise and there is no basis, `draw_posteriors` is exact.
 /// `block`: observations at once; `ranks` share them, and all get all draws. Returns how the solves ended; nothing where
 /// `go_on()`, asked after each block, said no.
 /// Source: Hoffman, Ribak, "Constrained realizations of Gaussian fields", 1991.
@@ -88,6 +144,7 @@ std::optional<corrected_counts> draw_corrected(B& b, const diffusion::gaussian<B
     check_shape("prior::draw_corrected", "x", x, prior.features(), observed.items());
     check_value("prior::draw_corrected", block > 0, "block must be > 0");
     const index_t rows = observed.y().features(), n = observed.items();
+    const auto frame = posterior::tight_frame(b, observed);
     std::vector<index_t> sizes(static_cast<std::size_t>(ranks.size()), static_cast<index_t>(solver::solver_statuses));
     corrected_counts all{};
     for (index_t done = 0; done < n;) {
@@ -97,19 +154,14 @@ std::optional<corrected_counts> draw_corrected(B& b, const diffusion::gaussian<B
             const auto part = observed.items(round.begin, count);
             const auto mine = key.skip_items(static_cast<std::uint32_t>(round.begin));
             const view_t<B> to = x.item_range(round.begin, count);
-            batch<B> r(b, rows, count), w(b, rows, count), u(b, x.features(), count), v(b, x.features(), count);
+            batch<B> r(b, rows, count), e(b, rows, count);
             prior.sample(b, mine.with_lane(random_lane::prior_sample), to);
             part.forward_operator().apply(b, const_view_t<B>(to), r.view());
-            part.noise().sample(b, mine.with_lane(random_lane::user + 1), w.view());
-            b.axpby(1.0, w.cview(), 1.0, r.view());
+            part.noise().sample(b, mine.with_lane(random_lane::user + 1), e.view());
+            b.axpby(1.0, e.cview(), 1.0, r.view());
             b.axpby(1.0, part.y(), -1.0, r.view());
-            const detail::scaled_innovation<B, decltype(part)> m{prior, part, 1};
-            const auto solved = solver::cg(b, m, r.cview(), w.view(),
-                                           {.max_iterations = 500, .relative_tolerance = 1e-5, .verify = false});
+            const auto solved = detail::correct(b, prior, part, frame, r, to);
             for (const int s : to_host(b, solved.status())) own[static_cast<std::size_t>(s)] += 1;
-            part.forward_operator().apply_adjoint(b, w.cview(), u.view());
-            detail::apply_covariance(b, prior, u.cview(), v.view());
-            b.axpby(1.0, v.cview(), 1.0, to);
         }
         parallel::all_gather_items(ranks, b, x.item_range(round.first, round.end - round.first), round.counts,
                                    "draws of the Gaussian's posterior");
@@ -119,6 +171,25 @@ std::optional<corrected_counts> draw_corrected(B& b, const diffusion::gaussian<B
         if (!go_on() && done < n) return std::nullopt;
     }
     return all;
+}
+
+/// The mean E[x | y] of each observation, x: features x items, by the same solves: mu + Sigma_x A' M^-1 (y - A mu).
+template <Backend B, class Observation>
+void corrected_means(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, view_t<B> x,
+                     index_t block = 128) {
+    check_size("prior::corrected_means", "A.cols()", observed.forward_operator().cols(), prior.features());
+    check_shape("prior::corrected_means", "x", x, prior.features(), observed.items());
+    check_value("prior::corrected_means", block > 0, "block must be > 0");
+    const auto frame = posterior::tight_frame(b, observed);
+    for (index_t first = 0; first < observed.items(); first += block) {
+        const auto part = observed.items(first, std::min(block, observed.items() - first));
+        const view_t<B> to = x.item_range(first, part.items());
+        batch<B> r(b, observed.y().features(), part.items());
+        b.map(functors::assign{}, to, per_feature{prior.mu()});
+        part.forward_operator().apply(b, const_view_t<B>(to), r.view());
+        b.axpby(1.0, part.y(), -1.0, r.view());
+        (void)detail::correct(b, prior, part, frame, r, to);
+    }
 }
 
 }  // namespace diem::prior

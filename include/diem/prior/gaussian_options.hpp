@@ -39,6 +39,8 @@ enum class gaussian_basis {
     frequencies,  ///< the coefficients of images in `linop::hartley`: with train::rest::diagonal a spectrum, so that what was not
     ///< seen of an image is drawn with its strength at other frequencies. Draws have a closed form where A'A is diagonal in
     ///< it (Fourier samples of one coil, circular convolutions). Not for moments
+    cosines,  ///< those in `linop::cosine`: the same for images whose edges have nothing to do with each other and whose channels
+    ///< are alike, as colours are. Not for moments
 };
 
 struct gaussian_fit_options {
@@ -48,7 +50,7 @@ struct gaussian_fit_options {
     /// Of the N(0, s^2 I) where `learn` starts, in the data's scale; 0: `recoverability::start_variance`.
     double start_variance = 0;
     gaussian_basis basis = gaussian_basis::values;
-    index_t height = 0, width = 0, channels = 0;  ///< of images; needed by `frequencies`
+    index_t height = 0, width = 0, channels = 0;  ///< of images; needed by `frequencies` and `cosines`
     index_t batch = 256;                          ///< observations at once; of moments and draws
     bool measure_evidence =
         true;  ///< of moments and draws (where it costs nothing), and of diffusion where A and Sigma_y are element-wise
