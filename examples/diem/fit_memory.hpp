@@ -107,7 +107,8 @@ template <Backend B>
 template <Backend B>
 void fit_into_memory(const fit_command& o, fit_settings& s, const measured<B>& m) {
     auto& g = s.gaussian;
-    const bool mask = m.a.as_mask() != nullptr;
+    // In a basis of images draws behind a mask are solves, as behind any operator.
+    const bool mask = m.a.as_mask() != nullptr && g.basis == prior::gaussian_basis::values;
     const auto bytes = [&](prior::gaussian_e_step e) {
         auto with = g;
         with.e_step = e;

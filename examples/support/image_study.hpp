@@ -14,7 +14,9 @@
 #include <diem/backend/batch.hpp>
 #include <diem/io/json.hpp>
 #include <diem/io/png.hpp>
+#include <diem/posterior/in_basis.hpp>
 #include <diem/posterior/mmps.hpp>
+#include <diem/prior/gaussian_innovation.hpp>
 #include <diem/prior/learn.hpp>
 
 #include "support/html_report.hpp"
@@ -205,7 +207,11 @@ private:
                 diem::prior::posterior_means(b_, g.coefficients(b_), seen->observed(b_), means);
                 return g.basis()->apply_adjoint(b_, diem::const_view_t<B>(means), means);
             }
-        diem::prior::corrected_means(b_, g, images.observed(b_), means, s_.judged.batch);
+        const auto counts = diem::prior::corrected_means(b_, g, images.observed(b_), means, s_.judged.batch);
+        const double open =
+            static_cast<double>(images.items()) -
+            static_cast<double>(counts[static_cast<std::size_t>(diem::solver::solver_status::converged)]);
+        if (open > 0) std::cout << "of them not exact, as the solve did not converge: " << open << std::endl;
     }
     prior_type diffusion(const Net& network, prior_type start) {
         if (s_.resume && writes()) laps_.restore(s_.em.laps);

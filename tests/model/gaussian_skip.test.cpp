@@ -54,15 +54,17 @@ TEMPLATE_TEST_CASE("a network of zeros with a Gaussian skip connection is that G
     using T = scalar_t<TestType>;
     auto b = make_backend<TestType>();
     const index_t n = 7, items = 4;
-    for (const index_t rank : {index_t{0}, index_t{1}, index_t{3}, index_t{7}, index_t{-3}, index_t{-7}}) {
-        const bool constant = rank >= 0;  // else d varies
-        const bool spectrum = rank == -7;
+    for (const index_t rank : {index_t{0}, index_t{1}, index_t{3}, index_t{7}, index_t{-3}, index_t{-7}, index_t{-8}}) {
+        const bool constant = rank >= 0;   // else d varies
+        const bool spectrum = rank <= -7;  // of frequencies, of cosines
         CAPTURE(rank);
+        using kind = linop::image_basis::kind;
         auto g = gaussian(b, n, spectrum ? 0 : std::abs(rank), constant);
         if (spectrum) {
             batch<TestType> d(b, n, 1);
             b.copy(as_batch(g.d()), d.view());
-            g = {b, draw(b, n, 1, 1), std::move(d), batch<TestType>(b, n, 0), linop::hartley(1, n)};
+            g = {b, draw(b, n, 1, 1), std::move(d), batch<TestType>(b, n, 0),
+                 linop::image_basis(rank == -7 ? kind::hartley : kind::cosine, 1, n, 1)};
         }
         auto m = untrained(b, n);
         m.set_skip(b, g);

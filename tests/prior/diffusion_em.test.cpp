@@ -12,8 +12,8 @@
 
 #include <diem/diffusion/gaussian.hpp>
 #include <diem/linop/covariance.hpp>
-#include <diem/linop/hartley.hpp>
 #include <diem/linop/identity.hpp>
+#include <diem/linop/image_basis.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/nn/mlp.hpp>
 #include <diem/posterior/observation.hpp>
@@ -456,8 +456,9 @@ TEST_CASE("several samples per observation, other samplers and covariances, refr
     CHECK(p.fit(o).status == prior::run_status::completed);
     // A spectrum stays one: the covariance of the samples in its basis, the rest a variance for each frequency.
     const std::vector<float> spectrum{2, 1, 0.5F, 0.1F};
-    p.gaussian = {p.b, to_backend(p.b, std::vector<float>(4, 0), 4, 1), to_backend(p.b, spectrum, 4, 1),
-                  batch<B>(p.b, 4, 0), linop::hartley(2, 2)};
+    p.gaussian = {
+        p.b, to_backend(p.b, std::vector<float>(4, 0), 4, 1), to_backend(p.b, spectrum, 4, 1), batch<B>(p.b, 4, 0),
+        linop::image_basis(GENERATE(linop::image_basis::kind::hartley, linop::image_basis::kind::cosine), 2, 2, 1)};
     o.refresh.rank = 0;
     std::vector<float> samples;
     typename problem<B>::run run;
@@ -465,6 +466,7 @@ TEST_CASE("several samples per observation, other samplers and covariances, refr
     const auto refreshed = p.fit(o, run);
     REQUIRE(refreshed.status == prior::run_status::completed);
     REQUIRE(refreshed.prior.estimate()->basis());
+    CHECK(refreshed.prior.estimate()->basis()->of_kind() == p.gaussian.basis()->of_kind());
     auto coefficients = to_backend(p.b, samples, 4, static_cast<index_t>(samples.size()) / 4);
     refreshed.prior.estimate()->basis()->apply(p.b, coefficients.cview(), coefficients.view());
     const auto values = to_host(p.b, coefficients);

@@ -9,6 +9,7 @@
 
 #include <diem/linop/convolution.hpp>
 #include <diem/linop/covariance.hpp>
+#include <diem/linop/identity.hpp>
 #include <diem/linop/image_basis.hpp>
 #include <diem/linop/mask.hpp>
 #include <diem/linop/mri.hpp>
@@ -16,6 +17,7 @@
 #include <diem/posterior/in_basis.hpp>
 #include <diem/posterior/mmps.hpp>
 #include <diem/posterior/preconditioner.hpp>
+#include <diem/prior/exact_draws.hpp>
 #include <diem/prior/files.hpp>
 #include <diem/prior/gaussian_innovation.hpp>
 #include <diem/prior/learn.hpp>
@@ -185,6 +187,22 @@ TEMPLATE_TEST_CASE("what is known of coefficients gives the posterior of x", "",
         check(
             linop::convolution<B>::shared(b, {height, width, channels}, kernel.cview(), 3, 3, linop::border::circular));
     }
+    SECTION("everything, with noise, is of one coefficient each in any basis") {
+        const auto cosines = make_prior(b, linop::cosine(2, 4, 3));
+        const auto x = random(b, n, items, 4);
+        batch<B> drawn(b, n, items), means(b, n, items);
+        const linop::isotropic_covariance noise(n, 1e-4);
+        const auto observed = posterior::observe(b, x.cview(), linop::identity(n), noise);
+        const prior::exact_draws<B, decltype(observed)> draws(b, cosines, observed);
+        REQUIRE(draws.in_basis());
+        posterior::sample_state state;
+        REQUIRE(prior::sample_exactly(
+            b, cosines, observed, 7, drawn.view(), state, 2, [](const auto&, const auto&) { return true; },
+            prior::always_go_on{}));
+        prior::corrected_means(b, cosines, observed, means.view());
+        // Of the mean, sd 0.01 at most in each coefficient, and so in each pixel.
+        CHECK((matrix<B>(b, drawn.cview()) - matrix<B>(b, means.cview())).cwiseAbs().maxCoeff() <= 0.06);
+    }
     SECTION("deleted pixels are not of one coefficient each") {
         batch<B> mask(b, n, items);
         linop::draw_mask(b, random_key{5}, 0.5, 1, mask.view());
@@ -235,6 +253,47 @@ TEMPLATE_TEST_CASE("draws and means behind a mask under a spectrum are those of 
         for (index_t k = 0; k <= j; ++k)
             CHECK(std::abs(spread(j, k) - left(j, k)) <=
                   5 * std::sqrt((left(j, j) * left(k, k) + left(j, k) * left(j, k)) / double(items)));
+    }
+}
+
+TEMPLATE_TEST_CASE("a frame is tight by all of its items", "", DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    using T = scalar_t<B>;
+    auto b = make_backend<B>();
+    const index_t items = 6;
+    const auto y = random(b, n, items, 4);
+    const linop::isotropic_covariance noise(n, 0.04);
+    std::vector<T> gains(std::size_t(n * items), T(2));
+    const auto of = [&] {
+        return posterior::observe(b, y.cview(), linop::diagonal<B>::per_item(to_backend(b, gains, n, items)), noise);
+    };
+    const auto g = make_prior(b, linop::cosine(2, 4, 3));
+    auto tight = prior::detail::as_tight(b, g, of());
+    REQUIRE(tight);
+    CHECK(tight->c == Approx(4));
+    CHECK(tight->variance == Approx(0.04));
+    CHECK_FALSE(prior::detail::as_tight(b, g.coefficients(b), of()));  // there is no basis
+    for (index_t j = 0; j < n; ++j) gains[std::size_t(j)] = 0;         // an item that shows nothing does not count
+    CHECK(posterior::tight_frame(b, of())->least == Approx(4));
+    for (index_t j = 0; j < n; ++j) gains[std::size_t(5 * n + j)] = 3;  // another constant: not one preconditioner
+    const auto frame = posterior::tight_frame(b, of());
+    REQUIRE(frame);
+    CHECK(frame->most == Approx(9));
+    CHECK_FALSE(prior::detail::as_tight(b, g, of()));
+    gains[std::size_t(5 * n)] = T(0.1);  // one weak row of the last item
+    CHECK_FALSE(posterior::tight_frame(b, of(), 1e-8));
+    // Such draws are those of the covariance all the same: by plain conjugate gradients.
+    batch<B> means(b, n, items);
+    const auto observed = of();
+    prior::corrected_means(b, g, observed, means.view());
+    const Eigen::MatrixXd sigma = covariance(b, g), hy = matrix<B>(b, y.cview()), got = matrix<B>(b, means.cview());
+    const Eigen::VectorXd mu = matrix<B>(b, as_batch(g.mu()));
+    const auto each = dense_each(b, observed.forward_operator(), items);
+    for (index_t i = 0; i < items; ++i) {
+        const Eigen::MatrixXd& a = each[std::size_t(i)];
+        const Eigen::MatrixXd s = a * sigma * a.transpose() + 0.04 * Eigen::MatrixXd::Identity(n, n);
+        CHECK(distance(got.col(i), mu + sigma * a.transpose() * s.ldlt().solve(hy.col(i) - a * mu)) <=
+              tolerance<T>(2048) + 1e-4);
     }
 }
 
@@ -301,6 +360,39 @@ TEMPLATE_TEST_CASE("EM finds the spectrum of a stationary field from columns of 
               5 * double(spectrum[k]) * std::sqrt(2 * 2 / (0.5 * items)));
     o.e_step = prior::gaussian_e_step::moments;
     CHECK_THROWS_AS(prior::learn_gaussian(b, observed, o), value_error);
+}
+
+TEMPLATE_TEST_CASE("EM finds the variances of cosines from deleted pixels", "", eigen_backend<float>) {
+    using B = TestType;
+    auto b = make_backend<B>();
+    const index_t items = 2000;
+    std::vector<float> spectrum;
+    for (index_t k = 0; k < n; ++k) spectrum.push_back(k == 0 ? 8.0F : k == 1 ? 4.0F : k == 3 ? 2.0F : 0.2F);
+    batch<B> mu(b, n, 1), bits(b, n, items), x(b, n, items), y(b, n, items);
+    b.fill_normal({.seed = 3}, mu.view());
+    const auto mean = to_host(b, mu);
+    const diffusion::gaussian<B> truth(b, std::move(mu), to_backend(b, spectrum, n, 1), batch<B>(b, n, 0),
+                                       linop::cosine(2, 4, 3));
+    truth.sample(b, {.seed = 1}, x.view());
+    linop::draw_mask(b, random_key{2}, 0.75, 1, bits.view());
+    const auto a = linop::mask<B>::per_item(std::move(bits));
+    const linop::isotropic_covariance noise(n, 1e-4);
+    posterior::simulate(b, a, noise, x.cview(), {.seed = 2}, y.view());
+    prior::gaussian_fit_options o{.fit = {.max_laps = 30}, .e_step = prior::gaussian_e_step::draws};
+    o.ppca = {.rank = 0, .rest = train::rest::diagonal};
+    o.basis = prior::gaussian_basis::cosines;
+    o.height = 2, o.width = 4, o.channels = 3;
+    const auto learned = prior::learn_gaussian(b, posterior::observe(b, y.cview(), a, noise), o);
+    const auto& g = *learned.prior.estimate();
+    REQUIRE(g.basis());
+    REQUIRE(g.basis()->of_kind() == linop::image_basis::kind::cosine);
+    // Half of the information at least is seen; draws double the variance of the rest at most.
+    const auto d = to_host(b, g.d()), m = to_host(b, as_batch(g.mu()));
+    for (std::size_t k = 0; k < d.size(); ++k) {
+        CHECK(std::abs(double(d[k]) - double(spectrum[k])) <=
+              5 * double(spectrum[k]) * std::sqrt(2 * 2 / (0.5 * items)));
+        CHECK(std::abs(double(m[k]) - double(mean[k])) <= 5 * std::sqrt(8.0 * 2 / (0.5 * items)));
+    }
 }
 
 TEST_CASE("a Gaussian in a basis comes back from its file; what works on values refuses it") {

@@ -23,8 +23,8 @@ class image_basis {
 public:
     using operator_tag = linear_tag;
     enum class kind { hartley, cosine };
-    image_basis(hartley h) : transform_(h) {}
-    image_basis(cosine c) : transform_(c) {}
+    image_basis(hartley h) : transform_(h) {}  // NOLINT(google-explicit-constructor)
+    image_basis(cosine c) : transform_(c) {}   // NOLINT(google-explicit-constructor)
     image_basis(kind k, index_t height, index_t width, index_t channels)
         : transform_(k == kind::hartley ? transform_type(hartley(height, width, channels))
                                         : transform_type(cosine(height, width, channels))) {}

@@ -13,6 +13,7 @@
 #include <diem/backend/functors.hpp>
 #include <diem/diffusion/concept.hpp>
 #include <diem/diffusion/gaussian.hpp>
+#include <diem/linop/image_basis.hpp>
 #include <diem/linop/low_rank.hpp>
 
 /// \file
@@ -56,7 +57,7 @@ struct skip_gains_per_item {
 ///     E[x | x_t] = mu + S (x_t - mu),  S = Sigma (Sigma + s^2 I)^-1 = r / (r + s^2) I + Q diag(g) Q'
 ///     Sigma = r I + Q diag(l - r) Q',  g_k = l_k / (l_k + s^2) - r / (r + s^2),  Q: D x k, orthonormal columns
 ///
-/// Of a Gaussian with a basis H (`diffusion::gaussian`) it is the Wiener filter of the spectrum: Q = H, l = diag(d + u u'),
+/// Of a Gaussian with a basis H (`diffusion::gaussian`) it is the Wiener filter of the spectrum: Q = H', l = diag(d + u u'),
 /// r = 0; what its coefficients have to do with one another is left to the network.
 template <Backend B>
 class gaussian_skip {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
 #include <optional>
 
 #include <diem/backend/batch.hpp>
@@ -40,10 +39,11 @@ private:
 }  // namespace detail
 
 /// Iterations of a solve behind A: 1 where it shows all that it shows equally well (`tight_frame`), 4 elsewhere, where one leaves
-/// the weak directions to the prior.
+/// the weak directions to the prior. From the first items of an observation.
 template <Backend B, class Observation>
 [[nodiscard]] index_t iterations_for(B& b, const Observation& observed) {
-    return tight_frame(b, observed) ? 1 : 4;
+    constexpr index_t few = 4;
+    return tight_frame(b, observed.items(0, std::min(few, observed.items()))) ? 1 : 4;
 }
 
 /// With a number of iterations in the place of by_operator.

@@ -39,7 +39,7 @@ template <Backend B>
 
 namespace detail {
 
-/// From g, the diagonal of H A'A H, and s = H A'y: a = sqrt(g) and y = s / a; both 0 where nothing is seen.
+/// From g, the diagonal of H A'A H', and s = H A'y: a = sqrt(g) and y = s / a; both 0 where nothing is seen.
 struct gain_and_value {
     index_t features;
     double least;
@@ -71,15 +71,12 @@ public:
                                                                const linop::image_basis& basis) {
         const auto variance = common_variance_of(b, observed.noise());
         if (!variance) return std::nullopt;
-        const index_t n = observed.forward_operator().cols(), items = observed.items();
-        batch<B> g(b, n, items), s(b, n, items);
+        const index_t n = observed.forward_operator().cols(), items = observed.items(), few = std::min(block, items);
         double energy = 0, error = 0;
-        for (index_t first = 0; first < items;
-             first += block) {  // what is only needed on the way is never of all items
-            const index_t count = std::min(block, items - first);
+        const auto examine = [&](index_t first, view_t<B> diagonal, view_t<B> value) {
+            const index_t count = value.items();
             const auto part = observed.items(first, count);
             const auto& a = part.forward_operator();
-            const auto diagonal = g.view().item_range(first, count), value = s.view().item_range(first, count);
             const auto normal = [&](view_t<B> z) {  // z = H A'A H'z
                 basis.apply_adjoint(b, const_view_t<B>(z), value);
                 linop::normal(a).apply(b, const_view_t<B>(value), z);
@@ -96,8 +93,19 @@ public:
             energy += square_of(b, expected);
             a.apply_adjoint(b, part.y(), value);
             basis.apply(b, const_view_t<B>(value), value);
+            return error <= 1e-8 * energy;
+        };
+        {  // most are not, which the first items tell before there is memory of all
+            batch<B> g(b, n, few), s(b, n, few);
+            if (!examine(0, g.view(), s.view())) return std::nullopt;
         }
-        if (!(error <= 1e-8 * energy)) return std::nullopt;
+        batch<B> g(b, n, items), s(b, n, items);
+        for (index_t first = 0; first < items;
+             first += block) {  // what is only needed on the way is never of all items
+            const index_t count = std::min(block, items - first);
+            if (!examine(first, g.view().item_range(first, count), s.view().item_range(first, count)))
+                return std::nullopt;
+        }
         b.launch(items, 4 * n, detail::gain_and_value{n, 1e-4}, g.view().data(), s.view().data());
         return basis_observation(std::move(s), std::move(g), *variance);
     }

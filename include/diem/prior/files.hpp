@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include <diem/backend/batch.hpp>
 #include <diem/io/config.hpp>
 #include <diem/io/json.hpp>
+#include <diem/linop/image_basis.hpp>
 #include <diem/model/config.hpp>
 #include <diem/prior/checkpoint.hpp>
 #include <diem/prior/diagnostics_json.hpp>

@@ -177,7 +177,9 @@ template <Backend B, class Observation, class Monitor = em::no_monitor, class Ru
                                                                   Monitor&& monitor = {}, const Run& run = {}) {
     using prior_type = diffusion::gaussian<B>;
     options.ppca.rank = std::min(options.ppca.rank, start.features());
-    if (start.basis() && options.basis == gaussian_basis::values) options.basis = gaussian_basis::frequencies;
+    if (const auto& h = start.basis())
+        options.basis =
+            h->of_kind() == linop::image_basis::kind::cosine ? gaussian_basis::cosines : gaussian_basis::frequencies;
     options.e_step = chosen_e_step(options, observed);
     em::objective evidence{detail::read_log_evidence{}};
     em::monitors with_evidence(monitor, evidence);

@@ -64,56 +64,80 @@ struct scaled_innovation {
     void apply_adjoint(B& b, const_view_t<B> p, view_t<B> q) const { apply(b, p, q); }
 };
 
-/// A (Sigma_x + level I)^-1 A': close to M^-1 on what A shows where Sigma_x has a wide spectrum, all of which A mixes.
+/// A (Sigma_x + level I)^-1 A', Sigma_x of a Gaussian in a basis: close to M^-1 on what A shows where Sigma_x is a wide spectrum, all
+/// of which A mixes.
 template <Backend B, class A>
-struct whitened {
+struct spectrum_preconditioner {
     using operator_tag = linop::symmetric_tag;
     const A& a;
-    const diffusion::gaussian<B>& prior;
+    const linop::image_basis& basis;
     linop::low_rank_innovation<B> innovation;  // of the coefficients
 
-    whitened(B& b, const A& forward, const diffusion::gaussian<B>& g, double level)
-        : a(forward), prior(g), innovation(b, g.features(), g.rank(), 1, false) {
+    spectrum_preconditioner(B& b, const A& forward, const diffusion::gaussian<B>& g, double level)
+        : a(forward), basis(*g.basis()), innovation(b, g.features(), g.rank(), 1, false) {
         innovation.factor(b, {}, level, {}, g.d(), g.u());
     }
     [[nodiscard]] index_t rows() const { return a.rows(); }
     [[nodiscard]] index_t cols() const { return rows(); }
     [[nodiscard]] index_t items() const { return a.items(); }
-    [[nodiscard]] const whitened& items(index_t, index_t) const { return *this; }  // only the whole
+    [[nodiscard]] const spectrum_preconditioner& items(index_t, index_t) const { return *this; }  // only the whole
     void apply(B& b, const_view_t<B> p, view_t<B> q) const {
         batch<B> u(b, a.cols(), p.items()), w(b, a.cols(), p.items());
         a.apply_adjoint(b, p, u.view());
-        if (prior.basis()) prior.basis()->apply(b, u.cview(), u.view());
+        basis.apply(b, u.cview(), u.view());
         innovation.solve(b, u.cview(), w.view());
-        if (prior.basis()) prior.basis()->apply_adjoint(b, w.cview(), w.view());
+        basis.apply_adjoint(b, w.cview(), w.view());
         a.apply(b, w.cview(), q);
     }
     void apply_adjoint(B& b, const_view_t<B> p, view_t<B> q) const { apply(b, p, q); }
 };
 
-/// Adds Sigma_x A' M^-1 r to x; r is overwritten. By conjugate gradients; where the variances are those of a basis and A is a
-/// tight frame of constant `frame` (masks), preconditioned by `whitened`.
+/// A A' = c on what A shows, one c for all items, and noise of one variance: what that preconditioner is for.
+struct tight_observation {
+    double c, variance;
+};
 template <Backend B, class Observation>
-solver::solver_result<B> correct(B& b, const diffusion::gaussian<B>& prior, const Observation& part,
-                                 const std::optional<double>& frame, batch<B>& r, view_t<B> x) {
+std::optional<tight_observation> as_tight(B& b, const diffusion::gaussian<B>& prior, const Observation& observed) {
+    if (!prior.basis()) return std::nullopt;
+    const auto frame = posterior::tight_frame(b, observed, 1e-8);
+    if (!frame || !(frame->most - frame->least <= 1e-4 * frame->most)) return std::nullopt;
+    const auto variance = posterior::common_variance_of(b, observed.noise());
+    if (!variance) return std::nullopt;
+    return tight_observation{frame->most, *variance};
+}
+/// r becomes the part of it that A shows, A A'r / c.
+template <Backend B, class A>
+void project(B& b, const A& a, double c, view_t<B> r) {
+    batch<B> u(b, a.cols(), r.items());
+    a.apply_adjoint(b, const_view_t<B>(r), u.view());
+    a.apply(b, u.cview(), r);
+    b.axpby(0.0, const_view_t<B>(r), 1 / c, r);
+}
+/// M v = r by conjugate gradients. With `tight`, preconditioned: then r must be what A shows.
+template <Backend B, class Observation>
+solver::solver_result<B> solve(B& b, const scaled_innovation<B, Observation>& m,
+                               const std::optional<tight_observation>& tight, const batch<B>& r, view_t<B> v,
+                               const solver::cg_options& o) {
+    if (!tight) return solver::cg(b, m, r.view(), v, o);
+    const double level = m.variance * tight->variance / tight->c;
+    return solver::cg(b, m, spectrum_preconditioner(b, m.observed.forward_operator(), m.prior, level), r.view(), v, o);
+}
+
+/// Adds Sigma_x A' M^-1 r to x; r is overwritten. Counts how the solves ended.
+template <Backend B, class Observation, class Counts>
+void correct(B& b, const diffusion::gaussian<B>& prior, const Observation& part, batch<B>& r, view_t<B> x,
+             Counts& counts) {
     const auto& a = part.forward_operator();
-    const index_t count = x.items();
-    batch<B> w(b, r.features(), count), u(b, x.features(), count), v(b, x.features(), count);
-    const scaled_innovation<B, Observation> m{prior, part, 1};
-    const solver::cg_options o{.max_iterations = 500, .relative_tolerance = 1e-5, .verify = false};
-    const auto variance = posterior::common_variance_of(b, part.noise());
-    auto solved = [&] {
-        if (!prior.basis() || !frame || !variance) return solver::cg(b, m, r.cview(), w.view(), o);
-        // Beside the range of A there is noise alone, which A' does not see.
-        a.apply_adjoint(b, r.cview(), u.view());
-        a.apply(b, u.cview(), r.view());
-        b.axpby(0.0, r.cview(), 1 / *frame, r.view());
-        return solver::cg(b, m, whitened(b, a, prior, *variance / *frame), r.cview(), w.view(), o);
-    }();
-    a.apply_adjoint(b, w.cview(), u.view());
-    apply_covariance(b, prior, u.cview(), v.view());
-    b.axpby(1.0, v.cview(), 1.0, x);
-    return solved;
+    batch<B> v(b, r.features(), x.items()), u(b, x.features(), x.items()), w(b, x.features(), x.items());
+    const auto tight = as_tight(b, prior, part);
+    // Beside what A shows r is noise alone, which A' does not see; the preconditioner is 0 there.
+    if (tight) project(b, a, tight->c, r.view());
+    const auto solved = solve(b, scaled_innovation<B, Observation>{prior, part, 1}, tight, r, v.view(),
+                              {.max_iterations = 500, .relative_tolerance = 1e-5, .verify = false});
+    for (const int s : to_host(b, solved.status())) counts[static_cast<std::size_t>(s)] += 1;
+    a.apply_adjoint(b, v.cview(), u.view());
+    apply_covariance(b, prior, u.cview(), w.view());
+    b.axpby(1.0, w.cview(), 1.0, x);
 }
 
 }  // namespace detail
@@ -131,8 +155,9 @@ struct always_go_on {
 ///
 ///     x = x_0 + Sigma_x A' M^-1 (y - A x_0 - e_0),  M = Sigma_y + A Sigma_x A',
 ///
-/// with one solve by conjugate gradients, to a relative residual of 1e-5; behind a mask, where the prior's variances are those of a
-/// basis, preconditioned. Where A is element-wise and there is no basis, `draw_posteriors` is exact.
+/// with one solve by conjugate gradients, to a relative residual of 1e-5: preconditioned where the prior's variances are those of
+/// a basis, A is a tight frame (a mask) and the noise of one variance. Where A is element-wise and there is no basis,
+/// `draw_posteriors` is exact.
 /// `block`: observations at once; `ranks` share them, and all get all draws. Returns how the solves ended; nothing where
 /// `go_on()`, asked after each block, said no.
 /// Source: Hoffman, Ribak, "Constrained realizations of Gaussian fields", 1991.
@@ -144,7 +169,6 @@ std::optional<corrected_counts> draw_corrected(B& b, const diffusion::gaussian<B
     check_shape("prior::draw_corrected", "x", x, prior.features(), observed.items());
     check_value("prior::draw_corrected", block > 0, "block must be > 0");
     const index_t rows = observed.y().features(), n = observed.items();
-    const auto frame = posterior::tight_frame(b, observed);
     std::vector<index_t> sizes(static_cast<std::size_t>(ranks.size()), static_cast<index_t>(solver::solver_statuses));
     corrected_counts all{};
     for (index_t done = 0; done < n;) {
@@ -160,8 +184,7 @@ std::optional<corrected_counts> draw_corrected(B& b, const diffusion::gaussian<B
             part.noise().sample(b, mine.with_lane(random_lane::user + 1), e.view());
             b.axpby(1.0, e.cview(), 1.0, r.view());
             b.axpby(1.0, part.y(), -1.0, r.view());
-            const auto solved = detail::correct(b, prior, part, frame, r, to);
-            for (const int s : to_host(b, solved.status())) own[static_cast<std::size_t>(s)] += 1;
+            detail::correct(b, prior, part, r, to, own);
         }
         parallel::all_gather_items(ranks, b, x.item_range(round.first, round.end - round.first), round.counts,
                                    "draws of the Gaussian's posterior");
@@ -173,14 +196,15 @@ std::optional<corrected_counts> draw_corrected(B& b, const diffusion::gaussian<B
     return all;
 }
 
-/// The mean E[x | y] of each observation, x: features x items, by the same solves: mu + Sigma_x A' M^-1 (y - A mu).
+/// The mean E[x | y] of each observation, x: features x items, by the same solves: mu + Sigma_x A' M^-1 (y - A mu). Returns how
+/// they ended.
 template <Backend B, class Observation>
-void corrected_means(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, view_t<B> x,
-                     index_t block = 128) {
+corrected_counts corrected_means(B& b, const diffusion::gaussian<B>& prior, const Observation& observed, view_t<B> x,
+                                 index_t block = 128) {
     check_size("prior::corrected_means", "A.cols()", observed.forward_operator().cols(), prior.features());
     check_shape("prior::corrected_means", "x", x, prior.features(), observed.items());
     check_value("prior::corrected_means", block > 0, "block must be > 0");
-    const auto frame = posterior::tight_frame(b, observed);
+    corrected_counts counts{};
     for (index_t first = 0; first < observed.items(); first += block) {
         const auto part = observed.items(first, std::min(block, observed.items() - first));
         const view_t<B> to = x.item_range(first, part.items());
@@ -188,8 +212,9 @@ void corrected_means(B& b, const diffusion::gaussian<B>& prior, const Observatio
         b.map(functors::assign{}, to, per_feature{prior.mu()});
         part.forward_operator().apply(b, const_view_t<B>(to), r.view());
         b.axpby(1.0, part.y(), -1.0, r.view());
-        (void)detail::correct(b, prior, part, frame, r, to);
+        detail::correct(b, prior, part, r, to, counts);
     }
+    return counts;
 }
 
 }  // namespace diem::prior

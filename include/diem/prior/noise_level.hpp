@@ -143,6 +143,16 @@ template <Backend B, class Observation>
     detail::bound_by_rows(to_host(b, observed.y()), to_host(b, image), to_host(b, weighted), rows, found);
 
     batch<B, double> dots(b, n, 1);
+    auto tight = detail::as_tight(b, prior, observed);
+    if (tight) {  // what A does not show tells the noise, where y has it
+        b.copy(e.cview(), w.view());
+        detail::project(b, a, tight->c, w.view());
+        b.axpby(-1.0, e.cview(), 1.0, w.view());
+        double beside = 0, all_of_it = 0;
+        for (const T v : to_host(b, w)) beside += static_cast<double>(v) * static_cast<double>(v);
+        for (const T v : to_host(b, e)) all_of_it += static_cast<double>(v) * static_cast<double>(v);
+        if (!(beside <= 1e-8 * all_of_it)) tight.reset();
+    }
     const auto products = [&](const_view_t<B> u, const_view_t<B> v) {
         b.dot(u, v, dots.flat());
         return to_host(b, dots);
@@ -151,10 +161,10 @@ template <Backend B, class Observation>
     for (int round = 0; round < 8; ++round) {
         const detail::scaled_innovation<B, decltype(observed)> m{prior, observed, variance};
         const solver::cg_options how{.max_iterations = 150, .relative_tolerance = 1e-3, .verify = false};
-        (void)solver::cg(b, m, r.cview(), w.view(), how);
+        (void)detail::solve(b, m, tight, r, w.view(), how);
         observed.noise().apply(b, w.cview(), weighted.view());
         const auto quadratic = products(w.cview(), weighted.cview());
-        (void)solver::cg(b, m, e.cview(), w.view(), how);
+        (void)detail::solve(b, m, tight, e, w.view(), how);
         const auto trace = products(e.cview(), w.cview());
         observed.noise().apply(b, w.cview(), weighted.view());
         const auto information = products(w.cview(), weighted.cview());
