@@ -120,7 +120,7 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
         if (!data.image) c.fail("gaussian.basis", "needs \"image\"");
         if (g.e_step == prior::gaussian_e_step::moments)
             c.fail("gaussian.e_step", "\"moments\" need the basis \"values\"");
-        g.mmps.precondition = false;  // it is made of the variances of values
+        prior::suit_basis(g);
     }
     if (a.any() && !data.image) c.fail("em.training.augmentation", "needs \"image\"");
 }

@@ -47,8 +47,7 @@ inline void read_stages(config_object& c, stage_settings& s, const std::string& 
     c.object("gaussian", [&](config_object& o) {
         o.optional(observations, s.gaussian_observations).at_least(1).at_most(s.observations);
         diem::prior::read_settings(o, s.gaussian);
-        // The preconditioner is made of the variances of values.
-        if (s.gaussian.basis != diem::prior::gaussian_basis::values) s.gaussian.mmps.precondition = false;
+        diem::prior::suit_basis(s.gaussian);
     });
     if (c.contains("network")) read_network(c, "network", "a unet", s.network.emplace());
     s.em.seed = s.seed;

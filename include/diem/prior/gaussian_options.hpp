@@ -59,5 +59,9 @@ struct gaussian_fit_options {
     posterior::mmps_options mmps{.max_iterations = 64, .relative_tolerance = 1e-3};
     std::uint64_t seed = 0;
 };
+/// Leaves out what does not go with the basis: a preconditioner of MMPS is made of the variances of values.
+inline void suit_basis(gaussian_fit_options& o) {
+    if (o.basis != gaussian_basis::values) o.mmps.precondition = false;
+}
 
 }  // namespace diem::prior
