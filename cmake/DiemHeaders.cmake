@@ -93,6 +93,7 @@ set(DIEM_HEADERS
     include/diem/linop/identity.hpp
     include/diem/linop/image.hpp
     include/diem/linop/image_basis.hpp
+    include/diem/linop/image_transform.hpp
     include/diem/linop/lambda.hpp
     include/diem/linop/low_rank.hpp
     include/diem/linop/low_rank_covariance.hpp

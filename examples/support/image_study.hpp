@@ -208,9 +208,8 @@ private:
                 return g.basis()->apply_adjoint(b_, diem::const_view_t<B>(means), means);
             }
         const auto counts = diem::prior::corrected_means(b_, g, images.observed(b_), means, s_.judged.batch);
-        const double open =
-            static_cast<double>(images.items()) -
-            static_cast<double>(counts[static_cast<std::size_t>(diem::solver::solver_status::converged)]);
+        const auto converged = counts[static_cast<std::size_t>(diem::solver::solver_status::converged)];
+        const auto open = static_cast<double>(images.items()) - static_cast<double>(converged);
         if (open > 0) std::cout << "of them not exact, as the solve did not converge: " << open << std::endl;
     }
     prior_type diffusion(const Net& network, prior_type start) {

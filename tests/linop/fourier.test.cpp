@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "support/compare.hpp"
@@ -17,6 +18,16 @@
 
 using namespace diem;
 using namespace diem::test;
+
+namespace {
+
+/// Height and width, even, odd and 1.
+std::pair<index_t, index_t> small_image() {
+    const auto shape = static_cast<std::size_t>(GENERATE(0, 1, 2, 3));
+    return std::vector<std::pair<index_t, index_t>>{{1, 1}, {1, 6}, {4, 6}, {5, 3}}[shape];
+}
+
+}  // namespace
 
 TEMPLATE_TEST_CASE("fourier, mri and sense are linear operators", "[linop]", DIEM_TEST_BACKENDS) {
     using B = TestType;
@@ -200,8 +211,7 @@ TEMPLATE_TEST_CASE("hartley: linear, symmetric, its own inverse, the sum of cosi
     using B = TestType;
     using T = scalar_t<B>;
     B b = make_backend<B>();
-    const auto shape = static_cast<std::size_t>(GENERATE(0, 1, 2, 3));
-    const index_t height = std::vector<index_t>{1, 1, 4, 5}[shape], width = std::vector<index_t>{1, 6, 6, 3}[shape];
+    const auto [height, width] = small_image();
     const index_t channels = GENERATE(1, 3), items = GENERATE(0, 1, 3), n = height * width * channels;
     const linop::hartley h(height, width, channels);
     check_operator(b, h, items, "hartley");
@@ -239,8 +249,7 @@ TEMPLATE_TEST_CASE("cosine: linear, orthogonal, the sum of cosines along rows, c
     using B = TestType;
     using T = scalar_t<B>;
     B b = make_backend<B>();
-    const auto shape = static_cast<std::size_t>(GENERATE(0, 1, 2, 3));
-    const index_t height = std::vector<index_t>{1, 1, 4, 5}[shape], width = std::vector<index_t>{1, 6, 6, 3}[shape];
+    const auto [height, width] = small_image();
     const index_t channels = GENERATE(1, 2, 3), items = GENERATE(0, 1, 3), n = height * width * channels;
     const linop::cosine c(height, width, channels);
     check_operator(b, c, items, "cosine");

@@ -227,7 +227,6 @@ TEMPLATE_TEST_CASE("draws and means behind a mask under a spectrum are those of 
     batch<B> mask(b, n, 1), x = random(b, n, 1, 4), once(b, n, 1), y(b, n, items);
     linop::draw_mask(b, random_key{5}, 0.5, 1, mask.view());
     const double variance = 0.01;
-    const auto bits = to_host(b, mask);
     const auto a = linop::mask<B>::shared(std::move(mask));
     const linop::isotropic_covariance noise(n, variance);
     posterior::simulate(b, a, noise, x.cview(), {.seed = 6}, once.view());

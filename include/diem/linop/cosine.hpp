@@ -4,8 +4,7 @@
 #include <cmath>
 #include <numbers>
 
-#include <diem/linop/fourier.hpp>
-#include <diem/linop/pixel_runs.hpp>
+#include <diem/linop/image_transform.hpp>
 
 /// \file
 /// The cosine transform: coefficients of images that are not periodic.
@@ -63,7 +62,7 @@ struct pixels_to_ordered {
         const index_t row = r.first / runs.width, channels = runs.images;
         const double* const weights = table + r.image * channels;
         const T* const from = x + r.item * x_stride + pixel_at(row, runs.height) * runs.width * channels;
-        T* const to = y + 2 * ((r.item * channels + r.image) * runs.height * runs.width + r.first);
+        T* const to = y + 2 * (runs.plane_row(r, row) + r.column);
         for (index_t k = 0; k < runs.length; ++k) {
             const T* const pixel = from + pixel_at(r.column + k, runs.width) * channels;
             T sum = 0;
@@ -101,7 +100,7 @@ struct ordered_to_cosine {
     DIEM_HOST_DEVICE void operator()(index_t i, const double* table, const T* f, T* z) const {
         const auto r = runs(i);
         const index_t row = r.first / runs.width, n = runs.width;
-        const T* const from = f + 2 * ((r.item * runs.images + r.image) * runs.height + centred(row, runs.height)) * n;
+        const T* const from = f + 2 * runs.plane_row(r, centred(row, runs.height));
         T* const to = z + r.item * z_stride + r.first * runs.images + r.image;
         const double half = std::sqrt(0.5);
         const double *const t = of.rows(table) + 2 * row, *const u = of.columns(table) + 2 * r.column;
@@ -127,7 +126,7 @@ struct cosine_to_ordered {
         const auto r = runs(i);
         const index_t row = r.first / runs.width, n = runs.width;
         const T* const from = z + r.item * z_stride + row * n * runs.images + r.image;
-        T* const to = f + 2 * ((r.item * runs.images + r.image) * runs.height + centred(row, runs.height)) * n;
+        T* const to = f + 2 * runs.plane_row(r, centred(row, runs.height));
         const double scale = row == 0 ? std::sqrt(0.5) : 1;
         const double *const t = of.rows(table) + 2 * row, *const u = of.columns(table) + 2 * r.column;
         for (index_t k = 0; k < runs.length; ++k) {
@@ -153,20 +152,12 @@ struct cosine_to_ordered {
 /// opposite one; of red, green and blue it makes grey and two differences of colours. The covariance of natural images
 /// is nearly diagonal in it. Throws value_error where a side or the number of channels is below 1. Source: N. Ahmed,
 /// T. Natarajan, K. R. Rao, IEEE Trans. Computers 23 (1974); by one Fourier transform: J. Makhoul, IEEE Trans. ASSP 28 (1980).
-class cosine {
+class cosine : public detail::image_transform {
 public:
     using operator_tag = linear_tag;
-    cosine(index_t height, index_t width, index_t channels = 1) : height_(height), width_(width), channels_(channels) {
-        check_value("cosine", channels >= 1, "the number of channels is below 1");
-        size_ = checked_product("cosine", "pixels x channels", detail::pixels_of("cosine", height, width), channels);
-    }
+    cosine(index_t height, index_t width, index_t channels = 1) : image_transform("cosine", height, width, channels) {}
 
-    [[nodiscard]] index_t height() const { return height_; }
-    [[nodiscard]] index_t width() const { return width_; }
-    [[nodiscard]] index_t channels() const { return channels_; }
-    [[nodiscard]] index_t rows() const { return size_; }
-    [[nodiscard]] index_t cols() const { return size_; }
-    [[nodiscard]] index_t items() const { return any_items; }
+    using image_transform::items;
     [[nodiscard]] cosine items(index_t, index_t) const { return *this; }
     /// x and y may be the same, in both directions.
     template <Backend B>
@@ -183,24 +174,18 @@ public:
     }
 
 private:
-    [[nodiscard]] detail::cosine_table table() const { return {height_, width_, channels_}; }
-    template <Backend B>
-    [[nodiscard]] detail::pixel_runs runs() const {
-        return detail::runs_of<B>(height_, width_, channels_);
-    }
+    [[nodiscard]] detail::cosine_table table() const { return {height(), width(), channels()}; }
     template <Backend B, class Before, class After>
     void transform(B& b, fft_direction direction, const_view_t<B> x, view_t<B> y, const Before& before,
                    const After& after) const {
         batch<B, double> t(b, table().size(), 1);
-        batch<B> f(b, 2 * size_, x.items());
-        const index_t count = before.runs.count(x.items()), work = (2 + channels_) * before.runs.length;
+        batch<B> f(b, 2 * rows(), x.items());
+        const index_t count = before.runs.count(x.items()), work = (2 + channels()) * before.runs.length;
         b.launch(table().count(), 64, table(), t.view().data());
         b.launch(count, work, before, t.cview().data(), x.data(), f.view().data());
-        b.fft2(direction, height_, width_, f.cview(), f.view());
+        b.fft2(direction, height(), width(), f.cview(), f.view());
         b.launch(count, work, after, t.cview().data(), f.cview().data(), y.data());
     }
-
-    index_t height_, width_, channels_, size_ = 0;
 };
 
 }  // namespace diem::linop

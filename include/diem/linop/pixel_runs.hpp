@@ -20,6 +20,10 @@ struct pixel_runs {
         const index_t column = (i - line * runs) * length;
         return {item, n - item * images, (line - n * height) * width + column, column};
     }
+    /// Where the row of an image begins, the images of an item one after another.
+    [[nodiscard]] DIEM_HOST_DEVICE index_t plane_row(const run& r, index_t row) const {
+        return ((r.item * images + r.image) * height + row) * width;
+    }
     [[nodiscard]] index_t count(index_t items) const { return items * images * height * (width / length); }
 };
 template <Backend B>

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -143,20 +144,20 @@ template <Backend B, class Observation>
     detail::bound_by_rows(to_host(b, observed.y()), to_host(b, image), to_host(b, weighted), rows, found);
 
     batch<B, double> dots(b, n, 1);
+    const auto products = [&](const_view_t<B> u, const_view_t<B> v) {
+        b.dot(u, v, dots.flat());
+        return to_host(b, dots);
+    };
     auto tight = detail::as_tight(b, prior, observed);
     if (tight) {  // what A does not show tells the noise, where y has it
         b.copy(e.cview(), w.view());
         detail::project(b, a, tight->c, w.view());
         b.axpby(-1.0, e.cview(), 1.0, w.view());
-        double beside = 0, all_of_it = 0;
-        for (const T v : to_host(b, w)) beside += static_cast<double>(v) * static_cast<double>(v);
-        for (const T v : to_host(b, e)) all_of_it += static_cast<double>(v) * static_cast<double>(v);
-        if (!(beside <= 1e-8 * all_of_it)) tight.reset();
+        const auto beside = products(w.cview(), w.cview()), all_of_it = products(e.cview(), e.cview());
+        if (!(std::accumulate(beside.begin(), beside.end(), 0.0) <=
+              1e-8 * std::accumulate(all_of_it.begin(), all_of_it.end(), 0.0)))
+            tight.reset();
     }
-    const auto products = [&](const_view_t<B> u, const_view_t<B> v) {
-        b.dot(u, v, dots.flat());
-        return to_host(b, dots);
-    };
     double variance = 1;
     for (int round = 0; round < 8; ++round) {
         const detail::scaled_innovation<B, decltype(observed)> m{prior, observed, variance};
