@@ -82,7 +82,7 @@ TEMPLATE_TEST_CASE("Adam: moments in bf16 are those of float32 on average, and v
     using B = TestType;
     B b;
     const index_t n = 20'001;  // more than a piece of those that are widened at a time
-    const index_t steps = 3000 / (std::is_same_v<B, test::main_backend<float>> ? 1 : 10);
+    const index_t steps = 3000 / (std::is_same_v<B, test::main_backend<float>> ? 1 : 30);
     batch<B> p(b, n, 1), q(b, n, 1), g(b, n, 1);
     b.fill(p.view(), 0);
     b.fill(q.view(), 0);
