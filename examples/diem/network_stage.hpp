@@ -31,8 +31,12 @@ bool network_stage<B>::draw_posterior(B& b, const learned_prior<B>& prior, const
                                       const posterior::sample_options<B>& how, const random_key& key, view_t<B> x,
                                       posterior::sample_state& state, const go_on_function& go_on,
                                       const parallel::any_communicator& ranks) {
+    const auto observed = m.observed(b);
     return posterior::sample<B>(
-        b, prior, m.observed(b), how, key, x, state, [&](const auto& s, const auto&) { return go_on(s); }, ranks);
+        b, prior, observed,
+        prior.drawing.start_at == diem::prior::sampling_start::gaussian ? diem::prior::from_gaussian<B>(how, observed)
+                                                                        : how,
+        key, x, state, [&](const auto& s, const auto&) { return go_on(s); }, ranks);
 }
 
 }  // namespace program

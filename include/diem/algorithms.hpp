@@ -187,6 +187,7 @@
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/exact_draws.hpp>
 #include <diem/prior/files.hpp>
+#include <diem/prior/from_gaussian.hpp>
 #include <diem/prior/gaussian_e_steps.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/gaussian_innovation.hpp>

@@ -234,6 +234,16 @@ TEMPLATE_TEST_CASE("samplers: progress and cancellation", "", DIEM_TEST_BACKENDS
         CHECK(result.steps == 4);
         CHECK(result.sigma == sigmas[3]);
         CHECK(to_host(b, x) == states[3]);
+        // From there on: what remembers no step before ends where it did.
+        const auto rest =
+            dif::sample(b, prior, schedule, sampler, {.steps = 6, .first_step = 4, .final_denoise = false},
+                        random_key{.seed = 1}, x.view());
+        CHECK(rest.steps == 6);
+        using scheme_type = std::remove_cvref_t<decltype(sampler)>;
+        if constexpr (dif::Sampler<scheme_type, B, decltype(prior), dif::random_noise>)
+            CHECK(to_host(b, x) == states.back());
+        CHECK_THROWS_AS(dif::sample(b, prior, schedule, sampler, {.steps = 6, .first_step = 6}, random_key{}, x.view()),
+                        value_error);
     });
 }
 

@@ -238,6 +238,19 @@ TEST_CASE_METHOD(small_problem, "prior/exact_draws.hpp") {
     CHECK(diem::to_host(b, drawn)[0] == Approx(diem::to_host(b, truth)[0]).margin(0.5));
 }
 
+TEST_CASE_METHOD(small_problem, "prior/from_gaussian.hpp") {
+    const auto learned = diem::prior::learn(b, observed, network, options);
+    const auto& prior = learned.prior;
+    diem::batch<backend> x(b, 4, observed.items());
+    // [prior/from_gaussian.hpp]
+    // Without the steps that a Gaussian would make as well: in EM, options.em.start_at = sampling_start::gaussian.
+    const auto how = diem::prior::from_gaussian(prior.sample_options(b), observed);
+    diem::posterior::sample(b, prior, observed, how, {.seed = 1}, x.view());
+    // [prior/from_gaussian.hpp]
+    CHECK(is_finite(b, x));
+    CHECK(how.start.draw);
+}
+
 TEST_CASE_METHOD(small_problem, "prior/gaussian_e_steps.hpp") {
     // [prior/gaussian_e_steps.hpp]
     const double evidence = diem::prior::log_evidence(b, gaussian, observed);  // sum of log p(y_i)

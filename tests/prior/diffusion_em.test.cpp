@@ -236,6 +236,7 @@ TEST_CASE("a diffusion EM that is cancelled anywhere and resumed equals one that
         o.outside = skip ? prior::out_of_range::clip : prior::out_of_range::remove;
         o.low = -2;
         o.high = skip ? 4 : 2;
+        o.start_at = skip ? prior::sampling_start::noise : prior::sampling_start::gaussian;
         return o;
     };
     problem<B> plain(true), skipping(true);

@@ -11,6 +11,7 @@
 #include <diem/linop/mask.hpp>
 #include <diem/posterior/observation.hpp>
 #include <diem/prior/exact_draws.hpp>
+#include <diem/prior/from_gaussian.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/observed_variance.hpp>
 
@@ -73,6 +74,15 @@ auto draw(B& b, const A& a, const_view_t<B> y, view_t<B> x, index_t block = 128)
     return prior::exact_draws(b, prior, observed)(b, prior, {.seed = 3}, x, block);
 }
 
+/// Mean and variance of each feature.
+std::array<std::array<double, features>, 2> moments_of(const std::vector<double>& x) {
+    const double n = static_cast<double>(x.size()) / features;
+    std::array<std::array<double, features>, 2> m{};
+    for (std::size_t k = 0; k < x.size(); ++k) m[0][k % features] += x[k] / n;
+    for (std::size_t k = 0; k < x.size(); ++k) m[1][k % features] += std::pow(x[k] - m[0][k % features], 2) / n;
+    return m;
+}
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("an operator that says it is a mask has a mask's closed form", "[prior]", DIEM_TEST_BACKENDS) {
@@ -98,20 +108,12 @@ TEST_CASE("draws have the posterior's moments, by a closed form and by solves", 
     const index_t n = 20000;
     batch<B> y(b, features, n), x(b, features, n), again(b, features, n);
     b.fill(y.view(), 0.7);
-    const auto moments = [&](const batch<B>& v) {
-        const auto host = to_host(b, v);
-        std::array<std::array<double, features>, 2> m{};
-        for (std::size_t k = 0; k < host.size(); ++k) m[0][k % features] += host[k] / n;
-        for (std::size_t k = 0; k < host.size(); ++k)
-            m[1][k % features] += std::pow(host[k] - m[0][k % features], 2) / n;
-        return m;
-    };
     draw(b, make_mask(b), y.cview(), x.view());
-    const auto closed = moments(x);
+    const auto closed = moments_of(to_host(b, x));
     draw(b, make_matrix(b), y.cview(), x.view(), 777);
     draw(b, make_matrix(b), y.cview(), again.view(), 128);
     CHECK(test::relative_error(to_host(b, x), to_host(b, again)) <= 1e-12);
-    const auto solved = moments(x);
+    const auto solved = moments_of(to_host(b, x));
     for (std::size_t j = 0; j < features; ++j) {  // five standard errors of a difference
         CHECK(std::abs(solved[0][j] - closed[0][j]) <= 5 * std::sqrt(2 * closed[1][j] / n));
         CHECK(std::abs(solved[1][j] - closed[1][j]) <= 5 * closed[1][j] * std::sqrt(4.0 / n));
@@ -193,4 +195,69 @@ TEST_CASE("smooth data behind a blur are not taken for wide", "[prior]") {
     posterior::simulate(b, a, noise, x.cview(), {.seed = 2}, y.view());
     const auto found = prior::observed_variance_of(b, posterior::observe(b, y.cview(), a, noise));
     CHECK(std::abs(found.of_x - 2) <= 0.1 * 2);  // by the mean gain, 3/8, it would be 5
+}
+
+TEMPLATE_TEST_CASE("samples that begin with the Gaussian's draws make the last steps of the plan, and can be resumed",
+                   "[prior]", DIEM_TEST_BACKENDS) {
+    using B = TestType;
+    B b = test::make_backend<B>();
+    const index_t n = 7;
+    batch<B> y(b, features, n), all(b, features, 2 * n), again(b, features, 2 * n);
+    b.fill_normal({.seed = 1}, y.view());
+    const auto prior = make_prior(b);
+    const auto mask = make_mask(b);
+    const auto observed = posterior::observe(b, y.cview(), mask, linop::isotropic_covariance(features, 0.04));
+    posterior::sample_options<B> how;
+    how.sampling = {.steps = 20, .batch = 4, .samples_per_observation = 2, .sigma_min = 1e-2, .sigma_max = 1e2};
+    how.mmps = {.cov_x = posterior::covariance::blended, .max_iterations = 3, .switch_sigma = 1.01};
+    how.estimate = &prior;
+    const auto from = prior::from_gaussian<B>(how, observed);
+    const auto state = posterior::sample<B>(b, prior, observed, from, {.seed = 3}, all.view());
+    CHECK(state.done == 2 * n);
+    const auto at = diffusion::first_below(how.sampling, 1.01);
+    CHECK(at.step == 10);
+    CHECK(at.sigma == Approx(1));
+    // Steps 10 to 19 and the last call, one solve of an item each.
+    CHECK(std::accumulate(state.statuses.begin(), state.statuses.end(), 0.0) == 2 * n * 11);
+
+    posterior::sample_state half;
+    int batches = 0;
+    const auto stop = [&](const auto&...) { return ++batches < 2; };
+    CHECK_FALSE(posterior::sample<B>(b, prior, observed, from, {.seed = 3}, again.view(), half, stop));
+    CHECK(posterior::sample<B>(b, prior, observed, from, {.seed = 3}, again.view(), half));
+    CHECK(to_host(b, again) == to_host(b, all));
+
+    auto other = how;
+    other.mmps.cov_x = posterior::covariance::tweedie;
+    CHECK_FALSE(prior::from_gaussian<B>(other, observed).start.draw);
+    other = how;
+    other.estimate = nullptr;
+    CHECK_FALSE(prior::from_gaussian<B>(other, observed).start.draw);
+}
+
+TEST_CASE("samples that begin with the Gaussian's draws have the posterior's moments", "[prior][statistics]") {
+    using B = test::main_backend<double>;
+    B b;
+    const index_t n = 20000;
+    batch<B> y(b, features, n), x(b, features, n);
+    b.fill(y.view(), 0.7);
+    const auto prior = make_prior(b);
+    draw(b, make_mask(b), y.cview(), x.view());
+    const auto exact = moments_of(to_host(b, x));
+    const auto check = [&](const auto& a) {
+        const auto observed = posterior::observe(b, y.cview(), a, linop::isotropic_covariance(features, 0.04));
+        posterior::sample_options<B> how;
+        how.sampling = {.steps = 400, .batch = n, .sigma_min = 1e-2, .sigma_max = 1e2};
+        how.mmps = {.cov_x = posterior::covariance::blended, .max_iterations = 6, .switch_sigma = 2};
+        how.estimate = &prior;
+        posterior::sample<B>(b, prior, observed, prior::from_gaussian<B>(how, observed), {.seed = 3}, x.view());
+        const auto got = moments_of(to_host(b, x));
+        for (std::size_t j = 0; j < features;
+             ++j) {  // five standard errors of a difference; the variance loses 2 % by the steps
+            CHECK(std::abs(got[0][j] - exact[0][j]) <= 5 * std::sqrt(2 * exact[1][j] / n));
+            CHECK(std::abs(got[1][j] / exact[1][j] - 1) <= 5 * std::sqrt(4.0 / n) + 0.02);
+        }
+    };
+    check(make_mask(b));
+    check(make_matrix(b));
 }

@@ -245,7 +245,9 @@ struct sample_options {
     /// given. Without it the start lacks Sigma, and of a variance l there survives 1 - (l / (l + sigma^2))^2 (SDE) or
     /// sigma^2 / (l + sigma^2) (ODE), sigma = sigma(1).
     const gaussian<B>* estimate = nullptr;
-    bool start_given = false;   ///< x holds x_1 already
+    bool start_given = false;  ///< x holds x_1 already
+    index_t first_step =
+        0;  ///< steps before this one are left out: then x holds x_t at its time, 1 - first_step / steps
     bool final_denoise = true;  ///< end by x = E[x | x_0], as in the paper: x_0 still carries noise sigma(0)
 };
 
@@ -277,8 +279,10 @@ sample_result sample(B& b, M& model, const S& schedule, const Scheme& sampler, c
         static_assert(one_step || MultistepSampler<Scheme, B, M, Noise>);
         check_shape("diffusion::sample", "x", x, model.features(), x.items());
         check_value("diffusion::sample", options.steps > 0, "options.steps is not positive");
-        double sigma = schedule.sigma(1);
-        if (!options.start_given) {
+        check_value("diffusion::sample", options.first_step >= 0 && options.first_step < options.steps,
+                    "options.first_step is not a step");
+        double sigma = schedule.sigma(time_at(options.first_step, options.steps));
+        if (!options.start_given && options.first_step == 0) {
             noise.draw(b, random_lane::sampler_start, 0, x);
             if (options.estimate != nullptr) {
                 check_size("diffusion::sample", "options.estimate->features()", options.estimate->features(),
@@ -298,7 +302,7 @@ sample_result sample(B& b, M& model, const S& schedule, const Scheme& sampler, c
             }
         }
         [[maybe_unused]] auto memory = detail::memory_for(sampler, b, x.features(), x.items());
-        for (index_t i = 0; i < options.steps; ++i) {
+        for (index_t i = options.first_step; i < options.steps; ++i) {
             const double next = schedule.sigma(time_at(i + 1, options.steps));
             const step_info info{i, sigma, next};
             if constexpr (one_step)

@@ -71,11 +71,28 @@ private:
     choice_type schedule_;
 };
 
+/// A step of a sampler, and the level where it begins.
+struct plan_start {
+    index_t step = 0;
+    double sigma = 0;
+};
+/// The first step that begins at a level not above `sigma`; the last where none does.
+[[nodiscard]] inline plan_start first_below(const sampling_options& o, double sigma) {
+    const any_schedule schedule(o.schedule, o.sigma_min, o.sigma_max);
+    plan_start at{0, schedule.sigma(1)};
+    while (at.sigma > sigma && at.step + 1 < o.steps) {
+        ++at.step;
+        at.sigma = schedule.sigma(time_at(at.step, o.steps));
+    }
+    return at;
+}
+
 /// Where samplers start: see `sample_options`.
 template <Backend B>
 struct sampler_start {
     const_vector_t<B> mean{};
     const gaussian<B>* estimate = nullptr;
+    index_t first_step = 0;
 };
 
 namespace detail {
@@ -108,7 +125,8 @@ template <Backend B>
 bool sample_chosen(B& b, any_denoiser<B> model, const sampling_options& options, const sampler_start<B>& from,
                    const random_key& key, view_t<B> x, const std::atomic<bool>* cancel) {
     const any_schedule schedule(options.schedule, options.sigma_min, options.sigma_max);
-    const sample_options<B> start{.steps = options.steps, .mean = from.mean, .estimate = from.estimate};
+    const sample_options<B> start{
+        .steps = options.steps, .mean = from.mean, .estimate = from.estimate, .first_step = from.first_step};
     const auto run = [&](const auto& scheme) {
         return sample(b, model, schedule, scheme, start, key, x,
                       [&](index_t, index_t, double) { return cancel == nullptr || !cancel->load(); })

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <tuple>
 #include <type_traits>
@@ -29,6 +30,15 @@
 
 namespace diem::posterior {
 
+/// What a sampler can begin with instead of noise: `draw` fills x (D x count) with draws of samples first, first + 1, ... of a
+/// call's; noise of the first level that is not above `sigma` is added, and the steps before it are left out. See
+/// `prior::from_gaussian`.
+template <Backend B>
+struct start_draws {
+    double sigma = 0;
+    std::function<void(B& b, const random_key& key, index_t first, view_t<B> x)> draw{};
+};
+
 /// How to draw. A learned prior fills all of it in, see `prior::learned::sample_options`.
 template <Backend B>
 struct sample_options {
@@ -39,6 +49,7 @@ struct sample_options {
     const diffusion::gaussian<B>* estimate = nullptr;
     const_vector_t<B> mean{};                   ///< D: where the sampler starts; empty: at the estimate's mean, or zero
     const std::atomic<bool>* cancel = nullptr;  ///< see `diffusion::sample`
+    start_draws<B> start{};                     ///< where given, what sampling begins with, at its sigma
 };
 
 /// Samples first, first + 1, ... of one batch, and what came of them: sums over its samples.
@@ -233,6 +244,8 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
     if (options.mean.size() > 0) check_size("posterior::sample", "options.mean", options.mean.size(), prior.features());
     const auto how = settled(b, options.mmps, observed);  // once, not for each batch
     const auto plan = detail::batches_to_draw(state, total, sampling.batch, n);
+    const diffusion::plan_start begin =
+        options.start.draw ? diffusion::first_below(sampling, options.start.sigma) : diffusion::plan_start{};
     const auto size = static_cast<std::size_t>(ranks.size()), rank = static_cast<std::size_t>(ranks.rank());
     for (std::size_t at = 0; at < plan.size(); at += size) {
         std::vector<detail::batch_figures> batches(size);
@@ -242,8 +255,15 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
             const auto part = observed.items(range.first % n, range.count);
             const view_t<B> out = x.item_range(range.first, range.count);
             mmps denoiser(b, prior, part, how, options.estimate);
-            finished = diffusion::sample(b, denoiser, sampling, {options.mean, options.estimate},
-                                         key.skip_items(static_cast<std::uint32_t>(range.first)), out, options.cancel);
+            const auto own = key.skip_items(static_cast<std::uint32_t>(range.first));
+            if (begin.step > 0) {
+                options.start.draw(b, own, range.first, out);
+                batch<B> z(b, out.features(), out.items());
+                b.fill_normal(own.with_lane(random_lane::sampler_start), z.view());
+                b.axpby(begin.sigma, z.cview(), 1.0, out);
+            }
+            finished = diffusion::sample(b, denoiser, sampling, {options.mean, options.estimate, begin.step}, own, out,
+                                         options.cancel);
             range.statuses = denoiser.tally().read(b).status;
             figures = detail::figures_of<B>(b, part, const_view_t<B>(out));
             range.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

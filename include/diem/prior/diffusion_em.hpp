@@ -17,6 +17,7 @@
 #include <diem/posterior/sample.hpp>
 #include <diem/prior/em_options.hpp>
 #include <diem/prior/exact_draws.hpp>
+#include <diem/prior/from_gaussian.hpp>
 #include <diem/prior/gaussian_fit.hpp>
 #include <diem/prior/guard.hpp>
 #include <diem/prior/learned.hpp>
@@ -177,6 +178,8 @@ private:
             how.sampling = options_.sampling;
             if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
             auto drawing = prior.sample_options(b_, how);
+            if (prior.has_network() && options_.start_at == sampling_start::gaussian)
+                drawing = from_gaussian<B>(std::move(drawing), observed_);
             drawing.cancel = run_.cancel;
             drawn = posterior::sample<B>(b_, prior, observed_, drawing, {.seed = seed}, stage.x.view(), stage.state,
                                          observer, run_.ranks);
@@ -272,7 +275,7 @@ template <Backend B, class Net, class Observation>
         start.estimate()->require_no_basis("prior::fit_diffusion: a preconditioner");
     testing::require_adjoint(b, observed.forward_operator(), {.seed = options.seed}, "prior::fit_diffusion: A");
     check_start(b, options.sampling, start.estimate());
-    start.drawing = {options.sampling, options.mmps, options.switch_factor};
+    start.drawing = {options.sampling, options.mmps, options.switch_factor, options.start_at};
     detail::run_file<B, Net> file(b, run, options, net, observed);
     auto prior = file.restore(b, std::move(start));
     run.ranks.barrier("all ranks having read the checkpoint");

@@ -36,6 +36,12 @@ enum class out_of_range {
     remove,  ///< they are left out: the official code of the paper's manifold experiment
 };
 
+/// Where posterior samples of a network begin.
+enum class sampling_start {
+    noise,     ///< at sigma_max, as in the paper
+    gaussian,  ///< with `blended`, where it switches, see `from_gaussian`
+};
+
 /// Everything about the laps of a diffusion EM. The defaults are one place: those of `diem fit`, for images or vectors of
 /// moderate size in [-2, 2]; the paper's are in `presets`.
 struct em_options {
@@ -57,6 +63,8 @@ struct em_options {
     /// The switching sigma of `blended`, in units of the data's spread (see `spread_of`), at least sampling.sigma_min; 0:
     /// mmps.switch_sigma as it is.
     double switch_factor = 3;
+    /// Of laps with a network. Deviates from the paper (noise), which `blended` does before.
+    sampling_start start_at = sampling_start::gaussian;
     /// The network learns the difference to the denoiser of the first Gaussian estimate, see `model::preconditioned`. Deviates
     /// from the paper; see docs/stability.md.
     bool gaussian_skip = false;

@@ -33,6 +33,7 @@ struct drawing_options {
     /// Of posterior samples; with `blended`, switch_sigma is set from switch_factor and the estimate.
     posterior::mmps_options mmps{};
     double switch_factor = 0;
+    sampling_start start_at = sampling_start::noise;  ///< of posterior samples, for those who call `from_gaussian`
 };
 
 /// A prior learned from observations, as a value: what EM makes, what files hold, and what samples. A `ScoreModel` by itself.
