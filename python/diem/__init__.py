@@ -119,6 +119,7 @@ def posterior(
     sampler: Options | None = None,
     mmps: Options | None = None,
     switch_factor: float | None = None,
+    start_at: Literal["noise", "gaussian"] | None = None,
     layout: Literal["channels_last", "channels_first"] | None = None,
     out: Floats | None = None,
     info: dict[str, Any] | None = None,
@@ -131,6 +132,7 @@ def posterior(
     y, operator, sigma_y    as in `fit`
     sampler, mmps    how to draw and to solve, in place of the prior's own: as "em.sampler" and "em.posterior" in
                      docs/settings.md
+    switch_factor, start_at    so too, as "em.switch_factor" and "em.start_at"
     out        where to write the samples: a float32 array of their shape
     info       a dict for what came of it: "data_residual" (near "observed_share" where samples fit the data),
                "verdict", "non_finite", "exact" (of a Gaussian, without a sampler), "solver" (shares of its statuses), "seconds"
@@ -138,9 +140,8 @@ def posterior(
     Warns where samples do not fit the data. Ctrl-C ends the call after the batch at hand.
     """
     check_model(prior, "diem.posterior")
-    given = problem(
-        y, operator, sigma_y, prior.shape, sampler=sampler, posterior=mmps, switch_factor=switch_factor, layout=layout
-    )
+    drawing = {"sampler": sampler, "posterior": mmps, "switch_factor": switch_factor, "start_at": start_at}
+    given = problem(y, operator, sigma_y, prior.shape, layout=layout, **drawing)
     x: Any = None
 
     def make(shape: Sequence[int]) -> Floats:

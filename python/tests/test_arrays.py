@@ -243,7 +243,6 @@ def test_warnings(digits, prior):
         diem.fit(digits.y, {"type": "mask", "values": masks}, 0.01, gaussian={"laps": 1, "rank": 2})
     with pytest.warns(UserWarning, match='spread is about .* give "scale": "auto"'):
         diem.fit(40 * digits.y, digits.operator, 0.4, gaussian={"laps": 1, "rank": 2})
+    poor = {"sampler": {"steps": 2}, "mmps": {"converge_gaussian": False}, "start_at": "noise"}
     with pytest.warns(UserWarning, match="samples do not fit the data"):
-        diem.posterior(
-            prior, digits.y + 50, {"type": "identity"}, 1e-3, sampler={"steps": 2}, mmps={"converge_gaussian": False}
-        )
+        diem.posterior(prior, digits.y + 50, {"type": "identity"}, 1e-3, **poor)

@@ -40,8 +40,13 @@ def test_callables_that_mask_give_the_numbers_of_a_mask(digits, prior):
         lambda x, items: x * masks[items], lambda y, items: y * masks[items], (8, 8, 1), per_item=True
     )
     sampler = {"steps": 8, "batch": 40}  # parts of the items: the last begins at 80
+    from_noise = {"sampler": sampler, "start_at": "noise"}
+    ours = diem.posterior(prior, digits.y, operator, 0.01, **from_noise)
+    np.testing.assert_array_equal(ours, diem.posterior(prior, digits.y, digits.operator, 0.01, **from_noise))
+    # The Gaussian's draws, with which a prior learned here begins, are of a closed form behind a mask, else of a solve.
     ours = diem.posterior(prior, digits.y, operator, 0.01, sampler=sampler)
-    np.testing.assert_array_equal(ours, diem.posterior(prior, digits.y, digits.operator, 0.01, sampler=sampler))
+    masked = diem.posterior(prior, digits.y, digits.operator, 0.01, sampler=sampler)
+    assert abs(ours.std() - masked.std()) < 0.05 * masked.std()
 
 
 def test_fit_with_callables(digits):
