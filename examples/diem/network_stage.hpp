@@ -33,10 +33,8 @@ bool network_stage<B>::draw_posterior(B& b, const learned_prior<B>& prior, const
                                       const parallel::any_communicator& ranks) {
     const auto observed = m.observed(b);
     return posterior::sample<B>(
-        b, prior, observed,
-        prior.drawing.start_at == diem::prior::sampling_start::gaussian ? diem::prior::from_gaussian<B>(how, observed)
-                                                                        : how,
-        key, x, state, [&](const auto& s, const auto&) { return go_on(s); }, ranks);
+        b, prior, observed, how.start.sigma > 0 ? diem::prior::from_gaussian<B>(how, observed) : how, key, x, state,
+        [&](const auto& s, const auto&) { return go_on(s); }, ranks);
 }
 
 }  // namespace program

@@ -31,11 +31,11 @@
 namespace diem::posterior {
 
 /// What a sampler can begin with instead of noise: `draw` fills x (D x count) with draws of samples first, first + 1, ... of a
-/// call's; noise of the first level that is not above `sigma` is added, and the steps before it are left out. See
-/// `prior::from_gaussian`.
+/// call's; noise of the first level that is not above `sigma` is added, and the steps before it are left out. Without `draw`
+/// sampling begins with noise. See `prior::from_gaussian`.
 template <Backend B>
 struct start_draws {
-    double sigma = 0;
+    double sigma = 0;  ///< above 0 without `draw`: where draws would be wanted
     std::function<void(B& b, const random_key& key, index_t first, view_t<B> x)> draw{};
 };
 

@@ -178,7 +178,7 @@ private:
             how.sampling = options_.sampling;
             if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
             auto drawing = prior.sample_options(b_, how);
-            if (prior.has_network() && options_.start_at == sampling_start::gaussian)
+            if (prior.has_network() && drawing.start.sigma > 0)
                 drawing = from_gaussian<B>(std::move(drawing), observed_);
             drawing.cancel = run_.cancel;
             drawn = posterior::sample<B>(b_, prior, observed_, drawing, {.seed = seed}, stage.x.view(), stage.state,

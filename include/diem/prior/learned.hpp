@@ -33,7 +33,7 @@ struct drawing_options {
     /// Of posterior samples; with `blended`, switch_sigma is set from switch_factor and the estimate.
     posterior::mmps_options mmps{};
     double switch_factor = 0;
-    sampling_start start_at = sampling_start::noise;  ///< of posterior samples, for those who call `from_gaussian`
+    sampling_start start_at = sampling_start::noise;  ///< of posterior samples, where `from_gaussian` gives the draws
 };
 
 /// A prior learned from observations, as a value: what EM makes, what files hold, and what samples. A `ScoreModel` by itself.
@@ -151,7 +151,10 @@ public:
         if (needs && !estimate_) mmps.cov_x = covariance::tweedie;
         if (mmps.cov_x == covariance::blended && how.switch_factor > 0)
             mmps.switch_sigma = how.switch_factor * std::max(spread_of(b, *estimate_), how.sampling.sigma_min);
-        return {how.sampling, mmps, estimate(), mean()};
+        posterior::sample_options<B> options{how.sampling, mmps, estimate(), mean()};
+        if (how.start_at == sampling_start::gaussian && mmps.cov_x == covariance::blended)
+            options.start.sigma = mmps.switch_sigma;
+        return options;
     }
 
     drawing_options drawing{};
