@@ -282,7 +282,7 @@ TEST_CASE("wrong files are refused and nothing changes") {
     }
 }
 
-TEST_CASE("a run that was begun before solves converged goes on without") {
+TEST_CASE("a run that was begun before there was an option goes on without") {
     const io::json stored{{"posterior", {{"solver", "fom"}}}, {"initial_posterior", nullptr}};
     const auto now = [](bool converge) {
         return io::json{{"posterior", {{"solver", "fom"}, {"converge_gaussian", converge}}},
@@ -291,4 +291,10 @@ TEST_CASE("a run that was begun before solves converged goes on without") {
     CHECK_NOTHROW(prior::detail::check_same_run("x", stored, now(false)));
     CHECK_THROWS_AS(prior::detail::check_same_run("x", stored, now(true)), config_error);
     CHECK_THROWS_AS(prior::detail::check_same_run("x", now(true), now(false)), config_error);
+    // Nor did samples begin elsewhere than with noise.
+    auto begins = now(false);
+    begins["start_at"] = "noise";
+    CHECK_NOTHROW(prior::detail::check_same_run("x", stored, begins));
+    begins["start_at"] = "gaussian";
+    CHECK_THROWS_AS(prior::detail::check_same_run("x", stored, begins), config_error);
 }

@@ -168,6 +168,7 @@ TEST_CASE("files of versions before are read: their keys, four solver shares, a 
     CHECK(p.drawing.sampling.steps == 33);
     CHECK(p.drawing.switch_factor == 2.5);
     CHECK_FALSE(p.drawing.mmps.converge_gaussian);
+    CHECK(p.drawing.start_at == prior::sampling_start::noise);
     CHECK(p.notes.at("image") == io::json{1, 5, 1});
     CHECK(to_host(b, p.network().parameters()) == to_host(b, net.parameters()));
     for (const auto& [key, value] : std::vector<std::pair<std::string, io::json>>{

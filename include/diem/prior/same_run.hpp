@@ -29,6 +29,7 @@ namespace diem::prior::detail {
     for (const char* key : {"posterior", "initial_posterior"})
         if (const auto at = stored.find(key); at != stored.end() && at->is_object())
             at->emplace("converge_gaussian", false);
+    if (stored.is_object()) stored.emplace("start_at", "noise");
     return stored;
 }
 /// Throws config_error, naming the entry, where a stored description of a run differs from this one's.
