@@ -245,9 +245,8 @@ struct sample_options {
     /// given. Without it the start lacks Sigma, and of a variance l there survives 1 - (l / (l + sigma^2))^2 (SDE) or
     /// sigma^2 / (l + sigma^2) (ODE), sigma = sigma(1).
     const gaussian<B>* estimate = nullptr;
-    bool start_given = false;  ///< x holds x_1 already
-    index_t first_step =
-        0;  ///< steps before this one are left out: then x holds x_t at its time, 1 - first_step / steps
+    bool start_given = false;   ///< x holds x_1 already
+    index_t first_step = 0;     ///< steps before it are left out: then x holds x_t, t = 1 - first_step / steps
     bool final_denoise = true;  ///< end by x = E[x | x_0], as in the paper: x_0 still carries noise sigma(0)
 };
 

@@ -102,6 +102,14 @@ public:
         if (statuses) result.statuses = *statuses;
         return result;
     }
+    /// The same, of x itself in any case.
+    template <parallel::Communicator C = parallel::self, class GoOn = always_go_on>
+    exact_draw_result values(B& b, const diffusion::gaussian<B>& prior, const random_key& key, view_t<B> x,
+                             index_t block, const C& ranks = {}, const GoOn& go_on = {}) const {
+        const auto result = (*this)(b, prior, key, x, block, ranks, go_on);
+        if (result.finished && in_basis()) prior.basis()->apply_adjoint(b, const_view_t<B>(x), x);
+        return result;
+    }
 
 private:
     const Observation& observed_;
@@ -160,9 +168,7 @@ bool sample_exactly(B& b, const diffusion::gaussian<B>& prior, const Observation
                     const GoOn& go_on, const C& ranks = {}) {
     const exact_draws<B, Observation> draws(b, prior, observed);
     const auto one_of_each = [&](const random_key& key, view_t<B> to) {
-        const auto result = draws(b, prior, key, to, block, ranks, go_on);
-        if (result.finished && draws.in_basis()) prior.basis()->apply_adjoint(b, const_view_t<B>(to), to);
-        return result;
+        return draws.values(b, prior, key, to, block, ranks, go_on);
     };
     return sample_by_draws(b, one_of_each, observed, seed, x, state, block, observer, ranks);
 }

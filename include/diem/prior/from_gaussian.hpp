@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <type_traits>
+
 #include <diem/backend/batch.hpp>
-#include <diem/core/check.hpp>
 #include <diem/core/random.hpp>
 #include <diem/posterior/options.hpp>
 #include <diem/posterior/sample.hpp>
@@ -26,9 +27,7 @@ template <Backend B, class Observation>
     how.start.draw = [&observed, &estimate = *how.estimate](B& b, const random_key& key, index_t first, view_t<B> x) {
         const auto part = observed.items(first % observed.items(), x.items());
         const exact_draws<B, std::remove_const_t<decltype(part)>> draws(b, estimate, part);
-        const auto drawn = draws(b, estimate, key.with_lane(random_lane::prior_sample), x, x.items());
-        check_value("prior::from_gaussian", drawn.finished, "draws of the estimate were given up");
-        if (draws.in_basis()) estimate.basis()->apply_adjoint(b, const_view_t<B>(x), x);
+        draws.values(b, estimate, key.with_lane(random_lane::prior_sample), x, x.items());
     };
     return how;
 }
