@@ -252,8 +252,8 @@ TEST_CASE("samples that begin with the Gaussian's draws have the posterior's mom
         how.estimate = &prior;
         posterior::sample<B>(b, prior, observed, prior::from_gaussian<B>(how, observed), {.seed = 3}, x.view());
         const auto got = moments_of(to_host(b, x));
-        for (std::size_t j = 0; j < features;
-             ++j) {  // five standard errors of a difference; the variance loses 2 % by the steps
+        // Five standard errors of a difference; the variance loses 2 % by the steps.
+        for (std::size_t j = 0; j < features; ++j) {
             CHECK(std::abs(got[0][j] - exact[0][j]) <= 5 * std::sqrt(2 * exact[1][j] / n));
             CHECK(std::abs(got[1][j] / exact[1][j] - 1) <= 5 * std::sqrt(4.0 / n) + 0.02);
         }

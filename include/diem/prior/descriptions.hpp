@@ -152,8 +152,15 @@ void describe(V& v, guard_options& o) {
     v.number("max_breakdown_share", o.max_breakdown_share, any_value, "of solves that break down");
 }
 
-inline const names_of<sampling_start> start_names{{"noise", sampling_start::noise},
-                                                  {"gaussian", sampling_start::gaussian}};
+/// Of EM, and of drawing.
+template <class V, class Options>
+void describe_switch(V& v, Options& o) {
+    v.number("switch_factor", o.switch_factor, at_least(0), "where blended switches, in spreads of the data");
+    v.choice(
+        "start_at", o.start_at,
+        names_of<sampling_start>{{"noise", sampling_start::noise}, {"gaussian", sampling_start::gaussian}},
+        "where posterior samples begin: at sigma_max, or with blended where it switches, at a draw of the Gaussian's");
+}
 
 template <class V>
 void describe(V& v, em_options& o) {
@@ -174,10 +181,7 @@ void describe(V& v, em_options& o) {
         m.number("shared", o.mixture.shared, at_least(1e-9),
                  "so many observations' worth of a common covariance in each component's");
     });
-    v.number("switch_factor", o.switch_factor, at_least(0), "where blended switches, in spreads of the data");
-    v.choice(
-        "start_at", o.start_at, start_names,
-        "where posterior samples begin: at sigma_max, or with blended where it switches, at a draw of the Gaussian's");
+    describe_switch(v, o);
     v.flag("gaussian_skip", o.gaussian_skip, "the network adds to the Gaussian's denoiser");
     v.choice("out_of_range", o.outside,
              names_of<out_of_range>{
@@ -223,10 +227,7 @@ template <class V>
 void describe(V& v, drawing_options& o) {
     v.object("sampler", [&](auto& s) { describe(s, o.sampling); });
     v.object("posterior", [&](auto& p) { describe(p, o.mmps); });
-    v.number("switch_factor", o.switch_factor, at_least(0), "where blended switches, in spreads of the data");
-    v.choice(
-        "start_at", o.start_at, start_names,
-        "where posterior samples begin: at sigma_max, or with blended where it switches, at a draw of the Gaussian's");
+    describe_switch(v, o);
 }
 
 }  // namespace diem::prior
