@@ -87,7 +87,7 @@ public:
     /// Both stages, each gone on with where it is there.
     learn_result<B> learn(const std::optional<network>& net, const support::run_clock& clock,
                           const fit_pictures<B>& pictures, fit_report& report) {
-        support::watched_run<B, network> watch(m_.items(), clock);
+        support::watched_run<B, network> watch(m_.items(), clock, {}, s_.em.observations_per_lap);
         auto& run = watch.run();
         run.ranks = o_.at.ranks;
         run.resume = o_.resume;
@@ -178,8 +178,9 @@ int fit(B& b, const fit_command& o) {
         const auto plan = network_stage<B>::plan(b, *net, planned, m.items());
         support::print_plan(std::cout, plan, planned);
         clock = support::run_clock(em.laps, plan.sampling_seconds(), plan.training_seconds());
+        const index_t of_lap = prior::part_of_lap(m.items(), em.observations_per_lap, 0).count;
         plan_bytes = static_cast<double>(plan.bytes()) +
-                     (s.description.large ? 0 : samples_bytes(m, em.sampling.samples_per_observation));
+                     (s.description.large ? 0 : samples_bytes(m, of_lap * em.sampling.samples_per_observation));
     }
     if (o.memory_limit && plan_bytes > *o.memory_limit * 0x1p30)
         throw memory_error("the network's stages need about " + support::gib(plan_bytes) + ", --memory-limit has " +

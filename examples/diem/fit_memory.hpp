@@ -99,8 +99,8 @@ template <Backend B>
 }
 
 template <Backend B>
-[[nodiscard]] double samples_bytes(const measured<B>& m, index_t each) {
-    return static_cast<double>(sizeof(scalar_t<B>)) * static_cast<double>(m.items() * each * m.features());
+[[nodiscard]] double samples_bytes(const measured<B>& m, index_t samples) {
+    return static_cast<double>(sizeof(scalar_t<B>)) * static_cast<double>(samples * m.features());
 }
 
 /// The Gaussian stage within the memory there is: the default E-step becomes `draws` where `moments` are not.
@@ -115,7 +115,7 @@ void fit_into_memory(const fit_command& o, fit_settings& s, const measured<B>& m
         const double all =
             prior::gaussian_e_step_bytes(e, m.features(), m.y.features(), m.items(), g.ppca.rank,
                                          gaussian_stage<B>::batch_of(with, m), mask, sizeof(scalar_t<B>));
-        return all - (s.description.large ? samples_bytes(m, 1) : 0);
+        return all - (s.description.large ? samples_bytes(m, m.items()) : 0);
     };
     const memory_bound bound(o);
     const double limit = bound.bytes;
@@ -139,8 +139,9 @@ void fit_into_memory(const fit_command& o, fit_settings& s, const measured<B>& m
                                 : "\"gaussian.e_step\": \"draws\" or a smaller \"gaussian.batch\" needs less"));
     const auto& mixture = s.em.mixture;
     if (!s.network || mixture.components == 1) return;
-    const double with = prior::mixture_bytes(mixture, m.features(), m.y.features(), m.items(), s.em.sampling.batch,
-                                             mask, sizeof(scalar_t<B>));
+    const index_t of_lap = prior::part_of_lap(m.items(), s.em.observations_per_lap, 0).count;
+    const double with = prior::mixture_bytes(mixture, m.features(), m.y.features(), of_lap, s.em.sampling.batch, mask,
+                                             sizeof(scalar_t<B>));
     if (with > limit)
         throw memory_error("\"em.mixture\" needs about " + support::gib(with) + ", " + bound.words() +
                            "; fewer components, or a smaller \"em.sampler.batch\", need less");

@@ -178,7 +178,8 @@ int run(B& b, const settings& s, const program_options& o) {
             eval->add(d, x);
             save("running");
             std::cout << "  divergence of its samples " << eval->laps().back()["divergence"] << std::endl;
-        });
+        },
+        s.em.observations_per_lap);
     auto& run = watch.run();
     run.folder = o.out / "checkpoint";
     run.resume = o.resume;

@@ -214,19 +214,21 @@ private:
     }
     prior_type diffusion(const Net& network, prior_type start) {
         if (s_.resume && writes()) laps_.restore(s_.em.laps);
-        watched_run<B, Net> watch(train_.items(), clock_,
-                                  [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
-                                      const auto free = unconditional(next);
-                                      const auto name = "lap_" + std::to_string(d.lap);
-                                      const auto drawn = x.item_range(0, std::min(s_.pictures, x.items()));
-                                      if (!writes()) return;
-                                      keep(name + ".png", row(free.cview().item_range(0, s_.pictures)));
-                                      keep(name + "_posterior.png", row(drawn));
-                                      auto entry = diem::prior::to_json(d);
-                                      if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
-                                      laps_.add(std::move(entry));
-                                      save_report("running");
-                                  });
+        watched_run<B, Net> watch(
+            train_.items(), clock_,
+            [&](const auto& d, diem::const_view_t<B> x, const prior_type& next) {
+                const auto free = unconditional(next);
+                const auto name = "lap_" + std::to_string(d.lap);
+                const auto drawn = x.item_range(0, std::min(s_.pictures, x.items()));
+                if (!writes()) return;
+                keep(name + ".png", row(free.cview().item_range(0, s_.pictures)));
+                keep(name + "_posterior.png", row(drawn));
+                auto entry = diem::prior::to_json(d);
+                if (s_.free_samples > 1) entry.update(free_figures_(free.cview()));
+                laps_.add(std::move(entry));
+                save_report("running");
+            },
+            s_.em.observations_per_lap);
         keep_in_folder(watch.run());
         start.notes = {{"image", {train_.shape.height, train_.shape.width, train_.shape.channels}}};
         auto result =

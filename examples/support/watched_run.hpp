@@ -34,8 +34,10 @@ public:
         std::function<void(const diem::prior::lap_diagnostics&, diem::const_view_t<B>, const prior_type&)>;
 
     /// `clock`: for the time that the whole run still takes.
-    explicit watched_run(diem::index_t observations, const run_clock& clock = {}, lap_function lap_end = {})
-        : observations_(observations), clock_(clock) {
+    explicit watched_run(diem::index_t observations, const run_clock& clock = {}, lap_function lap_end = {},
+                         diem::index_t observations_per_lap = 0)
+        : observations_(observations),
+          lap_observations_(diem::prior::part_of_lap(observations, observations_per_lap, 0).count), clock_(clock) {
         catch_interrupts();
         run_.cancel = &cancel_flag();
         run_.on_progress = [this](const diem::prior::progress& p) { show(p); };
@@ -74,14 +76,14 @@ private:
         std::string note;
         if (training) note = "loss " + number(p.figure, 3);
         if (gaussian && std::isfinite(p.figure))
-            note = "log p(y) " + number(p.figure / static_cast<double>(observations_), 3);
+            note = "log p(y) " + number(p.figure / static_cast<double>(mixture ? lap_observations_ : observations_), 3);
         if (const double left = clock_.left(p, bar_->left(static_cast<long>(p.done))); std::isfinite(left))
             note += std::string(note.empty() ? "" : ", ") + "run left " + clock_text(left);
         bar_->update(static_cast<long>(p.done), note);
         if (p.done == p.total) bar_.reset();
     }
 
-    diem::index_t observations_;
+    diem::index_t observations_, lap_observations_;
     run_clock clock_;
     diem::prior::run<B, Net> run_;
     std::optional<class progress> bar_;

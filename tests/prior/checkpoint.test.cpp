@@ -297,4 +297,10 @@ TEST_CASE("a run that was begun before there was an option goes on without") {
     CHECK_NOTHROW(prior::detail::check_same_run("x", stored, begins));
     begins["start_at"] = "gaussian";
     CHECK_THROWS_AS(prior::detail::check_same_run("x", stored, begins), config_error);
+    // Nor did laps take parts of the observations.
+    auto parts = now(false);
+    parts["observations_per_lap"] = 0;
+    CHECK_NOTHROW(prior::detail::check_same_run("x", stored, parts));
+    parts["observations_per_lap"] = 10;
+    CHECK_THROWS_AS(prior::detail::check_same_run("x", stored, parts), config_error);
 }

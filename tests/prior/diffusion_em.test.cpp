@@ -141,6 +141,62 @@ TEMPLATE_TEST_CASE("diffusion EM runs its laps and measures them", "", test::mai
     CHECK(result.prior.history[2].change <= 1);
 }
 
+TEST_CASE("laps draw from parts of the observations in turn") {
+    for (const index_t most : {0, 1, 7, 60, 191, 192, 1000}) {
+        CAPTURE(most);
+        const index_t largest = prior::part_of_lap(192, most, 0).count;
+        CHECK(largest <= (most > 0 ? std::min<index_t>(most, 192) : 192));
+        index_t lap = 0, next = 0;
+        for (; next < 192; ++lap) {
+            const auto part = prior::part_of_lap(192, most, lap);
+            REQUIRE(part.first == next);
+            REQUIRE(part.count <= largest);
+            REQUIRE(part.count >= std::max<index_t>(1, largest - 1));
+            next += part.count;
+        }
+        CHECK(next == 192);
+        CHECK(prior::part_of_lap(192, most, lap).first == 0);
+    }
+    CHECK(prior::part_of_lap(0, 5, 3).count == 0);
+
+    using B = test::main_backend<float>;
+    problem<B> p;
+    auto o = p.options();
+    o.laps = 6;
+    o.observations_per_lap = 60;  // four parts of 48
+    const auto y = to_host(p.b, p.y.cview()), masks = to_host(p.b, p.masks.cview());
+    // Mean square of y - A x over what is seen, of samples x and observations `first` and on.
+    const auto misfit = [&](const std::vector<float>& x, index_t first) {
+        double sum = 0, seen = 0;
+        for (std::size_t k = 0, j = static_cast<std::size_t>(4 * first); k < x.size(); ++k, ++j) {
+            sum += static_cast<double>(masks[j]) * std::pow(static_cast<double>(y[j] - x[k]), 2);
+            seen += static_cast<double>(masks[j]);
+        }
+        return sum / seen;
+    };
+    problem<B>::run run;
+    run.on_lap = [&](const prior::lap_diagnostics& d, const_view_t<B> samples, const auto&) {
+        CHECK(d.samples == 48);
+        REQUIRE(samples.items() == 48);
+        const auto x = to_host(p.b, samples);
+        for (const index_t part : {0, 1, 2, 3}) {
+            const double of_part = misfit(x, 48 * part);
+            CHECK((part == d.lap % 4 ? of_part <= 0.03 : of_part >= 0.3));
+        }
+    };
+    const auto result = p.fit(o, run);
+    CHECK(result.prior.laps() == 6);
+    // A lap is what it is where there are no other observations.
+    o.laps = 1;
+    const auto first = p.fit(o).prior;
+    o.observations_per_lap = 0;
+    problem<B> alone;
+    check_same(p, first,
+               prior::fit_diffusion(alone.b, problem<B>::learned(alone.b, alone.gaussian), alone.net,
+                                    alone.observed().items(0, 48), o)
+                   .prior);
+}
+
 // Their spread is far below what the sampler tells apart: samples follow y, not the network's error, and moments that move by less
 // than some sigma_min did not move.
 TEST_CASE("observations that are all the same are learned from", "[statistics]") {
@@ -237,13 +293,14 @@ TEST_CASE("a diffusion EM that is cancelled anywhere and resumed equals one that
         o.low = -2;
         o.high = skip ? 4 : 2;
         o.start_at = skip ? prior::sampling_start::noise : prior::sampling_start::gaussian;
+        o.observations_per_lap = skip ? 0 : 180;  // two parts
         return o;
     };
     problem<B> plain(true), skipping(true);
     const auto of_plain = plain.fit(options(false)), of_skipping = skipping.fit(options(true));
     CHECK(to_host(plain.b, of_plain.prior.last_weights()) != to_host(plain.b, of_skipping.prior.last_weights()));
     CHECK(of_plain.prior.history[1].removed > 0);
-    // 5 batches and 60 steps a lap: in the first E-step, between steps, in training, at the last step of a lap, later.
+    // 5 batches (3 of half the observations) and 60 steps a lap: in the first E-step, between steps, in training, at the last step of a lap, later.
     for (const int when : {1, 4, 5, 6, 30, 65, 68, 71, 100, 194}) {
         CAPTURE(when);
         const folder f;

@@ -69,6 +69,11 @@ TEST_CASE("epochs pass over the samples of all observations") {
     const auto o = read<prior::em_options>(
         {{"sampler", {{"samples_per_observation", 2}}}, {"training", {{"epochs", 64}, {"batch", 256}}}}, 1000);
     CHECK(o.training.steps == 64 * (2000 / 256));
+    const auto parts = read<prior::em_options>({{"observations_per_lap", 400},
+                                                {"sampler", {{"samples_per_observation", 2}}},
+                                                {"training", {{"epochs", 64}, {"batch", 256}}}},
+                                               1000);
+    CHECK(parts.training.steps == 64 * (668 / 256));  // three parts of at most 334
 }
 
 TEST_CASE("what is out of range or unknown is named") {

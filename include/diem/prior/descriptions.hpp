@@ -165,6 +165,8 @@ void describe_switch(V& v, Options& o) {
 template <class V>
 void describe(V& v, em_options& o) {
     v.number("laps", o.laps, count(0, 1e6), "E-steps and M-steps, those before a resume included");
+    v.number("observations_per_lap", o.observations_per_lap, count(0),
+             "that a lap draws from and learns from, at most: parts in turn; 0: all");
     v.object("sampler", [&](auto& s) { describe(s, o.sampling); });
     v.object("posterior", [&](auto& p) { describe(p, o.mmps); });
     v.optional("initial_posterior", o.initial_mmps, [&](auto& p, auto& m) { describe(p, m); });
@@ -196,7 +198,7 @@ void describe(V& v, em_options& o) {
         r.number("samples", o.refresh.samples, count(2), "that it is made from");
     });
     v.object("training", [&](auto& t) {
-        t.repeat(o.sampling.samples_per_observation);
+        t.lap_of(o.observations_per_lap, o.sampling.samples_per_observation);
         describe(t, o.training);
     });
     v.object("guard", [&](auto& g) { describe(g, o.guard); });

@@ -75,8 +75,10 @@ public:
 
     em::outcome<samples_type> e_step(const prior_type& prior, index_t lap) {
         samples_type result;
-        result.drawn.x = batch<B>(b_, prior.features(), total());
-        if (!draw(prior, lap, result.drawn)) return em::verdict{em::decision::cancel, "cancelled"};
+        const auto part = part_of_lap(observed_.items(), options_.observations_per_lap, lap);
+        result.drawn.x = batch<B>(b_, prior.features(), part.count * options_.sampling.samples_per_observation);
+        if (!draw(prior, observed_.items(part.first, part.count), lap, result.drawn))
+            return em::verdict{em::decision::cancel, "cancelled"};
         auto& [x, state, outside_count] = result.drawn;
         const bool bounded = options_.outside != out_of_range::keep;
         if (bounded && outside_count > 0) {
@@ -144,7 +146,8 @@ private:
     }
 
     /// Draws the samples of a lap, but for those that the folder of a resumed run holds; false where it was cancelled.
-    bool draw(const prior_type& prior, index_t lap, sampling_stage<B>& stage) {
+    template <class Part>
+    bool draw(const prior_type& prior, const Part& observed, index_t lap, sampling_stage<B>& stage) {
         for (const auto& range : file_.begin_lap(b_, prior, lap, stage.x.view())) {
             stage.state.add(range);
             count_outside(stage.x.cview().item_range(range.first, range.count), stage.outside);
@@ -153,7 +156,7 @@ private:
             replace_non_finite<B>(b_, drawn.x, drawn.finite);
             count_outside(const_view_t<B>(drawn.x), stage.outside);
             if (drawn.own) file_.drawn(drawn.range);
-            run_.tell({progress::stage_type::sampling, lap, s.drawn(), total(), 0});
+            run_.tell({progress::stage_type::sampling, lap, s.drawn(), stage.x.items(), 0});
             if (drawn.more) return true;
             const auto [stop, save] = wishes();
             if (save) file_.save_samples(b_, stage.x.cview());
@@ -168,10 +171,10 @@ private:
             const auto tell = [&](index_t at, double evidence) {
                 run_.tell({progress::stage_type::mixture, at, at + 1, options_.mixture.laps, evidence});
             };
-            drawn = sample_by_mixture(b_, *prior.estimate(), observed_, options_.mixture, seed, stage.x.view(),
+            drawn = sample_by_mixture(b_, *prior.estimate(), observed, options_.mixture, seed, stage.x.view(),
                                       stage.state, options_.sampling.batch, observer, tell, go_on, run_.ranks);
         } else if (!prior.has_network() && !asked) {
-            drawn = sample_exactly(b_, *prior.estimate(), observed_, seed, stage.x.view(), stage.state,
+            drawn = sample_exactly(b_, *prior.estimate(), observed, seed, stage.x.view(), stage.state,
                                    options_.sampling.batch, observer, go_on, run_.ranks);
         } else {
             auto how = prior.drawing;
@@ -179,17 +182,15 @@ private:
             if (!prior.has_network() && options_.initial_mmps) how.mmps = *options_.initial_mmps;
             auto drawing = prior.sample_options(b_, how);
             if (prior.has_network() && drawing.start.sigma > 0)
-                drawing = from_gaussian<B>(std::move(drawing), observed_);
+                drawing = from_gaussian<B>(std::move(drawing), observed);
             drawing.cancel = run_.cancel;
-            drawn = posterior::sample<B>(b_, prior, observed_, drawing, {.seed = seed}, stage.x.view(), stage.state,
+            drawn = posterior::sample<B>(b_, prior, observed, drawing, {.seed = seed}, stage.x.view(), stage.state,
                                          observer, run_.ranks);
         }
         // After the last batch all are drawn: training notices the cancellation, or the end of the lap.
         if (!drawn) file_.save_samples(b_, stage.x.cview());
         return drawn;
     }
-
-    [[nodiscard]] index_t total() const { return observed_.items() * options_.sampling.samples_per_observation; }
 
     /// The network with the weights where training begins.
     [[nodiscard]] network_type trainee(const prior_type& prior) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -46,6 +47,9 @@ enum class sampling_start {
 /// moderate size in [-2, 2]; the paper's are in `presets`.
 struct em_options {
     index_t laps = 8;  ///< in all, those before a resume included
+    /// Observations that a lap draws from and learns from, at most: parts of nearly one size, all in turn; 0: all of them. Deviates
+    /// from the paper (all); with many observations, laps are as short as with few. See docs/large_data.md.
+    index_t observations_per_lap = 0;
     diffusion::sampling_options sampling{
         .sampler = diffusion::sampler_choice::dpm_2m_sde, .steps = 64, .sigma_min = 5e-3, .sigma_max = 20};
     /// Of the E-step. Deviates from the paper (tweedie, cg, one iteration): see `presets` and docs/stability.md.
@@ -79,10 +83,23 @@ struct em_options {
     std::uint64_t seed = 0;
 };
 
+/// Items first .. first + count - 1.
+struct item_part {
+    index_t first = 0, count = 0;
+};
+/// Of `items` observations, in parts of at most `most` (0: one part), the part of a lap. The first is the largest.
+[[nodiscard]] inline item_part part_of_lap(index_t items, index_t most, index_t lap) {
+    const index_t parts = most > 0 ? std::max<index_t>(1, (items + most - 1) / most) : 1;
+    const auto begin = [&](index_t k) { return (k * items + parts - 1) / parts; };
+    const index_t k = lap % parts;
+    return {begin(k), begin(k + 1) - begin(k)};
+}
+
 /// Throws value_error for options outside their range, and for such as contradict each other.
 inline void check_em(const em_options& o) {
     constexpr const char* where = "prior::em_options";
     check_value(where, o.laps >= 0, "laps must be >= 0");
+    check_value(where, o.observations_per_lap >= 0, "observations_per_lap must be >= 0");
     check_value(where, o.switch_factor >= 0, "switch_factor must be >= 0");
     check_value(where, o.low < o.high, "low must be less than high");
     check_value(where, o.refresh.rank >= 0 && o.refresh.samples > 1, "refresh needs a rank >= 0 and samples > 1");

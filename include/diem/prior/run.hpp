@@ -25,8 +25,8 @@ struct progress {
     stage_type stage = stage_type::gaussian;
     index_t lap = 0;
     index_t done = 0, total = 0;  ///< laps of the Gaussian stage or of the mixture, samples, or training steps
-    double figure =
-        0;  ///< log-evidence of all observations, in those two, or the running mean of the loss; NaN: not measured
+    /// Log-evidence of all observations, of a mixture that of the first lap's, or the running mean of the loss; NaN: not measured.
+    double figure = 0;
 };
 
 /// A run of learning seen from outside: what it tells, how it is stopped, where it is kept.

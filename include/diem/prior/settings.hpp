@@ -68,8 +68,10 @@ public:
         for (std::size_t k = 0; k < N; ++k) all.emplace_back(names[k], static_cast<E>(k));
         choice(key, target, all, help);
     }
-    /// So many samples of each of the items.
-    void repeat(index_t samples) { items_ *= samples; }
+    /// A lap has so many samples of each observation, of so many observations at most (see `part_of_lap`).
+    void lap_of(index_t observations, index_t samples) {
+        items_ = part_of_lap(items_, observations, 0).count * samples;
+    }
     void steps(const char* steps, const char* epochs, index_t& target, index_t batch, const char* help) {
         index_t passes = 0;
         number(steps, target, count(0), help);
@@ -125,7 +127,7 @@ public:
     void named(const char* key, E value, const std::array<std::string_view, N>& names, const char* /*help*/) {
         to_[key] = std::string(names[static_cast<std::size_t>(value)]);
     }
-    void repeat(index_t /*samples*/) {}
+    void lap_of(index_t /*observations*/, index_t /*samples*/) {}
     void steps(const char* steps, const char* /*epochs*/, index_t value, index_t /*batch*/, const char* /*help*/) {
         to_[steps] = value;
     }
@@ -176,7 +178,7 @@ public:
         for (std::size_t k = 0; k < N; ++k) all.emplace_back(names[k], static_cast<E>(k));
         choice(key, value, all, help);
     }
-    void repeat(index_t /*samples*/) {}
+    void lap_of(index_t /*observations*/, index_t /*samples*/) {}
     void steps(const char* steps, const char* epochs, index_t value, index_t /*batch*/, const char* help) {
         add(std::string(steps) + " or " + epochs, "at least 0", std::to_string(value), help);
     }
