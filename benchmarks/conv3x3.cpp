@@ -103,7 +103,7 @@ results<T> measure(const conv3x3_shape& g, const conv_method& algorithm, const n
     }
     numbers<T> workspace(size(conv3x3_params_workspace_size<T>(g, algorithm, conv3x3_all(g))));
     r.params = least(budget, [&] {
-        conv3x3_vjp_params<T>(g, algorithm, x.data(), y_bar.data(), r.kernel_bar.data(), nullptr, false, conv3x3_all(g),
+        conv3x3_vjp_params<T>(g, algorithm, x.data(), y_bar.data(), r.kernel_bar.data(), false, conv3x3_all(g),
                               workspace.data());
     });
     return r;

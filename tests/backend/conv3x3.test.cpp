@@ -127,9 +127,12 @@ struct fixture {
                 std::vector<T> workspace(
                     static_cast<std::size_t>(conv3x3_params_workspace_size<T>(g, algorithm, block)),
                     std::numeric_limits<T>::quiet_NaN());
-                conv3x3_vjp_params(g, algorithm, x.data(), y_bar.data(), to.data(), to.data() + kernel.size(),
-                                   accumulate, block, workspace.data());
+                conv3x3_vjp_params(g, algorithm, x.data(), y_bar.data(), to.data(), accumulate, block,
+                                   workspace.data());
             }
+        for (index_t q = 0; q < parts; ++q)
+            conv3x3_vjp_bias(g, y_bar.data(), to.data() + kernel.size(), accumulate, g.out * q / parts,
+                             g.out * (q + 1) / parts);
         return to;
     }
 
@@ -216,6 +219,24 @@ TEST_CASE("conv3x3 equals plain loops for the channels of networks", "[backend][
     check_all<float>({.items = 30, .height = 4, .width = 5, .in = 17, .out = 35}, 5e-6);
 }
 
+TEST_CASE("conv3x3 blocks of the parameter VJP hold each pair of channels once", "[backend][conv]") {
+    for (const index_t in : {1, 3, 16, 17, 32, 48, 64, 96, 384})
+        for (const index_t out : {1, 3, 16, 17, 32, 48, 64, 96, 384})
+            for (const index_t threads : {1, 2, 3, 7, 16})
+                for (const conv_method method : {conv_method(), conv_method(conv_algorithm::automatic, bf16)}) {
+                    CAPTURE(in, out, threads, method.products == bf16);
+                    const conv3x3_shape g{.items = 8, .height = 32, .width = 32, .in = in, .out = out};
+                    const auto split = conv3x3_split_params<float>(g, method, threads);
+                    std::vector<int> times(static_cast<std::size_t>(in * out));
+                    for (index_t k = 0; k < split.blocks(); ++k)
+                        for (index_t c = split[k].in_first; c < split[k].in_last; ++c)
+                            for (index_t d = split[k].out_first; d < split[k].out_last; ++d)
+                                ++times[static_cast<std::size_t>(c * out + d)];
+                    REQUIRE(times == std::vector<int>(times.size(), 1));
+                    if (threads == 2 && (in > 16 || out > 64)) REQUIRE(split.blocks() >= 2);
+                }
+}
+
 TEST_CASE("conv3x3 respects strides between items", "[backend][conv]") {
     for (const conv_method& algorithm : algorithms)
         for (const index_t stride : {1, 2}) {
@@ -279,8 +300,8 @@ TEST_CASE("conv3x3 refuses wrong arguments", "[backend][conv]") {
     CHECK_THROWS_AS(conv3x3_workspace_size<float>(negative, conv_pass::forward, conv_algorithm::direct), value_error);
     CHECK_THROWS_AS(conv3x3_forward<float>(g, conv_algorithm::direct, p, p, p, p, false, 0, 3, p), shape_error);
     CHECK_THROWS_AS(conv3x3_vjp_input<float>(g, conv_algorithm::direct, p, p, p, false, 2, 1, p), shape_error);
-    CHECK_THROWS_AS(conv3x3_vjp_params<float>(g, conv_algorithm::direct, p, p, p, p, false, {0, 2, 0, 1}, p),
-                    shape_error);
+    CHECK_THROWS_AS(conv3x3_vjp_params<float>(g, conv_algorithm::direct, p, p, p, false, {0, 2, 0, 1}, p), shape_error);
+    CHECK_THROWS_AS(conv3x3_vjp_bias<float>(g, p, p, false, 0, 2), shape_error);
 }
 
 TEST_CASE("conv3x3 chooses its algorithm by the documented rule", "[backend][conv]") {

@@ -217,20 +217,24 @@ struct conv3x3_params_split {
 template <class T>
 conv3x3_params_split conv3x3_split_params(const conv3x3_shape& g, const conv_method& method, index_t parts) {
     conv3x3_params_split split{g.in, g.out, 0, 64};
-    // What each block does with x costs nothing where vectors multiply, and a part of the time of tiles.
-    if (conv3x3_method<T>(g, conv_pass::vjp_params, method).algorithm == conv_algorithm::tiles)
-        split.width = std::max<index_t>(round_up((g.out + parts - 1) / parts, simd<T>::panel), simd<T>::panel);
+    // What a block does with its channels before it multiplies costs nothing where vectors do, and a part of the time of tiles: of
+    // x more than of y_bar, so that x is cut first.
+    if (conv3x3_method<T>(g, conv_pass::vjp_params, method).algorithm == conv_algorithm::tiles) {
+        constexpr index_t panel = simd<T>::panel;
+        const index_t of_in = std::clamp<index_t>((g.in + panel - 1) / panel, 1, parts),
+                      of_out = (parts + of_in - 1) / of_in;
+        split.width = std::max<index_t>(round_up((g.out + of_out - 1) / of_out, panel), panel);
+    }
     const index_t across = std::max<index_t>(1, split.across()), rows = (parts + across - 1) / across;
     split.depth = std::max<index_t>(round_up((g.in + rows - 1) / rows, 16), 16);
     return split;
 }
 
-/// kernel_bar[a, b, c, d] (+)= sum over items and pixels of x[s i + a - 1, s j + b - 1, c] y_bar[i, j, d] for the block,
-/// and bias_bar[d] (+)= sum of y_bar[i, j, d] where the block starts at the first input channel. `bias_bar` may be null.
+/// kernel_bar[a, b, c, d] (+)= sum over items and pixels of x[s i + a - 1, s j + b - 1, c] y_bar[i, j, d] for the block.
 /// Blocks whose edges are multiples of 16 (float, AVX2; simd<T>::panel in general) cost no extra work.
 template <class T>
 void conv3x3_vjp_params(const conv3x3_shape& g, const conv_method& method, const T* x, const T* y_bar, T* kernel_bar,
-                        T* bias_bar, bool accumulate, const conv3x3_block& block, T* workspace) {
+                        bool accumulate, const conv3x3_block& block, T* workspace) {
     check_conv3x3("conv3x3_vjp_params", g);
     check_range("conv3x3_vjp_params", "in", block.in_first, block.in_last, g.in);
     check_range("conv3x3_vjp_params", "out", block.out_first, block.out_last, g.out);
@@ -238,17 +242,30 @@ void conv3x3_vjp_params(const conv3x3_shape& g, const conv_method& method, const
         a.vjp_params(g, x, y_bar, kernel_bar, block.in_first, block.in_last, block.out_first, block.out_last,
                      accumulate, workspace);
     });
-    if (!bias_bar || block.in_first > 0) return;
-    const index_t items = g.rows() * g.columns() > 0 ? g.items : 0;  // images of no pixels: y_bar may be null
-    for (index_t d = block.out_first; d < block.out_last; d += 16) {
-        const index_t count = std::min<index_t>(16, block.out_last - d);
-        double sum[16] = {};
+}
+
+/// bias_bar[d] (+)= sum over items and pixels of y_bar[i, j, d] for first <= d < last: of 64 pixels in T, of these in double.
+template <class T>
+void conv3x3_vjp_bias(const conv3x3_shape& g, const T* y_bar, T* bias_bar, bool accumulate, index_t first,
+                      index_t last) {
+    using S = simd<T>;
+    constexpr index_t run = 64;
+    check_conv3x3("conv3x3_vjp_bias", g);
+    check_range("conv3x3_vjp_bias", "out", first, last, g.out);
+    const index_t pixels = g.rows() * g.columns(), items = pixels > 0 ? g.items : 0;  // of no pixels: y_bar may be null
+    for (index_t d = first; d < last; d += S::width) {
+        const index_t count = std::min<index_t>(S::width, last - d);
+        double sum[S::width] = {};
         for (index_t m = 0; m < items; ++m) {
             const T* from = y_bar + m * g.y_step() + d;
-            for (index_t i = 0; i < g.rows() * g.columns(); ++i, from += g.out)
-                for (index_t k = 0; k < count; ++k) sum[k] += double(from[k]);
+            for (index_t i = 0; i < pixels; i += run) {
+                typename S::vec part = {};
+                for (index_t k = i; k < std::min(i + run, pixels); ++k, from += g.out) part += load_some(from, count);
+                for (index_t k = 0; k < S::width; ++k) sum[k] += static_cast<double>(part[k]);
+            }
         }
-        for (index_t k = 0; k < count; ++k) bias_bar[d + k] = T(sum[k] + (accumulate ? double(bias_bar[d + k]) : 0.0));
+        for (index_t k = 0; k < count; ++k)
+            bias_bar[d + k] = static_cast<T>(sum[k] + (accumulate ? static_cast<double>(bias_bar[d + k]) : 0.0));
     }
 }
 

@@ -71,16 +71,22 @@ public:
                     vector_view<T*> bias_bar, bool accumulate) {
         adopt(b);
         const conv3x3_shape g = of(x.items());
-        T* const bias = bias_bar.size() > 0 ? bias_bar.data() : nullptr;
         const auto split = conv3x3_split_params<T>(g, method_, b.threads());
         const index_t work = 9 * g.items * g.height * g.width * split.depth;
         b.parallel(split.blocks(), std::max<index_t>(1, work), [&](index_t first, index_t last) {
             for (index_t k = first; k < last; ++k) {
                 auto workspace =
                     b.template allocate<T>(for_a_call(conv3x3_params_workspace_size<T>(g, method_, split[k])));
-                conv3x3_vjp_params<T>(g, method_, x.data(), y_bar.data(), kernel_bar.data(), bias, accumulate, split[k],
+                conv3x3_vjp_params<T>(g, method_, x.data(), y_bar.data(), kernel_bar.data(), accumulate, split[k],
                                       workspace.data());
             }
+        });
+        if (bias_bar.size() == 0) return;
+        constexpr index_t width = simd<T>::width;
+        const index_t pixels = std::max<index_t>(1, g.items * g.rows() * g.columns());
+        b.parallel((g.out + width - 1) / width, width * pixels, [&](index_t first, index_t last) {
+            conv3x3_vjp_bias<T>(g, y_bar.data(), bias_bar.data(), accumulate, first * width,
+                                std::min(last * width, g.out));
         });
     }
 

@@ -27,10 +27,14 @@ struct conv3x3_tiles_params {
     static constexpr index_t tile = tile_side * tile_side;     ///< words
     static_assert(panel == 2 * tile_side && S::width == tile_side);
 
-    /// Places of the strip of all items, one zero row between them, that are summed together.
-    static index_t params_places(index_t in, index_t out) {
-        constexpr index_t budget = 262144;  // words
-        return std::clamp<index_t>(2 * budget / (in + out) / channels * channels, 8 * channels, 64 * channels);
+    /// Places of all items, one zero row between them.
+    static index_t places_in_all(const conv3x3_shape& g) { return g.items * (g.height + 1) * (g.width + 1); }
+    /// Places that are summed together: few enough for all taps of 32 channels by 32 to read them from the first cache, and
+    /// enough not to read the two rows around them too often. Strips are alike.
+    static index_t params_places(const conv3x3_shape& g) {
+        const index_t most = std::max<index_t>(256, 6 * (g.width + 1)), all = places_in_all(g),
+                      strips = std::max<index_t>(1, (all + most / 2) / most);
+        return std::max(round_up((all + strips - 1) / strips, channels), channels);
     }
     /// Words of one channel of x along a strip: read from any place, up to two rows further.
     static index_t row_size(const conv3x3_shape& g, index_t places) {
@@ -38,7 +42,7 @@ struct conv3x3_tiles_params {
                S::width;  // an odd number of lines
     }
     static index_t params_workspace_size(const conv3x3_shape& g, index_t in, index_t out) {
-        const index_t places = params_places(in, out);
+        const index_t places = params_places(g);
         return round_up(in, panel) * row_size(g, places) + round_up(out, panel) * places / 2 + panel * panel +
                round_up(std::max(in, out), panel);
     }
@@ -80,8 +84,8 @@ struct conv3x3_tiles_params {
                            index_t in_first, index_t in_last, index_t out_first, index_t out_last, bool accumulate,
                            float* workspace) {
         const tile_sums_scope scope;
-        const index_t in = in_last - in_first, out = out_last - out_first, most = params_places(in, out),
-                      row = row_size(g, most), width = g.width + 1, all = g.items * (g.height + 1) * width;
+        const index_t in = in_last - in_first, out = out_last - out_first, most = params_places(g),
+                      row = row_size(g, most), width = g.width + 1, all = places_in_all(g);
         float* const x_rows = workspace;
         float* const y_words = x_rows + round_up(in, panel) * row;
         float* const sums = y_words + round_up(out, panel) * most / 2;

@@ -49,7 +49,9 @@
         bool, diem::index_t, diem::index_t, T*);                                                                       \
     linkage template void diem::detail::eigen::conv3x3_vjp_params<T>(                                                  \
         const diem::detail::eigen::conv3x3_shape&, const diem::detail::eigen::conv_method&, const T*, const T*, T*,    \
-        T*, bool, const diem::detail::eigen::conv3x3_block&, T*);                                                      \
+        bool, const diem::detail::eigen::conv3x3_block&, T*);                                                          \
+    linkage template void diem::detail::eigen::conv3x3_vjp_bias<T>(const diem::detail::eigen::conv3x3_shape&,          \
+                                                                   const T*, T*, bool, diem::index_t, diem::index_t);  \
     linkage template void diem::detail::eigen::conv3x3_streamed_images<T>(                                             \
         const diem::detail::eigen::conv3x3_shape&, diem::detail::eigen::conv_pass,                                     \
         const diem::detail::eigen::conv_method&, const T*, T*, diem::index_t, diem::index_t, T*);                      \
