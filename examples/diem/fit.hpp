@@ -178,7 +178,7 @@ int fit(B& b, const fit_command& o) {
         const auto plan = network_stage<B>::plan(b, *net, planned, m.items());
         support::print_plan(std::cout, plan, planned);
         clock = support::run_clock(em.laps, plan.sampling_seconds(), plan.training_seconds());
-        const index_t of_lap = prior::part_of_lap(m.items(), em.observations_per_lap, 0).count;
+        const index_t of_lap = prior::observations_in_lap(em, m.items());
         plan_bytes = static_cast<double>(plan.bytes()) +
                      (s.description.large ? 0 : samples_bytes(m, of_lap * em.sampling.samples_per_observation));
     }

@@ -139,7 +139,7 @@ void fit_into_memory(const fit_command& o, fit_settings& s, const measured<B>& m
                                 : "\"gaussian.e_step\": \"draws\" or a smaller \"gaussian.batch\" needs less"));
     const auto& mixture = s.em.mixture;
     if (!s.network || mixture.components == 1) return;
-    const index_t of_lap = prior::part_of_lap(m.items(), s.em.observations_per_lap, 0).count;
+    const index_t of_lap = prior::observations_in_lap(s.em, m.items());
     const double with = prior::mixture_bytes(mixture, m.features(), m.y.features(), of_lap, s.em.sampling.batch, mask,
                                              sizeof(scalar_t<B>));
     if (with > limit)

@@ -85,7 +85,7 @@ void read_stages(io::config_object& c, fit_settings& s, const data_facts& data) 
     if (s.network) {
         try {
             prior::check_em(em);
-            prior::check_mixture(em.mixture, features, data.items, g.basis);
+            prior::check_mixture(em.mixture, features, prior::observations_in_lap(em, data.items), g.basis);
         } catch (const value_error& e) {
             c.fail("em", e.what());
         }

@@ -115,7 +115,8 @@ public:
                   << describe(s_.at, b_.threads()) << std::endl;
         if (network != nullptr) {
             diem::prior::check_em(s_.em);
-            diem::prior::check_mixture(s_.em.mixture, train_.truth.features(), train_.items(), s_.gaussian.basis);
+            diem::prior::check_mixture(s_.em.mixture, train_.truth.features(),
+                                       diem::prior::observations_in_lap(s_.em, train_.items()), s_.gaussian.basis);
             if (s_.plan_only || s_.em.laps > 0) plan(*network);
             if (const auto text = idle_ranks(s_.at, s_.em.training.parts); !text.empty())
                 std::cerr << s_.program << ": warning: " << text << '\n';

@@ -43,7 +43,7 @@ template <diem::Backend B, class Observation>
 template <diem::Backend B, class Model>
 [[nodiscard]] em_plan plan_em(B& b, Model& model, const diem::prior::em_options& o, diem::index_t observations) {
     using namespace diem;
-    observations = prior::part_of_lap(observations, o.observations_per_lap, 0).count;
+    observations = prior::observations_in_lap(o, observations);
     using clock = std::chrono::steady_clock;
     const auto seconds = [](clock::time_point start) {
         return std::chrono::duration<double>(clock::now() - start).count();

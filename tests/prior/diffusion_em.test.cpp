@@ -454,6 +454,15 @@ TEST_CASE("options that contradict each other are refused") {
     CHECK(p.fit(o).prior.laps() == 0);
     o.sampling.sigma_max = 0.99;
     CHECK_THROWS_WITH(p.fit(o), Catch::Matchers::Contains("0.99") && Catch::Matchers::Contains("spread"));
+
+    // A mixture is found from the observations of the first lap, of which there are 48 here.
+    auto mixture = p.options();
+    mixture.initial_e_step = prior::gaussian_e_step::automatic;
+    mixture.mixture = {.components = 49, .laps = 1};
+    mixture.laps = 0;
+    CHECK_NOTHROW(p.fit(mixture));
+    mixture.observations_per_lap = 48;
+    CHECK_THROWS_WITH(p.fit(mixture), Catch::Matchers::Contains("49") && Catch::Matchers::Contains("48"));
 }
 
 TEST_CASE("a lap that goes wrong is reported, and the last good prior kept") {

@@ -269,7 +269,7 @@ template <Backend B, class Net, class Observation>
     check_em(options);
     check_size("prior::fit_diffusion", "start.features()", start.features(), net.features());
     check_size("prior::fit_diffusion", "A.cols()", observed.forward_operator().cols(), net.features());
-    check_mixture(options.mixture, net.features(), observed.items());
+    check_mixture(options.mixture, net.features(), observations_in_lap(options, observed.items()));
     if (options.mixture.components > 1 && !start.has_network())
         start.estimate()->require_no_basis("prior::fit_diffusion: a mixture");
     if (options.mmps.precondition && start.estimate())

@@ -95,6 +95,11 @@ struct item_part {
     return {begin(k), begin(k + 1) - begin(k)};
 }
 
+/// Of so many observations, those that a lap draws from, at most.
+[[nodiscard]] inline index_t observations_in_lap(const em_options& o, index_t items) {
+    return part_of_lap(items, o.observations_per_lap, 0).count;
+}
+
 /// Throws value_error for options outside their range, and for such as contradict each other.
 inline void check_em(const em_options& o) {
     constexpr const char* where = "prior::em_options";

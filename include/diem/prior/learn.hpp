@@ -161,7 +161,8 @@ template <Backend B, class Observation>
         net.emplace(*network);
         check_em(options.em);
         check_size("prior::learn", "network features", net->features(), observed.forward_operator().cols());
-        check_mixture(options.em.mixture, net->features(), observed.items(), options.gaussian.basis);
+        check_mixture(options.em.mixture, net->features(), observations_in_lap(options.em, observed.items()),
+                      options.gaussian.basis);
     }
     options.gaussian.seed = options.em.seed;
     auto seen = recoverability_of(b, observed.forward_operator(), observed.items(), options.recoverability);

@@ -28,8 +28,8 @@ inline void check_mixture(const mixture_options& o, index_t features = 0, index_
     constexpr const char* where = "prior::mixture_options";
     check_value(where, o.components >= 1, "components is " + std::to_string(o.components) + ", expected at least 1");
     check_value(where, items < 0 || o.components <= items,
-                "components is " + std::to_string(o.components) + ", expected at most the number of observations, " +
-                    std::to_string(items));
+                "components is " + std::to_string(o.components) +
+                    ", expected at most the number of observations that a lap draws from, " + std::to_string(items));
     check_value(where, o.laps >= 0, "laps is " + std::to_string(o.laps) + ", expected at least 0");
     check_value(where, o.shared > 0 && std::isfinite(o.shared), "shared is not above 0");
     check_value(where, o.components == 1 || features <= 1024,
