@@ -141,6 +141,7 @@ set(DIEM_HEADERS
     include/diem/nn/ddpm_unet_config.hpp
     include/diem/nn/detail/ddpm_stages.hpp
     include/diem/nn/detail/gemm.hpp
+    include/diem/nn/detail/group_norm_bodies.hpp
     include/diem/nn/detail/kept.hpp
     include/diem/nn/detail/loops.hpp
     include/diem/nn/detail/pixel_sums.hpp

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
 #include <cmath>
+#include <cstring>
+#include <limits>
 #include <vector>
 
 #include <diem/nn/activation.hpp>
 #include <diem/nn/attention.hpp>
 #include <diem/nn/conv.hpp>
+#include <diem/nn/detail/loops.hpp>
 #include <diem/nn/embedding.hpp>
 #include <diem/nn/gated_residual.hpp>
 #include <diem/nn/group_norm.hpp>
@@ -151,11 +154,81 @@ DIEM_TRIPLE_TEST("dropout keeps what bernoulli keeps, wherever the batch is cut"
             CHECK(got[10 * i + j] == (bernoulli(key, i, 4 + j, 1 - rate) ? T(3) * T(1 / (1 - rate)) : T(0)));
 }
 
-DIEM_TRIPLE_TEST("group norm") {
-    using B = TestType;
+namespace {
+// Against differences, the reference backend and, number by number, the formula.
+template <class B, class After>
+void check_group_norm(index_t pixels, index_t channels, index_t groups, index_t n, bool mapped) {
     using T = scalar_t<B>;
     using A = typename triple<B>::arrays;
     auto b = make_backend<B>();
+    const nn::group_norm_shape s{pixels, channels, groups};
+    const auto drawn = [&](index_t items, std::uint32_t step) {
+        batch<B> v(b, channels, items);
+        b.fill_normal({.seed = 5, .lane = random_lane::user, .step = step}, v.view());
+        return v;
+    };
+    const auto gamma = drawn(1, 0), beta = drawn(1, 1), before = drawn(n, 2), scale = drawn(1, 3), shift = drawn(n, 4);
+    nn::group_norm_map<B> map{gamma.flat(), beta.flat()};
+    if (mapped) map = {gamma.flat(), beta.flat(), before.cview(), scale.cview(), shift.cview()};
+    const auto forward = [&](B& k, const_view_t<B> x, view_t<B> y) {
+        nn::group_norm_forward<B, After>(k, s, x, nn::group_norm_table<B>(k, s, x, map).cview(), y);
+    };
+    check_triple<B>(b, {.name = After::linear ? "group norm" : "group norm, silu",
+                        .inputs = {{s.features(), n}},
+                        .result = {s.features(), n},
+                        .forward =
+                            [&](B& k, A& x, view_t<B> y, update m) {
+                                batch<B> fresh(k, s.features(), n);
+                                forward(k, x[0], fresh.view());
+                                k.axpby(1.0, fresh.cview(), m == update::accumulate ? 1.0 : 0.0, y);
+                            },
+                        .jvp =
+                            [&](B& k, A& x, A& d, view_t<B> y, update m) {
+                                nn::group_norm_jvp<B, After>(
+                                    k, s, x[0], nn::group_norm_table<B>(k, s, x[0], map).cview(), d[0], y, m);
+                            },
+                        .vjp =
+                            [&](B& k, A& x, const_view_t<B> g, A& r, update m) {
+                                nn::group_norm_vjp<B, After>(
+                                    k, s, x[0], nn::group_norm_table<B>(k, s, x[0], map).cview(), g, r[0].view(), m);
+                            }});
+    if (n == 0) return;
+    // The formula, number by number.
+    batch<B> x(b, s.features(), n), y(b, s.features(), n);
+    b.fill_normal({.seed = 6, .lane = random_lane::user}, x.view());
+    forward(b, x, y.view());
+    const auto u = to_host(b, x), got = to_host(b, y), g = to_host(b, gamma), o = to_host(b, beta),
+               first = to_host(b, before), more = to_host(b, scale), last = to_host(b, shift);
+    const auto at = [](const std::vector<T>& v, index_t k) {
+        return static_cast<double>(v[static_cast<std::size_t>(k)]);
+    };
+    double worst = 0;
+    for (index_t i = 0; i < n; ++i)
+        for (index_t group = 0; group < groups; ++group) {
+            const auto value = [&](index_t k, index_t j) {
+                return at(u, (i * pixels + k) * channels + j) + (mapped ? at(first, i * channels + j) : 0.0);
+            };
+            const index_t begin = group * s.each(), end = begin + s.each();
+            double mean = 0, square = 0;
+            for (index_t k = 0; k < pixels; ++k)
+                for (index_t j = begin; j < end; ++j) mean += value(k, j) / static_cast<double>(pixels * s.each());
+            for (index_t k = 0; k < pixels; ++k)
+                for (index_t j = begin; j < end; ++j)
+                    square += std::pow(value(k, j) - mean, 2) / static_cast<double>(pixels * s.each());
+            for (index_t k = 0; k < pixels; ++k)
+                for (index_t j = begin; j < end; ++j) {
+                    double expected = at(g, j) * (value(k, j) - mean) / std::sqrt(square + s.epsilon) + at(o, j);
+                    if (mapped) expected = (1 + at(more, j)) * expected + at(last, i * channels + j);
+                    if (!After::linear) expected /= 1 + std::exp(-expected);
+                    worst = std::max(worst, std::abs(expected - at(got, (i * pixels + k) * channels + j)));
+                }
+        }
+    INFO(pixels << " pixels, " << channels << " channels, " << groups << " groups, worst " << worst);
+    CHECK(worst <= (sizeof(T) == 8 ? 1e-12 : 1e-5));
+}
+}  // namespace
+
+DIEM_TRIPLE_TEST("group norm, alone and with silu") {
     // Pixels in whole blocks of sums, in less than one, and in one and a rest.
     for (const auto& [pixels, channels, groups, n] : {std::array<index_t, 4>{64, 8, 2, 3},
                                                       {45, 6, 2, 2},
@@ -164,74 +237,36 @@ DIEM_TRIPLE_TEST("group norm") {
                                                       {33, 16, 1, 2},
                                                       {4, 4, 2, 0}})
         for (const bool mapped : {false, true}) {
-            const nn::group_norm_shape s{pixels, channels, groups};
-            const auto drawn = [&](index_t items, std::uint32_t step) {
-                batch<B> v(b, channels, items);
-                b.fill_normal({.seed = 5, .lane = random_lane::user, .step = step}, v.view());
-                return v;
-            };
-            const auto gamma = drawn(1, 0), beta = drawn(1, 1), before = drawn(n, 2), scale = drawn(1, 3),
-                       shift = drawn(n, 4);
-            nn::group_norm_map<B> map{gamma.flat(), beta.flat()};
-            if (mapped) map = {gamma.flat(), beta.flat(), before.cview(), scale.cview(), shift.cview()};
-            const auto forward = [&](B& k, const_view_t<B> x, view_t<B> y) {
-                nn::group_norm_forward<B>(k, s, x, nn::group_norm_table<B>(k, s, x, map).cview(), y);
-            };
-            check_triple<B>(b, {.name = "group norm",
-                                .inputs = {{s.features(), n}},
-                                .result = {s.features(), n},
-                                .forward =
-                                    [&](B& k, A& x, view_t<B> y, update m) {
-                                        batch<B> fresh(k, s.features(), n);
-                                        forward(k, x[0], fresh.view());
-                                        k.axpby(1.0, fresh.cview(), m == update::accumulate ? 1.0 : 0.0, y);
-                                    },
-                                .jvp =
-                                    [&](B& k, A& x, A& d, view_t<B> y, update m) {
-                                        nn::group_norm_jvp<B>(
-                                            k, s, x[0], nn::group_norm_table<B>(k, s, x[0], map).cview(), d[0], y, m);
-                                    },
-                                .vjp =
-                                    [&](B& k, A& x, const_view_t<B> g, A& r, update m) {
-                                        nn::group_norm_vjp<B>(k, s, x[0],
-                                                              nn::group_norm_table<B>(k, s, x[0], map).cview(), g,
-                                                              r[0].view(), m);
-                                    }});
-            if (n == 0) continue;
-            // The formula, number by number.
-            batch<B> x(b, s.features(), n), y(b, s.features(), n);
-            b.fill_normal({.seed = 6, .lane = random_lane::user}, x.view());
-            forward(b, x, y.view());
-            const auto u = to_host(b, x), got = to_host(b, y), g = to_host(b, gamma), o = to_host(b, beta),
-                       first = to_host(b, before), more = to_host(b, scale), last = to_host(b, shift);
-            const auto at = [](const std::vector<T>& v, index_t k) {
-                return static_cast<double>(v[static_cast<std::size_t>(k)]);
-            };
-            double worst = 0;
-            for (index_t i = 0; i < n; ++i)
-                for (index_t group = 0; group < groups; ++group) {
-                    const auto value = [&](index_t k, index_t j) {
-                        return at(u, (i * pixels + k) * channels + j) + (mapped ? at(first, i * channels + j) : 0.0);
-                    };
-                    const index_t begin = group * s.each(), end = begin + s.each();
-                    double mean = 0, square = 0;
-                    for (index_t k = 0; k < pixels; ++k)
-                        for (index_t j = begin; j < end; ++j)
-                            mean += value(k, j) / static_cast<double>(pixels * s.each());
-                    for (index_t k = 0; k < pixels; ++k)
-                        for (index_t j = begin; j < end; ++j)
-                            square += std::pow(value(k, j) - mean, 2) / static_cast<double>(pixels * s.each());
-                    for (index_t k = 0; k < pixels; ++k)
-                        for (index_t j = begin; j < end; ++j) {
-                            double expected =
-                                at(g, j) * (value(k, j) - mean) / std::sqrt(square + s.epsilon) + at(o, j);
-                            if (mapped) expected = (1 + at(more, j)) * expected + at(last, i * channels + j);
-                            worst = std::max(worst, std::abs(expected - at(got, (i * pixels + k) * channels + j)));
-                        }
-                }
-            INFO(pixels << " pixels, " << channels << " channels, " << groups << " groups, worst " << worst);
-            CHECK(worst <= (sizeof(T) == 8 ? 1e-12 : 1e-5));
+            check_group_norm<TestType, nn::norm_alone>(pixels, channels, groups, n, mapped);
+            check_group_norm<TestType, nn::then_silu>(pixels, channels, groups, n, mapped);
         }
+}
+
+// e^x in vectors of the host's compiler, where bodies of kernels have those.
+TEMPLATE_TEST_CASE("exponentials of vectors", "", float, double) {
+    using T = TestType;
+    using V = typename nn::detail::lanes<T>::vec;
+    constexpr int size = nn::detail::lanes<T>::size;
+    const auto at = [](T x) {
+        T values[size];
+        nn::detail::store<V>(values, nn::detail::exponential<T>(V{} + x));
+        for (const T v : values) CHECK(std::memcmp(&v, values, sizeof v) == 0);
+        return values[0];
+    };
+    const T limit = sizeof(T) == 8 ? T(700) : T(86);
+    double worst = 0;
+    for (int k = -4000; k <= 4000; ++k) {
+        const T x = limit * static_cast<T>(k) / T(4000);
+        const double expected = static_cast<double>(std::exp(static_cast<long double>(x)));
+        worst = std::max(worst, std::abs(static_cast<double>(at(x)) / expected - 1));
+    }
+    CHECK(worst <= std::numeric_limits<T>::epsilon());
+    CHECK(at(0) == 1);
+    CHECK(std::isnan(at(std::numeric_limits<T>::quiet_NaN())));
+    // Beyond its range: the ends of it.
+    const T infinity = std::numeric_limits<T>::infinity();
+    CHECK((at(-infinity) <= std::exp(-limit) && at(-infinity) >= 0));
+    CHECK((at(infinity) >= std::exp(limit) && std::isfinite(at(2 * limit))));
 }
 
 DIEM_TRIPLE_TEST("layer norm") {

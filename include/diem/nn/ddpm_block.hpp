@@ -8,9 +8,7 @@
 
 #include <diem/backend/batch.hpp>
 #include <diem/backend/concept.hpp>
-#include <diem/backend/functors.hpp>
 #include <diem/core/check.hpp>
-#include <diem/nn/activation.hpp>
 #include <diem/nn/attention.hpp>
 #include <diem/nn/conv_plan.hpp>
 #include <diem/nn/ddpm_unet_config.hpp>
@@ -48,16 +46,6 @@ void scale_residual(B& b, double r, view_t<B> y) {
     if (r != 1) b.axpby(0.0, const_view_t<B>(y), r, y);
 }
 
-/// y = silu(norm(x)), with the slope of silu where it is kept.
-template <Backend B>
-void norm_silu(B& b, const norm_layer<B>& norm, const_view_t<B> x, const batch<B>& table, view_t<B> y,
-               batch<B>* slope) {
-    group_norm_forward<B>(b, norm.shape, x, table, y);
-    if (slope == nullptr) return silu_forward<B>(b, y, y);
-    *slope = batch<B>(b, x.features(), x.items());
-    silu_forward_slope<B>(b, y, y, *slope);
-}
-
 enum class resampling { none, down, up };
 
 /// y = r (s(x) + conv(silu(norm(conv(R silu(norm(x)))))), the inner norm modulated by the embedding (Ho et al., arXiv 2006.11239);
@@ -66,7 +54,7 @@ template <Backend B>
 class ddpm_block {
 public:
     struct saved {
-        batch<B> table_0, slope_0, h, table_1, slope_1;
+        batch<B> table_0, h, table_1;
     };
 
     ddpm_block(parameter_table& table, const std::string& name, const ddpm_unet_config& c, image_shape in, index_t out,
@@ -93,9 +81,7 @@ public:
         conv_1_.changed();
     }
     /// Numbers that `saved` owns for an item.
-    [[nodiscard]] index_t saved_features() const {
-        return in_.features() + 4 * in_.channels + 2 * out_.features() + 4 * out_.channels;
-    }
+    [[nodiscard]] index_t saved_features() const { return 4 * in_.channels + out_.features() + 4 * out_.channels; }
 
     [[nodiscard]] index_t modulation_features() const { return scale_shift_ ? 2 * out_.channels : out_.channels; }
     /// Of the embedding e (after its silu): C or 2 C x items of e.
@@ -117,12 +103,10 @@ public:
     }
     void jvp(B& b, const_vector_t<B> p, const_view_t<B> x, const saved& s, const_view_t<B> x_dot, view_t<B> y_dot) {
         batch<B> u(b, in_.features(), x.items()), z(b, out_.features(), x.items());
-        group_norm_jvp<B>(b, norm_0_.shape, x, s.table_0, x_dot, u);
-        b.map(functors::multiply{}, u.view(), s.slope_0.cview());
+        group_norm_jvp<B, then_silu>(b, norm_0_.shape, x, s.table_0, x_dot, u);
         u = resampled(b, std::move(u));
         conv_0_.forward(b, u, kernel_0_[0].of(p), {}, z);
-        group_norm_jvp<B>(b, norm_1_.shape, s.h, s.table_1, z, z);
-        b.map(functors::multiply{}, z.view(), s.slope_1.cview());
+        group_norm_jvp<B, then_silu>(b, norm_1_.shape, s.h, s.table_1, z, z);
         beside(b, p, x_dot, y_dot, false);
         conv_1_.forward(b, z, kernel_1_[0].of(p), {}, y_dot, update::accumulate);
         scale_residual<B>(b, scale_, y_dot);
@@ -133,14 +117,12 @@ public:
         scale_residual<B>(b, scale_, g);
         batch<B> z(b, out_.features(), n);
         conv_1_.vjp(b, g, kernel_1_[0].of(p), z);
-        b.map(functors::multiply{}, z.view(), s.slope_1.cview());
-        group_norm_vjp<B>(b, norm_1_.shape, s.h, s.table_1, z, z);
+        group_norm_vjp<B, then_silu>(b, norm_1_.shape, s.h, s.table_1, z, z);
         batch<B> u(b, between().features(), n);
         conv_0_.vjp(b, z, kernel_0_[0].of(p), u);
         z = batch<B>();
         u = resampled_adjoint(b, std::move(u));
-        b.map(functors::multiply{}, u.view(), s.slope_0.cview());
-        group_norm_vjp<B>(b, norm_0_.shape, x, s.table_0, u, x_bar);
+        group_norm_vjp<B, then_silu>(b, norm_0_.shape, x, s.table_0, u, x_bar);
         if (!skip_) return add_resampled_adjoint(b, g, x_bar);
         if (resampling_ == resampling::none) return skip_->vjp(b, g, kernel_skip_[0].of(p), x_bar, update::accumulate);
         batch<B> wide(b, between().features(), n);
@@ -159,16 +141,15 @@ private:
         const index_t n = x.items();
         s.table_0 = group_norm_table<B>(b, norm_0_.shape, x, norm_0_.map(p));
         batch<B> u(b, in_.features(), n);
-        norm_silu<B>(b, norm_0_, x, s.table_0, u, keep ? &s.slope_0 : nullptr);
+        group_norm_forward<B, then_silu>(b, norm_0_.shape, x, s.table_0, u);
         u = resampled(b, std::move(u));
         s.h = batch<B>(b, out_.features(), n);
         conv_0_.forward(b, u, kernel_0_[0].of(p), kernel_0_[1].of(p), s.h);
         u = batch<B>();
         s.table_1 = group_norm_table<B>(b, norm_1_.shape, s.h, modulated(p, m));
-        batch<B> z;
-        if (keep) z = batch<B>(b, out_.features(), n);
-        norm_silu<B>(b, norm_1_, s.h, s.table_1, keep ? z.view() : s.h.view(), keep ? &s.slope_1 : nullptr);
-        return keep ? std::move(z) : std::move(s.h);
+        batch<B> z = keep ? batch<B>(b, out_.features(), n) : std::move(s.h);
+        group_norm_forward<B, then_silu>(b, norm_1_.shape, keep ? s.h.cview() : z.cview(), s.table_1, z);
+        return z;
     }
     /// R x: what the first convolution sees.
     [[nodiscard]] image_shape between() const { return {out_.height, out_.width, in_.channels}; }

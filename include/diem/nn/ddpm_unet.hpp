@@ -41,9 +41,9 @@ class ddpm_unet {
     using kind = detail::ddpm_kind;
     using stage = detail::ddpm_stage<B>;
     struct record {
-        batch<B> x;             // input of the stage
-        batch<B> m;             // modulation of a block
-        batch<B> table, slope;  // head
+        batch<B> x;      // input of the stage
+        batch<B> m;      // modulation of a block
+        batch<B> table;  // head
         typename ddpm_block<B>::saved block;
         typename ddpm_attention<B>::saved attention;
     };
@@ -125,8 +125,7 @@ public:
                         kept[s.source] = batch<B>();
                         break;
                     case kind::head:
-                        group_norm_jvp<B>(b, s.norm->shape, r.x, a.table, cur, cur);
-                        b.map(functors::multiply{}, cur.view(), a.slope.cview());
+                        group_norm_jvp<B, then_silu>(b, s.norm->shape, r.x, a.table, cur, cur);
                         s.conv->forward(b, cur, s.kernel[0].of(p), {}, next);
                         break;
                 }
@@ -171,8 +170,7 @@ public:
                     }
                     case kind::head:
                         s.conv->vjp(b, g, s.kernel[0].of(p), next);
-                        b.map(functors::multiply{}, next.view(), a.slope.cview());
-                        group_norm_vjp<B>(b, s.norm->shape, r.x, a.table, next, next);
+                        group_norm_vjp<B, then_silu>(b, s.norm->shape, r.x, a.table, next, next);
                         break;
                 }
             });
@@ -199,7 +197,7 @@ public:
             if (o.recompute) continue;
             if (s.block) each += s.block->saved_features();
             if (s.attention) each += s.attention->saved_features();
-            if (s.what == kind::head) each += s.in.features() + 4 * s.in.channels;
+            if (s.what == kind::head) each += 4 * s.in.channels;
         }
         return static_cast<std::size_t>(each * items + per_embedding * embeddings) * sizeof(T);
     }
@@ -280,7 +278,7 @@ private:
     /// What the convolution of the head sees.
     static batch<B> activated(B& b, const_vector_t<B> p, const stage& s, const_view_t<B> x, record* keep) {
         batch<B> table = group_norm_table<B>(b, s.norm->shape, x, s.norm->map(p)), u(b, s.in.features(), x.items());
-        norm_silu<B>(b, *s.norm, x, table, u, keep ? &keep->slope : nullptr);
+        group_norm_forward<B, then_silu>(b, s.norm->shape, x, table, u);
         if (keep) keep->table = std::move(table);
         return u;
     }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <type_traits>
 
 #include <diem/backend/team.hpp>
@@ -61,6 +66,43 @@ DIEM_HOST_DEVICE void store(T* p, const V& v) {
         *p = v;
     else
         *reinterpret_cast<typename lanes<T>::loose*>(p) = v;
+}
+
+/// e^x, of vectors within one unit of the last place: x = n log 2 + r, and the Taylor series of e^r. Beyond e^(-87), e^87 (708 for
+/// double) of them what it is there; NaN for NaN.
+template <class T, class V>
+DIEM_HOST_DEVICE V exponential(const V& x) {
+    if constexpr (std::is_same_v<V, T>) {
+        using std::exp;
+        return exp(x);
+    } else {
+#if !defined(__CUDACC__) && (defined(__GNUC__) || defined(__clang__))
+        constexpr bool wide = sizeof(T) == 8;
+        using integer = std::conditional_t<wide, std::int64_t, std::int32_t>;
+        typedef integer integers __attribute__((vector_size(sizeof(V))));
+        constexpr T top = wide ? T(708) : T(87);
+        constexpr T shift = wide ? T(0x1.8p52) : T(0x1.8p23);  // what is added to it is rounded to a whole number
+        const V bounded = x < -top ? V{} - top : (x > top ? V{} + top : x);
+        const V moved = bounded * T(1.44269504088896340736) + shift, n = moved - shift;
+        // log 2 in two pieces, of which the first times n is exact.
+        const V r = (bounded - n * (wide ? T(0x1.62e42fefap-1) : T(0x1.62e4p-1))) -
+                    n * (wide ? T(0x1.cf79abc9e3b4p-40) : T(0x1.7f7d1cp-20));
+        constexpr int terms = wide ? 13 : 7;
+        constexpr auto inverse_factorials = [] {
+            std::array<T, terms + 1> c{};
+            double f = 1;
+            for (int k = 0; k <= terms; f /= ++k) c[static_cast<std::size_t>(k)] = static_cast<T>(f);
+            return c;
+        }();
+        V y = V{} + inverse_factorials[terms];
+        for (std::size_t k = terms; k-- > 0;) y = y * r + inverse_factorials[k];
+        // The last bits of `moved` are n, which goes into the exponent.
+        const integers two_to_n = (std::bit_cast<integers>(moved) + (wide ? 1023 : 127)) << (wide ? 52 : 23);
+        return y * std::bit_cast<V>(two_to_n);
+#else
+        return x;
+#endif
+    }
 }
 
 /// f.template operator()<V>(j) for all of 0 .. n - 1, vectors first.
