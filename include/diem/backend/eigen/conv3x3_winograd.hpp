@@ -100,6 +100,7 @@ struct conv3x3_winograd {
                         if (half + c >= columns) continue;
                         const T* const from = kernel + ((8 - t) * g.in + n + half + c) * g.out + d;
                         block[c] = count == S::width ? S::load(from) : S::load(from, count);
+                        __builtin_prefetch(from + S::width);  // rows lie apart: no prefetcher of the hardware sees them
                     }
                     S::transpose(block);
                     for (index_t k = 0; k < S::width; ++k) S::store(taps[k] + t * S::panel + half, block[k]);
