@@ -103,8 +103,8 @@ inline void print_plan(std::ostream& out, const em_plan& p, const diem::prior::e
         o.mmps.cov_x == diem::posterior::covariance::blended && o.start_at == diem::prior::sampling_start::gaussian;
     const char* const bound = fewer ? "at most " : "";
     out << "Plan: network of " << number(static_cast<double>(p.parameters) / 1e6, 2) << " M parameters ("
-        << mib(p.state_bytes) << " with what training keeps beside them); " << o.laps << " laps\n  E-step  "
-        << bound << number(p.passes / 1e6, 2) << " M passes of one image, about " << time(e) << "; activations "
+        << mib(p.state_bytes) << " with what training keeps beside them); " << o.laps << " laps\n  E-step  " << bound
+        << number(p.passes / 1e6, 2) << " M passes of one image, about " << time(e) << "; activations "
         << mib(p.sampling_bytes) << "\n  M-step  " << o.training.steps << " steps of " << o.training.batch
         << " images, about " << time(m) << "; activations " << mib(p.training_bytes) << "\n  all laps "
         << (fewer ? bound : "about ") << time(static_cast<double>(o.laps) * (e + m)) << '\n';
