@@ -87,6 +87,15 @@ TEST_CASE("config: unknown and missing keys are named with their path") {
         "comment, net");
     CHECK(refusal(R"({"rank": 1, "net": {"inner": {"depth": 1, "x": 0}}})") ==
           "file.json: \"net.inner.x\": unknown key; known here: depth");
+    CHECK(message_of<config_error>([] {
+              const json text = {{"c", 1}};
+              config_object o(text, "file.json", "");
+              int a = 0, b = 0;
+              o.optional("a", a);
+              o.optional("b", b);
+              o.optional("a", a);
+              o.finish();
+          }) == "file.json: \"c\": unknown key; known here: a, b");
     CHECK(refusal("{}") == "file.json: \"rank\": is missing");
     CHECK(refusal(R"({"rank": 1, "net": {"inner": {}}})") == "file.json: \"net.inner.depth\": is missing");
     CHECK(refusal(R"({"rank": 1, "net": {"inner": {"depth": 13}}})") ==

@@ -146,14 +146,14 @@ public:
     /// Reads `key` into `target` where it is there; else `target` keeps its value.
     template <class T>
     config_check<T> optional(const std::string& key, T& target) {
-        known_.push_back(key);
+        know(key);
         if (contains(key)) target = detail::config_value<T>(object_.at(key), where_, child(key));
         return {target, where_, child(key)};
     }
     /// Reads the object at `key`, where it is there, by calling `read(config_object&)`; true where it was.
     template <class Read>
     bool object(const std::string& key, Read&& read) {
-        known_.push_back(key);
+        know(key);
         if (!contains(key)) return false;
         config_object inner(object_.at(key), where_, child(key));
         read(inner);
@@ -161,7 +161,7 @@ public:
         return true;
     }
     /// A key that may be there and is read elsewhere, or means nothing ("comment").
-    void ignore(const std::string& key) { known_.push_back(key); }
+    void ignore(const std::string& key) { know(key); }
     /// An error of this object's own, e.g. two keys that do not go together.
     [[noreturn]] void fail(const std::string& key, const std::string& what) const {
         config_fail(where_, child(key), what);
@@ -170,7 +170,7 @@ public:
     /// Throws config_error for a key that was not asked for, naming those that were.
     void finish() const {
         for (const auto& [key, value] : object_.items()) {
-            if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
+            if (is_known(key)) continue;
             std::string list;
             for (const std::string& name : known_) list += (list.empty() ? "" : ", ") + name;
             config_fail(where_, child(key), "unknown key; known here: " + (list.empty() ? "none" : list));
@@ -178,6 +178,12 @@ public:
     }
 
 private:
+    void know(const std::string& key) {
+        if (!is_known(key)) known_.push_back(key);
+    }
+    [[nodiscard]] bool is_known(const std::string& key) const {
+        return std::find(known_.begin(), known_.end(), key) != known_.end();
+    }
     [[nodiscard]] std::string child(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
 
     const json& object_;
