@@ -53,13 +53,13 @@ public:
         if (alpha == 0) return;
 #if defined(DIEM_HAS_TILES)
         std::optional<tile_sums_scope> scope;
-        if (tiles) scope.emplace();
+        if (tiles_) scope.emplace();
 #endif
         T* const columns = workspace;
         T* const panels = workspace + count_block * ld;
         for (index_t k0 = 0; k0 < k; k0 += depth_block) {
             const index_t depth = std::min(depth_block, k - k0),
-                          words = tiles ? round_up(P::words(depth), tile_side) : P::words(depth);
+                          words = tiles_ ? round_up(P::words(depth), tile_side) : P::words(depth);
             for (index_t m0 = 0; m0 < m; m0 += S::panel) pack_panel(k0, depth, words, m0, panels + m0 * most);
             for (index_t n0 = 0; n0 < n; n0 += count_block) {
                 const index_t count = std::min(count_block, n - n0);
@@ -71,10 +71,10 @@ public:
     }
 
 private:
-    const bool tiles = has_tiles();
+    const bool tiles_ = has_tiles();
 
     /// Whether a block of op(B) is packed as [column][k], not [k][column].
-    [[nodiscard]] bool rows_of_words() const { return tb == op::none || tiles; }
+    [[nodiscard]] bool rows_of_words() const { return tb == op::none || tiles_; }
 
     /// The block of op(A) from row m0 as words [k][panel].
     void pack_panel(index_t k0, index_t depth, index_t words, index_t m0, T* to) const {
@@ -153,7 +153,7 @@ private:
              bool accumulate) const {
         T* const to = c + m0 + n0 * ldc;
         const index_t rows = std::min<index_t>(S::panel, m - m0);
-        if (tiles)
+        if (tiles_)
             add_tiles(columns, count, words, panel, rows, to, accumulate);
         else if (rows_of_words())
             gemm_packed<T, P>(columns, ld, count, words, panel, rows, nullptr, to, ldc,

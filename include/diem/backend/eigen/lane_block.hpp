@@ -29,7 +29,7 @@ struct lane_block {
     packet part[packets];
 
     lane_block() = default;
-    [[gnu::always_inline]] lane_block(T value) {
+    [[gnu::always_inline]] lane_block(T value) {  // NOLINT(google-explicit-constructor)
         for (packet& p : part) p = Eigen::internal::pset1<packet>(value);
     }
 
