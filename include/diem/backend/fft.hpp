@@ -71,11 +71,11 @@ void fft2_by_definition(fft_direction direction, index_t height, index_t width, 
         for (index_t line = 0; line < lines; ++line)
             for (index_t u = 0; u < n; ++u) {
                 double re = 0, im = 0;
-                const double* x_i = from.data() + 2 * line * line_step;
-                for (index_t i = 0; i < n; ++i, x_i += 2 * step) {
+                for (index_t i = 0; i < n; ++i) {
                     const index_t power = (u - centre) * (i - centre) % n;
                     const auto [c, s] = roots[at(power < 0 ? power + n : power)];
-                    const double a = x_i[0], b = x_i[1];
+                    const double a = from[at(2 * (line * line_step + i * step))];
+                    const double b = from[at(2 * (line * line_step + i * step) + 1)];
                     re += a * c - sign * b * s;
                     im += b * c + sign * a * s;
                 }
