@@ -227,6 +227,17 @@ TEMPLATE_TEST_CASE("samples that begin with the Gaussian's draws make the last s
     CHECK(posterior::sample<B>(b, prior, observed, from, {.seed = 3}, again.view(), half));
     CHECK(to_host(b, again) == to_host(b, all));
 
+    // Behind an operator without a closed form each draw is a solve of its own.
+    const auto dense = linop::dense<B>::shared([&] {
+        batch<B> a(b, features, features);
+        b.fill_normal({.seed = 4}, a.view());
+        return a;
+    }());
+    const auto behind = posterior::observe(b, y.cview(), dense, linop::isotropic_covariance(features, 0.04));
+    const auto solved =
+        posterior::sample<B>(b, prior, behind, prior::from_gaussian<B>(how, behind), {.seed = 3}, all.view());
+    CHECK(std::accumulate(solved.statuses.begin(), solved.statuses.end(), 0.0) == 2 * n * 12);
+
     auto other = how;
     other.mmps.cov_x = posterior::covariance::tweedie;
     CHECK_FALSE(prior::from_gaussian<B>(other, observed).start.draw);

@@ -32,11 +32,11 @@ namespace diem::posterior {
 
 /// What a sampler can begin with instead of noise: `draw` fills x (D x count) with draws of samples first, first + 1, ... of a
 /// call's; noise of the first level that is not above `sigma` is added, and the steps before it are left out. Without `draw`
-/// sampling begins with noise. See `prior::from_gaussian`.
+/// sampling begins with noise. Returns how the solves for them ended, which count with those of the steps. See `prior::from_gaussian`.
 template <Backend B>
 struct start_draws {
     double sigma = 0;  ///< above 0 without `draw`: where draws would be wanted
-    std::function<void(B& b, const random_key& key, index_t first, view_t<B> x)> draw{};
+    std::function<decltype(solver_counts::status)(B& b, const random_key& key, index_t first, view_t<B> x)> draw{};
 };
 
 /// How to draw. A learned prior fills all of it in, see `prior::learned::sample_options`.
@@ -257,14 +257,15 @@ bool sample(B& b, Model& prior, const Observation& observed, const sample_option
             mmps denoiser(b, prior, part, how, options.estimate);
             const auto own = key.skip_items(static_cast<std::uint32_t>(range.first));
             if (begin.step > 0) {
-                options.start.draw(b, own, range.first, out);
+                range.statuses = options.start.draw(b, own, range.first, out);
                 batch<B> z(b, out.features(), out.items());
                 b.fill_normal(own.with_lane(random_lane::sampler_start), z.view());
                 b.axpby(begin.sigma, z.cview(), 1.0, out);
             }
             finished = diffusion::sample(b, denoiser, sampling, {options.mean, options.estimate, begin.step}, own, out,
                                          options.cancel);
-            range.statuses = denoiser.tally().read(b).status;
+            const auto of_steps = denoiser.tally().read(b).status;
+            for (std::size_t k = 0; k < of_steps.size(); ++k) range.statuses[k] += of_steps[k];
             figures = detail::figures_of<B>(b, part, const_view_t<B>(out));
             range.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         }

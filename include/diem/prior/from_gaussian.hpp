@@ -27,7 +27,7 @@ template <Backend B, class Observation>
     how.start.draw = [&observed, &estimate = *how.estimate](B& b, const random_key& key, index_t first, view_t<B> x) {
         const auto part = observed.items(first % observed.items(), x.items());
         const exact_draws<B, std::remove_const_t<decltype(part)>> draws(b, estimate, part);
-        draws.values(b, estimate, key.with_lane(random_lane::prior_sample), x, x.items());
+        return draws.values(b, estimate, key.with_lane(random_lane::prior_sample), x, x.items()).statuses;
     };
     return how;
 }

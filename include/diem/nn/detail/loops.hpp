@@ -76,7 +76,11 @@ DIEM_HOST_DEVICE V exponential(const V& x) {
         using std::exp;
         return exp(x);
     } else {
-#if !defined(__CUDACC__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__)  // what rounds to whole numbers below would be folded away
+        V y;
+        for (int k = 0; k < lanes<T>::size; ++k) y[k] = std::exp(x[k]);
+        return y;
+#elif !defined(__CUDACC__) && (defined(__GNUC__) || defined(__clang__))
         constexpr bool wide = sizeof(T) == 8;
         using integer = std::conditional_t<wide, std::int64_t, std::int32_t>;
         typedef integer integers __attribute__((vector_size(sizeof(V))));
