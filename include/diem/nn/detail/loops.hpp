@@ -81,6 +81,9 @@ DIEM_HOST_DEVICE V exponential(const V& x) {
         for (int k = 0; k < lanes<T>::size; ++k) y[k] = std::exp(x[k]);
         return y;
 #elif !defined(__CUDACC__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__clang__)  // which says less of its flags
+#pragma clang fp reassociate(off)
+#endif
         constexpr bool wide = sizeof(T) == 8;
         using integer = std::conditional_t<wide, std::int64_t, std::int32_t>;
         typedef integer integers __attribute__((vector_size(sizeof(V))));
