@@ -132,12 +132,9 @@ int fit(B& b, const fit_command& o) {
     auto [s, m] = read_fit(b, config, o.config.parent_path(), [&](fit_settings& settings) {
         const block_source files = keep_in_files(b, o, settings);
         auto loaded = load_measured(b, settings.observations, settings.description, settings.sigma, settings.image);
-        if constexpr (HasLargeBlocks<B>)  // what has a value of each observation, and no more
+        if constexpr (HasLargeBlocks<B>)
             if (files) {
-                b.large_blocks_from(
-                    sizeof(float) *
-                        static_cast<std::size_t>(loaded.items() * std::min(loaded.features(), loaded.y.features())),
-                    files);
+                b.large_blocks_from(least_in_files(loaded), files);
                 support::give_back_memory();
             }
         return loaded;
@@ -179,13 +176,15 @@ int fit(B& b, const fit_command& o) {
         support::print_plan(std::cout, plan, planned);
         clock = support::run_clock(em.laps, plan.sampling_seconds(), plan.training_seconds());
         const index_t of_lap = prior::observations_in_lap(em, m.items());
-        plan_bytes = static_cast<double>(plan.bytes()) +
-                     (s.description.large ? 0 : samples_bytes(m, of_lap * em.sampling.samples_per_observation));
+        const double samples = samples_bytes(m, of_lap * em.sampling.samples_per_observation);
+        const bool in_files = s.description.large && samples >= static_cast<double>(least_in_files(m));
+        plan_bytes = static_cast<double>(plan.bytes()) + (in_files ? 0 : samples);
     }
     if (o.memory_limit && plan_bytes > *o.memory_limit * 0x1p30)
-        throw memory_error("the network's stages need about " + support::gib(plan_bytes) + ", --memory-limit has " +
-                           support::gib(*o.memory_limit * 0x1p30) +
-                           "; a smaller \"em.sampler.batch\" or \"em.training.micro_batch\" needs less");
+        throw memory_error(
+            "the network's stages need about " + support::gib(plan_bytes) + ", --memory-limit has " +
+            support::gib(*o.memory_limit * 0x1p30) +
+            "; a smaller \"em.sampler.batch\", \"em.training.micro_batch\" or \"em.observations_per_lap\" needs less");
     if (o.plan) return 0;
 
     fit_run<B> run(b, o, s, m);

@@ -98,6 +98,12 @@ template <Backend B>
     return {};
 }
 
+/// Bytes from which arrays stay in files, where data do: of what has a value of each observation, and no less.
+template <Backend B>
+[[nodiscard]] std::size_t least_in_files(const measured<B>& m) {
+    return sizeof(float) * static_cast<std::size_t>(m.items() * std::min(m.features(), m.y.features()));
+}
+
 template <Backend B>
 [[nodiscard]] double samples_bytes(const measured<B>& m, index_t samples) {
     return static_cast<double>(sizeof(scalar_t<B>)) * static_cast<double>(samples * m.features());

@@ -56,8 +56,11 @@ class Disk(OnDisk):
         masks = bytes(1 if v > -0.5 else 0 for v in normal(500 * FEATURES, seed=1))
         save(cls.home / "y.npy", "<f4", array.array("f", some).tobytes() * repeats, (ITEMS, FEATURES))
         save(cls.home / "masks.npy", "|u1", masks * repeats, (ITEMS, FEATURES))
-        cls.configure(cls.home / "fit.json", observations="y.npy", operator={"type": "mask", "values": "masks.npy"},
-                      gaussian={"rank": 2, "laps": 1, "e_step": "draws"}, scale="auto", **some_network(FEATURES))
+        stages = some_network(FEATURES)
+        for name, part in (("fit.json", 0), ("part.json", ITEMS - 1)):
+            stages["em"]["observations_per_lap"] = part
+            cls.configure(cls.home / name, observations="y.npy", operator={"type": "mask", "values": "masks.npy"},
+                          gaussian={"rank": 2, "laps": 1, "e_step": "draws"}, scale="auto", **stages)
 
     def test_more_than_the_memory(self):
         fit = ("fit", "fit.json", "--threads", "2")
@@ -77,6 +80,9 @@ class Disk(OnDisk):
         plan = self.succeeds("fit", "fit.json", "--out", "new", "--plan", "--memory-limit", LIMIT / 2**30).stdout
         self.assertRegex(plan, "Observations and samples, about .* are more than --memory-limit has .*: they stay in files of ")
         self.assertFalse((self.folder / "new").exists())
+        # Samples of a part are fewer bytes than y, lie in memory and are counted.
+        self.fails("network's stages need about .* MiB, --memory-limit has", "fit", "part.json", "--out", "new", "--plan",
+                   "--memory-limit", LIMIT / 2**30)
 
     def test_a_file_cut_short(self):
         self.configure(self.folder / "long.json", observations="y.npy", operator={"type": "identity"},
